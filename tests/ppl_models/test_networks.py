@@ -1,0 +1,47 @@
+"""Networks take any leading batch dims, and the step form of the LSTM is the fused one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ppl_models.networks import LSTM, MLP
+
+
+def test_mlp_has_no_activation_after_the_last_layer() -> None:
+    net = MLP(3, 5, 2)
+    assert [type(layer).__name__ for layer in net] == ["Linear", "Tanh", "Linear"]
+    assert net(torch.zeros(4, 2, 7, 3)).shape == (4, 2, 7, 2)
+
+
+@pytest.mark.parametrize("sizes", [(), (3,), (3, 0)])
+def test_mlp_says_which_sizes_it_wants(sizes: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="two or more sizes"):
+        MLP(*sizes)
+
+
+@pytest.mark.parametrize("batch", [(), (2,), (3, 2), (2, 3, 1, 2)])
+def test_lstm_flattens_leading_dims(batch: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    net, x = LSTM(3, 5), torch.randn(*batch, 7, 3)
+    out = net(x)
+    assert out.shape == (*batch, 7, 5)
+    index = (0,) * len(batch)
+    assert torch.allclose(out[index], net(x[index]), atol=1e-6)
+
+
+def test_lstm_steps_equal_the_fused_sequence() -> None:
+    torch.manual_seed(0)
+    net, x = LSTM(3, 5), torch.randn(4, 2, 7, 3)
+    state, outputs = net.start(torch.Size((4, 2)), x), []
+    for projected in net.project(x).unbind(-2):
+        state = net.step(projected, state)
+        outputs.append(state[0])
+    assert torch.allclose(torch.stack(outputs, -2), net(x), atol=1e-6)
+
+
+def test_backward_lstm_looks_ahead_only() -> None:
+    torch.manual_seed(0)
+    net, x = LSTM(2, 3, backward=True), torch.randn(6, 2, requires_grad=True)
+    (grad,) = torch.autograd.grad(net(x)[3].sum(), x)
+    assert torch.all(grad[:3] == 0) and torch.all(grad[3:].abs().sum(-1) > 0)
