@@ -1,0 +1,30 @@
+"""Guides: amortized approximate posteriors, in files with the names of their stories' files.
+
+A guide is a :class:`torch.nn.Module` with the signature of its story. Each is imported when it is
+first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from guides.mixture import GaussianMixtureGuide as GaussianMixtureGuide
+    from guides.vae import VAEGuide as VAEGuide
+
+_HOME = {
+    "VAEGuide": "vae",
+    "GaussianMixtureGuide": "mixture",
+    "SRNNGuide": "dvae",
+    "DeepARGuide": "dvae",
+    "MixDVAEGuide": "mixdvae",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module in which ``name`` lives (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,73 @@
+"""Inference: learns and judges any pair of a model and a guide.
+
+>>> from inference import check, fit, posterior
+
+Every name is imported when it is first asked for, so that a command that needs no Pyro does not
+wait for it.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from inference.check import check as check
+    from inference.checkpoint import load as load
+    from inference.checkpoint import save as save
+    from inference.diagnostics import importance as importance
+    from inference.diagnostics import posterior as posterior
+    from inference.diagnostics import ppc as ppc
+    from inference.diagnostics import rates as rates
+    from inference.diagnostics import sbc as sbc
+    from inference.enumeration import enumerated as enumerated
+    from inference.errors import CheckpointError as CheckpointError
+    from inference.errors import NonFiniteError as NonFiniteError
+    from inference.errors import PairError as PairError
+    from inference.fit import Run as Run
+    from inference.fit import fit as fit
+    from inference.objectives import Objective as Objective
+
+_HOME = {
+    "check": "check",
+    "fit": "fit",
+    "Run": "fit",
+    "Objective": "objectives",
+    "enumerated": "enumeration",
+    "posterior": "diagnostics",
+    "rates": "diagnostics",
+    "importance": "diagnostics",
+    "sbc": "diagnostics",
+    "ppc": "diagnostics",
+    "save": "checkpoint",
+    "load": "checkpoint",
+    "PairError": "errors",
+    "NonFiniteError": "errors",
+    "CheckpointError": "errors",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module in which ``name`` lives (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+class _Package(ModuleType):
+    """Keeps ``inference.check`` and ``inference.fit`` functions, not the modules they live in.
+
+    Python binds a submodule on its package after importing it; for a module named after its one
+    public function, the function is bound in its place, whichever was imported first.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if _HOME.get(name) == name and isinstance(value, ModuleType):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,1 @@
+"""Answers to users' questions, each with one pair of story and guide."""

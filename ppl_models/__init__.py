@@ -1,0 +1,32 @@
+"""Stories: generative models as Pyro model functions, and the data they tell of.
+
+A story is a :class:`torch.nn.Module` whose ``forward`` is the Pyro model; called without data, it
+simulates. Each is imported when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ppl_models.errors import InputError as InputError
+    from ppl_models.mixture import GaussianMixture as GaussianMixture
+    from ppl_models.vae import VAE as VAE
+
+_HOME = {
+    "InputError": "errors",
+    "VAE": "vae",
+    "GaussianMixture": "mixture",
+    "SRNN": "dvae",
+    "DeepAR": "dvae",
+    "MixDVAE": "mixdvae",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module in which ``name`` lives (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,1 @@
+"""Generating processes and loaders of data; no data sets."""

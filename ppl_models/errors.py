@@ -1,0 +1,26 @@
+"""The error a user's data can raise: it says what was wrong, and what to do about it."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """Data or a setting that a story or a task cannot use.
+
+    Parameters
+    ----------
+    argument
+        What is wrong: the name of an argument, a file, or a line of one.
+    seen
+        What was found there.
+    expected
+        What would have been right.
+    cure
+        What the user can do.
+    """
+
+    def __init__(self, argument: str, seen: str, expected: str, cure: str) -> None:
+        self.argument, self.seen, self.expected, self.cure = argument, seen, expected, cure
+        super().__init__(argument, seen, expected, cure)  # args, so that the error pickles
+
+    def __str__(self) -> str:
+        return f"{self.argument}: saw {self.seen}\n  expected: {self.expected}\n  cure: {self.cure}"
