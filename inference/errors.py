@@ -1,0 +1,59 @@
+"""What can be wrong with a pair of a model and a guide, or with a checkpoint, and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class PairError(ValueError):
+    """A model and a guide that do not fit each other, their data, or Pyro's rules.
+
+    Parameters
+    ----------
+    site
+        The sample site, plate, parameter or argument that is wrong; ``None`` if no one of them is.
+    seen
+        What was found there.
+    expected
+        What would have been right.
+    cure
+        What the user can do.
+    """
+
+    def __init__(self, site: str | None, seen: str, expected: str, cure: str) -> None:
+        self.site, self.seen, self.expected, self.cure = site, seen, expected, cure
+        super().__init__(site, seen, expected, cure)  # args, so that the error pickles
+
+    def __str__(self) -> str:
+        where = "the pair" if self.site is None else f"site '{self.site}'"
+        return f"{where}\n  seen:     {self.seen}\n  expected: {self.expected}\n  cure:     {self.cure}"
+
+
+class NonFiniteError(PairError):
+    """A log density, a parameter or a datum is NaN or infinite; ``site`` names it."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read, or that belongs to something else.
+
+    Parameters
+    ----------
+    path
+        The file.
+    seen
+        What is wrong with it.
+    expected
+        What would have been right.
+    cure
+        What the user can do.
+    """
+
+    def __init__(self, path: str | Path, seen: str, expected: str = "", cure: str = "") -> None:
+        self.path, self.seen, self.expected, self.cure = Path(path), seen, expected, cure
+        super().__init__(path, seen, expected, cure)  # args, so that the error pickles
+
+    def __str__(self) -> str:
+        lines = [f"{self.path}: {self.seen}"]
+        lines += [f"  expected: {self.expected}"] if self.expected else []
+        lines += [f"  cure:     {self.cure}"] if self.cure else []
+        return "\n".join(lines)
