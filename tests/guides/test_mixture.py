@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from guides.mixture import GaussianMixtureGuide
+from inference import enumerated, fit
+from ppl_models.errors import InputError
+from ppl_models.mixture import GaussianMixture
+
+LOCS = torch.tensor([[-4.0, 0.0], [0.0, 3.0], [4.0, -1.0]])
+SCALES = torch.tensor([[0.5, 1.0], [1.0, 0.5], [0.7, 0.7]])
+WEIGHTS = torch.tensor([0.5, 0.3, 0.2])
+
+
+def clusters(num_data: int = 600) -> tuple[Tensor, Tensor]:
+    """Data of the mixture above, and their components."""
+    truth = {"weights": WEIGHTS, "locs": LOCS, "scales": SCALES}
+    model = poutine.condition(GaussianMixture(3, 2), data=truth)
+    nodes = poutine.trace(model).get_trace(num_data=num_data).nodes
+    return nodes["x"]["value"], nodes["w"]["value"]
+
+
+def matched(guide: GaussianMixtureGuide) -> Tensor:
+    """For each true component, the guide's nearest one."""
+    return torch.cdist(LOCS, guide.loc).argmin(1)
+
+
+def test_start_finds_the_clusters_and_leaves_the_generator(untouched: None) -> None:
+    with torch.random.fork_rng():
+        x, _ = clusters()
+        guide = GaussianMixtureGuide(3, 2)
+    assert guide.start_from(x, seed=1) is guide
+    order = matched(guide)
+    assert sorted(order.tolist()) == [0, 1, 2]
+    assert torch.allclose(guide.loc[order], LOCS, atol=0.4)
+    assert torch.allclose(guide.scale_loc[order].exp(), SCALES, atol=0.25)
+
+
+def test_start_is_the_seed_s() -> None:
+    x, _ = clusters()
+    first, second = (GaussianMixtureGuide(3, 2).start_from(x, seed=4) for _ in range(2))
+    assert torch.equal(first.loc, second.loc)
+
+
+def test_fit_recovers_what_was_simulated() -> None:
+    x, w = clusters()
+    model, guide = GaussianMixture(3, 2), GaussianMixtureGuide(3, 2).start_from(x)
+    fit(model, guide, x, epochs=150, batch_size=600, learning_rate=0.02, progress=False)
+    order = matched(guide)
+    count = len(x) * WEIGHTS[:, None]
+    # five posterior standard errors of a place and of a log width, from the true count and width
+    assert ((guide.loc[order] - LOCS).abs() < 5 * SCALES / count.sqrt()).all()
+    assert ((guide.scale_loc[order] - SCALES.log()).abs() < 5 / (2 * count).sqrt()).all()
+    weights = guide.log_concentration.exp()[order]
+    assert torch.allclose(weights / weights.sum(), WEIGHTS, atol=5 * (0.25 / len(x)) ** 0.5)
+    found = enumerated(model, guide, x)["w"].probs.argmax(-1).flatten()
+    assert (order[w] == found).float().mean() > 0.97
+
+
+@pytest.mark.parametrize("x", [torch.zeros(8, 2), torch.eye(2)[[0, 0, 0, 1]]])
+def test_equal_rows_start_finite(x: Tensor) -> None:
+    guide = GaussianMixtureGuide(3, 2).start_from(x)
+    assert all(p.isfinite().all() for p in guide.parameters())
+
+
+def test_fewer_data_than_components_are_named() -> None:
+    with pytest.raises(InputError, match="at least 3 rows"):
+        GaussianMixtureGuide(3, 2).start_from(torch.zeros(2, 2))

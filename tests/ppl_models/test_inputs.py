@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ppl_models.errors import InputError
+from ppl_models.inputs import count_rows
+
+
+def test_counts_rows() -> None:
+    assert count_rows(torch.zeros(5, 3), 3) == 5
+
+
+@pytest.mark.parametrize(
+    ("x", "seen"),
+    [
+        (torch.zeros(5, 2), r"\(5, 2\)"),
+        (torch.zeros(3), r"\(3,\)"),
+        (torch.zeros(0, 3), r"\(0, 3\)"),
+        (torch.zeros(2, 5, 3), r"\(2, 5, 3\)"),
+        (np.zeros((5, 3)), "ndarray"),
+        (None, "NoneType"),
+    ],
+)
+def test_other_shapes_are_named(x: object, seen: str) -> None:
+    with pytest.raises(InputError, match=seen):
+        count_rows(x, 3)
