@@ -1,0 +1,249 @@
+"""Weights on disk: one safetensors file, which holds tensors and a little JSON and no code.
+
+The file is an ordinary safetensors file (any reader opens it). Its header's metadata has one entry,
+``ppl_models``: the JSON object ``{"version", "story", "config", "extra"}``. It appears under its
+name only once it is whole: it is written beside its place, forced to the disk, and renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from inference.errors import CheckpointError
+
+VERSION = 1
+File = str | os.PathLike[str]
+Modules = nn.Module | Mapping[str, nn.Module]
+_KEY = "ppl_models"
+_DISGUISES = {b"PK\x03\x04": "a zip archive, as torch.save writes", b"\x80": "a Python pickle"}
+
+
+class Checkpoint(NamedTuple):
+    """What a file held."""
+
+    story: str  # the name under which it was saved
+    config: dict[str, Any]  # what rebuilds the modules: sizes and options
+    tensors: dict[str, Tensor]  # by their state_dict names; "model.", "guide." first for a dict
+    extra: dict[str, Any]  # anything else that JSON can say
+    version: int  # of the file's format
+
+
+def save(
+    path: File,
+    modules: Modules,
+    *,
+    story: str,
+    config: Mapping[str, Any],
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the parameters and buffers of one or several modules to one file, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The file, by custom ``*.safetensors``; its folder is made if need be.
+    modules
+        A module, or modules by name (``{"model": model, "guide": guide}``).
+    story
+        A name that `load` can insist on.
+    config
+        What rebuilds the modules; anything that JSON can say.
+    extra
+        More of the same kind: how it was trained, how good it is.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be written (the earlier one of that name is then unharmed), or if
+        something is neither a tensor nor JSON.
+    """
+    tensors = {name: tensor.detach().cpu() for name, tensor in _state(modules, path).items()}
+    save_tensors(path, tensors, story=story, config=config, extra=extra)
+
+
+def save_tensors(
+    path: File,
+    tensors: Mapping[str, Tensor],
+    *,
+    story: str,
+    config: Mapping[str, Any],
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write tensors by name, as `save` does for the tensors of modules."""
+    head = {"version": VERSION, "story": story, "config": config, "extra": extra or {}}
+    try:
+        text = json.dumps(head)
+    except (TypeError, ValueError) as error:
+        cure = "keep to numbers, strings, lists, dicts of them, true, false and null"
+        seen = f"config or extra is not what JSON can say: {error}"
+        raise CheckpointError(path, seen, cure=cure) from error
+    # a clone each: safetensors refuses tensors that share memory, as tied weights do
+    clones = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
+    data = safetensors.torch.save(clones, metadata={_KEY: text})
+    write_whole(path, data)
+
+
+def load(
+    path: File,
+    *,
+    into: Modules | None = None,
+    story: str | None = None,
+) -> Checkpoint:
+    """Read a file that `save` wrote; nothing in it is ever executed.
+
+    Parameters
+    ----------
+    path
+        The file.
+    into
+        The modules to fill, in the form given to `save`. All of them are filled, or none.
+    story
+        The story the file must be of.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such file, it is cut short, a pickle in disguise, of a newer format, of
+        another story, or its names and shapes are not those of `into`.
+    """
+    checkpoint = _parse(path, _read(path))
+    if story is not None and checkpoint.story != story:
+        cure = "give the file that was saved for this story"
+        raise CheckpointError(path, f"it is of story {checkpoint.story!r}", repr(story), cure)
+    if into is not None:
+        _fill(into, checkpoint.tensors, path)
+    return checkpoint
+
+
+def write_whole(path: File, data: bytes) -> None:
+    """Write a file beside `path` and let it take that place once it is safe on the disk.
+
+    Whatever happens (a full disk, Ctrl-C, a power cut), `path` is the old file or the new one.
+
+    Raises
+    ------
+    CheckpointError
+        If the system cannot write it.
+    """
+    target = Path(os.path.realpath(path))
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(beside, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        kept = "the earlier file is as it was" if target.exists() else "nothing was left behind"
+        seen = f"it cannot be written ({error.strerror or error}); {kept}"
+        cure = "make room, or choose another folder"
+        raise CheckpointError(path, seen, f"{len(data):,} bytes of space", cure) from error
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself outlive a power cut, where the system can."""
+    with suppress(OSError):  # Windows opens no folders
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _named(modules: Modules) -> dict[str, nn.Module]:
+    """Modules by the head of their tensors' names."""
+    if isinstance(modules, nn.Module):
+        return {"": modules}
+    return {f"{name}.": module for name, module in modules.items()}
+
+
+def _state(modules: Modules, path: File) -> dict[str, Tensor]:
+    """The state of the modules by full name."""
+    parts = _named(modules).items()
+    state = {head + name: item for head, m in parts for name, item in m.state_dict().items()}
+    for name, item in state.items():
+        if not isinstance(item, Tensor):
+            seen = f"{name} is a {type(item).__name__}"
+            raise CheckpointError(path, seen, "tensors only", "keep other state out of state_dict")
+    return state
+
+
+def _read(path: File) -> bytes:
+    """Read the file, unless it begins as things do that run code when they are opened."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        seen = f"it cannot be read: {error.strerror or error}"
+        raise CheckpointError(path, seen, cure="check the path") from error
+    for magic, kind in _DISGUISES.items():
+        # a safetensors file opens with the 8-byte length of its header, then "{"
+        if data.startswith(magic) and data[8:9] != b"{":
+            seen = f"it is {kind}, which could run code here; it was not opened"
+            cure = "get it as safetensors, from someone you trust"
+            raise CheckpointError(path, seen, "a safetensors file", cure)
+    return data
+
+
+def _parse(path: File, data: bytes) -> Checkpoint:
+    """Split the bytes into header and tensors, both checked."""
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or 8 + size > len(data):
+        seen = f"it is cut short at {len(data):,} bytes, or something else altogether"
+        raise CheckpointError(path, seen, "a whole safetensors file", "copy or save it again")
+    head = _head(path, data[8 : 8 + size])
+    try:
+        tensors = safetensors.torch.load(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        seen = f"it is cut short or damaged: {error}"
+        raise CheckpointError(path, seen, "a whole safetensors file", "copy it again") from error
+    return Checkpoint(head["story"], head["config"], tensors, head["extra"], head["version"])
+
+
+def _head(path: File, header: bytes) -> dict[str, Any]:
+    """Our entry of a safetensors header."""
+    try:
+        head = json.loads(json.loads(header)["__metadata__"][_KEY])
+        version = head["version"] + 0
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        cure = "give a file that inference.save wrote"
+        raise CheckpointError(path, "its header lacks our entry", f"{_KEY!r}", cure) from error
+    if version > VERSION:
+        seen, expected = f"its format is version {version}", f"at most {VERSION}"
+        raise CheckpointError(path, seen, expected, "update this package")
+    if missing := {"story", "config", "extra"} - head.keys():
+        raise CheckpointError(path, f"its header lacks {', '.join(sorted(missing))}")
+    return head
+
+
+def _fill(into: Modules, tensors: Mapping[str, Tensor], path: File) -> None:
+    """Copy the tensors into the modules, after every name and shape has been compared."""
+    own = _state(into, path)
+    wrong = [f"{name} is not in the file" for name in own if name not in tensors]
+    wrong += [f"{name} is in the file only" for name in tensors if name not in own]
+    wrong += [
+        f"{name} is {tuple(tensors[name].shape)} in the file, {tuple(item.shape)} in the module"
+        for name, item in own.items()
+        if name in tensors and tensors[name].shape != item.shape
+    ]
+    if wrong:
+        listed = wrong[:8] + [f"and {len(wrong) - 8} more"] * (len(wrong) > 8)
+        cure = "build the modules with the file's own config; an AutoGuide must have run once"
+        seen = "it does not fit the module:\n    " + "\n    ".join(listed)
+        raise CheckpointError(path, seen, "the same names and shapes", cure)
+    for head, module in _named(into).items():
+        module.load_state_dict({name: tensors[head + name] for name in module.state_dict()})
