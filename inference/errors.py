@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
@@ -26,7 +27,8 @@ class PairError(ValueError):
 
     def __str__(self) -> str:
         where = "the pair" if self.site is None else f"site '{self.site}'"
-        return f"{where}\n  seen:     {self.seen}\n  expected: {self.expected}\n  cure:     {self.cure}"
+        told = f"  seen:     {self.seen}\n  expected: {self.expected}\n  cure:     {self.cure}"
+        return f"{where}\n{told}"
 
 
 class NonFiniteError(PairError):
@@ -48,7 +50,9 @@ class CheckpointError(ValueError):
         What the user can do.
     """
 
-    def __init__(self, path: str | Path, seen: str, expected: str = "", cure: str = "") -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], seen: str, expected: str = "", cure: str = ""
+    ) -> None:
         self.path, self.seen, self.expected, self.cure = Path(path), seen, expected, cure
         super().__init__(path, seen, expected, cure)  # args, so that the error pickles
 

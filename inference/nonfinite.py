@@ -1,0 +1,121 @@
+"""Why a loss is not finite: the datum, the parameter or the site it comes from."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pyro
+import torch
+from pyro.poutine import Trace
+from torch import Tensor, nn
+
+from inference.errors import NonFiniteError
+from inference.structure import pair_traces, sample_sites, untouched
+
+
+def explain_nonfinite(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    args: tuple[Any, ...] = (),
+    kwargs: dict[str, Any] | None = None,
+) -> NonFiniteError:
+    """Find what makes the bound of a pair NaN or infinite, and return the error that says so.
+
+    Looks, in this order, at the parameters, at the guide's sites and at the model's, in the order
+    they are reached: the first is the cause, the others follow from it. Nothing is changed.
+
+    Parameters
+    ----------
+    model, guide
+        A pair of modules.
+    args, kwargs
+        The data, as both take them.
+
+    Returns
+    -------
+    NonFiniteError
+        ``site`` is the parameter or sample site. To be raised by who asked.
+    """
+    found = _in_parameters(model=model, guide=guide)
+    if found is None:
+        with untouched(model, guide), torch.no_grad(), unvalidated():
+            found = find_nonfinite(*pair_traces(model, guide, args, kwargs or {}))
+    return found or NonFiniteError(
+        None,
+        "a loss that is not finite, though parameters and log densities of a new draw are",
+        "a finite loss",
+        "lower the learning rate, or clip gradients (fit(..., clip=1.0))",
+    )
+
+
+def find_nonfinite(model_trace: Trace, guide_trace: Trace) -> NonFiniteError | None:
+    """Return the error for the first site with a non-finite log density, guide first, or None."""
+    return _in_trace(guide_trace, "guide") or _in_trace(model_trace, "model")
+
+
+class unvalidated:  # noqa: N801  (used as a context manager, as Pyro names its own)
+    """Let distributions with impossible parameters be made, so that their site can be named."""
+
+    def __enter__(self) -> None:
+        self._warnings = warnings.catch_warnings()
+        self._warnings.__enter__()
+        warnings.simplefilter("ignore", UserWarning)
+        self._off = pyro.validation_enabled(False)
+        self._off.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._off.__exit__(*error)
+        self._warnings.__exit__(*error)
+
+
+def _in_parameters(**modules: Any) -> NonFiniteError | None:
+    for role, module in modules.items():
+        for name, value in module.named_parameters() if isinstance(module, nn.Module) else ():
+            if not value.isfinite().all():
+                return NonFiniteError(
+                    f"{role}.{name}",
+                    f"{count_nonfinite(value)} in this parameter of the {role}",
+                    "finite parameters",
+                    "lower the learning rate, or clip gradients (fit(..., clip=1.0)), "
+                    "and start again from the last good weights",
+                )
+    return None
+
+
+def _in_trace(trace: Trace, role: str) -> NonFiniteError | None:
+    trace.compute_log_prob()
+    for name, site in sample_sites(trace).items():
+        if not site["log_prob"].isfinite().all():
+            seen = f"{count_nonfinite(site['log_prob'])} in the {role}'s log density"
+            return NonFiniteError(name, seen + _culprit(site), "finite log densities", _cure(site))
+    return None
+
+
+def count_nonfinite(value: Tensor) -> str:
+    """Say how many elements of a tensor are NaN or infinite, and where the first is."""
+    bad = ~value.detach().isfinite()
+    first = tuple(bad.nonzero()[0].tolist())
+    where = f", the first ({value[first]:g}) at index {first}" if first else f" ({value:g})"
+    return f"{int(bad.sum())} of {value.numel()} elements are not finite{where}"
+
+
+def _culprit(site: Any) -> str:
+    """Name the value or the distribution's parameter that is non-finite or out of bounds."""
+    if isinstance(site["value"], Tensor) and not site["value"].isfinite().all():
+        return "; its value: " + count_nonfinite(site["value"])
+    fn = site["fn"]
+    while hasattr(fn, "base_dist"):
+        fn = fn.base_dist
+    for name, constraint in getattr(fn, "arg_constraints", {}).items():
+        value = vars(fn).get(name)
+        if isinstance(value, Tensor) and not constraint.check(value).all():
+            return f"; its {type(fn).__name__}'s {name} is not {constraint}"
+    return ""
+
+
+def _cure(site: Any) -> str:
+    if site["is_observed"]:
+        return "look for NaN in the data, for data outside the support, and for scales near 0"
+    return "bound the scale away from 0 (softplus plus 1e-4), or lower the learning rate"

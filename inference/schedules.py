@@ -1,0 +1,110 @@
+"""Weights that change with the training step, as values: ``weight = schedule(step)``.
+
+>>> linear(100)(50)
+0.5
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+def _positive(name: str, value: float, most: float = float("inf")) -> None:
+    if not 0 < value <= most:
+        bound = "" if most == float("inf") else f" and at most {most:g}"
+        raise ValueError(f"{name} is {value}; expected a number above 0{bound}")
+
+
+def _weight(name: str, value: float) -> None:
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{name} is {value}; expected a finite weight of at least 0")
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same weight at every step; see `constant`."""
+
+    weight: float
+
+    def __post_init__(self) -> None:
+        _weight("weight", self.weight)
+
+    def __call__(self, step: int) -> float:
+        """Return the weight of a step, counted from 0."""
+        return self.weight
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A straight line, then level; see `linear`."""
+
+    steps: int
+    start: float = 0.0
+    end: float = 1.0
+
+    def __post_init__(self) -> None:
+        _positive("steps", self.steps)
+        _weight("start", self.start)
+        _weight("end", self.end)
+
+    def __call__(self, step: int) -> float:
+        """Return the weight of a step, counted from 0."""
+        done = min(step / self.steps, 1.0)
+        return self.start + (self.end - self.start) * done
+
+
+@dataclass(frozen=True)
+class Cyclical:
+    """A line from 0 to 1 that starts anew each period; see `cyclical`."""
+
+    period: int
+    ratio: float = 0.5
+
+    def __post_init__(self) -> None:
+        _positive("period", self.period)
+        _positive("ratio", self.ratio, most=1.0)
+
+    def __call__(self, step: int) -> float:
+        """Return the weight of a step, counted from 0."""
+        return min(step % self.period / (self.ratio * self.period), 1.0)
+
+
+def constant(weight: float) -> Constant:
+    """Return the schedule of one weight, e.g. the beta of a beta-VAE (Higgins et al. 2017)."""
+    return Constant(weight)
+
+
+def linear(steps: int, start: float = 0.0, end: float = 1.0) -> Linear:
+    """Warm up in a straight line (Bowman et al. 2016, section 3.1).
+
+    Parameters
+    ----------
+    steps
+        Training steps until ``end`` is reached; it stays there.
+    start, end
+        The weights at step 0 and from step ``steps`` on.
+
+    Raises
+    ------
+    ValueError
+        If ``steps`` is not positive, or a weight is negative.
+    """
+    return Linear(steps, start, end)
+
+
+def cyclical(period: int, ratio: float = 0.5) -> Cyclical:
+    """Warm up again and again (Fu et al. 2019, "Cyclical Annealing Schedule", equation 6).
+
+    Parameters
+    ----------
+    period
+        Training steps a cycle.
+    ratio
+        The part of a cycle in which the weight rises from 0 to 1; it stays at 1 for the rest.
+
+    Raises
+    ------
+    ValueError
+        If ``period`` is not positive, or ``ratio`` outside (0, 1].
+    """
+    return Cyclical(period, ratio)
