@@ -1,11 +1,12 @@
 """The few networks that stories and guides share.
 
-Every network here takes any number of leading batch dims: the plates a story is told in decide them, and the
-outer dim of posterior draws, if there is one, comes on top.
+Every network here takes any number of leading batch dims: the plates a story is told in decide
+them, and the outer dim of posterior draws, if there is one, comes on top.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -32,19 +33,76 @@ class MLP(nn.Sequential):
 
     def __init__(self, *sizes: int, activation: type[nn.Module] = nn.Tanh) -> None:
         if len(sizes) < 2 or min(sizes) < 1:
-            raise ValueError(f"MLP needs two or more sizes of at least 1 (input, ..., output), got {sizes}")
+            raise ValueError(
+                f"MLP needs two or more sizes of at least 1 (input, ..., output), got {sizes}"
+            )
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), activation()]
         super().__init__(*layers[:-1])
 
 
+class ConditionalNormal(nn.Module):
+    """Mean and scale of N(mean(c, u), diag scale(c, u)^2), with tanh layers.
+
+    Two inputs, a context c and a value u: what c adds to the first layer is computed for all
+    frames at once (`project`), and a loop in which only u is fed back pays for the rest (`step`).
+
+    Parameters
+    ----------
+    context_dim, input_dim : int
+        Sizes of c and u. An `input_dim` of 0 leaves u out.
+    hidden : sequence of int
+        Sizes of the hidden layers, at least one.
+    out_dim : int
+        Size of the mean.
+    floor : float
+        Added to the variance as floor^2: how sure the net may get at most.
+
+    Shapes: (..., context_dim), (..., input_dim) -> two of (..., out_dim); leading dims broadcast.
+    """
+
+    def __init__(
+        self,
+        context_dim: int,
+        input_dim: int,
+        hidden: Sequence[int],
+        out_dim: int,
+        *,
+        floor: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.floor = floor
+        self.context = nn.Linear(context_dim, hidden[0])
+        self.input = nn.Linear(input_dim, hidden[0], bias=False) if input_dim else None
+        self.head = nn.Sequential(nn.Tanh(), MLP(*hidden, 2 * out_dim))
+
+    def forward(self, context: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return mean and scale (..., out_dim)."""
+        return self.step(self.project(context), u)
+
+    def project(self, context: Tensor) -> Tensor:
+        """Return what the context adds to the first layer, bias included (..., hidden[0])."""
+        return self.context(context)
+
+    def step(self, projected: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return mean and scale from the projected context and u."""
+        first = projected if self.input is None or u is None else projected + self.input(u)
+        return self.split(self.head(first))
+
+    def split(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and scale from the last layer's outputs (..., 2 out_dim)."""
+        mean, log_variance = raw.chunk(2, dim=-1)
+        if self.floor:
+            return mean, (log_variance.exp() + self.floor**2).sqrt()
+        return mean, (0.5 * log_variance).exp()
+
+
 class LSTM(nn.Module):
     """One LSTM layer over the last but one dim, for any leading batch dims.
 
-    Shapes: (..., T, input_dim) -> (..., T, hidden_dim). The fused kernel of torch reads a whole sequence;
-    `project` and `step` are the same equations (torch's gate order: input, forget, cell, output) for loops whose input
-    comes one frame at a time.
+    Shapes: (..., T, input_dim) -> (..., T, hidden_dim). The fused kernel of torch reads a whole
+    sequence; `step` is the same equation for loops whose input comes one frame at a time.
 
     Parameters
     ----------
@@ -58,27 +116,40 @@ class LSTM(nn.Module):
         self.hidden_dim, self.backward = hidden_dim, backward
         self.cell = nn.LSTM(input_dim, hidden_dim, batch_first=True)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Outputs of the whole sequence x (..., T, input_dim), from a zero state."""
-        x = x.flip(-2) if self.backward else x
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the outputs for the sequence x (..., T, input_dim), from a zero state.
+
+        `mask` (..., T) says which frames exist, the first ones of each row; a backward LSTM starts
+        at the last of them. A forward one never needs it.
+        """
+        index = _reversal(x, mask) if self.backward else None
+        x = x if index is None else x.gather(-2, index.expand(x.shape))
         h, _ = self.cell(x.reshape(-1, *x.shape[-2:]))
         h = h.reshape(*x.shape[:-1], self.hidden_dim)
-        return h.flip(-2) if self.backward else h
+        return h if index is None else h.gather(-2, index.expand(h.shape))
 
-    def project(self, x: Tensor) -> Tensor:
-        """What input x (..., input_dim) adds to the four gates, biases included: (..., 4 hidden_dim)."""
-        cell = self.cell
-        return nn.functional.linear(x, cell.weight_ih_l0, cell.bias_ih_l0 + cell.bias_hh_l0)
-
-    def start(self, batch: torch.Size, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the zero state (h, c), each (*batch, hidden_dim), of the dtype and device of `like`."""
+    def start(self, batch: Sequence[int], like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the zero state (h, c), each (*batch, hidden_dim), on the device of `like`."""
         zeros = like.new_zeros(*batch, self.hidden_dim)
         return zeros, zeros
 
-    def step(self, projected: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the next state (h, c) from the projected input and the last state, each (..., hidden_dim)."""
-        h, c = state
-        gates = projected + nn.functional.linear(h, self.cell.weight_hh_l0)
-        i, f, g, o = gates.chunk(4, dim=-1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        return o.sigmoid() * c.tanh(), c
+    def step(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the next state (h, c) from one frame x (..., input_dim) and the last state."""
+        flat = [part.reshape(-1, part.shape[-1]) for part in (x, *state)]
+        cell = self.cell
+        h, c = torch.lstm_cell(
+            flat[0],
+            flat[1:],
+            cell.weight_ih_l0,
+            cell.weight_hh_l0,
+            cell.bias_ih_l0,
+            cell.bias_hh_l0,
+        )
+        return h.reshape(state[0].shape), c.reshape(state[1].shape)
+
+
+def _reversal(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Index (..., T, 1) that reverses the existing frames and leaves the padding; its own inverse."""
+    frames = torch.arange(x.shape[-2], device=x.device)
+    count = x.shape[-2] if mask is None else mask.sum(-1, keepdim=True)
+    return torch.where(frames < count, count - 1 - frames, frames)[..., None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ppl_models.networks import LSTM, MLP
+from ppl_models.networks import LSTM, MLP, ConditionalNormal
 
 
 def test_mlp_has_no_activation_after_the_last_layer() -> None:
@@ -33,9 +33,9 @@ def test_lstm_flattens_leading_dims(batch: tuple[int, ...]) -> None:
 def test_lstm_steps_equal_the_fused_sequence() -> None:
     torch.manual_seed(0)
     net, x = LSTM(3, 5), torch.randn(4, 2, 7, 3)
-    state, outputs = net.start(torch.Size((4, 2)), x), []
-    for projected in net.project(x).unbind(-2):
-        state = net.step(projected, state)
+    state, outputs = net.start((4, 2), x), []
+    for frame in x.unbind(-2):
+        state = net.step(frame, state)
         outputs.append(state[0])
     assert torch.allclose(torch.stack(outputs, -2), net(x), atol=1e-6)
 
@@ -45,3 +45,24 @@ def test_backward_lstm_looks_ahead_only() -> None:
     net, x = LSTM(2, 3, backward=True), torch.randn(6, 2, requires_grad=True)
     (grad,) = torch.autograd.grad(net(x)[3].sum(), x)
     assert torch.all(grad[:3] == 0) and torch.all(grad[3:].abs().sum(-1) > 0)
+
+
+def test_backward_lstm_starts_at_the_last_existing_frame() -> None:
+    torch.manual_seed(0)
+    net, x = LSTM(2, 3, backward=True), torch.randn(2, 6, 2)
+    mask = torch.tensor([[True] * 4 + [False] * 2, [True] * 6])
+    assert torch.allclose(net(x, mask)[0, :4], net(x[0, :4]), atol=1e-6)
+    assert torch.allclose(net(x, mask)[1], net(x[1]), atol=1e-6)
+
+
+@pytest.mark.parametrize("input_dim", [0, 2])
+def test_conditional_normal_steps_equal_the_whole(input_dim: int) -> None:
+    torch.manual_seed(0)
+    net = ConditionalNormal(3, input_dim, (5, 4), 2, floor=0.1)
+    c, u = torch.randn(4, 1, 7, 3), torch.randn(2, 7, input_dim) if input_dim else None
+    mean, scale = net(c, u)
+    assert mean.shape == ((4, 2, 7, 2) if input_dim else (4, 1, 7, 2))
+    assert torch.all(scale > 0.1)
+    at = net.step(net.project(c)[..., 3, :], None if u is None else u[..., 3, :])
+    assert torch.allclose(at[0], mean[..., 3, :], atol=1e-6)
+    assert torch.allclose(at[1], scale[..., 3, :], atol=1e-6)

@@ -1,0 +1,218 @@
+r"""Guides of the dynamical VAEs: how to look back at z_{1:T} given a path s_{1:T}.
+
+SRNN: q(z | s) = prod_t q(z_t | z_{t-1}, s), N(encoder(c_t, z_{t-1})), with the story's own h_t in
+
+* c_t = (h_t, s_t): causal, q(z_t | z_{t-1}, s_{1:t}), the paper's choice for tracking;
+* c_t = g_t, a backward LSTM over (h_t, s_t): q(z_t | z_{t-1}, s_{1:T}).
+
+DeepAR has nothing latent: its guide is empty.
+
+References: those of `ppl_models.dvae`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+from guides.source import Evidence, SourcePosterior, draw_latents, filter_source
+from ppl_models.distributions import AutoregressiveNormal, Moments, normal_kl
+from ppl_models.dvae import SRNN, DeepAR
+from ppl_models.errors import InputError
+from ppl_models.motion import check_paths, clean, shift
+from ppl_models.networks import LSTM, ConditionalNormal
+
+
+class SRNNGuide(nn.Module):
+    """q(z | s) of `SRNN`.
+
+    Reads h_t from the story's own recurrence, by reference: the guide's parameters, and its
+    `state_dict`, are the encoder's (and the backward LSTM's) alone. Copy or pickle story and guide
+    together, in one container, or the copy of the guide reads from another story.
+
+    Parameters
+    ----------
+    story : SRNN
+    hidden : sequence of int
+        Hidden layers of the encoder.
+    causal : bool
+        Whether z_t looks at s_{1:t} only, or at the whole path.
+    backward_dim : int
+        Size of the backward LSTM where it looks at the whole.
+    """
+
+    def __init__(
+        self,
+        story: SRNN,
+        *,
+        hidden: Sequence[int] = (16, 8),
+        causal: bool = True,
+        backward_dim: int = 8,
+    ) -> None:
+        super().__init__()
+        self._story = (story,)  # in a tuple: a reference, not a part
+        read_dim, latent_dim = story.recurrent_dim + story.data_dim, story.latent_dim
+        self.backward = None if causal else LSTM(read_dim, backward_dim, backward=True)
+        context_dim = read_dim if causal else backward_dim
+        self.encoder = ConditionalNormal(context_dim, latent_dim, hidden, latent_dim)
+
+    @property
+    def story(self) -> SRNN:
+        """The story looked back at."""
+        return self._story[0]
+
+    def forward(
+        self,
+        s: Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        size: int = 1,
+        length: int = 60,
+    ) -> Tensor:
+        """Draw z (B, T, L) for B paths s (B, T, D) with `mask` (B, T) of existing frames."""
+        if s is None:
+            raise InputError("s", "None", "paths (B, T, D)", "simulate with the story alone")
+        check_paths(s, mask, self.story.data_dim)
+        with pyro.plate("data", s.shape[0], dim=-1):
+            return self.path(s, mask)
+
+    def path(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Look back at one path in each place of the enclosing plates; return z."""
+        return pyro.sample("z", self.latent(s, mask))
+
+    def latent(self, s: Tensor, mask: Tensor | None = None) -> AutoregressiveNormal:
+        """Return q(z | s), event (T, L)."""
+        encoding = Encoding(self, s, mask)
+        shape = (s.shape[-2], self.story.latent_dim)
+        return AutoregressiveNormal(encoding.moments, encoding.draw, shape, mask=mask)
+
+    def context(self, h: Tensor, moves: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return c (..., T, C) from h (..., T, H) and moves (..., T, D)."""
+        read = torch.cat([h, moves], -1)
+        return read if self.backward is None else self.backward(read, mask)
+
+    @torch.no_grad()
+    def source_posterior(
+        self, evidence: Evidence, previous_mean: Tensor, noise: Tensor | None = None
+    ) -> SourcePosterior:
+        """Take the paper's E-S step: q(s) from evidence (..., T, D), z drawn at the last mean.
+
+        Parameters
+        ----------
+        evidence : Evidence
+        previous_mean : Tensor
+            (..., T, D), the posterior mean of the iteration before, which the encoder reads.
+        noise : Tensor, optional
+            (..., T, L), standard normal; pass the same in every iteration for common random
+            numbers, zeros for the encoder's mean path. By default drawn.
+        """
+        story = self.story
+        moves = story.motion.moves(previous_mean)
+        if noise is None:
+            noise = moves.new_empty(*moves.shape[:-1], story.latent_dim).normal_()
+        z, q = draw_latents(self.encoder, self.context(story.read(moves), moves), noise)
+        posterior, h = filter_source(story, evidence, z)
+        rate = normal_kl(q, story.prior(h, shift(z))).sum(-1)
+        return posterior._replace(rate=posterior.rate + rate)
+
+
+class DeepARGuide(nn.Module):
+    """The empty guide of `DeepAR`, which has nothing latent.
+
+    Parameters
+    ----------
+    story : DeepAR
+        Read by reference, for `source_posterior`.
+    """
+
+    def __init__(self, story: DeepAR) -> None:
+        super().__init__()
+        self._story = (story,)
+
+    @property
+    def story(self) -> DeepAR:
+        """The story looked back at."""
+        return self._story[0]
+
+    def forward(
+        self,
+        s: Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        size: int = 1,
+        length: int = 60,
+    ) -> None:
+        """Draw nothing."""
+
+    def path(self, s: Tensor, mask: Tensor | None = None) -> None:
+        """Draw nothing."""
+
+    @torch.no_grad()
+    def source_posterior(
+        self, evidence: Evidence, previous_mean: Tensor, noise: Tensor | None = None
+    ) -> SourcePosterior:
+        """Take the paper's E-S step: q(s) from evidence (..., T, D).
+
+        `previous_mean` and `noise` are those of guides with latents; nothing here reads them.
+        """
+        return filter_source(self.story, evidence)[0]
+
+
+class Encoding:
+    """q(z | s) at one s: its draws, and the moments of any z."""
+
+    def __init__(self, guide: SRNNGuide, s: Tensor, mask: Tensor | None) -> None:
+        self.guide, self.s, self.mask = guide, s, mask
+        self.moves = guide.story.motion.moves(clean(s, mask))
+        self.drawn: tuple[Tensor, Moments] | None = None
+
+    def draw(self, batch: torch.Size) -> Tensor:
+        """Run the encoder's recursion; the story will find the h that was read on the way."""
+        story = self.guide.story
+        h, z, moments = self._scheduled(batch) if story.scheduled else self._forced(batch)
+        self.drawn = z, moments
+        story.leave(z, self.s, h)
+        return z
+
+    def moments(self, z: Tensor) -> Moments:
+        """Return mean and scale of every q(z_t | z_{t-1}, s) at once, each (..., T, L)."""
+        if self.drawn is not None and self.drawn[0] is z:
+            return self.drawn[1]
+        h = self.guide.story.read(self.moves)
+        return self.guide.encoder(self.guide.context(h, self.moves, self.mask), shift(z))
+
+    def _forced(self, batch: torch.Size) -> tuple[Tensor, Tensor, Moments]:
+        """Teacher forcing: only z feeds back."""
+        encoder, h = self.guide.encoder, self.guide.story.read(self.moves)
+        projected = encoder.project(self.guide.context(h, self.moves, self.mask)).unbind(-2)
+        noise = self._noise(batch)
+        z, zs, means, scales = torch.zeros_like(noise[0]), [], [], []
+        for frame, e in zip(projected, noise, strict=True):
+            mean, scale = encoder.step(frame, z)
+            z = torch.addcmul(mean, scale, e)
+            for kept, value in zip((zs, means, scales), (z, mean, scale), strict=True):
+                kept.append(value)
+        return h, torch.stack(zs, -2), (torch.stack(means, -2), torch.stack(scales, -2))
+
+    def _scheduled(self, batch: torch.Size) -> tuple[Tensor, Tensor, Moments]:
+        """Scheduled sampling: encoder and story roll together. A backward LSTM reads the truth."""
+        guide, moves, noise = self.guide, self.moves.unbind(-2), self._noise(batch)
+        forced = None
+        if guide.backward is not None:
+            forced = guide.context(guide.story.read(self.moves), self.moves, self.mask)
+
+        def latent(t: int, h: Tensor, z: Tensor) -> Tensor:
+            seen = moves[t].expand(*h.shape[:-1], -1)
+            c = guide.context(h, seen) if forced is None else forced[..., t, :]
+            return torch.addcmul(*guide.encoder(c, z), noise[t])
+
+        h, z = guide.story.read_scheduled(batch, self.moves, latent)
+        context = guide.context(h, self.moves.expand(*batch, *self.moves.shape[-2:]), self.mask)
+        return h, z, guide.encoder(context if forced is None else forced, shift(z))
+
+    def _noise(self, batch: torch.Size) -> tuple[Tensor, ...]:
+        shape = (*batch, self.moves.shape[-2], self.guide.story.latent_dim)
+        return self.moves.new_empty(shape).normal_().unbind(-2)

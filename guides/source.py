@@ -1,0 +1,160 @@
+r"""The paper's E-S step: the posterior of one source's path, from evidence and a DVAE's recursion.
+
+For each source, forward in t, with the means so far in place of the path:
+
+.. math::
+    (\mu_t, v_t) = p_\theta(s_t \mid m_{1:t-1}, z_t), \qquad
+    V_t = (\mathrm{precision}_t + v_t^{-1})^{-1}, \qquad
+    m_t = V_t (\mathrm{weighted}_t + v_t^{-1} \mu_t).
+
+Nothing is differentiated, and the loops hold a few small kernels a frame: what can be computed for
+all frames at once is, before or after them.
+
+Source: X. Lin et al., "Mixture of dynamical variational autoencoders for multi-source trajectory
+modeling and separation", TMLR 2023, the E-S step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ppl_models.distributions import Moments
+from ppl_models.dvae import DVAE
+from ppl_models.networks import ConditionalNormal
+
+
+class Evidence(NamedTuple):
+    r"""What the detections say of a source, frame by frame: a Gaussian in natural parameters.
+
+    As a function of s_t it is exp(-1/2 sum_k eta_tk (o_tk - s_t)' Phi_tk^{-1} (o_tk - s_t)), with
+    eta_tk the responsibility of the source for detection k and Phi_tk diagonal.
+    """
+
+    precision: Tensor
+    r"""(..., T, D): :math:`\sum_k \eta_{tk} \Phi_{tk}^{-1}`; 0 where nothing is seen."""
+    weighted: Tensor
+    r"""(..., T, D): :math:`\sum_k \eta_{tk} \Phi_{tk}^{-1} o_{tk}`."""
+
+
+class SourcePosterior(NamedTuple):
+    r"""q(s) = prod_t N(s_t; mean_t, diag variance_t), and what it costs."""
+
+    mean: Tensor
+    """(..., T, D): m_t."""
+    variance: Tensor
+    """(..., T, D): the diagonal of V_t."""
+    rate: Tensor
+    r"""(...): nats of E_q[log q(s, z) - log p(s, z)]; the ELBO is E_q log p(o | s) - rate.
+
+    sum_t KL(N(m_t, V_t) || N(mu_t, v_t)) + KL(q(z_t | z_{t-1}) || p(z_t | z_{t-1})). The Gaussian
+    terms are exact. Plugged in: the past in p(s_t | s_{1:t-1}, z_t) and p(z_t | s_{1:t-1}, z_{t-1})
+    stands at its mean m_{1:t-1}, as in the recursion, and z is the one path drawn. So doubt about
+    the past costs nothing here: with responsibilities fixed, E_q log p(o | s) - rate is the
+    log density with which the recursion predicts the detections, frame after frame, less KL of z.
+    """
+
+
+def draw_latents(
+    encoder: ConditionalNormal, context: Tensor, noise: Tensor
+) -> tuple[Tensor, Moments]:
+    """Run z_t = mean(c_t, z_{t-1}) + scale(c_t, z_{t-1}) noise_t; return z and its moments.
+
+    Shapes: context (..., T, C), noise (..., T, L) -> z, mean and scale (..., T, L).
+    """
+    batch = noise.shape[:-2]
+    feedback, layers = encoder.input.weight.t(), _layers(encoder)  # type: ignore[union-attr]
+    z, zs, raws = noise.new_zeros(batch.numel(), noise.shape[-1]), [], []
+    for projected, e in zip(_frames(encoder.project(context)), _frames(noise), strict=True):
+        raw = _apply(layers, torch.addmm(projected, z, feedback))
+        z = torch.addcmul(*encoder.split(raw), e)
+        zs.append(z)
+        raws.append(raw)
+    return _whole(zs, batch), encoder.split(_whole(raws, batch))
+
+
+def filter_source(
+    story: DVAE, evidence: Evidence, z: Tensor | None = None
+) -> tuple[SourcePosterior, Tensor]:
+    """Run the recursion of m_t and V_t; return the posterior (its rate that of s alone) and h.
+
+    Shapes: evidence (..., T, D), z (..., T, L) -> mean and variance (..., T, D), rate (...),
+    h (..., T, H).
+    """
+    motion, step = story.motion, _Step(story)
+    batch, count = evidence.precision.shape[:-2], evidence.precision.shape[:-2].numel()
+    precisions, weights = _frames(evidence.precision), _frames(evidence.weighted)
+    latent = _latent_share(story, z, len(precisions))
+    state, last = story.recurrence.start((count,), motion.unit), torch.zeros_like(precisions[0])
+    move, one, hs, mus, vs, means = last, torch.ones_like(last), [], [], [], []
+    for t, (precision, weighted) in enumerate(zip(precisions, weights, strict=True)):
+        state, mu, v = step(move, state, latent[t])
+        if motion.increments:
+            mu, v = (last + mu, v) if t else (last, torch.full_like(v, motion.start_scale**2))
+        mean = torch.addcmul(mu, weighted, v) / torch.addcmul(one, precision, v)
+        move = mean if not motion.increments else mean - last if t else move
+        last = mean
+        for kept, value in zip((hs, mus, vs, means), (state[0], mu, v, mean), strict=True):
+            kept.append(value)
+    h, mu, v, mean = (_whole(kept, batch) for kept in (hs, mus, vs, means))
+    share = 1 / (1 + evidence.precision * v)  # V / v
+    rate = 0.5 * (share - 1 - share.log() + (mean - mu) ** 2 / v).sum((-2, -1))
+    return SourcePosterior(mean, share * v, rate), h
+
+
+class _Step:
+    """One frame of a story's recursion, its weights laid out for a loop, in the units of s."""
+
+    def __init__(self, story: DVAE) -> None:
+        unit, read, emission = story.motion.unit, story.reader[0], story.emission
+        cell = story.recurrence.cell
+        self.read = read.bias, (read.weight / unit).t()
+        self.cell = cell.weight_ih_l0, cell.weight_hh_l0, cell.bias_ih_l0, cell.bias_hh_l0
+        self.context = emission.context.weight.t()
+        *inner, (bias, weight) = _layers(emission)
+        rows = torch.cat([unit, torch.ones_like(unit)])
+        shift = torch.cat([torch.zeros_like(unit), 2 * unit.log()])
+        self.layers = [*inner, (bias * rows + shift, weight * rows)]
+        self.floor = (emission.floor * unit) ** 2 if emission.floor else None
+
+    def __call__(
+        self, move: Tensor, state: tuple[Tensor, Tensor], latent: Tensor
+    ) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
+        """Return the next state, and mean and variance of the next frame (or move)."""
+        read = torch.addmm(self.read[0], move, self.read[1]).tanh()
+        state = torch.lstm_cell(read, state, *self.cell)
+        mu, log_v = _apply(self.layers, torch.addmm(latent, state[0], self.context)).chunk(2, -1)
+        v = log_v.exp()
+        return state, mu, v if self.floor is None else v + self.floor
+
+
+def _latent_share(story: DVAE, z: Tensor | None, length: int) -> Sequence[Tensor]:
+    """Return what z_t and the bias add to the emission's first layer, for each frame."""
+    bias = story.emission.context.bias
+    if z is None or story.emission.input is None:
+        return [bias] * length
+    return _frames(story.emission.input(z) + bias)
+
+
+def _layers(net: ConditionalNormal) -> list[tuple[Tensor, Tensor]]:
+    """Bias and transposed weight of each layer after the first."""
+    return [(m.bias, m.weight.t()) for m in net.head.modules() if isinstance(m, nn.Linear)]
+
+
+def _apply(layers: Sequence[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
+    for bias, weight in layers:
+        x = torch.addmm(bias, x.tanh(), weight)
+    return x
+
+
+def _frames(x: Tensor) -> tuple[Tensor, ...]:
+    """(..., T, D) -> T contiguous tensors (numel(...), D)."""
+    return x.reshape(-1, *x.shape[-2:]).transpose(0, 1).contiguous().unbind(0)
+
+
+def _whole(frames: Sequence[Tensor], batch: torch.Size) -> Tensor:
+    """T tensors (numel(batch), D) -> (*batch, T, D)."""
+    return torch.stack(list(frames), 1).reshape(*batch, len(frames), -1)

@@ -1,0 +1,248 @@
+"""Single-object trajectories: the paper's synthetic boxes, and people who walk, stop and turn.
+
+Two generating processes, seeded, in NumPy, with no bytes of any data set:
+
+* `synthetic_trajectories`: boxes (x1, y1, x2, y2) in units of the image (1920 x 1080), their coordinates piecewise
+  static, linear, parabolic or sinusoidal, exactly as MixDVAE's authors pre-train. **Their y axis points up**: the
+  second corner is x2 = x1 + w, y2 = y1 - h.
+* `walking_trajectories`: a person on the ground seen by a camera, in the *object's own frame* (see `to_object_frame`),
+  from physical reasoning: persistent velocities, stops, turns, perspective, gait, moving cameras.
+
+References: X. Lin, L. Girin, X. Alameda-Pineda, "Mixture of dynamical variational autoencoders for multi-source
+trajectory modeling and separation", TMLR 2023, section 5 and the generator published with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Array = NDArray[np.float64]
+
+STATIC, LINE, PARABOLA, SINUS = range(4)
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """How one coordinate of the paper's generator moves: chances of the four motions, and standard deviations."""
+
+    chances: tuple[float, float, float, float]  # static, line, parabola, sinus
+    velocity: float  # image units a frame
+    acceleration: float  # image units a frame^2
+    frequency: float = 0.0  # radians a frame
+    phase: float = 0.0  # radians
+    splits: int = 2  # at most this many points where the motion changes
+
+
+ABSCISSA = Coordinate((0.15, 0.30, 0.30, 0.25), 0.00125, 0.000037, 0.003, 3.2)
+ORDINATE = Coordinate((0.15, 0.30, 0.30, 0.25), 0.0006, 0.00002, 0.001, 3.2)
+WIDTH = Coordinate((0.25, 0.60, 0.15, 0.0), 0.00032, 0.00001, splits=0)
+
+
+def synthetic_trajectories(num: int, *, length: int = 60, seed: int = 0) -> Tensor:
+    """Draw `num` accepted trajectories of the paper's generator: (num, T, 4), boxes (x1, y1, x2, y2 = y1 - h).
+
+    Draws that leave the image too far are rejected (0.61 are kept at T = 60), and drawing goes on until `num` are there.
+
+    Raises
+    ------
+    ValueError
+        `num` or `length` below one.
+    """
+    _check_counts(num, length)
+    rng = np.random.default_rng(seed)
+    kept: list[Array] = []
+    while sum(map(len, kept)) < num:
+        boxes, accepted = propose_boxes(rng, max(64, 2 * num), length)
+        kept.append(boxes[accepted])
+    return torch.from_numpy(np.concatenate(kept)[:num]).float()
+
+
+def propose_boxes(
+    rng: np.random.Generator, num: int, length: int
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Draw boxes (num, T, 4) before rejection, and which of them the paper's bounds accept (num,)."""
+    x1 = _piecewise(rng, ABSCISSA, rng.uniform(size=num), length)
+    y1 = _piecewise(rng, ORDINATE, rng.uniform(size=num), length)
+    width = _piecewise(rng, WIDTH, rng.lognormal(-3.8, 0.7, size=num), length)
+    height = rng.normal(5.26, 0.77, size=(num, 1)) * width
+    x2, y2 = x1 + width, y1 - height
+    low = {"x1": (x1, -0.5), "x2": (x2, 0.0), "y1": (y1, 0.0), "y2": (y2, -1.5), "w": (width, 0.0)}
+    high = {"x1": (x1, 1.0), "x2": (x2, 0.8), "y1": (y1, 1.5), "y2": (y2, 1.0)}
+    accepted = np.ones(num, dtype=bool)
+    for values, bound in low.values():
+        accepted &= values.min(-1) >= bound
+    for values, bound in high.values():
+        accepted &= values.max(-1) <= bound
+    return np.stack([x1, y1, x2, y2], -1), accepted
+
+
+def _piecewise(rng: np.random.Generator, kind: Coordinate, start: Array, length: int) -> Array:
+    """One coordinate (num, T): up to `kind.splits` changes of motion, each starting where the last one ended."""
+    num, frames = len(start), np.arange(length)
+    splits = _split_points(rng, num, length, kind.splits)
+    value, path = start, np.empty((num, length))
+    segment = (frames >= splits[..., None]).sum(-2)  # (num, T): 0, 1, ... along the path
+    begins = np.concatenate([np.zeros((num, 1), int), splits], -1)
+    for index in range(splits.shape[-1] + 1):
+        inside = segment == index
+        local = np.maximum(frames - begins[:, index, None], 0)
+        path = np.where(inside, _motion(rng, kind, value, local), path)
+        last = np.where(inside, frames, 0).max(-1)
+        value = np.where(inside.any(-1), np.take_along_axis(path, last[:, None], 1)[:, 0], value)
+    return path
+
+
+def _split_points(rng: np.random.Generator, num: int, length: int, most: int) -> NDArray[np.int_]:
+    """Sorted frames (num, most) where motions change, from {3, 6, ...}; `length` stands for "no split"."""
+    candidates = np.arange(3, length - 2, 3)
+    most = min(most, len(candidates))
+    if most == 0:
+        return np.empty((num, 0), int)
+    order = rng.random((num, len(candidates))).argsort(-1)[:, :most]
+    many = rng.integers(0, most + 1, size=(num, 1))
+    return np.sort(np.where(np.arange(most) < many, candidates[order], length), -1)
+
+
+def _motion(rng: np.random.Generator, kind: Coordinate, c: Array, u: NDArray[np.int_]) -> Array:
+    """Motions (num, T) from the values c (num,) on local times u (num, T), their type drawn a row."""
+    num = len(c)
+    motion = rng.choice(4, size=(num, 1), p=kind.chances)
+    v = rng.normal(0, kind.velocity, (num, 1)) * (motion != STATIC)
+    a = rng.normal(0, kind.acceleration, (num, 1)) * (motion == PARABOLA)
+    omega = rng.normal(0, 1, (num, 1)) * kind.frequency
+    phi = rng.normal(0, 1, (num, 1)) * kind.phase
+    c = c[:, None]
+    polynomial = c + v * u + a * u**2
+    if kind.chances[SINUS] == 0:
+        return polynomial
+    return np.where(motion == SINUS, c / np.sin(phi) * np.sin(omega * u + phi), polynomial)
+
+
+def to_object_frame(boxes: Tensor, *, aspect: float = 1920 / 1080) -> Tensor:
+    """Boxes (..., T, 4) of the paper's convention -> each path in its own frame (..., T, 4).
+
+    The frame: ((cx, cy) - start) / height, log(w / w_start), log(h / h_start), with `height` the first box's height
+    in pixels, and y pointing down as in an image. `aspect` is the image's width over its height, since the
+    paper's x and y are measured in different units.
+    """
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    width, height = (x2 - x1) * aspect, y1 - y2
+    centre = torch.stack([(x1 + x2) / 2 * aspect, -(y1 + y2) / 2], -1)
+    place = (centre - centre[..., :1, :]) / height[..., :1, None]
+    size = torch.stack([width, height], -1).log()
+    return torch.cat([place, size - size[..., :1, :]], -1)
+
+
+def walking_trajectories(num: int, *, length: int = 60, seed: int = 0) -> Tensor:
+    """Draw `num` walkers seen by a camera, each in its object frame (num, T, 4), the first frame at zero.
+
+    The unit of length is the person (1.7 m). A clip has its own frame rate (14 to 30 a second), distance (3 to 25
+    bodies), camera height (0.8 to 4) and, in a share of clips, a camera that pans, shakes or drives.
+
+    * Ground motion: walk and stop by turns (semi-Markov, seconds each) at 0.3 to 1.1 bodies a second (1.4 m/s is
+      0.8), the velocity following within 0.3 to 0.8 s; headings drift and sometimes turn at once; on top an
+      Ornstein-Uhlenbeck sway of the velocity with a time constant of 0.5 to 4 s.
+    * Picture: perspective. With depth Z and camera height c, the height is Z_1/Z of the first one, so place and
+      both sizes move together when somebody approaches.
+    * Gait: the width swings by a few per cent at step rate while walking; the aspect ratio drifts slowly.
+
+    Raises
+    ------
+    ValueError
+        `num` or `length` below one.
+    """
+    _check_counts(num, length)
+    rng = np.random.default_rng(seed)
+    fps = rng.uniform(14, 30, (num, 1))
+    velocity, pace = _ground_velocity(rng, fps, length)  # bodies a second (num, T, 2), (num, T)
+    depth = np.exp(rng.uniform(np.log(3), np.log(25), (num, 1)))
+    start = rng.normal(0, 0.3, (num, 1)) * depth  # left or right of the axis
+    ground = np.cumsum(velocity / fps[..., None], 1)
+    ground = ground - ground[:, :1]
+    scale = depth / np.maximum(depth + ground[..., 1], 0.3 * depth)  # h_t / h_1
+    camera = rng.uniform(0.8, 4, (num, 1)) - 0.5  # above the person's middle
+    x = (start + ground[..., 0]) * scale - start
+    y = camera * (scale - 1)
+    pan = _camera_path(rng, fps, length)
+    log_h = np.log(scale)
+    log_w = log_h + _gait(rng, fps, pace)
+    path = np.stack([x + pan[..., 0], y + pan[..., 1], log_w, log_h], -1)
+    return torch.from_numpy(path - path[:, :1]).float()
+
+
+def _ground_velocity(rng: np.random.Generator, fps: Array, length: int) -> tuple[Array, Array]:
+    """Velocities (num, T, 2) in bodies a second (across, away), and the speed meant (num, T)."""
+    num = len(fps)
+    speed = rng.uniform(0.3, 1.1, num)
+    walk_for, stop_for = rng.uniform(2, 20, num), rng.uniform(0.7, 8, num)  # mean seconds
+    walking = rng.random(num) < 0.75
+    turn_rate = rng.exponential(0.05, num)  # sudden turns a second
+    heading, drift = rng.uniform(-np.pi, np.pi, num), _ou(rng, fps, length, 0.25, (1, 4))
+    follow = np.exp(-1 / (fps[:, 0] * rng.uniform(0.3, 0.8, num)))
+    target = speed * walking
+    velocity = target[:, None] * np.stack([np.cos(heading), np.sin(heading)], -1)
+    velocities, paces = [], []
+    for t in range(length):
+        rate = 1 / np.where(walking, walk_for, stop_for) / fps[:, 0]
+        walking = walking ^ (rng.random(num) < rate)
+        turn = (rng.random(num) < turn_rate / fps[:, 0]) * rng.uniform(-2.5, 2.5, num)
+        heading = heading + turn + drift[:, t] / fps[:, 0]
+        target = (speed * walking)[:, None] * np.stack([np.cos(heading), np.sin(heading)], -1)
+        velocity = follow[:, None] * velocity + (1 - follow)[:, None] * target
+        velocities.append(velocity)
+        paces.append(np.hypot(*velocity.T))
+    size = rng.uniform(0.01, 0.08, (num, 1))  # sway, bodies a second
+    sway = np.stack([_ou(rng, fps, length, 1.0, (0.5, 4)) * size for _ in range(2)], -1)
+    return np.stack(velocities, 1) + sway, np.stack(paces, 1)
+
+
+def _ou(
+    rng: np.random.Generator,
+    fps: Array,
+    length: int,
+    deviation: float,
+    seconds: tuple[float, float],
+) -> Array:
+    """Stationary Ornstein-Uhlenbeck paths (num, T) with time constants drawn between the two `seconds`."""
+    num = len(fps)
+    keep = np.exp(-1 / (fps[:, 0] * rng.uniform(*seconds, num)))
+    value = rng.normal(0, 1, num)
+    noise, path = rng.normal(0, 1, (length, num)), np.empty((length, num))
+    for t in range(length):
+        value = keep * value + np.sqrt(1 - keep**2) * noise[t]
+        path[t] = value
+    return deviation * path.T
+
+
+def _camera_path(rng: np.random.Generator, fps: Array, length: int) -> Array:
+    """What a moving camera adds to the place (num, T, 2), in body heights: slow pans and a fast, small shake."""
+    num = len(fps)
+    pans, shakes = rng.random((num, 1)) < 0.35, rng.random((num, 1)) < 0.35
+    pan_speed = pans * rng.uniform(
+        0.1, 0.5, (num, 1)
+    )  # heights a second; 0.5 is 0.02 to 0.04 a frame
+    shake = shakes * rng.uniform(0.001, 0.008, (num, 1))  # heights
+    paths = []
+    for share in (1.0, 0.3):  # across, up and down
+        pan = np.cumsum(_ou(rng, fps, length, share, (0.7, 4)) * pan_speed / fps, 1)
+        paths.append(pan + shake * _ou(rng, fps, length, 1.0, (0.1, 0.3)))
+    return np.stack(paths, -1)
+
+
+def _gait(rng: np.random.Generator, fps: Array, pace: Array) -> Array:
+    """Log of the aspect ratio's change (num, T): the swing of a step, as strong as the pace, and a slow drift."""
+    num, length = pace.shape
+    step_rate = rng.uniform(1.5, 2.2, (num, 1))  # steps a second
+    cycle = 2 * np.pi * (step_rate * np.arange(length) / fps + rng.random((num, 1)))
+    swing = rng.uniform(0, 0.06, (num, 1)) * np.minimum(pace / 0.8, 1.5) * np.sin(cycle)
+    return swing + _ou(rng, fps, length, 1.0, (2, 6)) * rng.uniform(0.005, 0.03, (num, 1))
+
+
+def _check_counts(num: int, length: int) -> None:
+    if num < 1 or length < 1:
+        raise ValueError(f"num and length must be at least 1, got num={num}, length={length}")

@@ -1,0 +1,120 @@
+"""The few distributions Pyro lacks: a sequence that feeds on itself, as one sample site."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import log, pi
+from typing import Any
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor
+from torch.distributions import constraints
+from torch.distributions.kl import register_kl
+
+Moments = tuple[Tensor, Tensor]
+
+HALF_LOG_2PI = 0.5 * log(2 * pi)
+
+
+class AutoregressiveNormal(TorchDistribution):
+    """x_t given x_{1:t-1} is N(mean_t, diag scale_t^2), for t = 1, ..., T: one site a sequence.
+
+    Density of a path, all frames at once from shifted inputs (teacher forcing):
+    log p(x_{1:T}) = sum_t log N(x_t; mean_t(x_{1:t-1}), diag scale_t(x_{1:t-1})^2).
+
+    Parameters
+    ----------
+    moments : callable
+        From a value (..., T, D), mean and scale of every conditional, each (..., T, D). Row t may
+        depend on rows before t only, and not on frames that the mask excludes; nothing checks it.
+    draw : callable
+        From a batch shape, a reparametrised path (*shape, T, D): the recursion.
+    event_shape : tuple of int
+        (T, D).
+    batch_shape : tuple of int
+        The enclosing plates expand it. `mask` brings its own.
+    mask : Tensor of bool, optional
+        (..., T), the frames that exist. The others add nothing to the density, and what stands
+        there, NaN included, reaches neither value nor gradient.
+
+    Raises
+    ------
+    ValueError
+        A value whose last two dims are not `event_shape`.
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}
+    support = constraints.independent(constraints.real, 2)
+    has_rsample = True
+
+    def __init__(
+        self,
+        moments: Callable[[Tensor], Moments],
+        draw: Callable[[torch.Size], Tensor],
+        event_shape: tuple[int, int],
+        *,
+        batch_shape: tuple[int, ...] = (),
+        mask: Tensor | None = None,
+    ) -> None:
+        self.moments, self.draw, self.mask_frames = moments, draw, mask
+        self.drawn: Tensor | None = None
+        if mask is not None:
+            batch_shape = torch.broadcast_shapes(batch_shape, mask.shape[:-1])
+        super().__init__(torch.Size(batch_shape), torch.Size(event_shape), validate_args=False)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> AutoregressiveNormal:
+        """Return the same law with a larger batch shape: independent paths of it."""
+        return AutoregressiveNormal(
+            self.moments,
+            self.draw,
+            (self.event_shape[0], self.event_shape[1]),
+            batch_shape=tuple(batch_shape),
+            mask=self.mask_frames,
+        )
+
+    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:
+        """Draw paths (*sample_shape, *batch_shape, T, D), differentiable in the parameters."""
+        self.drawn = self.draw(torch.Size(sample_shape) + self.batch_shape)
+        return self.drawn
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log density of paths (..., T, D): (...)."""
+        return self.score_frames(value).sum(-1)
+
+    def score_frames(self, value: Tensor) -> Tensor:
+        """Return log p(x_t | x_{1:t-1}) of every frame: (..., T)."""
+        if value.shape[-2:] != self.event_shape:
+            raise ValueError(
+                f"a path of event shape {tuple(self.event_shape)} (frames, dim) is expected, "
+                f"got a value of shape {tuple(value.shape)}"
+            )
+        mean, scale = self.moments(value)
+        mask = self.mask_frames
+        if mask is not None:  # before any arithmetic, so that no gradient sees the padding
+            value = torch.where(mask[..., None], value, mean.detach())
+        z = (value - mean) / scale
+        frames = -(0.5 * z * z + scale.log()).sum(-1) - HALF_LOG_2PI * value.shape[-1]
+        if mask is not None:
+            frames = torch.where(mask, frames, torch.zeros_like(frames))
+        return frames.expand(*torch.broadcast_shapes(frames.shape[:-1], self.batch_shape), -1)
+
+
+def normal_kl(q: Moments, p: Moments) -> Tensor:
+    """Return KL(N(q) || N(p)) of diagonal Gaussians, summed over the last dim: (...)."""
+    ratio = (q[0] - p[0]) / p[1], q[1] / p[1]
+    return 0.5 * (ratio[0] ** 2 + ratio[1] ** 2 - 1 - 2 * ratio[1].log()).sum(-1)
+
+
+@register_kl(AutoregressiveNormal, AutoregressiveNormal)
+def _kl_of_paths(q: AutoregressiveNormal, p: AutoregressiveNormal) -> Tensor:
+    """KL(q || p), its outer expectation taken at the path last drawn from q.
+
+    KL(q || p) = E_{x ~ q} sum_t KL(q(x_t | x_{1:t-1}) || p(x_t | x_{1:t-1})). The inner terms are
+    exact, so this estimate is unbiased and varies less than log q(x) - log p(x).
+    """
+    x = q.drawn if q.drawn is not None else q.rsample()
+    frames = normal_kl(q.moments(x), p.moments(x))
+    if q.mask_frames is not None:
+        frames = torch.where(q.mask_frames, frames, torch.zeros_like(frames))
+    return frames.sum(-1).expand(q.batch_shape)

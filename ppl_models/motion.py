@@ -1,0 +1,108 @@
+"""The frame of motion: what a path's networks read and write, positions or what changed.
+
+Reading increments makes a story the same everywhere in the picture, and lets a network that knows
+nothing yet (all zeros out) tell of an object that stays where it is.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ppl_models.distributions import Moments
+from ppl_models.errors import InputError
+
+
+class Motion(nn.Module):
+    """The map between a path s (..., T, D) and its moves (..., T, D), which the networks see.
+
+    ==============  =================================  ======================================
+    increments      move_t                             p(s_t | past), from a net's (m, r)
+    ==============  =================================  ======================================
+    False           s_t                                N(m, r^2)
+    True, t > 1     (s_t - s_{t-1}) / unit             N(s_{t-1} + unit m, (unit r)^2)
+    True, t = 1     0                                  N(0, start_scale^2), whatever the net says
+    ==============  =================================  ======================================
+
+    Parameters
+    ----------
+    data_dim : int
+        D.
+    increments : bool
+    unit : float
+        Size of a usual increment, a constant: moves are then of order 1.
+    start_scale : float
+        How far from the origin a path starts; wide, not learned.
+    """
+
+    unit: Tensor
+
+    def __init__(
+        self, data_dim: int, *, increments: bool, unit: float = 0.02, start_scale: float = 0.5
+    ) -> None:
+        super().__init__()
+        if unit <= 0 or start_scale <= 0:
+            raise ValueError(
+                f"unit and start_scale must be positive, got {unit=} and {start_scale=}"
+            )
+        self.increments, self.start_scale = increments, start_scale
+        self.register_buffer("unit", torch.full((data_dim,), unit if increments else 1.0))
+
+    def moves(self, s: Tensor) -> Tensor:
+        """Return the moves of a path."""
+        if not self.increments:
+            return s
+        return torch.cat([torch.zeros_like(s[..., :1, :]), s.diff(dim=-2) / self.unit], -2)
+
+    def paths(self, moves: Tensor, start: Tensor) -> Tensor:
+        """Return the path that starts at `start` (..., D) and makes these moves."""
+        if not self.increments:
+            return moves
+        return start[..., None, :] + self.unit * moves.cumsum(-2)
+
+    def start(self, batch: torch.Size) -> Tensor:
+        """Draw the first frame (*batch, D) of paths told by increments."""
+        return self.start_scale * torch.randn(*batch, len(self.unit), device=self.unit.device)
+
+    def place(self, moments: Moments, s: Tensor) -> Moments:
+        """Return the moments of s_t given its past from those of move_t, for all frames of s."""
+        if not self.increments:
+            return moments
+        mean, scale = shift(s) + self.unit * moments[0], self.unit * moments[1]
+        return (
+            torch.cat([torch.zeros_like(mean[..., :1, :]), mean[..., 1:, :]], -2),
+            torch.cat(
+                [torch.full_like(scale[..., :1, :], self.start_scale), scale[..., 1:, :]], -2
+            ),
+        )
+
+
+def shift(x: Tensor) -> Tensor:
+    """Return x_{t-1} at frame t, zeros at the first: (..., T, D) -> (..., T, D)."""
+    return torch.cat([torch.zeros_like(x[..., :1, :]), x[..., :-1, :]], -2)
+
+
+def clean(s: Tensor, mask: Tensor | None) -> Tensor:
+    """Return s with zeros in the frames that do not exist, so that nothing there is read."""
+    return s if mask is None else torch.where(mask[..., None], s, torch.zeros_like(s))
+
+
+def draw(moments: Moments) -> Tensor:
+    """Draw from N(mean, diag scale^2), reparametrised."""
+    mean, scale = moments
+    return mean + scale * torch.randn_like(mean)
+
+
+def check_paths(s: Tensor, mask: Tensor | None, data_dim: int) -> None:
+    """Raise InputError unless s is (B, T, D) and the mask (B, T) has existing frames first."""
+    if s.dim() != 3 or s.shape[-1] != data_dim or 0 in s.shape:
+        wanted, cure = f"(paths, frames, {data_dim})", "stack padded paths, and pass a mask"
+        raise InputError("s", f"shape {tuple(s.shape)}", wanted, cure)
+    if mask is None:
+        return
+    if mask.shape != s.shape[:2] or mask.dtype != torch.bool:
+        seen, wanted = f"{tuple(mask.shape)}, {mask.dtype}", f"{tuple(s.shape[:2])}, torch.bool"
+        raise InputError("mask", seen, wanted, "say of every frame whether it exists")
+    if bool((mask[:, 1:] & ~mask[:, :-1]).any()):
+        seen, wanted = "a frame after a missing one", "the existing frames first, then padding"
+        raise InputError("mask", seen, wanted, "cut paths at their gaps")

@@ -1,0 +1,206 @@
+"""The recursion that dynamical VAEs share: h_t read from the past, s_t emitted from h_t and z_t.
+
+Two forms of the same equations. *Teacher forced* (`read`): the path is known, and h_{1:T} comes from
+one fused LSTM call. *Rolling* (`unroll`): each frame is drawn before the next one can be read; so
+stories simulate, and so scheduled sampling trains.
+
+Scheduled sampling: S. Bengio et al., NeurIPS 2015, arXiv:1506.03099; in the form of X. Lin et al.,
+"Mixture of dynamical variational autoencoders", TMLR 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+from ppl_models.motion import Motion, check_paths, draw, shift
+from ppl_models.networks import LSTM, ConditionalNormal
+
+
+class SamplingSchedule(NamedTuple):
+    """Chance of reading the model's own samples: 0 until step `begin`, then linear, 1 from `end`.
+
+    The paper's is `SamplingSchedule(20 * n, 100 * n)` with n steps an epoch.
+    """
+
+    begin: int
+    end: int
+
+    def __call__(self, step: int) -> float:
+        """Return the probability at a training step."""
+        return min(1.0, max(0.0, (step - self.begin) / max(1, self.end - self.begin)))
+
+
+class Reading(NamedTuple):
+    """What a guide read of s on its way to z, left for the story that scores them next."""
+
+    z: Tensor
+    s: Tensor
+    h: Tensor  # (..., T, H)
+    version: int  # of the parameters that read
+
+
+class DVAE(nn.Module):
+    """What SRNN and DeepAR share: h_t read from the past, and s_t emitted from h_t (and z_t).
+
+    Parameters
+    ----------
+    data_dim, latent_dim : int
+        D and L, sizes of s_t and z_t; L = 0 for none.
+    input_dim, recurrent_dim : int
+        Sizes of the layer that reads s_{t-1}, and of h_t.
+    emission_dims : sequence of int
+        Hidden layers of the emission.
+    increments, unit, start_scale
+        See `Motion`: whether the networks read and write positions or what changed.
+    floor : float
+        Least standard deviation of s_t, in what the networks write.
+
+    Attributes
+    ----------
+    sampling_probability : float
+        Scheduled sampling: in training mode, the chance at each frame (one draw for the whole
+        batch) that h_t is read from a past the model made up. 0 (default) is teacher forcing.
+    sampling : callable, optional
+        From a training step, that probability; `set_step` applies it.
+    """
+
+    def __init__(
+        self,
+        data_dim: int = 4,
+        latent_dim: int = 0,
+        *,
+        input_dim: int = 4,
+        recurrent_dim: int = 8,
+        emission_dims: Sequence[int] = (16,),
+        increments: bool = False,
+        unit: float = 0.02,
+        start_scale: float = 0.5,
+        floor: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.data_dim, self.latent_dim, self.recurrent_dim = data_dim, latent_dim, recurrent_dim
+        self.motion = Motion(data_dim, increments=increments, unit=unit, start_scale=start_scale)
+        self.reader = nn.Sequential(nn.Linear(data_dim, input_dim), nn.Tanh())
+        self.recurrence = LSTM(input_dim, recurrent_dim)
+        self.emission = ConditionalNormal(
+            recurrent_dim, latent_dim, emission_dims, data_dim, floor=floor
+        )
+        self.sampling_probability = 0.0
+        self.sampling: Callable[[int], float] | None = None
+        self._reading: Reading | None = None
+
+    def forward(
+        self,
+        s: Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        size: int = 1,
+        length: int = 60,
+    ) -> Tensor:
+        """Tell the story of B paths s (B, T, D), or simulate `size` of `length` frames.
+
+        `mask` (B, T) says which frames exist: the first ones of each path.
+        """
+        if s is not None:
+            check_paths(s, mask, self.data_dim)
+            size, length = s.shape[:2]
+        with pyro.plate("data", size, dim=-1):
+            return self.path(length, s, mask)[1]
+
+    def path(
+        self, length: int, s: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor | None, Tensor]:
+        """Tell one path in each place of the enclosing plates; return (z, s)."""
+        raise NotImplementedError
+
+    def latent(self, h: Tensor, z: Tensor) -> Tensor:
+        """Draw z_t (..., L) given h_t and z_{t-1}."""
+        return z
+
+    def set_step(self, step: int) -> None:
+        """Before training step `step`, let the schedule set the sampling probability."""
+        if self.sampling is not None:
+            self.sampling_probability = self.sampling(step)
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether h_t is to be read from sampled pasts now and then."""
+        return self.training and self.sampling_probability > 0
+
+    def read(self, moves: Tensor) -> Tensor:
+        """Return h_{1:T} (..., T, H) from moves (..., T, D): h_t has read those before t."""
+        return self.recurrence(self.reader(shift(moves)))
+
+    def unroll(
+        self,
+        batch: Sequence[int],
+        length: int,
+        latent: Callable[[int, Tensor, Tensor], Tensor],
+        told: Tensor | None = None,
+        coins: Sequence[bool] = (),
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Run the recursion on its own samples; return h, z and moves, each (*batch, T, .).
+
+        `latent(t, h_t, z_{t-1})` gives z_t. With `told` (*batch, T, H), h_t is taken from there
+        at the frames whose coin is False, and the samples fed back are detached.
+        """
+        like, hs, zs, moves = self.motion.unit, [], [], []
+        move, z = like.new_zeros(*batch, self.data_dim), like.new_zeros(*batch, self.latent_dim)
+        state = self.recurrence.start(batch, like)
+        readings = [None] * length if told is None else told.unbind(-2)
+        for t, reading in enumerate(readings):
+            state = self.recurrence.step(self.reader(move), state)
+            h = state[0] if reading is None or coins[t] else reading
+            z = latent(t, h, z)
+            move = draw(self.emission(h, z))
+            move = torch.zeros_like(move) if self.motion.increments and t == 0 else move
+            move = move if reading is None else move.detach()
+            for kept, value in zip((hs, zs, moves), (h, z, move), strict=True):
+                kept.append(value)
+        return torch.stack(hs, -2), torch.stack(zs, -2), torch.stack(moves, -2)
+
+    def read_scheduled(
+        self,
+        batch: Sequence[int],
+        moves: Tensor,
+        latent: Callable[[int, Tensor, Tensor], Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Return h and z (*batch, T, .), h_t read now from the truth, now from sampled moves."""
+        length, told = moves.shape[-2], self.read(moves)
+        coins = (torch.rand(length) < self.sampling_probability).tolist()
+        return self.unroll(batch, length, latent, told.expand(*batch, *told.shape[-2:]), coins)[:2]
+
+    def simulate(
+        self, batch: Sequence[int], length: int, z: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draw z and s (*batch, T, .) jointly; or, with `z`, s given it."""
+        if z is None:
+            latent = lambda t, h, last: self.latent(h, last)  # noqa: E731
+        else:
+            frames = z.expand(*batch, *z.shape[-2:]).unbind(-2)
+            latent = lambda t, h, last: frames[t]  # noqa: E731
+        _, zs, moves = self.unroll(batch, length, latent)
+        return zs, self.motion.paths(moves, self.motion.start(torch.Size(batch)))
+
+    def leave(self, z: Tensor, s: Tensor, h: Tensor) -> None:
+        """Keep what a guide has read, for the next scoring of this very z and s."""
+        self._reading = Reading(z, s, h, self._reading_version())
+
+    def take(self, z: Tensor | None, s: Tensor) -> Tensor | None:
+        """Return the h a guide left for these two, once, if it would come out the same today."""
+        left, self._reading = self._reading, None
+        if left is None or left.z is not z or left.s is not s:
+            return None
+        stale = left.version != self._reading_version()
+        return None if stale or (torch.is_grad_enabled() and not left.h.requires_grad) else left.h
+
+    def _reading_version(self) -> int:
+        return sum(p._version for net in (self.reader, self.recurrence) for p in net.parameters())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_reading": None}  # graph tensors can be neither copied nor sent
