@@ -1,0 +1,203 @@
+"""The command ``ppl``: the project's stories, from a shell.
+
+Exit codes: 0 done; 1 a mistake in the data or the settings, told on one screen; 2 wrong usage of
+the command; 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from inference.cli_track import register
+from inference.errors import CheckpointError, PairError
+from inference.stories import STORIES, Story, find
+from ppl_models.errors import InputError
+
+if TYPE_CHECKING:
+    from inference.fit import Run
+    from inference.stories import Data
+
+USER_ERRORS = (InputError, PairError, CheckpointError, OSError)
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="ppl",
+    help="Generative stories, their guides, and inference: see `ppl stories`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+StoryName = Annotated[
+    str, typer.Argument(metavar="STORY", help="A name from `ppl stories`, in capitals or not.")
+]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same numbers.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the story; may be repeated."),
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ppl-models {version('ppl-models')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print it and exit."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error, of any command.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+@app.command()
+def stories() -> None:
+    """List the stories: name, guide, source among the project's seeds, and what it tells."""
+    rows = [(s.name, s.guide_name, s.source, s.sentence) for s in STORIES]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
+
+
+@app.command()
+def check(
+    story: StoryName,
+    graph: Annotated[
+        Path | None, typer.Option(help="Draw the story there: .pdf, .png or .svg (needs Graphviz).")
+    ] = None,
+    settings: Settings = None,
+    seed: Seed = 0,
+) -> None:
+    """Check a story and its guide on simulated data, and print their sites."""
+    entry, chosen = find(story), _parse(settings)
+    from inference.check import check as check_pair
+    from inference.randomness import seeded
+
+    model, guide, data = entry.example(seed, settings=chosen)
+    with seeded(seed):
+        report = check_pair(model, guide, **data)
+    typer.echo(str(report))
+    if graph is not None:
+        report.render(graph)
+        typer.echo(f"drawn: {graph}")
+
+
+@app.command()
+def fit(
+    story: StoryName,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="A .npy file, a datum a row, or an .npz of the story's arguments."),
+    ] = None,
+    simulate: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Fit N data that the story simulates.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the run is kept.", show_default="runs/STORY")
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 100,
+    batch_size: Annotated[int, typer.Option(min=1, help="Data a step.")] = 128,
+    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
+    settings: Settings = None,
+    seed: Seed = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that stopped.")
+    ] = False,
+) -> None:
+    """Fit a story and its guide to your data, or to data that it simulates."""
+    if (data is None) == (simulate is None):
+        raise typer.BadParameter("give one of --data FILE and --simulate N")
+    entry, chosen = find(story), _parse(settings)
+    from inference.fit import fit as fit_pair
+
+    directory = out or Path("runs") / entry.name
+    given = _read(entry, data) if data else entry.example(seed, simulate or 0, chosen)[2]
+    model, guide = entry.pair(given, chosen, seed)
+    run = fit_pair(
+        model,
+        guide,
+        given,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        directory=directory,
+        resume=resume,
+        progress=sys.stderr.isatty(),
+    )
+    _keep(run, entry, {**entry.settings(given), **chosen}, directory)
+
+
+def _keep(run: Run, story: Story, config: dict[str, Any], directory: Path) -> None:
+    """Save what was learned, print the run, and say how to go on if it was stopped."""
+    from inference.checkpoint import save
+
+    path = directory / "pair.safetensors"
+    save(path, {"model": run.model, "guide": run.guide}, story=story.name, config=config)
+    typer.echo(str(run))
+    typer.echo(f"saved: {path}")
+    if run.interrupted:
+        typer.echo("stopped early; the same command with --resume goes on", err=True)
+        raise typer.Exit(INTERRUPTED)
+
+
+def _read(story: Story, path: Path) -> Data:
+    """Read the user's arrays and compare their names with the story's arguments."""
+    from inference.stories import unknown
+    from ppl_models.data.arrays import read_arrays
+
+    data = read_arrays(path, first=story.first_argument)
+    for name in data:
+        if name not in story.arguments:
+            raise unknown(f"{path}, array", name, story.arguments)
+    if story.first_argument not in data:
+        expected = f"an array named {story.first_argument!r}"
+        cure = f"np.savez(file, {story.first_argument}=...)"
+        raise InputError(str(path), f"arrays {', '.join(data)}", expected, cure)
+    return data
+
+
+def _parse(settings: list[str] | None) -> dict[str, Any]:
+    """Read NAME=VALUE pairs; a value is a Python literal, or else a word."""
+    import ast
+
+    chosen: dict[str, Any] = {}
+    for setting in settings or []:
+        name, equals, value = setting.partition("=")
+        if not (name.isidentifier() and equals and value):
+            raise typer.BadParameter(f"--set takes NAME=VALUE, saw {setting!r}")
+        try:
+            chosen[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            chosen[name] = value
+    return chosen
+
+
+register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit; a user's mistake is one message, not a traceback."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        app([argument for argument in arguments if argument != "--debug"])
+    except USER_ERRORS as error:
+        if "--debug" in arguments:
+            raise
+        typer.echo(f"ppl: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,178 @@
+"""The stories that the command line knows by name.
+
+One entry a story, in the order in which to read them. Model and guide are named, not imported, so
+that a list of them takes no time; any other pair works with the engine without being listed here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ppl_models.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    Data = dict[str, Tensor]
+    Pair = tuple[nn.Module, nn.Module]
+    Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Story:
+    """One story, its guide, and how to try them.
+
+    Parameters
+    ----------
+    model, guide
+        The two classes, as ``module:Class``.
+    source
+        Where the story comes from: numbers of the project's seeds.
+    sentence
+        What it tells, in one sentence.
+    settings
+        From data, what the classes need to know of them (``{"data_dim": 2}``).
+    simulate
+        From a story and a number of data: data, by the names of the story's arguments.
+    adapt
+        Let a new pair take a look at the data before it is fitted.
+    """
+
+    model: str
+    guide: str
+    source: str
+    sentence: str
+    settings: Callable[[Data], dict[str, Any]]
+    simulate: Callable[[Any, int], Data]
+    adapt: Callable[[Any, Data], object] = lambda pair, data: None
+
+    @property
+    def name(self) -> str:
+        """The name of the model's class."""
+        return self.model.partition(":")[2]
+
+    @property
+    def guide_name(self) -> str:
+        """The name of the guide's class."""
+        return self.guide.partition(":")[2]
+
+    def pair(self, data: Data, settings: Settings | None = None, seed: int = 0) -> Pair:
+        """Build model and guide, of the data's sizes, with the user's ``settings`` on top.
+
+        Raises
+        ------
+        InputError
+            A setting that neither of the two classes has, or that has no meaning for them.
+        """
+        from inference.randomness import seeded
+
+        model_class, guide_class = _load(self.model), _load(self.guide)
+        known = {*_arguments(model_class), *_arguments(guide_class)}
+        for name in settings or {}:
+            if name not in known:
+                raise unknown("setting", name, known)
+        chosen = {**self.settings(data), **(settings or {})}
+        with seeded(seed):
+            pair = _build(model_class, chosen), _build(guide_class, chosen)
+        self.adapt(pair, data)
+        return pair
+
+    def example(
+        self, seed: int = 0, size: int = 64, settings: Settings | None = None
+    ) -> tuple[nn.Module, nn.Module, Data]:
+        """Return a new pair, and data that another model of the same story simulated."""
+        from inference.randomness import derive, seeded
+
+        with seeded(derive(seed, "example")):
+            truth = _build(_load(self.model), dict(settings or {}))
+            data = self.simulate(truth, size)
+        data = {name: value.detach() for name, value in data.items()}
+        return *self.pair(data, settings, seed), data
+
+    @property
+    def arguments(self) -> list[str]:
+        """Names of the story's arguments that take data: those that may be left out, as None."""
+        parameters = inspect.signature(_load(self.model).forward).parameters.values()
+        return [p.name for p in parameters if p.default is None]
+
+    @property
+    def first_argument(self) -> str:
+        """The name of the argument that takes the observed data."""
+        return self.arguments[0]
+
+
+def _load(path: str) -> Any:
+    """Import ``module:Class``."""
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _arguments(kind: type) -> set[str]:
+    """Names that a class's ``__init__`` takes, its bases' too where it hands ``**options`` on."""
+    names: set[str] = set()
+    for base in kind.__mro__:
+        parameters = inspect.signature(base.__init__).parameters.values()  # type: ignore[misc]
+        names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return names - {"self"}
+
+
+def _build(kind: type, settings: Settings) -> Any:
+    """Make one of the two with those settings that it has."""
+    mine = {name: value for name, value in settings.items() if name in _arguments(kind)}
+    try:
+        return kind(**mine)
+    except TypeError as error:
+        expected = f"values that {kind.__name__} takes"
+        cure = f"see help({kind.__module__}.{kind.__name__})"
+        raise InputError("settings", f"{mine} ({error})", expected, cure) from error
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
+    """Return the error for a name that is none of the ``known``, with the nearest of these."""
+    names = sorted(known)
+    folded = {known_name.lower(): known_name for known_name in names}
+    near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
+    cure = f"did you mean {folded[near[0]]}?" if near else "take one of these"
+    return InputError(what, repr(name), "one of " + ", ".join(names), cure)
+
+
+def find(name: str) -> Story:
+    """Return the story of that name, in capitals or not.
+
+    Raises
+    ------
+    InputError
+        No story has it; the nearest name is suggested.
+    """
+    for story in STORIES:
+        if story.name.lower() == name.lower():
+            return story
+    raise unknown("story", name, (story.name for story in STORIES))
+
+
+STORIES = (
+    Story(
+        "ppl_models.vae:VAE",
+        "guides.vae:VAEGuide",
+        "004",
+        "A datum is what a network makes of a few standard normal numbers.",
+        settings=lambda data: {"data_dim": data["x"].shape[-1]},
+        simulate=lambda story, size: {"x": story(num_data=size)},
+    ),
+    Story(
+        "ppl_models.mixture:GaussianMixture",
+        "guides.mixture:GaussianMixtureGuide",
+        "000/001",
+        "A datum comes from one of K Gaussians, and nobody says which.",
+        settings=lambda data: {"data_dim": data["x"].shape[-1]},
+        simulate=lambda story, size: {"x": story(num_data=size)},
+        adapt=lambda pair, data: pair[1].start_from(data["x"]),
+    ),
+)
