@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 
@@ -21,9 +22,15 @@ class PairError(ValueError):
         What the user can do.
     """
 
-    def __init__(self, site: str | None, seen: str, expected: str, cure: str) -> None:
-        self.site, self.seen, self.expected, self.cure = site, seen, expected, cure
-        super().__init__(site, seen, expected, cure)  # args, so that the error pickles
+    def __init__(
+        self, site: str | None, seen: str | None = None, expected: str = "", cure: str = ""
+    ) -> None:
+        handled = sys.exc_info()[1]
+        if seen is None and isinstance(handled, PairError):
+            # Pyro's trace handler makes any ValueError anew from its text: keep what it was
+            site, seen, expected, cure = handled.args
+        self.site, self.seen, self.expected, self.cure = site, seen or "", expected, cure
+        super().__init__(site, self.seen, expected, cure)  # args, so that the error pickles
 
     def __str__(self) -> str:
         where = "the pair" if self.site is None else f"site '{self.site}'"

@@ -30,7 +30,11 @@ _ELBOS: dict[str, Any] = {
     "meanfield": TraceMeanField_ELBO,
     "enum": TraceEnum_ELBO,
 }
-_TERMS = {"trace": trace_terms, "meanfield": mean_field_terms, "enum": enumerated_terms}
+_TERMS: dict[str, Any] = {
+    "trace": trace_terms,
+    "meanfield": mean_field_terms,
+    "enum": enumerated_terms,
+}
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def enumerated_terms(model_trace: Trace, guide_trace: Trace, plate: str) -> Tens
 
 
 def _costs(model_trace: Trace, guide_trace: Trace) -> tuple[dict[Any, list[Tensor]], Any]:
-    """Return the terms of log p and -log q by plates, enumerated sites summed out; and all plates."""
+    """Return the terms of log p and -log q by plates, enumeration done; and the sites' plates."""
     costs, factors, ordering, sum_dims, scale = _compute_model_factors(model_trace, guide_trace)
     for ordinal, terms in contract_tensor_tree(factors, sum_dims).items() if factors else ():
         scaled = [packed.scale_and_mask(term, scale=scale) for term in terms]

@@ -63,7 +63,8 @@ def layout(
 ) -> Layout:
     """Find the `Layout` of a pair; it is run once for a size of batch, and the answer remembered.
 
-    A data plate that was found for one size of batch is the data plate for every other. Nothing of the pair, the generator or the param store is changed by that run.
+    A data plate that was found for one size of batch is the data plate for every other. Nothing of
+    the pair, the generator or the param store is changed by that run.
 
     Raises
     ------
@@ -244,7 +245,8 @@ def untouched(*modules: Any, seed: int = 0) -> Iterator[None]:
 def _restorer(module: nn.Module) -> Callable[[], None]:
     plain = dict(vars(module))
     inside = [(v, copy.copy(v)) for v in plain.values() if isinstance(v, (list, dict, set))]
-    values = [(buffer, buffer.clone()) for buffer in module._buffers.values() if buffer is not None]
+    buffers = [buffer for buffer in module._buffers.values() if buffer is not None]
+    values = [(buffer, buffer.clone(), buffer._version) for buffer in buffers]
 
     def restore() -> None:
         vars(module).clear()
@@ -253,7 +255,8 @@ def _restorer(module: nn.Module) -> Callable[[], None]:
             container.clear()
             container.extend(content) if isinstance(container, list) else container.update(content)
         with torch.no_grad():
-            for buffer, value in values:
-                buffer.copy_(value)
+            for buffer, value, version in values:
+                if buffer._version != version:  # else a backward pass to come could not use it
+                    buffer.copy_(value)
 
     return restore
