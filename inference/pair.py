@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pyro
@@ -64,14 +63,8 @@ class FunctionModule(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the function on its own parameters."""
-        with self.in_force():
-            return self.fn(*args, **kwargs)
-
-    @contextmanager
-    def in_force(self) -> Iterator[None]:
-        """Answer every ``pyro.param`` of the function from this module, within the block."""
         with pyro.get_param_store().scope(), _OwnParams(self):
-            yield
+            return self.fn(*args, **kwargs)
 
     def close(self) -> None:
         """Take no further parameters: one that appears later would never be optimised."""
@@ -188,11 +181,8 @@ def bind(
 def _first_run(model: nn.Module, guide: nn.Module, args: Any, kwargs: Any) -> None:
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=list(devices)), pyro.get_param_store().scope():
-        if isinstance(model, FunctionModule):
-            poutine.trace(model).get_trace(*args, **kwargs)
-            with model.in_force():  # an AutoGuide of this function runs it too
-                pair_traces(model, guide, args, kwargs)
-        else:
+        # AutoGuides run the user's own function, whose pyro.param they refuse in local mode
+        with pyro.settings.context(module_local_params=not isinstance(guide, AutoGuide)):
             pair_traces(model, guide, args, kwargs)
     for module in (model, guide):
         if isinstance(module, FunctionModule):

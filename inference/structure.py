@@ -246,7 +246,7 @@ def _restorer(module: nn.Module) -> Callable[[], None]:
     plain = dict(vars(module))
     inside = [(v, copy.copy(v)) for v in plain.values() if isinstance(v, (list, dict, set))]
     buffers = [buffer for buffer in module._buffers.values() if buffer is not None]
-    values = [(buffer, buffer.clone(), buffer._version) for buffer in buffers]
+    values = [(buffer, buffer.clone()) for buffer in buffers]
 
     def restore() -> None:
         vars(module).clear()
@@ -255,8 +255,8 @@ def _restorer(module: nn.Module) -> Callable[[], None]:
             container.clear()
             container.extend(content) if isinstance(container, list) else container.update(content)
         with torch.no_grad():
-            for buffer, value, version in values:
-                if buffer._version != version:  # else a backward pass to come could not use it
+            for buffer, value in values:
+                if not torch.equal(buffer, value):  # writing would spoil a backward pass to come
                     buffer.copy_(value)
 
     return restore
