@@ -38,7 +38,8 @@ class Story:
     settings
         From data, what the classes need to know of them (``{"data_dim": 2}``).
     simulate
-        From a story and a number of data: data, by the names of the story's arguments.
+        From a story (another than the one to fit) and a number of data: data, drawn from it or from
+        the generating process it is meant for, by the names of the story's arguments.
     adapt
         Let a new pair take a look at the data before it is fitted.
     """
@@ -74,18 +75,19 @@ class Story:
         model_class, guide_class = _load(self.model), _load(self.guide)
         known = {*_arguments(model_class), *_arguments(guide_class)}
         for name in settings or {}:
-            if name not in known:
+            if name not in known - {"story"}:
                 raise unknown("setting", name, known)
         chosen = {**self.settings(data), **(settings or {})}
         with seeded(seed):
-            pair = _build(model_class, chosen), _build(guide_class, chosen)
-        self.adapt(pair, data)
-        return pair
+            model = _build(model_class, chosen)
+            guide = _build(guide_class, {**chosen, "story": model})
+        self.adapt((model, guide), data)
+        return model, guide
 
     def example(
         self, seed: int = 0, size: int = 64, settings: Settings | None = None
     ) -> tuple[nn.Module, nn.Module, Data]:
-        """Return a new pair, and data that another model of the same story simulated."""
+        """Return a new pair, and ``size`` simulated data."""
         from inference.randomness import derive, seeded
 
         with seeded(derive(seed, "example")):
@@ -134,6 +136,16 @@ def _build(kind: type, settings: Settings) -> Any:
         raise InputError("settings", f"{mine} ({error})", expected, cure) from error
 
 
+def _paths(story: Any, size: int) -> Data:
+    """Draw boxes that move as the paper's do."""
+    import torch
+
+    from ppl_models.data.trajectories import synthetic_trajectories
+
+    seed = int(torch.randint(2**31, ()))
+    return {"s": synthetic_trajectories(size, seed=seed)}
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
     """Return the error for a name that is none of the ``known``, with the nearest of these."""
     names = sorted(known)
@@ -174,5 +186,21 @@ STORIES = (
         settings=lambda data: {"data_dim": data["x"].shape[-1]},
         simulate=lambda story, size: {"x": story(num_data=size)},
         adapt=lambda pair, data: pair[1].start_from(data["x"]),
+    ),
+    Story(
+        "ppl_models.dvae:SRNN",
+        "guides.dvae:SRNNGuide",
+        "000/001",
+        "A path is told frame by frame, each from its own past and from a latent path.",
+        settings=lambda data: {"data_dim": data["s"].shape[-1]},
+        simulate=_paths,
+    ),
+    Story(
+        "ppl_models.dvae:DeepAR",
+        "guides.dvae:DeepARGuide",
+        "000/001",
+        "A path is told frame by frame from its own past alone.",
+        settings=lambda data: {"data_dim": data["s"].shape[-1]},
+        simulate=_paths,
     ),
 )
