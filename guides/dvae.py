@@ -68,16 +68,20 @@ class SRNNGuide(nn.Module):
         self,
         s: Tensor | None = None,
         mask: Tensor | None = None,
+        past: Tensor | None = None,
         *,
         size: int = 1,
         length: int = 60,
     ) -> Tensor:
-        """Draw z (B, T, L) for B paths s (B, T, D) with `mask` (B, T) of existing frames."""
+        """Draw z (B, T, L) for B paths s (B, T, D) with `mask` (B, T) of existing frames.
+
+        With `past` (B, T, D), an estimate of the path, that is read in place of s.
+        """
         if s is None:
             raise InputError("s", "None", "paths (B, T, D)", "simulate with the story alone")
         check_paths(s, mask, self.story.data_dim)
         with pyro.plate("data", s.shape[0], dim=-1):
-            return self.path(s, mask)
+            return self.path(s if past is None else past, mask)
 
     def path(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
         """Look back at one path in each place of the enclosing plates; return z."""
@@ -141,6 +145,7 @@ class DeepARGuide(nn.Module):
         self,
         s: Tensor | None = None,
         mask: Tensor | None = None,
+        past: Tensor | None = None,
         *,
         size: int = 1,
         length: int = 60,
@@ -165,7 +170,7 @@ class Encoding:
     """q(z | s) at one s: its draws, and the moments of any z."""
 
     def __init__(self, guide: SRNNGuide, s: Tensor, mask: Tensor | None) -> None:
-        self.guide, self.s, self.mask = guide, s, mask
+        self.guide, self.past, self.mask = guide, s, mask
         self.moves = guide.story.motion.moves(clean(s, mask))
         self.drawn: tuple[Tensor, Moments] | None = None
 
@@ -174,7 +179,7 @@ class Encoding:
         story = self.guide.story
         h, z, moments = self._scheduled(batch) if story.scheduled else self._forced(batch)
         self.drawn = z, moments
-        story.leave(z, self.s, h)
+        story.leave(z, self.past, h)
         return z
 
     def moments(self, z: Tensor) -> Moments:

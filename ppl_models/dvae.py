@@ -17,7 +17,7 @@ site    batch shape                 event shape
 ======  ==========================  ===========
 
 z_t depends on the s before it and s_t on z_t, so neither site can be *drawn* before the other. But
-a density is only asked for once the story is told: by then `Past` knows s, and both sites are
+a density is only asked for once the story is told: by then `Told` knows s, and both sites are
 scored in all frames at once (teacher forcing).
 
 References: M. Fraccaro et al., "Sequential neural models with stochastic layers", NeurIPS 2016
@@ -41,7 +41,7 @@ from ppl_models.motion import clean, draw, shift
 from ppl_models.networks import ConditionalNormal
 from ppl_models.recurrent import DVAE, SamplingSchedule
 
-__all__ = ["DVAE", "SRNN", "DeepAR", "Past", "SamplingSchedule"]
+__all__ = ["DVAE", "SRNN", "DeepAR", "Told", "SamplingSchedule"]
 
 
 class DeepAR(DVAE):
@@ -54,12 +54,16 @@ class DeepAR(DVAE):
         super().__init__(data_dim, 0, **options)
 
     def path(
-        self, length: int, s: Tensor | None = None, mask: Tensor | None = None
+        self,
+        length: int,
+        s: Tensor | None = None,
+        mask: Tensor | None = None,
+        past: Tensor | None = None,
     ) -> tuple[None, Tensor]:
         """Tell one path in each place of the enclosing plates; return (None, s)."""
-        past = Past(self, length, mask)
-        s = pyro.sample("s", past.observed(None), obs=s)
-        past.tell(None, s)
+        told = Told(self, length, mask, past)
+        s = pyro.sample("s", told.observed(None), obs=s)
+        told.tell(None, s)
         return None, s
 
 
@@ -90,13 +94,17 @@ class SRNN(DVAE):
         self.prior = ConditionalNormal(self.recurrent_dim, latent_dim, prior_dims, latent_dim)
 
     def path(
-        self, length: int, s: Tensor | None = None, mask: Tensor | None = None
+        self,
+        length: int,
+        s: Tensor | None = None,
+        mask: Tensor | None = None,
+        past: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Tell one path in each place of the enclosing plates; return (z, s)."""
-        past = Past(self, length, mask)
-        z = pyro.sample("z", past.latent())
-        s = pyro.sample("s", past.observed(z), obs=s)
-        past.tell(z, s)
+        told = Told(self, length, mask, past)
+        z = pyro.sample("z", told.latent())
+        s = pyro.sample("s", told.observed(z), obs=s)
+        told.tell(z, s)
         return z, s
 
     def latent(self, h: Tensor, z: Tensor) -> Tensor:
@@ -104,18 +112,20 @@ class SRNN(DVAE):
         return draw(self.prior(h, z))
 
 
-class Past:
-    """What a story in the telling knows: z and s once they are told, and h read from s.
+class Told:
+    """What is told so far in a telling: z and s once they are, and h read from the past.
 
     The two sites' laws hang on it. Asked to draw z, it runs the joint recursion and keeps the s
     that came along for the site of s; asked for a density, it needs `tell` to have been called
     with the values that the sites took, be they drawn, replayed from a guide, or observed.
     """
 
-    def __init__(self, story: DVAE, length: int, mask: Tensor | None = None) -> None:
-        self.story, self.length, self.mask = story, length, mask
+    def __init__(
+        self, story: DVAE, length: int, mask: Tensor | None = None, past: Tensor | None = None
+    ) -> None:
+        self.story, self.length, self.mask, self.past = story, length, mask, past
+        self.given = past is not None
         self.drawn: tuple[Tensor, Tensor] | None = None
-        self.s: Tensor | None = None
         self._h: Tensor | None = None
 
     def latent(self) -> AutoregressiveNormal:
@@ -130,22 +140,30 @@ class Past:
 
     def tell(self, z: Tensor | None, s: Tensor) -> None:
         """Say which values the sites took."""
-        self.s, self._h = s, self.story.take(z, s)
+        self.past = self.past if self.given else s
+        self._h = self.story.take(z, self.past)
 
     def hidden(self) -> Tensor:
-        """Return h (..., T, H) of the s told."""
-        if self.s is None:
-            raise RuntimeError("z can be scored only once s is told: call past.tell(z, s)")
+        """Return h (..., T, H), read from the past."""
+        if self.past is None:
+            raise RuntimeError("z can be scored only once s is told: call tell(z, s)")
         if self._h is None:
-            self._h = read_told(self.story, self.s, self.mask)
+            self._h = self._read(self.past)
         return self._h
+
+    def _read(self, past: Tensor) -> Tensor:
+        story, moves = self.story, self.story.motion.moves(clean(past, self.mask))
+        if story.scheduled and not story.latent_dim:
+            return story.read_scheduled(moves.shape[:-2], moves, lambda t, h, z: z)[0]
+        return story.read(moves)
 
     def _prior(self, z: Tensor) -> Moments:
         return self.story.prior(self.hidden(), shift(z))  # type: ignore[operator]
 
     def _emission(self, z: Tensor | None, s: Tensor) -> Moments:
-        h = self.hidden() if s is self.s else read_told(self.story, s, self.mask)
-        return self.story.motion.place(self.story.emission(h, z), clean(s, self.mask))
+        past = self.past if self.given else s
+        h = self.hidden() if past is self.past else self._read(past)
+        return self.story.motion.place(self.story.emission(h, z), clean(past, self.mask))
 
     def _draw_z(self, batch: torch.Size) -> Tensor:
         self.drawn = self.story.simulate(batch, self.length)
@@ -155,11 +173,3 @@ class Past:
         if self.drawn is not None and self.drawn[0] is z and self.drawn[1].shape[:-2] == batch:
             return self.drawn[1]
         return self.story.simulate(batch, self.length, z)[1]
-
-
-def read_told(story: DVAE, s: Tensor, mask: Tensor | None) -> Tensor:
-    """Return h (..., T, H) of a told path; without latents, scheduled sampling happens here."""
-    moves = story.motion.moves(clean(s, mask))
-    if story.scheduled and not story.latent_dim:
-        return story.read_scheduled(moves.shape[:-2], moves, lambda t, h, z: z)[0]
-    return story.read(moves)

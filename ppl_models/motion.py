@@ -1,4 +1,4 @@
-"""The frame of motion: what a path's networks read and write, positions or what changed.
+"""Paths and their frame of motion: what networks read and write, positions or what changed.
 
 Reading increments makes a story the same everywhere in the picture, and lets a network that knows
 nothing yet (all zeros out) tell of an object that stays where it is.
@@ -62,7 +62,7 @@ class Motion(nn.Module):
 
     def start(self, batch: torch.Size) -> Tensor:
         """Draw the first frame (*batch, D) of paths told by increments."""
-        return self.start_scale * torch.randn(*batch, len(self.unit), device=self.unit.device)
+        return self.start_scale * self.unit.new_empty(*batch, len(self.unit)).normal_()
 
     def place(self, moments: Moments, s: Tensor) -> Moments:
         """Return the moments of s_t given its past from those of move_t, for all frames of s."""

@@ -36,10 +36,10 @@ class SamplingSchedule(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What a guide read of s on its way to z, left for the story that scores them next."""
+    """What a guide read on its way to z, left for the story that is told with it next."""
 
     z: Tensor
-    s: Tensor
+    past: Tensor
     h: Tensor  # (..., T, H)
     version: int  # of the parameters that read
 
@@ -98,22 +98,36 @@ class DVAE(nn.Module):
         self,
         s: Tensor | None = None,
         mask: Tensor | None = None,
+        past: Tensor | None = None,
         *,
         size: int = 1,
         length: int = 60,
     ) -> Tensor:
         """Tell the story of B paths s (B, T, D), or simulate `size` of `length` frames.
 
-        `mask` (B, T) says which frames exist: the first ones of each path.
+        Parameters
+        ----------
+        s : Tensor, optional
+        mask : Tensor of bool, optional
+            (B, T), the frames that exist: the first ones of each path.
+        past : Tensor, optional
+            (B, T, D), what the networks read as s_{1:t-1} when they tell of s_t: an estimate of
+            the path, where the path itself will not be at hand. By default s itself.
+        size, length : int
+            Number and length of the paths simulated without s.
         """
         if s is not None:
             check_paths(s, mask, self.data_dim)
             size, length = s.shape[:2]
         with pyro.plate("data", size, dim=-1):
-            return self.path(length, s, mask)[1]
+            return self.path(length, s, mask, past)[1]
 
     def path(
-        self, length: int, s: Tensor | None = None, mask: Tensor | None = None
+        self,
+        length: int,
+        s: Tensor | None = None,
+        mask: Tensor | None = None,
+        past: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor]:
         """Tell one path in each place of the enclosing plates; return (z, s)."""
         raise NotImplementedError
@@ -187,14 +201,14 @@ class DVAE(nn.Module):
         _, zs, moves = self.unroll(batch, length, latent)
         return zs, self.motion.paths(moves, self.motion.start(torch.Size(batch)))
 
-    def leave(self, z: Tensor, s: Tensor, h: Tensor) -> None:
-        """Keep what a guide has read, for the next scoring of this very z and s."""
-        self._reading = Reading(z, s, h, self._reading_version())
+    def leave(self, z: Tensor, past: Tensor, h: Tensor) -> None:
+        """Keep what a guide has read, for the next telling with this very z and past."""
+        self._reading = Reading(z, past, h, self._reading_version())
 
-    def take(self, z: Tensor | None, s: Tensor) -> Tensor | None:
+    def take(self, z: Tensor | None, past: Tensor) -> Tensor | None:
         """Return the h a guide left for these two, once, if it would come out the same today."""
         left, self._reading = self._reading, None
-        if left is None or left.z is not z or left.s is not s:
+        if left is None or left.z is not z or left.past is not past:
             return None
         stale = left.version != self._reading_version()
         return None if stale or (torch.is_grad_enabled() and not left.h.requires_grad) else left.h

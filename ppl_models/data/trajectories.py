@@ -1,15 +1,16 @@
 """Single-object trajectories: the paper's synthetic boxes, and people who walk, stop and turn.
 
-Two generating processes, seeded, in NumPy, with no bytes of any data set:
+Two generating processes, seeded, with no bytes of any data set:
 
-* `synthetic_trajectories`: boxes (x1, y1, x2, y2) in units of the image (1920 x 1080), their coordinates piecewise
-  static, linear, parabolic or sinusoidal, exactly as MixDVAE's authors pre-train. **Their y axis points up**: the
-  second corner is x2 = x1 + w, y2 = y1 - h.
-* `walking_trajectories`: a person on the ground seen by a camera, in the *object's own frame* (see `to_object_frame`),
-  from physical reasoning: persistent velocities, stops, turns, perspective, gait, moving cameras.
+* `synthetic_trajectories`: boxes (x1, y1, x2, y2) in units of the image (1920 x 1080), coordinates
+  piecewise static, linear, parabolic or sinusoidal, exactly as MixDVAE's authors pre-train. **Their
+  y axis points up**: the second corner is x2 = x1 + w, y2 = y1 - h.
+* `walking_trajectories`: a person on the ground seen by a camera, in the *object's own frame*
+  (see `to_object_frame`), from physical reasoning: persistent velocities, stops, turns,
+  perspective, gait, moving cameras.
 
-References: X. Lin, L. Girin, X. Alameda-Pineda, "Mixture of dynamical variational autoencoders for multi-source
-trajectory modeling and separation", TMLR 2023, section 5 and the generator published with it.
+Reference: X. Lin et al., "Mixture of dynamical variational autoencoders for multi-source
+trajectory modeling and separation", TMLR 2023, and the generator published with it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ppl_models.errors import InputError
+
 Array = NDArray[np.float64]
 
 STATIC, LINE, PARABOLA, SINUS = range(4)
@@ -28,7 +31,7 @@ STATIC, LINE, PARABOLA, SINUS = range(4)
 
 @dataclass(frozen=True)
 class Coordinate:
-    """How one coordinate of the paper's generator moves: chances of the four motions, and standard deviations."""
+    """How a coordinate of the paper's generator moves: standard deviations, chances of motions."""
 
     chances: tuple[float, float, float, float]  # static, line, parabola, sinus
     velocity: float  # image units a frame
@@ -44,13 +47,14 @@ WIDTH = Coordinate((0.25, 0.60, 0.15, 0.0), 0.00032, 0.00001, splits=0)
 
 
 def synthetic_trajectories(num: int, *, length: int = 60, seed: int = 0) -> Tensor:
-    """Draw `num` accepted trajectories of the paper's generator: (num, T, 4), boxes (x1, y1, x2, y2 = y1 - h).
+    """Draw `num` accepted trajectories of the paper's generator.
 
-    Draws that leave the image too far are rejected (0.61 are kept at T = 60), and drawing goes on until `num` are there.
+    Boxes (num, T, 4): x1, y1, x2, y2 = y1 - h. Draws that leave the image too far are rejected
+    (0.61 are kept at T = 60), and drawing goes on until `num` are there.
 
     Raises
     ------
-    ValueError
+    InputError
         `num` or `length` below one.
     """
     _check_counts(num, length)
@@ -65,24 +69,20 @@ def synthetic_trajectories(num: int, *, length: int = 60, seed: int = 0) -> Tens
 def propose_boxes(
     rng: np.random.Generator, num: int, length: int
 ) -> tuple[Array, NDArray[np.bool_]]:
-    """Draw boxes (num, T, 4) before rejection, and which of them the paper's bounds accept (num,)."""
+    """Draw boxes (num, T, 4), and say which of them the bounds accept (num,)."""
     x1 = _piecewise(rng, ABSCISSA, rng.uniform(size=num), length)
     y1 = _piecewise(rng, ORDINATE, rng.uniform(size=num), length)
     width = _piecewise(rng, WIDTH, rng.lognormal(-3.8, 0.7, size=num), length)
     height = rng.normal(5.26, 0.77, size=(num, 1)) * width
     x2, y2 = x1 + width, y1 - height
-    low = {"x1": (x1, -0.5), "x2": (x2, 0.0), "y1": (y1, 0.0), "y2": (y2, -1.5), "w": (width, 0.0)}
-    high = {"x1": (x1, 1.0), "x2": (x2, 0.8), "y1": (y1, 1.5), "y2": (y2, 1.0)}
-    accepted = np.ones(num, dtype=bool)
-    for values, bound in low.values():
-        accepted &= values.min(-1) >= bound
-    for values, bound in high.values():
-        accepted &= values.max(-1) <= bound
-    return np.stack([x1, y1, x2, y2], -1), accepted
+    boxes = np.stack([x1, y1, x2, y2], -1)
+    low, high = np.array([-0.5, 0.0, 0.0, -1.5]), np.array([1.0, 1.5, 0.8, 1.0])
+    accepted = ((boxes >= low) & (boxes <= high)).all((1, 2)) & (width >= 0).all(-1)
+    return boxes, accepted
 
 
 def _piecewise(rng: np.random.Generator, kind: Coordinate, start: Array, length: int) -> Array:
-    """One coordinate (num, T): up to `kind.splits` changes of motion, each starting where the last one ended."""
+    """One coordinate (num, T): some changes of motion, each starting where the last one ended."""
     num, frames = len(start), np.arange(length)
     splits = _split_points(rng, num, length, kind.splits)
     value, path = start, np.empty((num, length))
@@ -98,7 +98,7 @@ def _piecewise(rng: np.random.Generator, kind: Coordinate, start: Array, length:
 
 
 def _split_points(rng: np.random.Generator, num: int, length: int, most: int) -> NDArray[np.int_]:
-    """Sorted frames (num, most) where motions change, from {3, 6, ...}; `length` stands for "no split"."""
+    """Sorted frames (num, most) where motions change, from {3, 6, ...}; `length` is "none"."""
     candidates = np.arange(3, length - 2, 3)
     most = min(most, len(candidates))
     if most == 0:
@@ -109,7 +109,7 @@ def _split_points(rng: np.random.Generator, num: int, length: int, most: int) ->
 
 
 def _motion(rng: np.random.Generator, kind: Coordinate, c: Array, u: NDArray[np.int_]) -> Array:
-    """Motions (num, T) from the values c (num,) on local times u (num, T), their type drawn a row."""
+    """Motions (num, T) from the values c (num,) on local times u (num, T), a type a row."""
     num = len(c)
     motion = rng.choice(4, size=(num, 1), p=kind.chances)
     v = rng.normal(0, kind.velocity, (num, 1)) * (motion != STATIC)
@@ -124,11 +124,11 @@ def _motion(rng: np.random.Generator, kind: Coordinate, c: Array, u: NDArray[np.
 
 
 def to_object_frame(boxes: Tensor, *, aspect: float = 1920 / 1080) -> Tensor:
-    """Boxes (..., T, 4) of the paper's convention -> each path in its own frame (..., T, 4).
+    """Return each path of boxes (..., T, 4), of the paper's convention, in its own frame.
 
-    The frame: ((cx, cy) - start) / height, log(w / w_start), log(h / h_start), with `height` the first box's height
-    in pixels, and y pointing down as in an image. `aspect` is the image's width over its height, since the
-    paper's x and y are measured in different units.
+    The frame: ((cx, cy) - start) / height, log(w / w_start), log(h / h_start), with `height` that
+    of the first box in pixels, and y pointing down as in an image. `aspect` is the image's width
+    over its height, since the paper's x and y have different units.
     """
     x1, y1, x2, y2 = boxes.unbind(-1)
     width, height = (x2 - x1) * aspect, y1 - y2
@@ -139,21 +139,22 @@ def to_object_frame(boxes: Tensor, *, aspect: float = 1920 / 1080) -> Tensor:
 
 
 def walking_trajectories(num: int, *, length: int = 60, seed: int = 0) -> Tensor:
-    """Draw `num` walkers seen by a camera, each in its object frame (num, T, 4), the first frame at zero.
+    """Draw `num` walkers seen by a camera, each in its own frame (num, T, 4), the first at zero.
 
-    The unit of length is the person (1.7 m). A clip has its own frame rate (14 to 30 a second), distance (3 to 25
-    bodies), camera height (0.8 to 4) and, in a share of clips, a camera that pans, shakes or drives.
+    The unit of length is the person (1.7 m). A clip has its own frame rate (14 to 30 a second),
+    distance (3 to 25 bodies) and camera height (0.8 to 4).
 
-    * Ground motion: walk and stop by turns (semi-Markov, seconds each) at 0.3 to 1.1 bodies a second (1.4 m/s is
-      0.8), the velocity following within 0.3 to 0.8 s; headings drift and sometimes turn at once; on top an
-      Ornstein-Uhlenbeck sway of the velocity with a time constant of 0.5 to 4 s.
-    * Picture: perspective. With depth Z and camera height c, the height is Z_1/Z of the first one, so place and
+    * Ground: walking and standing by turns (semi-Markov, seconds each), at 0.3 to 1.1 bodies a
+      second (1.4 m/s is 0.8), the velocity following within 0.3 to 0.8 s; headings drift, and turn
+      suddenly now and then; a sway of the velocity (Ornstein-Uhlenbeck, 0.5 to 4 s) on top.
+    * Picture: perspective. At depth Z a person is Z_1 / Z times as high as at first, so place and
       both sizes move together when somebody approaches.
-    * Gait: the width swings by a few per cent at step rate while walking; the aspect ratio drifts slowly.
+    * Gait: the width swings by a few per cent at step rate; the aspect ratio drifts slowly.
+    * Camera: pans in a share of clips, shakes in another.
 
     Raises
     ------
-    ValueError
+    InputError
         `num` or `length` below one.
     """
     _check_counts(num, length)
@@ -176,7 +177,7 @@ def walking_trajectories(num: int, *, length: int = 60, seed: int = 0) -> Tensor
 
 
 def _ground_velocity(rng: np.random.Generator, fps: Array, length: int) -> tuple[Array, Array]:
-    """Velocities (num, T, 2) in bodies a second (across, away), and the speed meant (num, T)."""
+    """Velocities (num, T, 2) in bodies a second (across, away), and the pace (num, T)."""
     num = len(fps)
     speed = rng.uniform(0.3, 1.1, num)
     walk_for, stop_for = rng.uniform(2, 20, num), rng.uniform(0.7, 8, num)  # mean seconds
@@ -208,7 +209,7 @@ def _ou(
     deviation: float,
     seconds: tuple[float, float],
 ) -> Array:
-    """Stationary Ornstein-Uhlenbeck paths (num, T) with time constants drawn between the two `seconds`."""
+    """Stationary Ornstein-Uhlenbeck paths (num, T), time constants between the two `seconds`."""
     num = len(fps)
     keep = np.exp(-1 / (fps[:, 0] * rng.uniform(*seconds, num)))
     value = rng.normal(0, 1, num)
@@ -220,7 +221,7 @@ def _ou(
 
 
 def _camera_path(rng: np.random.Generator, fps: Array, length: int) -> Array:
-    """What a moving camera adds to the place (num, T, 2), in body heights: slow pans and a fast, small shake."""
+    """What a moving camera adds to the place (num, T, 2), in heights: slow pans, a small shake."""
     num = len(fps)
     pans, shakes = rng.random((num, 1)) < 0.35, rng.random((num, 1)) < 0.35
     pan_speed = pans * rng.uniform(
@@ -235,7 +236,7 @@ def _camera_path(rng: np.random.Generator, fps: Array, length: int) -> Array:
 
 
 def _gait(rng: np.random.Generator, fps: Array, pace: Array) -> Array:
-    """Log of the aspect ratio's change (num, T): the swing of a step, as strong as the pace, and a slow drift."""
+    """Log aspect ratio (num, T): the swing of steps, as strong as the pace, and a slow drift."""
     num, length = pace.shape
     step_rate = rng.uniform(1.5, 2.2, (num, 1))  # steps a second
     cycle = 2 * np.pi * (step_rate * np.arange(length) / fps + rng.random((num, 1)))
@@ -245,4 +246,5 @@ def _gait(rng: np.random.Generator, fps: Array, pace: Array) -> Array:
 
 def _check_counts(num: int, length: int) -> None:
     if num < 1 or length < 1:
-        raise ValueError(f"num and length must be at least 1, got num={num}, length={length}")
+        seen = f"num={num}, length={length}"
+        raise InputError("num, length", seen, "both at least 1", "ask for one path or more")
