@@ -1,0 +1,282 @@
+"""What a pair is, or what is wrong with it: to be asked before training."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any
+
+from torch import nn
+
+from inference.check_run import (
+    check_finite,
+    check_prior,
+    check_repeats,
+    check_signatures,
+    reached,
+    run,
+    run_objective,
+    unreached,
+)
+from inference.check_sites import check_sites, kind, plates
+from inference.errors import PairError
+from inference.pair import bind
+from inference.randomness import reseed
+from inference.structure import Layout, layout, sample_sites, untouched
+
+
+@dataclass(frozen=True)
+class SiteRow:
+    """One sample site of a pair.
+
+    Parameters
+    ----------
+    name
+        Of the site.
+    kind
+        ``latent``, ``enumerated``, ``observed``, ``factor``, ``deterministic``, or ``auxiliary``
+        (in the guide only).
+    distribution
+        In the model; for a latent site that of the guide too.
+    plates
+        Their names, from the outermost to the innermost.
+    batch_shape, event_shape
+        Of the distribution, where nothing is enumerated.
+    enumerated
+        Whether the site is summed out.
+    parameters
+        Names of the parameters that the gradient of the site's log density reaches, in the model
+        with all other sites held fixed, and in the guide.
+    """
+
+    name: str
+    kind: str
+    distribution: str
+    plates: tuple[str, ...]
+    batch_shape: tuple[int, ...]
+    event_shape: tuple[int, ...]
+    enumerated: bool
+    parameters: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check` found: print it.
+
+    Parameters
+    ----------
+    sites
+        A row a site, in the order of the model.
+    bound
+        The evidence lower bound at the present parameters, in nats per observation, of one draw.
+    plate
+        The name of the data plate; None if there is none.
+    max_plate_nesting
+        Batch dims that plates use.
+    notes
+        What Pyro remarked; nothing that stops training.
+    """
+
+    sites: tuple[SiteRow, ...]
+    bound: float
+    plate: str | None
+    max_plate_nesting: int
+    notes: tuple[str, ...] = ()
+    _call: tuple[Any, ...] = field(default=(), repr=False, compare=False)
+
+    def __str__(self) -> str:
+        head = "site", "kind", "distribution", "plates", "batch", "event", "parameters"
+        rows = [head, *(_cells(row) for row in self.sites)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+        rows.insert(1, tuple("-" * width for width in widths))
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        over = f"data plate '{self.plate}'" if self.plate else "no data plate"
+        lines.append(f"bound: {self.bound:.4g} nats per observation ({over})")
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def render(self, path: str | PathLike[str] | None = None) -> Any:
+        """Draw the model's graph by ``pyro.render_model``.
+
+        Parameters
+        ----------
+        path
+            Where to save it; the suffix says in which format. ``.gv`` and ``.dot`` files hold the
+            graph's source and need no Graphviz program.
+
+        Returns
+        -------
+        graphviz.Digraph
+            A notebook shows it as a picture.
+
+        Raises
+        ------
+        ImportError
+            The Python package ``graphviz`` is missing.
+        """
+        import pyro
+
+        model, args, kwargs = self._call
+        try:
+            import graphviz  # noqa: F401
+        except ImportError as error:
+            raise ImportError("drawing needs graphviz: pip install 'ppl-models[graph]'") from error
+        with untouched(model):
+            graph = pyro.render_model(model, args, kwargs, render_distributions=True)
+        if path is not None:
+            _save(graph, str(path))
+        return graph
+
+
+def _save(graph: Any, path: str) -> None:
+    if path.endswith((".gv", ".dot")):
+        graph.save(path)
+    else:
+        graph.render(outfile=path, cleanup=True)
+
+
+def check(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    *args: Any,
+    plate: str | None = None,
+    max_plate_nesting: int | None = None,
+    **kwargs: Any,
+) -> Report:
+    """Run a pair once as inference would, and report its sites, or say what is wrong.
+
+    Neither the pair, nor the random generators, nor Pyro's param store are changed.
+
+    Parameters
+    ----------
+    model, guide
+        Modules, AutoGuides, plain functions or methods; a few rows of data suffice.
+    *args, **kwargs
+        The data, as both take them.
+    plate
+        The name of the data plate, where it should not be guessed.
+    max_plate_nesting
+        What you mean to pass to an ELBO of Pyro yourself; it is held against the plates there are.
+
+    Returns
+    -------
+    Report
+        A table to print.
+
+    Raises
+    ------
+    PairError
+        The first thing wrong: arguments; a site missing, added, of other shape or plates, or with
+        batch dims without a plate; a discrete site not enumerated; colliding plates; data outside
+        the support; a non-finite log density (`NonFiniteError`); a parameter that no gradient
+        reaches; state kept between calls; a prior that cannot simulate the data.
+    """
+    check_signatures(model, guide, args, kwargs)
+    model, guide = bind(model, guide, *args, **kwargs)
+    with untouched(model, guide, seed=_SEED):
+        traces = run(model, guide, args, kwargs)
+        check_sites(*traces)
+        check_finite(*traces)
+        reseed(_SEED)
+        check_repeats(traces, run(model, guide, args, kwargs))
+        check_prior(model, args, kwargs)
+        shape = layout(model, guide, args, kwargs, plate)
+        _check_nesting(traces, shape, max_plate_nesting)
+        bound, loss, notes = run_objective(model, guide, args, kwargs, plate, _SEED)
+        if loss is not None:
+            _check_reached(unreached(loss, model, guide))
+        rows = _rows(traces, model, guide)
+    name = shape.plate.name if shape.plate else None
+    call = model, args, kwargs
+    return Report(rows, bound.item(), name, shape.max_plate_nesting, tuple(notes), call)
+
+
+_SEED = 0
+
+
+def _check_nesting(traces: Any, shape: Layout, given: int | None) -> None:
+    if given is None or given >= shape.max_plate_nesting:
+        return
+    needs = {
+        name: max((-frame.dim for frame in site["cond_indep_stack"] if frame.dim), default=0)
+        for trace in traces
+        for name, site in sample_sites(trace).items()
+    }
+    site = max(needs, key=lambda name: (name in shape.enumerated, needs[name]))
+    raise PairError(
+        site,
+        f"max_plate_nesting={given}, and a plate at dim {-shape.max_plate_nesting}",
+        f"max_plate_nesting of at least {shape.max_plate_nesting}: "
+        "dims to its left are those of enumerated sites",
+        f"max_plate_nesting={shape.max_plate_nesting}, or leave it out: the engine counts plates",
+    )
+
+
+def _check_reached(names: list[str]) -> None:
+    if names:
+        raise PairError(
+            names[0],
+            f"no gradient of the bound reaches {len(names)} parameters: {', '.join(names[:8])}",
+            "a gradient for every parameter",
+            "use them in a density, remove them, freeze them by requires_grad_(False), "
+            "or pass the data that need them; look for .detach() and torch.no_grad()",
+        )
+
+
+def _rows(traces: Any, model: nn.Module, guide: nn.Module) -> tuple[SiteRow, ...]:
+    ours, theirs = (sample_sites(trace) for trace in traces)
+    rows = [_row(site, theirs.get(name), model, guide) for name, site in ours.items()]
+    extra = [site for name, site in theirs.items() if name not in ours]
+    return tuple(rows + [_row(None, site, model, guide) for site in extra])
+
+
+def _row(prior: Any, posterior: Any, model: nn.Module, guide: nn.Module) -> SiteRow:
+    site = posterior if prior is None else prior
+    label = _label(prior, posterior)
+    distribution = kind(site["fn"])
+    if label == "latent":
+        distribution += f", guide {kind(posterior['fn'])}"
+    names = [] if prior is None else reached(prior, "model", model)
+    names += [] if posterior is None else reached(posterior, "guide", guide)
+    return SiteRow(
+        name=site["name"],
+        kind=label,
+        distribution=distribution,
+        plates=tuple(name for name, _, _ in plates(site)),
+        batch_shape=tuple(site["fn"].batch_shape),
+        event_shape=tuple(site["fn"].event_shape),
+        enumerated=label == "enumerated",
+        parameters=tuple(names),
+    )
+
+
+def _label(prior: Any, posterior: Any) -> str:
+    if prior is None:
+        return "auxiliary"
+    if prior["infer"].get("_deterministic"):
+        return "deterministic"
+    if type(prior["fn"]).__name__ == "Unit":
+        return "factor"
+    if prior["is_observed"]:
+        return "observed"
+    return "latent" if posterior is not None else "enumerated"
+
+
+def _cells(row: SiteRow) -> tuple[str, ...]:
+    shapes = [str(list(shape)) for shape in (row.batch_shape, row.event_shape)]
+    return (
+        row.name,
+        row.kind,
+        row.distribution,
+        ", ".join(row.plates) or "-",
+        *shapes,
+        _abbreviated(row.parameters),
+    )
+
+
+def _abbreviated(names: tuple[str, ...]) -> str:
+    """Name the modules that hold the parameters: ``model.decoder (6)``, one parameter in full."""
+    parts = Counter(".".join(name.split(".")[:2]) for name in names)
+    counted = (f"{part} ({n})" if n > 1 or part not in names else part for part, n in parts.items())
+    return ", ".join(counted) or "-"

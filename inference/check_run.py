@@ -1,0 +1,300 @@
+"""Running a pair as inference does, and saying in our words what Pyro has against it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.poutine import Trace
+from pyro.poutine.guide import GuideMessenger
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import prune_subsample_sites, site_is_subsample
+from torch import Tensor, nn
+
+from inference.errors import PairError
+from inference.nonfinite import count_nonfinite, find_nonfinite, unvalidated
+from inference.objectives import Objective
+from inference.randomness import reseed
+from inference.structure import pair_traces, sample_sites
+from ppl_models.errors import InputError
+
+# What Pyro or torch say, and the cure; {site} is filled in where the message names one.
+_CURES = (
+    ("collide at dim", "write dim= in both plates, a dim each: dim=-1, dim=-2, ..."),
+    ("duplicate plate", "give each plate a name of its own, and do not nest a plate in itself"),
+    ("Shape mismatch inside plate", "make dims on the right part of one event by .to_event(...)"),
+    ("invalid log_prob shape", "use .to_event(...), or a plate for that dim"),
+    ("plate stack overflow", "use fewer plates, or raise max_plate_nesting"),
+    ("Multiple sample sites named", "give each site a name of its own, as f'z_{t}' in a loop"),
+    ("tree-structured plate nesting", "turn one of the two plates into a loop"),
+    ("Enumeration dim conflict", "raise the history of pyro.markov"),
+    ("global pyro.param", "write self.name = PyroParam(...) in __init__, not pyro.param"),
+    ("not support GuideMessenger", "use an AutoGuide such as AutoNormal, or write the guide"),
+    ("missing specification of has_rsample", "write has_rsample= in the guide's pyro.factor"),
+    ("more global than guide enumeration", "enumerate these sites in the guide too"),
+)
+_KNOWN = (ValueError, RuntimeError, TypeError, IndexError, KeyError, NotImplementedError)
+
+
+def check_signatures(model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Model and guide both take the data, under the same names in the same order.
+
+    Raises
+    ------
+    PairError
+        Otherwise.
+    """
+    named = []
+    for role, fn in (("model", model), ("guide", guide)):
+        try:
+            signature = inspect.signature(fn.forward if isinstance(fn, nn.Module) else fn)
+        except (TypeError, ValueError):
+            continue
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            given = ", ".join(
+                [*("tensor" if isinstance(a, Tensor) else "value" for a in args), *kwargs]
+            )
+            raise PairError(
+                None,
+                f"the {role} takes {signature}, and was given ({given}): {error}",
+                "a model and a guide that both take the data",
+                f"give the {role} the arguments of the other, in the same order",
+            ) from None
+        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        named.append([p.name for p in signature.parameters.values() if p.kind in kinds])
+    if len(named) == 2 and named[0] != named[1] and sorted(named[0]) == sorted(named[1]):
+        raise PairError(
+            None,
+            f"the model takes {named[0]}, the guide {named[1]}",
+            "the same arguments in the same order",
+            "reorder the arguments of one of them",
+        )
+
+
+class _Progress(Messenger):
+    """Remembers the site that is being drawn, or the last one that was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.site: str | None = None
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if not site_is_subsample(msg):
+            self.site = msg["name"]
+
+
+@contextmanager
+def translated(
+    doing: str, cure: str = "look at the line that raised this, below"
+) -> Iterator[None]:
+    """Turn what Pyro, torch or the user's own code raise into a `PairError` that names the site."""
+    progress = _Progress()
+    try:
+        with progress:
+            yield
+    except _KNOWN as error:
+        told = _told_before(error)
+        if told is not None:
+            raise told from None
+        raise _translate(error, doing, progress.site, cure) from error
+
+
+def _told_before(error: BaseException | None) -> PairError | InputError | None:
+    """An error of ours that Pyro's trace handler wrapped, or failed to wrap."""
+    while error is not None:
+        if isinstance(error, PairError | InputError) and error.cure:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _translate(error: Exception, doing: str, last: str | None, cure: str) -> PairError:
+    text = str(error).split("Trace Shapes:")[0].strip()
+    named = re.search(r"""at (?:site|sites|guide site|model site) ['"]?([\w.]+)""", text)
+    site = named.group(1) if named else last
+    doing += "" if named or last is None else f", at '{last}' or after it"
+    for words, known in _CURES:
+        if words in text:
+            cure = known
+    seen = " ".join(text.split())[:500]
+    return PairError(site, f"{doing}: {type(error).__name__}: {seen}", "no error", cure)
+
+
+def run(model: nn.Module, guide: nn.Module, args: Any, kwargs: Any) -> tuple[Trace, Trace]:
+    """Run guide and model once, without enumeration or validation of distributions.
+
+    Raises
+    ------
+    PairError
+        Either fails, or keeps parameters in Pyro's global store.
+    """
+    with unvalidated():
+        if isinstance(poutine.unwrap(guide), GuideMessenger):
+            with translated("the guide, which runs the model"):
+                traces = pair_traces(model, guide, args, kwargs)
+        else:
+            with translated("the guide, run by itself"):
+                guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
+            with translated("the model, run on the guide's draws"):
+                replayed = poutine.replay(model, trace=guide_trace)
+                model_trace = poutine.trace(replayed).get_trace(*args, **kwargs)
+            traces = prune_subsample_sites(model_trace), prune_subsample_sites(guide_trace)
+    for name in pyro.get_param_store():
+        module = name.split("$$$")[0]
+        what = f"pyro.module('{module}', ...)" if "$$$" in name else f"pyro.param('{name}', ...)"
+        raise PairError(
+            module,
+            f"{what} inside an nn.Module",
+            "parameters of the module itself, not of Pyro's global store",
+            f"write self.{module} = nn.Parameter(...), PyroParam(...) or a submodule in __init__",
+        )
+    return traces
+
+
+def check_finite(model_trace: Trace, guide_trace: Trace) -> None:
+    """Every log density is finite.
+
+    Raises
+    ------
+    NonFiniteError
+        For the first site, guide first, whose log density is not.
+    PairError
+        One cannot be computed.
+    """
+    with unvalidated(), translated("computing log densities"):
+        found = find_nonfinite(model_trace, guide_trace)
+    if found is not None:
+        raise found
+
+
+def check_repeats(first: tuple[Trace, Trace], second: tuple[Trace, Trace]) -> None:
+    """Two calls from one seed agree at every site.
+
+    Raises
+    ------
+    PairError
+        Otherwise: the second call sees state that the first left.
+    """
+    for role, trace, again in zip(("guide", "model"), first[::-1], second[::-1], strict=True):
+        sites, others = sample_sites(trace), sample_sites(again)
+        if list(sites) != list(others):
+            changed = sorted(set(sites) ^ set(others)) or list(sites)
+            raise _stateful(changed[0], f"sites {list(sites)}, then {list(others)} in the {role}")
+        with unvalidated():
+            again.compute_log_prob()
+        for name, site in sites.items():
+            one, two = site["log_prob"], others[name]["log_prob"]
+            if one.shape != two.shape or not torch.allclose(one, two, rtol=1e-4, atol=1e-5):
+                told = f"log density {one.sum():.6g}, then {two.sum():.6g} from the same seed"
+                raise _stateful(name, f"{told}, in the {role}")
+
+
+def _stateful(name: str, seen: str) -> PairError:
+    return PairError(
+        name,
+        seen,
+        "the same densities on every call: no call sees state that an earlier one left",
+        "keep no counters, caches or running values in the module that change what it computes",
+    )
+
+
+def check_prior(model: nn.Module, args: Any, kwargs: Any) -> None:
+    """The model simulates data like those given.
+
+    Raises
+    ------
+    PairError
+        It fails to, or the simulated data have another shape or are not finite.
+    """
+    simulator = poutine.trace(poutine.uncondition(model))
+    with unvalidated(), translated("simulating from the prior", "use the data only as obs="):
+        trace = simulator.get_trace(*args, **kwargs)
+    for name, site in sample_sites(trace).items():
+        infer, value = site["infer"], site["value"]
+        if not infer.get("was_observed") or infer.get("_deterministic") or not value.numel():
+            continue
+        if not value.isfinite().all():
+            raise PairError(
+                name,
+                f"simulated from the prior, {count_nonfinite(value)}",
+                "finite simulated data",
+                "bound scales and rates in the model, or take narrower priors",
+            )
+        if value.shape != infer["obs"].shape:
+            raise PairError(
+                name,
+                f"shape {tuple(value.shape)} simulated, {tuple(infer['obs'].shape)} observed",
+                "simulated data of the shape of the data",
+                "give the distribution, with its plates, the shape of the data",
+            )
+
+
+def unreached(loss: Tensor, model: nn.Module, guide: nn.Module) -> list[str]:
+    """Names of the parameters that the gradient of a loss does not reach."""
+    named = {
+        f"{role}.{name}": parameter
+        for role, module in (("model", model), ("guide", guide))
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad
+    }
+    if not named or not loss.requires_grad:
+        return list(named)
+    grads = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
+    return [name for name, grad in zip(named, grads, strict=True) if grad is None]
+
+
+def run_objective(
+    model: nn.Module, guide: nn.Module, args: Any, kwargs: Any, plate: str | None, seed: int
+) -> tuple[Tensor, Tensor | None, list[str]]:
+    """The bound (mean, nats per observation), the loss if there are parameters, Pyro's remarks.
+
+    Raises
+    ------
+    PairError
+        Pyro refuses the pair, enumerated and validated.
+    """
+    objective, parameters = Objective(), [*model.parameters(), *guide.parameters()]
+    learns = any(parameter.requires_grad for parameter in parameters)
+    cure = (
+        "an enumerated site's value has dims to the left of all plates, (K, 1, ...): "
+        "index with pyro.ops.indexing.Vindex, and rely on no shape of it"
+    )
+    with warnings.catch_warnings(record=True) as remarks, pyro.validation_enabled(True):
+        warnings.simplefilter("always")
+        with translated("the bound, with Pyro's validation", cure):
+            reseed(seed)
+            bound = objective.bound(model, guide, args, kwargs, plate=plate).mean()
+            reseed(seed)
+            loss = _loss(objective, model, guide, args, kwargs, plate) if learns else None
+    told = {str(remark.message).splitlines()[0] for remark in remarks}
+    return bound, loss, sorted(told)
+
+
+def _loss(objective: Objective, model: Any, guide: Any, *call: Any) -> Tensor:
+    args, kwargs, plate = call
+    try:
+        return objective.loss(model, guide, args, kwargs, plate=plate)
+    except ValueError as error:
+        if "cannot be differentiated" not in str(error):
+            raise
+        return torch.zeros(())  # no gradient at all: every parameter is unreached
+
+
+def reached(site: Any, role: str, module: nn.Module | Callable[..., Any]) -> list[str]:
+    """Names of the module's parameters that the gradient of a site's log density reaches."""
+    named = dict(module.named_parameters()) if isinstance(module, nn.Module) else {}
+    named = {name: p for name, p in named.items() if p.requires_grad}
+    total = site["log_prob_sum"]
+    if not named or not isinstance(total, Tensor) or not total.requires_grad:
+        return []
+    grads = torch.autograd.grad(total, list(named.values()), retain_graph=True, allow_unused=True)
+    return [f"{role}.{name}" for name, grad in zip(named, grads, strict=True) if grad is not None]
