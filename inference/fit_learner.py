@@ -1,0 +1,268 @@
+"""What Lightning's Trainer is given to train: a pair, its steps and its epochs.
+
+Every random choice is a function of the seed and of where it is made (the order of epoch 3, the
+noise of step 1200), so that a run that goes on after an interruption draws what it would have
+drawn. Where the run stands is kept here; of Lightning we use loops, devices and strategies.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import lightning.pytorch as lightning
+import pyro
+import torch
+from lightning.fabric.utilities import move_data_to_device
+from torch import Tensor, nn
+
+from inference.errors import NonFiniteError, PairError
+from inference.fit_data import Columns, Source
+from inference.fit_session import Bar, Interrupt, Plan
+from inference.fit_state import Progress
+from inference.nonfinite import count_nonfinite, explain_nonfinite
+from inference.randomness import derive, reseed, seeded
+
+Batch = tuple[tuple[Any, ...], dict[str, Any], int, int]  # args, kwargs, own rows, rows of all
+
+
+class Learner(lightning.LightningModule):
+    """A pair, and what to do with it at each step and each epoch."""
+
+    bar: Bar | None = None
+
+    def __init__(self, model: nn.Module, guide: nn.Module, plan: Plan) -> None:
+        super().__init__()
+        self.model, self.guide, self.plan = model, guide, plan
+        self.progress = Progress()
+        self.best: dict[str, Tensor] = {}
+        self.interrupt = Interrupt()
+        self.optimizer_state: Any = None
+        hooks = (getattr(m, "set_step", None) for m in [*model.modules(), *guide.modules()])
+        self.hooks: list[Callable[[int], Any]] = [hook for hook in hooks if callable(hook)]
+
+    # -- a step
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Make the optimiser of all parameters that want a gradient."""
+        self.trained = [p for p in self.parameters() if p.requires_grad]
+        return self.plan.optimizer(self.trained)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch; its gradient, averaged over processes, is that of all."""
+        args, kwargs, rows, of = batch
+        plan, step = self.plan, self.progress.step
+        reseed(derive(plan.seed, "step", step, self.global_rank))
+        for set_step in self.hooks:
+            set_step(step)
+        # Pyro looks at every value until each datum was seen once; that is a tenth of the time
+        unwatched = pyro.validation_enabled(False) if self.progress.epoch else nullcontext()
+        try:
+            with unwatched:
+                loss = plan.objective.loss(
+                    self.model, self.guide, args, kwargs, step, plan.data_size, plan.plate
+                )
+        except PairError:
+            raise
+        except ValueError as error:
+            self._explain(args, kwargs, error)
+            raise
+        if step == 0:
+            _refuse_stray_parameters()
+        self.loss, self.batch = loss.detach(), (args, kwargs)
+        return loss if rows == of else loss * (rows * self.trainer.world_size / of)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Stop before a step that would spoil the parameters."""
+        norm = nn.utils.get_total_norm([p.grad for p in self.trained if p.grad is not None])
+        self.loss_value, size = torch.stack([self.loss, norm.to(self.loss)]).tolist()
+        if not math.isfinite(self.loss_value):
+            self._explain(*self.batch)
+        elif not math.isfinite(size):
+            self._stop_at_gradient()
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Count the step; stop after it if somebody asked."""
+        at, loss, rows = self.progress, self.loss_value, batch[2]
+        at.step, at.batch = at.step + 1, at.batch + 1
+        at.loss, at.rows = at.loss + loss * rows, at.rows + rows
+        if self.bar is not None:
+            self.bar.step()
+        if self.plan.on_step is not None:
+            self.plan.on_step(at.step, loss)
+        alone = self.trainer.world_size == 1  # several must agree, which takes time
+        if not self.trainer.is_last_batch and (alone or at.batch % 16 == 0):
+            self._pause(within_epoch=True)
+
+    def _explain(self, args: Any, kwargs: Any, error: Exception | None = None) -> None:
+        """Raise what a non-finite density comes from; an error of another cause is let be."""
+        found = explain_nonfinite(self.model, self.guide, args, kwargs)
+        if error is None or found.site is not None:
+            batch = Columns(args, kwargs, 0)
+            raise self.plan.located(found, self.progress, batch) from error
+
+    def _stop_at_gradient(self) -> None:
+        """Raise unless the norm overflowed only because finite gradients are huge."""
+        for name, parameter in self.named_parameters():
+            if parameter.grad is not None and not parameter.grad.isfinite().all():
+                found = NonFiniteError(
+                    name,
+                    f"{count_nonfinite(parameter.grad)} in the gradient of this parameter",
+                    "finite gradients",
+                    "look for a division, logarithm or root at 0 on the way from it to a site",
+                )
+                raise self.plan.located(found, self.progress, Columns(*self.batch, 0))
+
+    # -- an epoch
+
+    def on_train_start(self) -> None:
+        """Take up the optimiser and the clock where they were."""
+        self.bar = Bar(self.plan, self.progress, self.global_rank)
+        self.began = time.monotonic() - self.progress.seconds
+        if self.global_rank > 0:  # the first process has the sums of all
+            self.progress.loss, self.progress.rows = 0.0, 0
+        if self.optimizer_state is not None:
+            states = {"optimizer_states": [self.optimizer_state]}
+            self.trainer.strategy.load_optimizer_state_dict(states)
+
+    def on_train_epoch_end(self) -> None:
+        """Report the epoch, keep the best weights, save, stop if the bound no longer rises."""
+        if not self.trainer.is_last_batch:  # interrupted within the epoch
+            return
+        at, row = self.progress, self._row()
+        at.history.append(row)
+        at.epoch, at.batch, at.loss, at.rows = at.epoch + 1, 0, 0.0, 0
+        bound = row.get("validation_bound", row["bound"])
+        if at.best_bound is None or bound > at.best_bound:
+            at.best_epoch, at.best_bound = at.epoch, bound
+            if self.plan.validation is not None:
+                self.best = {name: tensor.clone() for name, tensor in self.weights().items()}
+        if self.bar is not None:
+            self.bar.epoch(row)
+        self._pause(within_epoch=False)
+
+    def _row(self) -> dict[str, Any]:
+        """Make the epoch's line of the history."""
+        at, plan = self.progress, self.plan
+        loss, rows = self._over_all([at.loss, at.rows])
+        row = {"epoch": at.epoch + 1, "step": at.step, "loss": loss / rows}
+        row["kl_weight"] = plan.objective.weight(at.step - 1)
+        row["bound"], row["bound_se"] = self.bound(plan.audited)
+        if plan.validation is not None:
+            row["validation_bound"], row["validation_bound_se"] = self.bound(plan.validation)
+        return row
+
+    def bound(self, source: Source) -> tuple[float, float]:
+        """Estimate the plain bound per observation, with its standard error.
+
+        The noise is the same each time. The error is that over observations; where the bound does
+        not fall apart into them, that over batches (nan for a single one).
+        """
+        plan, parts = self.plan, []
+        self.eval()
+        with torch.no_grad(), seeded(derive(plan.seed, "bound", self.global_rank)):
+            for batch in self.shares(source.batches(derive(plan.seed, "bound"))):
+                args, kwargs, rows, _ = move_data_to_device(batch, self.device)
+                value = plan.objective.bound(
+                    self.model, self.guide, args, kwargs, plan.data_size, plan.plate
+                )
+                value = value.cpu().double()
+                if rows:  # a value an observation, or one that stands for all of them
+                    parts.append((1, value[:rows]) if value.ndim else (rows, value[None]))
+        self.train()
+        return self._mean_and_error(parts)
+
+    def _mean_and_error(self, parts: list[tuple[int, Tensor]]) -> tuple[float, float]:
+        """Mean of values with weights, and its standard error, over all processes."""
+        count, rows, total = self._over_all(
+            [
+                sum(len(value) for _, value in parts),
+                sum(weight * len(value) for weight, value in parts),
+                sum(weight * value.sum().item() for weight, value in parts),
+            ]
+        )
+        mean = total / rows
+        squares = sum(w * (value - mean).square().sum().item() for w, value in parts)
+        (squares,) = self._over_all([squares])
+        return mean, math.sqrt(squares / (count - 1) / rows) if count > 1 else math.nan
+
+    # -- interruptions
+
+    def _pause(self, within_epoch: bool) -> None:
+        """Save if it is time to, or the last time to; stop if somebody asked or all is done."""
+        folder, at = self.plan.folder, self.progress
+        due = folder is not None and self.global_rank == 0 and folder.due(within_epoch)
+        self.interrupt.asked = self._agree(self.interrupt.asked)
+        over = self.interrupt.asked or (not within_epoch and self.plan.is_over(at))
+        if over:
+            self.trainer.should_stop = True
+        self._gather()
+        if folder is not None and self._agree(due or over):
+            self.save()
+
+    def save(self) -> None:
+        """Write the run's folder; every process calls this, the first one writes."""
+        at, strategy = self.progress, self.trainer.strategy
+        learner = strategy.lightning_module_state_dict()
+        optimizer = strategy.optimizer_state(self.trainer.optimizers[0])
+        if self.global_rank == 0 and self.plan.folder is not None:
+            epoch = at.best_epoch if self.best else at.epoch
+            extra = at.history[epoch - 1] if epoch else {}
+            state = {"learner": learner, "optimizer": optimizer}
+            self.plan.folder.save(state, self.best or self.weights(), self.plan.story, extra)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Parameters and buffers of the pair, by the names that a file gives them."""
+        parts = ("model.", self.model), ("guide.", self.guide)
+        return {head + n: t.detach() for head, m in parts for n, t in m.state_dict().items()}
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return where the run stands: part of the state, so that every strategy carries it."""
+        return {"progress": dict(vars(self.progress)), "best": self.best}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take up the run where it stood."""
+        self.progress, self.best = Progress(**state["progress"]), state["best"]
+
+    # -- several processes
+
+    def shares(self, batches: Iterable[Columns]) -> Iterator[Batch]:
+        """Cut this process's share out of each batch."""
+        for batch in batches:
+            share, rows = batch.share(self.global_rank, self.trainer.world_size)
+            yield share.args, share.kwargs, rows, batch.size
+
+    def _gather(self) -> None:
+        """Bring the clock up to date, and the sums of the epoch to the first process."""
+        at = self.progress
+        at.seconds = time.monotonic() - self.began
+        if self.trainer.world_size > 1:
+            loss, rows = self._over_all([at.loss, at.rows])
+            at.loss, at.rows = (loss, int(rows)) if self.global_rank == 0 else (0.0, 0)
+
+    def _over_all(self, values: list[float]) -> list[float]:
+        """Sum numbers over the processes."""
+        if self.trainer.world_size == 1:
+            return values
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        return self.trainer.strategy.reduce(tensor, reduce_op="sum").tolist()
+
+    def _agree(self, wish: bool) -> bool:
+        """Whether any process wishes it."""
+        if self.trainer.world_size == 1:
+            return wish
+        return self.trainer.strategy.reduce_boolean_decision(wish, all=False)
+
+
+def _refuse_stray_parameters() -> None:
+    """Refuse a module that keeps parameters in Pyro's global store, where nobody trains them."""
+    for name in pyro.get_param_store().keys():
+        raise PairError(
+            name,
+            "pyro.param inside a module's forward",
+            "a parameter of the module",
+            f"self.{name} = nn.Parameter(...) in __init__; or a PyroParam of a PyroModule",
+        )

@@ -1,0 +1,133 @@
+"""Where a training run stands, and the folder that remembers it.
+
+The folder holds ``resume.ckpt``, from which the run goes on to the same numbers, and
+``model.safetensors``, the best weights so far (`inference.checkpoint.load` reads them). Both are
+whole at any moment, and neither can hold code: ``resume.ckpt`` is read with ``weights_only``.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inference.checkpoint import save_tensors, write_whole
+from inference.errors import CheckpointError
+from ppl_models.errors import InputError
+
+VERSION = 1
+RESUME, WEIGHTS = "resume.ckpt", "model.safetensors"
+_UNREADABLE = pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError
+
+
+@dataclass
+class Progress:
+    """Where a run stands; plain numbers, so that any reader can open them."""
+
+    epoch: int = 0  # whole epochs done
+    batch: int = 0  # batches done of the epoch after them
+    step: int = 0  # batches done in all
+    loss: float = 0.0  # sum over the observations seen in this epoch
+    rows: int = 0  # how many these are
+    seconds: float = 0.0  # of training, over all sessions
+    best_epoch: int = 0
+    best_bound: float | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Parameters
+    ----------
+    path
+        The folder; made when it is first written.
+    identity
+        What makes a run this one: the pair, the data, the seed. A resumed run must have the same.
+
+    Saving takes at most about a tenth of the time: after a save, the ends of epochs are let pass
+    until ten times its duration is over. Within an epoch a save comes every five minutes.
+    """
+
+    SHARE, WITHIN_EPOCH = 10.0, 300.0
+
+    def __init__(self, path: str | os.PathLike[str], identity: dict[str, Any]) -> None:
+        self.path, self.identity = Path(path), identity
+        self._saved_at, self._took = time.monotonic(), 0.0
+
+    def open(self, resume: bool) -> dict[str, Any] | None:
+        """Return the state to go on from; None for a fresh start.
+
+        Raises
+        ------
+        InputError
+            If the folder holds a run that was not to be resumed, or is a file.
+        CheckpointError
+            If it holds another run, or its file cannot be read.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError("directory", f"{self.path}, a file", "a folder", "choose another name")
+        held = [name for name in (RESUME, WEIGHTS) if (self.path / name).exists()]
+        if held and not resume:
+            seen = f"{self.path}, which holds the {' and '.join(held)} of a run"
+            cure = "resume=True goes on with it; else name another folder, or empty this one"
+            raise InputError("directory", seen, "a folder without a run", cure)
+        for name in (RESUME, WEIGHTS):  # what a kill left half-written
+            for scrap in self.path.glob(f".{name}.*.tmp"):
+                scrap.unlink(missing_ok=True)
+        return self._read() if RESUME in held else None
+
+    def due(self, within_epoch: bool) -> bool:
+        """Whether it is time to save."""
+        wait = self.WITHIN_EPOCH if within_epoch else self.SHARE * self._took
+        return time.monotonic() - self._saved_at >= wait
+
+    def save(
+        self, state: dict[str, Any], weights: dict[str, Tensor], story: str, extra: dict[str, Any]
+    ) -> None:
+        """Write both files.
+
+        Raises
+        ------
+        CheckpointError
+            If the disk is full; the earlier files are then as they were.
+        """
+        start = time.monotonic()
+        buffer = io.BytesIO()
+        torch.save({"version": VERSION, "identity": self.identity, **state}, buffer)
+        config = {"pair": self.identity["pair"]}
+        save_tensors(self.path / WEIGHTS, weights, story=story, config=config, extra=extra)
+        write_whole(self.path / RESUME, buffer.getvalue())
+        self._saved_at = time.monotonic()
+        self._took = self._saved_at - start
+
+    def _read(self) -> dict[str, Any]:
+        path = self.path / RESUME
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            version, identity = state["version"] + 0, dict(state["identity"])
+        except (*_UNREADABLE, TypeError, AttributeError) as error:
+            seen = "it is cut short, damaged, or holds more than numbers; nothing in it was run"
+            cure = f"start again in another folder; the weights are in {WEIGHTS}"
+            raise CheckpointError(path, seen, "a file that fit wrote", cure) from error
+        if version > VERSION:
+            expected = f"at most {VERSION}"
+            raise CheckpointError(path, f"its version is {version}", expected, "update the package")
+        self._compare(path, identity)
+        return dict(state)
+
+    def _compare(self, path: Path, identity: dict[str, Any]) -> None:
+        """Insist on the same run."""
+        names = [n for n in self.identity if identity.get(n) != self.identity[n]]
+        if names:
+            seen = "; ".join(f"{name} was {identity.get(name)}" for name in names)
+            now = "; ".join(f"{name} {self.identity[name]}" for name in names)
+            cure = "call fit as at first (epochs may grow), or name another folder"
+            raise CheckpointError(path, f"it is another run: {seen}", now, cure)
