@@ -22,9 +22,11 @@ from inference.check_run import (
 )
 from inference.check_sites import check_sites, kind, plates
 from inference.errors import PairError
+from inference.nonfinite import explain_nonfinite, unvalidated
 from inference.pair import bind
 from inference.randomness import reseed
 from inference.structure import Layout, layout, sample_sites, untouched
+from inference.translate import translated
 
 
 @dataclass(frozen=True)
@@ -173,20 +175,24 @@ def check(
         reaches; state kept between calls; a prior that cannot simulate the data.
     """
     check_signatures(model, guide, args, kwargs)
-    model, guide = bind(model, guide, *args, **kwargs)
+    with unvalidated(), translated("a first run of guide and model"):
+        model, guide = bind(model, guide, *args, **kwargs)
     with untouched(model, guide, seed=_SEED):
         traces = run(model, guide, args, kwargs)
         check_sites(*traces)
         check_finite(*traces)
+        rows = _rows(traces, model, guide)  # before batch norm writes on what backward needs
         reseed(_SEED)
         check_repeats(traces, run(model, guide, args, kwargs))
         check_prior(model, args, kwargs)
-        shape = layout(model, guide, args, kwargs, plate)
+        with translated("a run with Pyro's validation"):
+            shape = layout(model, guide, args, kwargs, plate)
         _check_nesting(traces, shape, max_plate_nesting)
         bound, loss, notes = run_objective(model, guide, args, kwargs, plate, _SEED)
+        if not bound.isfinite():
+            raise explain_nonfinite(model, guide, args, kwargs)
         if loss is not None:
             _check_reached(unreached(loss, model, guide))
-        rows = _rows(traces, model, guide)
     name = shape.plate.name if shape.plate else None
     call = model, args, kwargs
     return Report(rows, bound.item(), name, shape.max_plate_nesting, tuple(notes), call)

@@ -1,12 +1,10 @@
-"""Running a pair as inference does, and saying in our words what Pyro has against it."""
+"""Running a pair as inference does, and looking at what comes of it."""
 
 from __future__ import annotations
 
 import inspect
-import re
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pyro
@@ -14,8 +12,7 @@ import torch
 from pyro import poutine
 from pyro.poutine import Trace
 from pyro.poutine.guide import GuideMessenger
-from pyro.poutine.messenger import Messenger
-from pyro.poutine.util import prune_subsample_sites, site_is_subsample
+from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor, nn
 
 from inference.errors import PairError
@@ -23,24 +20,7 @@ from inference.nonfinite import count_nonfinite, find_nonfinite, unvalidated
 from inference.objectives import Objective
 from inference.randomness import reseed
 from inference.structure import pair_traces, sample_sites
-from ppl_models.errors import InputError
-
-# What Pyro or torch say, and the cure; {site} is filled in where the message names one.
-_CURES = (
-    ("collide at dim", "write dim= in both plates, a dim each: dim=-1, dim=-2, ..."),
-    ("duplicate plate", "give each plate a name of its own, and do not nest a plate in itself"),
-    ("Shape mismatch inside plate", "make dims on the right part of one event by .to_event(...)"),
-    ("invalid log_prob shape", "use .to_event(...), or a plate for that dim"),
-    ("plate stack overflow", "use fewer plates, or raise max_plate_nesting"),
-    ("Multiple sample sites named", "give each site a name of its own, as f'z_{t}' in a loop"),
-    ("tree-structured plate nesting", "turn one of the two plates into a loop"),
-    ("Enumeration dim conflict", "raise the history of pyro.markov"),
-    ("global pyro.param", "write self.name = PyroParam(...) in __init__, not pyro.param"),
-    ("not support GuideMessenger", "use an AutoGuide such as AutoNormal, or write the guide"),
-    ("missing specification of has_rsample", "write has_rsample= in the guide's pyro.factor"),
-    ("more global than guide enumeration", "enumerate these sites in the guide too"),
-)
-_KNOWN = (ValueError, RuntimeError, TypeError, IndexError, KeyError, NotImplementedError)
+from inference.translate import translated
 
 
 def check_signatures(model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -78,55 +58,6 @@ def check_signatures(model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict
             "the same arguments in the same order",
             "reorder the arguments of one of them",
         )
-
-
-class _Progress(Messenger):
-    """Remembers the site that is being drawn, or the last one that was."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.site: str | None = None
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if not site_is_subsample(msg):
-            self.site = msg["name"]
-
-
-@contextmanager
-def translated(
-    doing: str, cure: str = "look at the line that raised this, below"
-) -> Iterator[None]:
-    """Turn what Pyro, torch or the user's own code raise into a `PairError` that names the site."""
-    progress = _Progress()
-    try:
-        with progress:
-            yield
-    except _KNOWN as error:
-        told = _told_before(error)
-        if told is not None:
-            raise told from None
-        raise _translate(error, doing, progress.site, cure) from error
-
-
-def _told_before(error: BaseException | None) -> PairError | InputError | None:
-    """An error of ours that Pyro's trace handler wrapped, or failed to wrap."""
-    while error is not None:
-        if isinstance(error, PairError | InputError) and error.cure:
-            return error
-        error = error.__cause__ or error.__context__
-    return None
-
-
-def _translate(error: Exception, doing: str, last: str | None, cure: str) -> PairError:
-    text = str(error).split("Trace Shapes:")[0].strip()
-    named = re.search(r"""at (?:site|sites|guide site|model site) ['"]?([\w.]+)""", text)
-    site = named.group(1) if named else last
-    doing += "" if named or last is None else f", at '{last}' or after it"
-    for words, known in _CURES:
-        if words in text:
-            cure = known
-    seen = " ".join(text.split())[:500]
-    return PairError(site, f"{doing}: {type(error).__name__}: {seen}", "no error", cure)
 
 
 def run(model: nn.Module, guide: nn.Module, args: Any, kwargs: Any) -> tuple[Trace, Trace]:
@@ -192,10 +123,18 @@ def check_repeats(first: tuple[Trace, Trace], second: tuple[Trace, Trace]) -> No
         with unvalidated():
             again.compute_log_prob()
         for name, site in sites.items():
+            if not _alike(site["value"], others[name]["value"]):
+                raise _stateful(name, f"two draws that differ, from the same seed, in the {role}")
             one, two = site["log_prob"], others[name]["log_prob"]
-            if one.shape != two.shape or not torch.allclose(one, two, rtol=1e-4, atol=1e-5):
+            if not _alike(one, two):
                 told = f"log density {one.sum():.6g}, then {two.sum():.6g} from the same seed"
                 raise _stateful(name, f"{told}, in the {role}")
+
+
+def _alike(one: Tensor, two: Tensor) -> bool:
+    return one.shape == two.shape and torch.allclose(
+        one.double(), two.double(), rtol=1e-4, atol=1e-5, equal_nan=True
+    )
 
 
 def _stateful(name: str, seen: str) -> PairError:

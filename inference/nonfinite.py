@@ -8,11 +8,13 @@ from typing import Any
 
 import pyro
 import torch
+from pyro import poutine
 from pyro.poutine import Trace
+from pyro.poutine.enum_messenger import EnumMessenger
 from torch import Tensor, nn
 
 from inference.errors import NonFiniteError
-from inference.structure import pair_traces, sample_sites, untouched
+from inference.structure import pair_traces, plate_nesting, sample_sites, untouched
 
 
 def explain_nonfinite(
@@ -24,7 +26,8 @@ def explain_nonfinite(
     """Find what makes the bound of a pair NaN or infinite, and return the error that says so.
 
     Looks, in this order, at the parameters, at the guide's sites and at the model's, in the order
-    they are reached: the first is the cause, the others follow from it. Nothing is changed.
+    they are reached: the first is the cause, the others follow from it. Enumerated sites are tried
+    at all their values. Nothing is changed.
 
     Parameters
     ----------
@@ -41,7 +44,8 @@ def explain_nonfinite(
     found = _in_parameters(model=model, guide=guide)
     if found is None:
         with untouched(model, guide), torch.no_grad(), unvalidated():
-            found = find_nonfinite(*pair_traces(model, guide, args, kwargs or {}))
+            traces = pair_traces(model, guide, args, kwargs or {})
+            found = find_nonfinite(*traces) or _enumerated(model, *traces, args, kwargs or {})
     return found or NonFiniteError(
         None,
         "a loss that is not finite, though parameters and log densities of a new draw are",
@@ -53,6 +57,17 @@ def explain_nonfinite(
 def find_nonfinite(model_trace: Trace, guide_trace: Trace) -> NonFiniteError | None:
     """Return the error for the first site with a non-finite log density, guide first, or None."""
     return _in_trace(guide_trace, "guide") or _in_trace(model_trace, "model")
+
+
+def _enumerated(
+    model: Callable[..., Any], model_trace: Trace, guide_trace: Trace, args: Any, kwargs: Any
+) -> NonFiniteError | None:
+    """Look at every value of the enumerated sites, of which a plain run draws one."""
+    first = -1 - plate_nesting(model_trace, guide_trace)
+    tried = poutine.replay(EnumMessenger(first)(model), trace=guide_trace)
+    with poutine.block():
+        trace = poutine.trace(tried).get_trace(*args, **kwargs)
+    return _in_trace(trace, "model", impossible=True)
 
 
 class unvalidated:  # noqa: N801  (used as a context manager, as Pyro names its own)
@@ -84,10 +99,12 @@ def _in_parameters(**modules: Any) -> NonFiniteError | None:
     return None
 
 
-def _in_trace(trace: Trace, role: str) -> NonFiniteError | None:
+def _in_trace(trace: Trace, role: str, impossible: bool = False) -> NonFiniteError | None:
+    """Look for a non-finite log density; -inf is none where impossible values are tried too."""
     trace.compute_log_prob()
     for name, site in sample_sites(trace).items():
-        if not site["log_prob"].isfinite().all():
+        fine = site["log_prob"].isfinite() | (impossible & site["log_prob"].isneginf())
+        if not fine.all():
             seen = f"{count_nonfinite(site['log_prob'])} in the {role}'s log density"
             return NonFiniteError(name, seen + _culprit(site), "finite log densities", _cure(site))
     return None

@@ -29,6 +29,7 @@ from inference.structure import batch_length as batch_length
 from inference.structure import data_plate as data_plate
 from inference.structure import layout as layout
 from inference.structure import max_plate_nesting as max_plate_nesting
+from inference.structure import open_traces
 from inference.structure import pair_traces as pair_traces
 from inference.structure import untouched as untouched
 
@@ -183,7 +184,7 @@ def _first_run(model: nn.Module, guide: nn.Module, args: Any, kwargs: Any) -> No
     with torch.random.fork_rng(devices=list(devices)), pyro.get_param_store().scope():
         # AutoGuides run the user's own function, whose pyro.param they refuse in local mode
         with pyro.settings.context(module_local_params=not isinstance(guide, AutoGuide)):
-            pair_traces(model, guide, args, kwargs)
+            open_traces(model, guide, args, kwargs)
     for module in (model, guide):
         if isinstance(module, FunctionModule):
             module.close()

@@ -102,7 +102,7 @@ def _layout(model_trace: Trace, guide_trace: Trace, batch: int, plate: str | Non
     counted = [site for site in sites.values() if not site["infer"].get("_deterministic")]
     return Layout(
         plate=frame,
-        max_plate_nesting=_nesting(model_trace, guide_trace),
+        max_plate_nesting=plate_nesting(model_trace, guide_trace),
         enumerated=summed,
         enumerates=bool(marked),
         local=frame is not None and all(in_plate(site, frame.name) for site in counted),
@@ -142,16 +142,26 @@ def pair_traces(
 
     Enumerated sites of the model are drawn from their priors. Log densities are not computed.
     """
-    kwargs = kwargs or {}
     with poutine.block():
-        effect = poutine.unwrap(guide)
-        if isinstance(effect, GuideMessenger):
-            guide(*args, **kwargs)
-            model_trace, guide_trace = effect.get_traces()
-        else:
-            guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
-            replayed = poutine.replay(model, trace=guide_trace)
-            model_trace = poutine.trace(replayed).get_trace(*args, **kwargs)
+        return open_traces(model, guide, args, kwargs)
+
+
+def open_traces(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    args: tuple[Any, ...] = (),
+    kwargs: dict[str, Any] | None = None,
+) -> tuple[Trace, Trace]:
+    """Do what `pair_traces` does, in sight of the handlers around it."""
+    kwargs = kwargs or {}
+    effect = poutine.unwrap(guide)
+    if isinstance(effect, GuideMessenger):
+        guide(*args, **kwargs)
+        model_trace, guide_trace = effect.get_traces()
+    else:
+        guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
+        replayed = poutine.replay(model, trace=guide_trace)
+        model_trace = poutine.trace(replayed).get_trace(*args, **kwargs)
     return prune_subsample_sites(model_trace), prune_subsample_sites(guide_trace)
 
 
@@ -162,7 +172,8 @@ def max_plate_nesting(
     return layout(model, guide, args, kwargs).max_plate_nesting
 
 
-def _nesting(*traces: Trace) -> int:
+def plate_nesting(*traces: Trace) -> int:
+    """Batch dims, counted from the right, that the plates in these traces use."""
     frames = (f for t in traces for s in sample_sites(t).values() for f in s["cond_indep_stack"])
     return max((-frame.dim for frame in frames if frame.vectorized), default=0)
 

@@ -381,6 +381,30 @@ def test_explain_nonfinite_names_an_observed_site() -> None:
     assert not pyro.get_param_store()
 
 
+def test_explain_nonfinite_tries_every_value_of_an_enumerated_site() -> None:
+    # the first component is drawn in all likelihood, the second makes the loss NaN
+    class Mixture(nn.Module):
+        def __init__(self, scale: float) -> None:
+            super().__init__()
+            self.scale = scale
+
+        def forward(self, x: torch.Tensor) -> None:
+            with pyro.plate("data", len(x), dim=-1):
+                weights = dist.Categorical(torch.tensor([1 - 1e-6, 1e-6, 0.0]))
+                w = pyro.sample("w", weights, infer={"enumerate": "parallel"})
+                scale = torch.tensor([1.0, self.scale, 1.0])[w]
+                pyro.sample("x", dist.Normal(0.0, scale), obs=x)
+
+    x = torch.randn(4)
+    with pyro.validation_enabled(False):
+        assert not Objective().bound(Mixture(-1.0), pairs.NoLatents(), (x,)).isfinite().any()
+    error = explain_nonfinite(Mixture(-1.0), pairs.NoLatents(), (x,))
+    assert error.site == "x" and "scale" in error.seen
+    # a component of weight 0 is no fault
+    assert Objective().bound(Mixture(1.0), pairs.NoLatents(), (x,)).isfinite().all()
+    assert explain_nonfinite(Mixture(1.0), pairs.NoLatents(), (x,)).site is None
+
+
 def test_loss_leaves_nothing_behind(untouched: None) -> None:
     model, guide = pairs.Conjugate(), pairs.ConjugateGuide()
     with seeded(0):
