@@ -1,0 +1,26 @@
+"""Diagnostics: the posterior as ArviZ wants it, and whether to believe it.
+
+All of them *run* the guide, take any pair, sum enumerated sites exactly, and leave the pair, the
+random generators and Pyro's param store as they found them.
+"""
+
+from __future__ import annotations
+
+from inference.diagnostics.arviz_export import posterior
+from inference.diagnostics.importance import Importance, importance
+from inference.diagnostics.ppc import PPC, ppc
+from inference.diagnostics.rates import Rate, Rates, rates
+from inference.diagnostics.sbc import SBC, sbc
+
+__all__ = [
+    "PPC",
+    "SBC",
+    "Importance",
+    "Rate",
+    "Rates",
+    "importance",
+    "posterior",
+    "ppc",
+    "rates",
+    "sbc",
+]

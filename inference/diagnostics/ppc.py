@@ -1,0 +1,224 @@
+"""Posterior predictive checks: whether the fitted model would have made data like these.
+
+Data are drawn anew from the model given the guide's draws, and a statistic of each is compared
+with the statistic of the real data (Gelman, Meng and Stern 1996, "Posterior predictive assessment
+of model fitness via realized discrepancies").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from inference.diagnostics.draws import Sampler, quiet
+from inference.diagnostics.sites import is_observed, mask_of, node
+from inference.pair import bind
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Statistic = Callable[[Tensor], Tensor | float]
+STATISTICS: dict[str, Statistic] = {
+    "mean": lambda x: x.mean(),
+    "sd": lambda x: x.std(),
+    "min": lambda x: x.min(),
+    "max": lambda x: x.max(),
+    "zeros": lambda x: (x == 0).to(x.dtype).mean(),
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """A statistic of one observed site: of the data, and of S data sets drawn anew.
+
+    Parameters
+    ----------
+    site, statistic
+        Their names.
+    observed
+        The statistic of the data.
+    replicates
+        The statistic of the drawn data sets, ``(S,)``.
+    """
+
+    site: str
+    statistic: str
+    observed: float
+    replicates: Tensor
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The central 90 % of the replicates."""
+        low, high = self.replicates.quantile(torch.tensor([0.05, 0.95]).double())
+        return float(low), float(high)
+
+    @property
+    def pvalue(self) -> float:
+        """The share of replicates above the data, ties half: near 0 or 1 is a misfit."""
+        above = (self.replicates > self.observed).double()
+        return float((above + 0.5 * (self.replicates == self.observed)).mean())
+
+
+@dataclass(frozen=True)
+class PPC:
+    """A table of checks; ``str()`` prints it.
+
+    The same data are fitted and checked, so p-values are drawn towards a half: an extreme one is
+    a misfit, a central one no proof.
+    """
+
+    checks: tuple[Check, ...]
+
+    def __getitem__(self, key: tuple[str, str]) -> Check:
+        """Return the check of ``(site, statistic)``.
+
+        Raises
+        ------
+        KeyError
+            Listing the checks there are.
+        """
+        for check in self.checks:
+            if (check.site, check.statistic) == key:
+                return check
+        raise KeyError(f"{key}: no such check, {[(c.site, c.statistic) for c in self.checks]}")
+
+    def __str__(self) -> str:
+        width = max(len("site"), *(len(c.site) for c in self.checks))
+        wide = max(len("statistic"), *(len(c.statistic) for c in self.checks))
+        head = f"{'site':<{width}}  {'statistic':<{wide}}  {'observed':>10}  {'predicted':>10}"
+        lines = [head + f"  {'5 %':>10}  {'95 %':>10}  {'p':>6}"]
+        for c in self.checks:
+            low, high = c.interval
+            lines.append(
+                f"{c.site:<{width}}  {c.statistic:<{wide}}  {c.observed:10.4g}  "
+                f"{float(c.replicates.mean()):10.4g}  {low:10.4g}  {high:10.4g}  {c.pvalue:6.3f}"
+            )
+        return "\n".join(lines)
+
+    def plot(self, ax: Sequence[Axes] | None = None) -> list[Axes]:
+        """Plot each check's replicates with the data as a line, an axes a check.
+
+        Parameters
+        ----------
+        ax
+            As many matplotlib axes as checks; a figure of their own by default (``[0].figure``).
+        """
+        from inference.diagnostics.figures import axes_row
+
+        axes = axes_row(ax, len(self.checks))
+        for one, check in zip(axes, self.checks, strict=True):
+            one.hist(check.replicates.numpy(), bins=30, color="0.75")
+            one.axvline(check.observed, color="C1", label=f"data, p = {check.pvalue:.2f}")
+            one.set(xlabel=f"{check.statistic} of {check.site}", yticks=[])
+            one.legend()
+        return axes
+
+
+def ppc(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    *data: Any,
+    statistic: Sequence[str] | Mapping[str, Statistic] = tuple(STATISTICS),
+    draws: int = 500,
+    seed: int = 0,
+    plate: str | None = None,
+    chunk: int | None = None,
+    **named: Any,
+) -> PPC:
+    """Compare statistics of the data with those of data drawn anew given the guide's draws.
+
+    Parameters
+    ----------
+    model, guide
+        Any pair.
+    *data, **named
+        The data, as the pair takes them.
+    statistic
+        Names out of `STATISTICS`, or functions by name: of a site's values in double precision,
+        ``(plates..., event...)``, or a vector of the values that count where some are masked;
+        returning one number.
+    draws
+        S, the number of data sets drawn.
+    seed
+        Where the draws begin.
+    plate
+        The name of the data plate, when it is ambiguous.
+    chunk
+        Draws made at a time.
+
+    Raises
+    ------
+    ValueError
+        An unknown statistic, or one that is not a single finite number of the data.
+    PairError
+        The guide misses a latent site.
+    """
+    statistics = _statistics(statistic)
+    model, guide = bind(model, guide, *data, **named)
+    with quiet(model, guide, seed):
+        sampler = Sampler(model, guide, data, named, plate)
+        masks = {n: _mask(sampler, n) for n, s in sampler.sites.items() if is_observed(s)}
+        replicates: dict[tuple[str, str], list[float]] = {}
+        for traces in sampler.chunks(draws, "sampled", chunk):
+            forward = sampler.predict(traces)
+            for site, mask in masks.items():
+                drawn = sampler.places[site].value(node(forward, site)["value"], traces.size)
+                for one in drawn:
+                    _measure(replicates, site, _counted(one, mask), statistics)
+        observed: dict[tuple[str, str], list[float]] = {}
+        for site, mask in masks.items():
+            value = sampler.places[site].value(sampler.sites[site]["value"], 1)[0]
+            _measure(observed, site, _counted(value, mask), statistics)
+    return PPC(tuple(_check(key, observed[key][0], replicates[key]) for key in observed))
+
+
+def _check(key: tuple[str, str], observed: float, replicates: list[float]) -> Check:
+    if not torch.isfinite(torch.tensor(observed)):
+        raise ValueError(
+            f"statistic: {key[1]!r} of {key[0]!r} is {observed} on the data, expected a finite "
+            "number; mask what is missing"
+        )
+    return Check(*key, observed, torch.tensor(replicates, dtype=torch.double))
+
+
+def _statistics(given: Sequence[str] | Mapping[str, Statistic]) -> dict[str, Statistic]:
+    if isinstance(given, Mapping):
+        return dict(given)
+    names = [given] if isinstance(given, str) else list(given)
+    unknown = [name for name in names if name not in STATISTICS]
+    if unknown or not names:
+        raise ValueError(f"statistic: saw {unknown or names}, expected some of {list(STATISTICS)}")
+    return {name: STATISTICS[name] for name in names}
+
+
+def _measure(
+    into: dict[tuple[str, str], list[float]],
+    site: str,
+    values: Tensor,
+    statistics: Mapping[str, Statistic],
+) -> None:
+    for name, function in statistics.items():
+        result = torch.as_tensor(function(values))
+        if result.numel() != 1:
+            raise ValueError(
+                f"statistic: {name!r} of {site!r} returned shape {tuple(result.shape)}, "
+                "expected one number"
+            )
+        into.setdefault((site, name), []).append(float(result))
+
+
+def _mask(sampler: Sampler, name: str) -> Tensor | None:
+    site = sampler.sites[name]
+    mask = mask_of(site)
+    if mask is None:
+        return None
+    return sampler.places[name].value(mask.expand(site["value"].shape), 1)[0]
+
+
+def _counted(values: Tensor, mask: Tensor | None) -> Tensor:
+    values = values.double()
+    return values if mask is None else values[mask]

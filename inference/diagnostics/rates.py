@@ -1,0 +1,213 @@
+r"""Where the bound goes: the rate of every latent site and the distortion of every observed one.
+
+.. math:: \mathrm{ELBO} = -\sum_{\text{observed}} D - \sum_{\text{latent}} R,
+    \quad D = -E_q \log p(x \mid z), \quad R = E_q \log \frac{q(z \mid x)}{p(z)}
+
+(Alemi et al. 2018, "Fixing a broken ELBO", section 2). A rate near zero is a latent the guide does
+not use: posterior collapse. An enumerated site's posterior is exact, so its rate is
+:math:`\mathrm{KL}(p(c \mid x, z) \,\|\, p(c))`; the terms of the others are expectations under it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from inference.diagnostics.draws import Sampler, mean_and_error, quiet, stack_draws
+from inference.diagnostics.sites import Place, Plate, samples
+from inference.diagnostics.summing import expected_terms, outside, reduce, split
+from inference.diagnostics.traces import Traces
+from inference.pair import bind
+
+Kind = Literal["rate", "distortion"]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """One row: a site (or sites that have one posterior together), and its part of the bound.
+
+    `nats` a datum, and the standard error: over the data for a site in the data plate (`local`),
+    else over the draws, which is only the noise of the estimate.
+    """
+
+    site: str
+    kind: Kind
+    nats: float
+    error: float
+    local: bool
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The bound, site by site: ``bound == -sum(row.nats for row in rows)``, nats a datum."""
+
+    rows: tuple[Rate, ...]
+    bound: float
+    error: float
+
+    def __getitem__(self, site: str) -> Rate:
+        """Return the row of a site.
+
+        Raises
+        ------
+        KeyError
+            Listing the sites there are.
+        """
+        for row in self.rows:
+            if row.site == site:
+                return row
+        raise KeyError(f"{site!r}: no such row, there are {[row.site for row in self.rows]}")
+
+    def __str__(self) -> str:
+        width = max(len("site"), *(len(row.site) for row in self.rows))
+        head = f"{'site':<{width}}  {'kind':<10}  {'nats a datum':>12}  {'s.e.':>8}"
+        lines = [
+            f"{row.site:<{width}}  {row.kind:<10}  {row.nats:12.4f}  {row.error:8.4f}"
+            + ("" if row.local else "  (outside the data plate; s.e. over draws)")
+            for row in self.rows
+        ]
+        foot = f"{'ELBO':<{width}}  {'':<10}  {self.bound:12.4f}  {self.error:8.4f}"
+        return "\n".join([head, *lines, foot])
+
+
+@dataclass(frozen=True)
+class _Term:
+    """A row before averaging: `values` are ``(S, B)``, or ``(S,)`` for a site outside the plate."""
+
+    site: str
+    kind: Kind
+    values: Tensor
+
+
+def rates(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    *data: Any,
+    draws: int = 100,
+    seed: int = 0,
+    plate: str | None = None,
+    data_size: int | None = None,
+    chunk: int | None = None,
+    **named: Any,
+) -> Rates:
+    """Split the bound into the rate of each latent site and the distortion of each observed one.
+
+    Sites that share one posterior are one row, their names joined by ``" + "``: the enumerated
+    ones, and the latents of a guide that draws them all from one site (``AutoMultivariateNormal``).
+
+    Parameters
+    ----------
+    model, guide
+        Any pair.
+    *data, **named
+        The data, as the pair takes them.
+    draws
+        S, the draws that expectations are averaged over.
+    seed
+        Where the draws begin.
+    plate
+        The name of the data plate, when it is ambiguous.
+    data_size
+        N, when the data are a minibatch: a site outside the data plate counts 1/N a datum. By
+        default the plate's own full size. A pair without a data plate counts as one datum.
+    chunk
+        Draws held at a time.
+
+    Raises
+    ------
+    PairError, NonFiniteError
+        The guide misses a site; a log density is NaN or plus infinity.
+    """
+    model, guide = bind(model, guide, *data, **named)
+    with quiet(model, guide, seed):
+        sampler = Sampler(model, guide, data, named, plate)
+        size = data_size or (sampler.plate.full_size if sampler.plate else 1)
+        parts = [_terms(sampler, t, size) for t in sampler.chunks(draws, "summed", chunk)]
+    terms = [
+        _Term(rows[0].site, rows[0].kind, stack_draws([row.values for row in rows]))
+        for rows in zip(*parts, strict=True)
+    ]
+    return _table(terms, size)
+
+
+def _table(terms: list[_Term], size: int) -> Rates:
+    rows = []
+    for term in terms:
+        local = term.values.dim() == 2
+        mean, error = mean_and_error(term.values.mean(0) if local else term.values / size)
+        rows.append(Rate(term.site, term.kind, mean, error, local))
+    bound = -sum(row.nats for row in rows)
+    inside = [t.values.mean(0) for t in terms if t.values.dim() == 2]
+    over = torch.stack(inside).sum(0) if inside else torch.stack([t.values for t in terms]).sum(0)
+    scale = 1 if inside else size
+    return Rates(tuple(rows), bound, mean_and_error(over / scale)[1])
+
+
+def _terms(sampler: Sampler, traces: Traces, size: int) -> list[_Term]:
+    """Return the rows of some draws; what enumerated sites sum over is taken in expectation."""
+    log_p = _expected(sampler, traces, size)
+    rows = []
+    for names, extra in _groups(traces):
+        log_q = _log_q(traces, sampler.plate, names, extra)
+        rows.append(_rate(names, log_q, log_p, size))
+    if sampler.enumerated:
+        rows.append(_rate(sampler.enumerated, [log_p.pop("")], log_p, size))
+    latent = {*sampler.latents, *sampler.enumerated}
+    return rows + [
+        _Term(n, "distortion", -log_p[n])
+        for n, site in sampler.sites.items()
+        if n not in latent and not site["infer"].get("_deterministic")
+    ]
+
+
+def _rate(names: list[str], log_q: list[Tensor], log_p: dict[str, Tensor], size: int) -> _Term:
+    values = _add([*log_q, *(-log_p[n] for n in names)], size)
+    return _Term(" + ".join(names), "rate", values)
+
+
+def _groups(traces: Traces) -> list[tuple[list[str], list[str]]]:
+    """Pair up model sites and further guide sites that have one posterior together."""
+    drawn = [n for n, _ in samples(traces.guide)]
+    shared = [n for n in drawn if n in traces.places]
+    extra = [n for n in drawn if n not in traces.places]
+    if extra:
+        return [(shared, extra)]
+    return [([n], []) for n in shared]
+
+
+def _log_q(traces: Traces, plate: Plate | None, names: list[str], extra: list[str]) -> list[Tensor]:
+    return [_reduced(traces.log_q(n), traces.guide_places[n], plate, n) for n in [*names, *extra]]
+
+
+def _reduced(values: Tensor, place: Place, plate: Plate | None, name: str) -> Tensor:
+    """Reduce to ``(S, B)`` inside the data plate, and to ``(S,)`` outside."""
+    inside = plate is not None and place.axis(plate.name) is not None
+    return reduce(values, place, plate if inside else None, name)
+
+
+def _add(values: list[Tensor], size: int) -> Tensor:
+    """Sum terms; if one is outside the data plate, the others count for all `size` data."""
+    if len({v.dim() for v in values}) > 1:
+        values = [v.mean(1) * size if v.dim() == 2 else v for v in values]
+    return torch.stack(values).sum(0)
+
+
+def _expected(sampler: Sampler, traces: Traces, size: int) -> dict[str, Tensor]:
+    """Return each site's expected log density; under ``""`` the enumerated sites' log posterior."""
+    dense, summed = split(traces)
+    result = {
+        n: _reduced(traces.places[n].batch(p, traces.size), traces.places[n], sampler.plate, n)
+        for n, p in dense.items()
+    }
+    if not sampler.enumerated:
+        return result
+    plate = sampler.plate
+    shared = [n for n in summed if plate and traces.places[n].axis(plate.name) is None]
+    if plate and shared and size != plate.size:
+        raise outside(shared[0], plate)  # its posterior needs all the data, not a minibatch
+    total, expected = expected_terms(traces, summed, None if shared else plate)
+    return {**result, **expected, "": _add(list(expected.values()), size) - total}

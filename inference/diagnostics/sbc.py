@@ -1,0 +1,263 @@
+r"""Simulation-based calibration: whether the guide is right on data that the model made.
+
+Draw latents and data from the model, then L draws of the guide given the data. If the guide is the
+posterior, the rank of the true latent among its draws is uniform on 0..L (Talts et al. 2018,
+"Validating Bayesian inference algorithms with simulation-based calibration", theorem 1). An
+amortised guide needs no refitting, one pass a simulated data set is enough. Ranks that pile up at
+both ends say that the guide is too narrow; in the middle, too wide; at one end, biased.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from inference.diagnostics.draws import Sampler, quiet, stack_draws
+from inference.diagnostics.replace import Replacement, replacements
+from inference.diagnostics.sites import node
+from inference.errors import PairError
+from inference.pair import bind
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Latents = dict[str, Tensor]
+Quantity = Callable[[Latents], Tensor]
+_EXPECTED = 10  # simulations expected in a bin of the test, at least
+
+
+@dataclass(frozen=True)
+class SBC:
+    """Ranks of true latents among a guide's draws.
+
+    Parameters
+    ----------
+    ranks
+        By site (or quantity), ``(simulations, dims)``: integers from 0 to `draws`, ties broken at
+        random. Dims are the site's plates other than the data plate and its event, flattened.
+    draws
+        L, the number of the guide's draws that the truth is ranked among.
+    seed
+        Where the uniform noise of `pvalues` begins.
+    """
+
+    ranks: dict[str, Tensor]
+    draws: int
+    seed: int = 0
+
+    def uniform(self, site: str) -> Tensor:
+        """Return ``(rank + U) / (L + 1)`` with U uniform: exactly uniform for a right guide."""
+        ranks = self._ranks(site).double()
+        noise = torch.Generator().manual_seed(self.seed)
+        jitter = torch.rand(ranks.shape, generator=noise, dtype=torch.double)
+        return (ranks + jitter) / (self.draws + 1)
+
+    def pvalues(self, site: str) -> Tensor:
+        """Return a p-value a dim, ``(dims,)``: a chi-square test of uniform ranks.
+
+        The ranks are put in up to 20 bins with ten or more expected in each.
+        """
+        uniform = self.uniform(site)
+        count = len(uniform)
+        bins = max(2, min(20, self.draws + 1, count // _EXPECTED))
+        where = (uniform * bins).long().clamp(max=bins - 1)
+        seen = torch.nn.functional.one_hot(where, bins).sum(0).double()  # (dims, bins)
+        statistic = ((seen - count / bins) ** 2).sum(1) / (count / bins)
+        return torch.special.gammaincc(torch.tensor((bins - 1) / 2).double(), statistic / 2)
+
+    def pvalue(self, site: str | None = None) -> float:
+        """Return one p-value for a site, or for all of them.
+
+        Dims (and sites) of one simulation depend on each other, so the smallest p-value is
+        multiplied by their number (Bonferroni): right under any dependence.
+        """
+        sites = list(self.ranks) if site is None else [site]
+        values = torch.cat([self.pvalues(name) for name in sites])
+        return min(1.0, float(values.min()) * len(values))
+
+    def __str__(self) -> str:
+        width = max(len("site"), *(len(name) for name in self.ranks))
+        lines = [f"{'site':<{width}}  {'dims':>5}  {'simulations':>11}  {'mean rank':>9}  {'p':>8}"]
+        for name, ranks in self.ranks.items():
+            mean = float(self.uniform(name).mean())
+            lines.append(
+                f"{name:<{width}}  {ranks.shape[1]:5d}  {len(ranks):11d}  {mean:9.3f}  "
+                f"{self.pvalue(name):8.2g}"
+            )
+        return "\n".join([*lines, f"ranks among {self.draws} draws; 0.5 is the right mean rank"])
+
+    def plot(
+        self,
+        site: str | None = None,
+        ax: Axes | None = None,
+        kind: Literal["ecdf", "histogram"] = "ecdf",
+    ) -> Axes:
+        """Plot the ranks of a site, a line a dim; a right guide stays within the band.
+
+        Parameters
+        ----------
+        site
+            The site; may be left out if there is one.
+        ax
+            Matplotlib axes; a figure of its own by default (``.figure``).
+        kind
+            ``ecdf``: the empirical distribution minus the uniform one, with a band that holds a
+            right guide's whole line 95 % of the time (Säilynoja, Bürkner and Vehtari 2022,
+            "Graphical test for discrete uniformity", section 2.2). ``histogram``: counts, with the
+            band that holds 95 % of a right guide's single counts.
+        """
+        from inference.diagnostics.sbc_plots import plot_ecdf, plot_histogram
+
+        site = self._only(site)
+        draw = {"ecdf": plot_ecdf, "histogram": plot_histogram}[kind]
+        return draw(self.uniform(site), self.draws, site, ax, self.seed)
+
+    def _ranks(self, site: str) -> Tensor:
+        if site not in self.ranks:
+            raise KeyError(f"{site!r}: no such site, there are {list(self.ranks)}")
+        return self.ranks[site]
+
+    def _only(self, site: str | None) -> str:
+        if site is None and len(self.ranks) != 1:
+            raise ValueError(f"site: name one of {list(self.ranks)}")
+        return next(iter(self.ranks)) if site is None else site
+
+
+def sbc(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    *data: Any,
+    simulations: int = 1000,
+    draws: int = 99,
+    seed: int = 0,
+    quantities: Mapping[str, Quantity] | None = None,
+    replace: Mapping[str, int | str] | None = None,
+    plate: str | None = None,
+    **named: Any,
+) -> SBC:
+    """Calibrate an amortised guide on data simulated from the model, without refitting.
+
+    When every latent lives in the data plate each datum is a simulation of its own, B of them a
+    pass. With a latent outside it, one simulation is a whole data set, and of the local latents
+    only one datum a data set is ranked, since those of one data set depend on each other.
+
+    Parameters
+    ----------
+    model, guide
+        Any pair; the guide must read the data it is given (an AutoGuide does not: it would have
+        to be fitted anew to each simulation).
+    *data, **named
+        Data, as the pair takes them: their shapes, masks and covariates are kept, observed values
+        are replaced by simulated ones.
+    simulations
+        How many, at least; rounded up to whole data sets.
+    draws
+        L, the guide's draws a simulation. They are independent: no thinning is needed.
+    seed
+        Where simulation begins.
+    quantities
+        Further quantities to rank, by name: functions of a dict of latents, each
+        ``(R, plates..., event...)`` with R draws (L, or 1 for the truth), that return ``(R, ...)``
+        and keep the data plate's axis where they keep it apart: ``(R, B, ...)``.
+    replace
+        For an observed site whose value is not itself an argument: the index or the name of the
+        argument that simulated values go into.
+    plate
+        The name of the data plate, when it is ambiguous.
+
+    Raises
+    ------
+    PairError
+        No argument is a site's observed value (name it in `replace`).
+    ValueError
+        Fewer than 20 simulations: no test has any power.
+    """
+    if simulations < 2 * _EXPECTED:
+        raise ValueError(f"simulations: saw {simulations}, expected at least {2 * _EXPECTED}")
+    model, guide = bind(model, guide, *data, **named)
+    with quiet(model, guide, seed):
+        sampler = Sampler(model, guide, data, named, plate)
+        study = _Study(sampler, draws, dict(quantities or {}), dict(replace or {}))
+        runs = math.ceil(simulations / study.each)
+        found = [study.run(index) for index in range(runs)]
+    return SBC({name: stack_draws([f[name] for f in found]) for name in found[0]}, draws, seed)
+
+
+class _Study:
+    """One pair's calibration: simulate, draw, rank."""
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        draws: int,
+        quantities: dict[str, Quantity],
+        replace: dict[str, int | str],
+    ) -> None:
+        self.sampler, self.draws, self.quantities = sampler, draws, quantities
+        self.names = [*sampler.latents, *sampler.enumerated]
+        self.replace: list[Replacement] = replacements(sampler, replace)
+        plate = sampler.plate
+        axes = [plate and sampler.places[n].axis(plate.name) for n in self.names]
+        self.local = all(axis is not None for axis in axes)
+        self.each = plate.size if self.local and plate else 1
+
+    def run(self, index: int) -> dict[str, Tensor]:
+        """Simulate one data set; return ranks by name, ``(simulations, dims)``."""
+        forward = poutine.uncondition(self.sampler.model)
+        trace = poutine.trace(forward).get_trace(*self.sampler.args, **self.sampler.kwargs)
+        sampler = self._on(trace)
+        places = sampler.places
+        truth = {n: places[n].value(node(trace, n)["value"], 1).cpu() for n in self.names}
+        mode: Literal["sampled", "plain"] = "sampled" if sampler.enumerated else "plain"
+        parts = [{n: t.value(n) for n in self.names} for t in sampler.chunks(self.draws, mode)]
+        drawn = {n: stack_draws([part[n] for part in parts]) for n in self.names}
+        ranks = {n: self._rank(drawn[n], truth[n], self._axis(n), index) for n in self.names}
+        for name, quantity in self.quantities.items():
+            axis = self._axis_of_quantity(name, quantity(truth))
+            ranks[name] = self._rank(quantity(drawn), quantity(truth), axis, index)
+        return ranks
+
+    def _on(self, trace: pyro.poutine.Trace) -> Sampler:
+        """Return the pair with simulated data in place of its own."""
+        args, kwargs = list(self.sampler.args), dict(self.sampler.kwargs)
+        for item in self.replace:
+            value = node(trace, item.site)["value"].detach().reshape(item.shape)
+            if isinstance(item.argument, int):
+                args[item.argument] = value
+            else:
+                kwargs[item.argument] = value
+        return self.sampler.with_data(tuple(args), kwargs)
+
+    def _axis(self, name: str) -> int | None:
+        plate = self.sampler.plate
+        return self.sampler.places[name].axis(plate.name) if plate else None
+
+    def _axis_of_quantity(self, name: str, value: Tensor) -> int | None:
+        plate = self.sampler.plate
+        if plate and value.dim() > 1 and value.shape[1] == plate.size:
+            return 1
+        if self.local:
+            raise PairError(
+                site=name,
+                seen=f"a quantity of shape {tuple(value.shape)}",
+                expected=f"(R, {plate.size if plate else 'B'}, ...): a number a datum",
+                cure="keep the first two axes of the latents it is computed from",
+            )
+        return None
+
+    def _rank(self, drawn: Tensor, truth: Tensor, axis: int | None, index: int) -> Tensor:
+        """Rank truths ``(1, ...)`` among draws ``(L, ...)``, ties at random: ``(sims, dims)``."""
+        below = (drawn < truth).sum(0)
+        ties = (drawn == truth).sum(0)
+        ranks = below + (torch.rand(ties.shape) * (ties + 1)).long()
+        if axis is None:
+            return ranks.reshape(1, -1)
+        ranks = ranks.movedim(axis - 1, 0).flatten(1) if ranks.dim() > 1 else ranks.unsqueeze(1)
+        return ranks if self.local else ranks[index % len(ranks)].unsqueeze(0)

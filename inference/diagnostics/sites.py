@@ -1,0 +1,194 @@
+"""Sites of a trace in one layout: draws, then plates from the outermost in, then the event.
+
+A trace holds tensors aligned on the right, with gaps of size 1 where a site is outside a plate.
+Diagnostics want ``(S, plate, ..., event, ...)`` with the gaps gone: `Place` says how, by site.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions.util import scale_and_mask
+from pyro.poutine import Trace
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+
+from inference.errors import NonFiniteError, PairError
+
+Site = Mapping[str, Any]  # a Pyro message, as a trace stores it
+
+
+@dataclass(frozen=True)
+class Plate:
+    """One vectorised plate of a site: its name, its dim (negative), its size and full size."""
+
+    name: str
+    dim: int
+    size: int
+    full_size: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a site's batch and event dims are, in a trace made without draws.
+
+    Parameters
+    ----------
+    plates
+        The site's plates, outermost first.
+    event_dim
+        The number of event dims.
+    nesting
+        The number of batch dims any site of the pair may have; the draws are one dim left of them.
+    shape
+        The shape of the site's value.
+    """
+
+    plates: tuple[Plate, ...]
+    event_dim: int
+    nesting: int
+    shape: torch.Size
+
+    def batch(self, tensor: Tensor, size: int) -> Tensor:
+        """Lay out a log density: ``(S, plates...)``."""
+        return self._lay_out(tensor, 0, size)
+
+    def value(self, tensor: Tensor, size: int) -> Tensor:
+        """Lay out a value: ``(S, plates..., event...)``."""
+        return self._lay_out(tensor, self.event_dim, size)
+
+    def _lay_out(self, tensor: Tensor, event_dim: int, size: int) -> Tensor:
+        rank = 1 + self.nesting + event_dim
+        if tensor.dim() > rank:
+            raise ValueError(f"{tensor.dim()} dims where at most {rank} were expected")
+        tensor = tensor.reshape((1,) * (rank - tensor.dim()) + tensor.shape)
+        sizes = {self.nesting + 1 + plate.dim: plate.size for plate in self.plates}
+        gaps = [i for i in range(1, rank - event_dim) if i not in sizes and tensor.shape[i] == 1]
+        full = [sizes.get(i, n) for i, n in enumerate(tensor.shape)]
+        return tensor.expand(size, *full[1:]).squeeze(gaps)
+
+    def axis(self, name: str) -> int | None:
+        """Return the axis of a plate in the layout, the draws being axis 0; None if absent."""
+        names = [plate.name for plate in self.plates]
+        return names.index(name) + 1 if name in names else None
+
+
+def place_of(site: Site, nesting: int) -> Place:
+    """Read a site's place from a trace made without draws."""
+    frames = [f for f in site["cond_indep_stack"] if f.vectorized]
+    plates = [Plate(f.name, f.dim, f.size, f.full_size or f.size) for f in frames]
+    plates.sort(key=lambda plate: plate.dim)
+    return Place(tuple(plates), site["fn"].event_dim, nesting, site["value"].shape)
+
+
+def nesting_of(*traces: Trace) -> int:
+    """Return how many batch dims the deepest site has."""
+    depths = [0]
+    for trace in traces:
+        for _, site in samples(trace):
+            depths += [-f.dim for f in site["cond_indep_stack"] if f.vectorized]
+            depths.append(len(site["fn"].batch_shape))
+    return max(depths)
+
+
+def samples(trace: Trace) -> Iterator[tuple[str, Site]]:
+    """Iterate over the sample sites of a trace, those of subsampling apart."""
+    for name, site in trace.nodes.items():
+        if site["type"] == "sample" and not site_is_subsample(site):
+            yield name, site
+
+
+def node(trace: Trace, name: str) -> Site:
+    """Return a site of a trace by name."""
+    site: Any = trace.nodes[name]
+    return site
+
+
+def is_deterministic(site: Site) -> bool:
+    """Say whether the site is a ``pyro.deterministic``."""
+    return bool(site["infer"].get("_deterministic"))
+
+
+def is_observed(site: Site) -> bool:
+    """Say whether the site is data (and not a ``pyro.deterministic``, nor a ``pyro.factor``)."""
+    return site["is_observed"] and not is_deterministic(site) and not is_factor(site)
+
+
+def is_factor(site: Site) -> bool:
+    """Say whether the site only adds to the density (``pyro.factor``)."""
+    return isinstance(site["fn"], dist.Unit)
+
+
+def is_enumerated(site: Site) -> bool:
+    """Say whether the site is summed exactly."""
+    return not site["is_observed"] and site["infer"].get("enumerate") == "parallel"
+
+
+def log_density(site: Site) -> Tensor:
+    """Return the site's log density: masked, but with no scale, so that nothing is weighted.
+
+    Raises
+    ------
+    NonFiniteError
+        If it is NaN, or plus infinity, anywhere.
+    """
+    log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+    log_prob = scale_and_mask(log_prob, mask=site["mask"])
+    if bool((log_prob.isnan() | log_prob.isposinf()).any()):
+        bad = "NaN" if bool(log_prob.isnan().any()) else "plus infinity"
+        raise NonFiniteError(
+            site=site["name"],
+            seen=f"a log density that is {bad}",
+            expected="a finite log density (or minus infinity: impossible)",
+            cure="look at this site's parameters and data for NaN, zero scales and masks",
+        )
+    return log_prob
+
+
+def mask_of(site: Site) -> Tensor | None:
+    """Return which entries of a site count, broadcastable to its value; None if all do.
+
+    Reads ``poutine.mask`` and ``dist.mask``, also under ``to_event``.
+    """
+    masks = [_widen(site["mask"], site["fn"].event_dim), _mask_of_distribution(site["fn"])]
+    found = [mask for mask in masks if mask is not None]
+    return None if not found else found[0] if len(found) == 1 else found[0] & found[1]
+
+
+def _widen(mask: Any, event_dim: int) -> Tensor | None:
+    if mask is None or mask is True:
+        return None
+    return torch.as_tensor(mask).reshape(torch.as_tensor(mask).shape + (1,) * event_dim)
+
+
+def _mask_of_distribution(fn: Any) -> Tensor | None:
+    if isinstance(fn, dist.MaskedDistribution):
+        inner, mask = _mask_of_distribution(fn.base_dist), _widen(fn._mask, fn.event_dim)
+        return inner if mask is None else mask if inner is None else inner & mask
+    if isinstance(fn, (dist.Independent, dist.ExpandedDistribution)):
+        return _mask_of_distribution(fn.base_dist)
+    return None
+
+
+def refuse_uncovered(model: Trace, guide: Trace) -> None:
+    """Refuse a latent site of the model that is in no guide and not enumerated.
+
+    Raises
+    ------
+    PairError
+        Naming the site: Pyro would silently draw it from the prior.
+    """
+    for name, site in samples(model):
+        covered = name in guide.nodes or is_enumerated(site) or site["is_observed"]
+        if not covered:
+            raise PairError(
+                site=name,
+                seen="a latent site that the guide does not sample",
+                expected="every latent site in the guide, enumerated, or observed",
+                cure="sample it in the guide, pass its data, or mark it "
+                'infer={"enumerate": "parallel"} if it is discrete',
+            )

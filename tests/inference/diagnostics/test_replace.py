@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import nn
+
+from inference.diagnostics.draws import Sampler
+from inference.diagnostics.replace import replacements
+from inference.errors import PairError
+from tests.pairs import Conjugate, ConjugateGuide
+
+
+def found(model, guide, *args, told=None, **kwargs):
+    with torch.no_grad():
+        return replacements(Sampler(model, guide, args, kwargs), told or {})
+
+
+class Doubled(Conjugate):
+    def forward(self, x, y=None):
+        return super().forward(2 * x)
+
+
+class DoubledGuide(ConjugateGuide):
+    def forward(self, x, y=None):
+        super().forward(2 * x)
+
+
+class Copied(Conjugate):
+    def forward(self, x, y=None):
+        return super().forward(x.clone())
+
+
+class CopiedGuide(ConjugateGuide):
+    def forward(self, x, y=None):
+        super().forward(x)
+
+
+def test_the_argument_is_found_by_position_and_by_name():
+    x = torch.tensor([1.0, 2.0])
+    assert [r.argument for r in found(Conjugate(), ConjugateGuide(), x)] == [0]
+    assert [r.argument for r in found(Conjugate(), ConjugateGuide(), x=x)] == ["x"]
+
+
+def test_a_copy_is_found_by_its_values_and_a_twin_is_ambiguous():
+    x = torch.tensor([1.0, 2.0])
+    assert found(Copied(), CopiedGuide(), x)[0].argument == 0
+    with pytest.raises(PairError, match="2 arguments equal"):
+        found(Copied(), CopiedGuide(), x, x.clone())
+
+
+def test_identity_decides_between_twins():
+    x = torch.tensor([1.0, 2.0])
+
+    class Second(Conjugate):
+        def forward(self, y, x):
+            return super().forward(x)
+
+    class SecondGuide(ConjugateGuide):
+        def forward(self, y, x):
+            super().forward(x)
+
+    assert found(Second(), SecondGuide(), x.clone(), x)[0].argument == 1
+
+
+def test_an_argument_that_is_not_there_is_asked_for():
+    x = torch.tensor([1.0, 2.0])
+    with pytest.raises(PairError, match="replace=") as caught:
+        found(Doubled(), DoubledGuide(), x)
+    assert caught.value.site == "x"
+    assert found(Doubled(), DoubledGuide(), x, told={"x": 0})[0].argument == 0
+
+
+def test_wrong_replacements_are_refused():
+    x = torch.tensor([1.0, 2.0])
+    with pytest.raises(PairError, match="no observed site"):
+        found(Conjugate(), ConjugateGuide(), x, told={"z": 0})
+    with pytest.raises(PairError, match="tensor argument of 2 values"):
+        found(Conjugate(), ConjugateGuide(), x, told={"x": "y"})
+
+
+def test_missing_values_are_equal_to_themselves():
+    class Masked(nn.Module):
+        def forward(self, x):
+            with pyro.plate("data", len(x), dim=-1):
+                present = x.isfinite()
+                z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
+                fn = dist.Normal(z, 1.0, validate_args=False).mask(present)
+                pyro.sample("x", fn, obs=x.clone())
+
+    class Guide(nn.Module):
+        def forward(self, x):
+            with pyro.plate("data", len(x), dim=-1):
+                pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
+
+    x = torch.tensor([1.0, float("nan")])
+    assert found(Masked(), Guide(), x)[0].argument == 0
