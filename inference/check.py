@@ -178,21 +178,27 @@ def check(
     with unvalidated(), translated("a first run of guide and model"):
         model, guide = bind(model, guide, *args, **kwargs)
     with untouched(model, guide, seed=_SEED):
-        traces = run(model, guide, args, kwargs)
-        check_sites(*traces)
-        check_finite(*traces)
-        rows = _rows(traces, model, guide)  # before batch norm writes on what backward needs
-        reseed(_SEED)
-        check_repeats(traces, run(model, guide, args, kwargs))
-        check_prior(model, args, kwargs)
-        with translated("a run with Pyro's validation"):
-            shape = layout(model, guide, args, kwargs, plate)
-        _check_nesting(traces, shape, max_plate_nesting)
-        bound, loss, notes = run_objective(model, guide, args, kwargs, plate, _SEED)
-        if not bound.isfinite():
-            raise explain_nonfinite(model, guide, args, kwargs)
-        if loss is not None:
-            _check_reached(unreached(loss, model, guide))
+        return _examine(model, guide, args, kwargs, plate, max_plate_nesting)
+
+
+def _examine(
+    model: nn.Module, guide: nn.Module, args: Any, kwargs: Any, plate: Any, nesting: int | None
+) -> Report:
+    traces = run(model, guide, args, kwargs)
+    check_sites(*traces)
+    check_finite(*traces)
+    rows = _rows(traces, model, guide)  # before batch norm writes on what backward needs
+    reseed(_SEED)
+    check_repeats(traces, run(model, guide, args, kwargs))
+    check_prior(model, args, kwargs)
+    with translated("a run with Pyro's validation"):
+        shape = layout(model, guide, args, kwargs, plate)
+    _check_nesting(traces, shape, nesting)
+    bound, loss, notes = run_objective(model, guide, args, kwargs, plate, _SEED)
+    if not bound.isfinite():
+        raise explain_nonfinite(model, guide, args, kwargs)
+    if loss is not None:
+        _check_reached(unreached(loss, model, guide))
     name = shape.plate.name if shape.plate else None
     call = model, args, kwargs
     return Report(rows, bound.item(), name, shape.max_plate_nesting, tuple(notes), call)

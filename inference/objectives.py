@@ -85,9 +85,8 @@ class Objective:
     ) -> Tensor:
         """Estimate the negative weighted bound of the whole data set from a batch of it.
 
-        Sites inside the data plate count ``data_size / B`` times, sites outside once, and the sum
-        is divided by ``data_size``: averaged over the batches of an epoch of equal size, it is the
-        loss of the whole data. A model that subsamples its plate itself is left to do so.
+        Sites inside the data plate count ``data_size / B`` times, sites outside once; the sum is
+        divided by ``data_size``. A model that subsamples its plate itself is left to do so.
 
         Parameters
         ----------
@@ -117,10 +116,7 @@ class Objective:
         shape = layout(model, guide, args, kwargs, plate)
         size = _data_size(shape, batch_length(args, kwargs), data_size)
         model, guide = self._scaled(model, guide, shape, size)
-        weight = self.weight(step)
-        if weight != 1.0:
-            looking_back = GuideKLWeight(weight)
-            guide, model = looking_back(guide), ModelKLWeight(weight, looking_back)(model)
+        model, guide = _weighted(model, guide, self.weight(step))
         with _quiet():
             loss = self._elbo(shape).differentiable_loss(model, guide, *args, **kwargs)
         return loss / size
@@ -200,6 +196,13 @@ class Objective:
                 total = total + terms(*traces, shape.plate.name)
         bound: Tensor = total / self.num_particles
         return bound
+
+
+def _weighted(model: Any, guide: Any, weight: float) -> tuple[Any, Any]:
+    if weight == 1.0:
+        return model, guide
+    looking_back = GuideKLWeight(weight)
+    return ModelKLWeight(weight, looking_back)(model), looking_back(guide)
 
 
 def _check_weight(weight: float) -> float:
