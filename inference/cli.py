@@ -17,7 +17,7 @@ import typer
 from inference.cli_track import register
 from inference.errors import CheckpointError, PairError
 from inference.stories import STORIES, Story, find
-from ppl_models.errors import InputError
+from ppl_models.errors import InputError, original
 
 if TYPE_CHECKING:
     from inference.fit import Run
@@ -199,5 +199,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except USER_ERRORS as error:
         if "--debug" in arguments:
             raise
-        typer.echo(f"ppl: {error}", err=True)
+        typer.echo(f"ppl: {original(error)}", err=True)
         sys.exit(1)

@@ -16,11 +16,25 @@ class InputError(ValueError):
         What would have been right.
     cure
         What the user can do.
+
+    Notes
+    -----
+    Pyro raises an error of a story anew, as ``type(error)(text)``, with the trace's shapes below
+    the text: such a copy has the text alone as ``argument``, and the original as ``__cause__``.
     """
 
-    def __init__(self, argument: str, seen: str, expected: str, cure: str) -> None:
+    def __init__(self, argument: str, seen: str = "", expected: str = "", cure: str = "") -> None:
         self.argument, self.seen, self.expected, self.cure = argument, seen, expected, cure
         super().__init__(argument, seen, expected, cure)  # args, so that the error pickles
 
     def __str__(self) -> str:
+        if not self.seen:
+            return self.argument
         return f"{self.argument}: saw {self.seen}\n  expected: {self.expected}\n  cure: {self.cure}"
+
+
+def original(error: BaseException) -> BaseException:
+    """Return the error that was first raised, where others of its type only raised it anew."""
+    while type(error.__cause__) is type(error):
+        error = error.__cause__
+    return error

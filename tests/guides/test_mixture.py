@@ -48,7 +48,7 @@ def test_start_is_the_seed_s() -> None:
 def test_fit_recovers_what_was_simulated() -> None:
     x, w = clusters()
     model, guide = GaussianMixture(3, 2), GaussianMixtureGuide(3, 2).start_from(x)
-    fit(model, guide, x, epochs=150, batch_size=600, learning_rate=0.02, progress=False)
+    fit(model, guide, x, epochs=120, batch_size=600, learning_rate=0.02, progress=False)
     order = matched(guide)
     count = len(x) * WEIGHTS[:, None]
     # five posterior standard errors of a place and of a log width, from the true count and width

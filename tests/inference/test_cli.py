@@ -85,7 +85,7 @@ def test_mistakes_get_a_message_and_their_exit_code(
     (tmp_path / "text.npy").write_text("1 2 3")
     seen, out, err = ppl(*arguments)
     assert seen == code
-    assert message in err and "Traceback" not in err and not out
+    assert message in err and "Trace" not in err and not out
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import pickle
 
-from ppl_models.errors import InputError
+import pytest
+from pyro import poutine
+
+from ppl_models.errors import InputError, original
 
 
 def test_message_says_what_where_and_the_cure() -> None:
@@ -15,3 +18,24 @@ def test_message_says_what_where_and_the_cure() -> None:
 def test_survives_a_worker_process() -> None:
     error = pickle.loads(pickle.dumps(InputError("x", "a", "b", "c")))
     assert (error.argument, error.seen, error.expected, error.cure) == ("x", "a", "b", "c")
+
+
+def test_survives_a_trace_of_pyro_s() -> None:
+    """Pyro raises a story's ValueError anew, from a string."""
+
+    def story() -> None:
+        raise InputError("x", "shape (3,)", "shape (N, 2)", "reshape it")
+
+    with pytest.raises(InputError, match=r"shape \(N, 2\)") as caught:
+        poutine.trace(poutine.trace(story).get_trace).get_trace()
+    assert original(caught.value).cure == "reshape it"  # type: ignore[attr-defined]
+
+
+def test_the_original_of_an_error_of_another_kind_is_itself() -> None:
+    try:
+        try:
+            raise KeyError("a")
+        except KeyError as cause:
+            raise InputError("x", "a", "b", "c") from cause
+    except InputError as error:
+        assert original(error) is error
