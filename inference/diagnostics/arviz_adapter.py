@@ -90,7 +90,10 @@ class _Names:
         for group in groups.values():
             for name, variable in group.items():
                 shape = variable.values.shape[variable.drawn :]
-                for dim, size in zip(self.of(name, variable, shape), shape, strict=True):
+                dims = self.of(name, variable, shape)
+                if len(set(dims)) < len(dims):
+                    raise ValueError(f"dims: saw {dims} for {name!r}, expected different names")
+                for dim, size in zip(dims, shape, strict=True):
                     if self.sizes.setdefault(dim, size) != size:
                         raise ValueError(
                             f"dims: {dim!r} of {name!r} has size {size}, elsewhere "

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from inference.diagnostics.draws import Sampler, mean_and_error, quiet, stack_draws
 from inference.diagnostics.pareto import smooth
-from inference.diagnostics.sites import Plate, samples
+from inference.diagnostics.sites import Plate, counted
 from inference.diagnostics.summing import log_joint, reduce
 from inference.diagnostics.traces import Traces
 from inference.pair import bind
@@ -184,6 +184,6 @@ def importance(
 def log_weights(traces: Traces, plate: Plate | None) -> Tensor:
     """Return log p - log q of each draw, ``(S, B)``, or ``(S,)`` without a plate."""
     total = log_joint(traces, plate)
-    for name, _ in samples(traces.guide):
+    for name, _ in counted(traces.guide):
         total = total - reduce(traces.log_q(name), traces.guide_places[name], plate, name)
     return total

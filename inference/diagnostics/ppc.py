@@ -125,6 +125,7 @@ def ppc(
     statistic: Sequence[str] | Mapping[str, Statistic] = tuple(STATISTICS),
     draws: int = 500,
     seed: int = 0,
+    masks: Mapping[str, Tensor] | None = None,
     plate: str | None = None,
     chunk: int | None = None,
     **named: Any,
@@ -145,6 +146,9 @@ def ppc(
         S, the number of data sets drawn.
     seed
         Where the draws begin.
+    masks
+        By site, which values count: boolean, ``(plates..., event...)`` or its leading dims. Masks
+        that the model itself puts on the site (``dist.mask``, ``poutine.mask``) need not be given.
     plate
         The name of the data plate, when it is ambiguous.
     chunk
@@ -153,7 +157,8 @@ def ppc(
     Raises
     ------
     ValueError
-        An unknown statistic, or one that is not a single finite number of the data.
+        An unknown statistic, or one that is not a single finite number of the data; a mask that
+        does not fit.
     PairError
         The guide misses a latent site.
     """
@@ -161,16 +166,16 @@ def ppc(
     model, guide = bind(model, guide, *data, **named)
     with quiet(model, guide, seed):
         sampler = Sampler(model, guide, data, named, plate)
-        masks = {n: _mask(sampler, n) for n, s in sampler.sites.items() if is_observed(s)}
+        counts = _counts(sampler, masks or {})
         replicates: dict[tuple[str, str], list[float]] = {}
         for traces in sampler.chunks(draws, "sampled", chunk):
             forward = sampler.predict(traces)
-            for site, mask in masks.items():
+            for site, mask in counts.items():
                 drawn = sampler.places[site].value(node(forward, site)["value"], traces.size)
                 for one in drawn:
                     _measure(replicates, site, _counted(one, mask), statistics)
         observed: dict[tuple[str, str], list[float]] = {}
-        for site, mask in masks.items():
+        for site, mask in counts.items():
             value = sampler.places[site].value(sampler.sites[site]["value"], 1)[0]
             _measure(observed, site, _counted(value, mask), statistics)
     return PPC(tuple(_check(key, observed[key][0], replicates[key]) for key in observed))
@@ -209,6 +214,24 @@ def _measure(
                 "expected one number"
             )
         into.setdefault((site, name), []).append(float(result))
+
+
+def _counts(sampler: Sampler, masks: Mapping[str, Tensor]) -> dict[str, Tensor | None]:
+    """Return which values of each observed site count; None if all do."""
+    counts = {n: _mask(sampler, n) for n, s in sampler.sites.items() if is_observed(s)}
+    for name, mask in masks.items():
+        if name not in counts:
+            raise ValueError(f"masks: saw {name!r}, expected observed sites: {list(counts)}")
+        shape = sampler.places[name].value(sampler.sites[name]["value"], 1)[0].shape
+        if mask.dtype != torch.bool or mask.shape != shape[: mask.dim()]:
+            raise ValueError(
+                f"masks: saw {mask.dtype} of shape {tuple(mask.shape)} for {name!r}, expected "
+                f"torch.bool of shape {tuple(shape)}, or its leading dims"
+            )
+        full = mask.reshape(mask.shape + (1,) * (len(shape) - mask.dim())).expand(shape)
+        own = counts[name]
+        counts[name] = full if own is None else full & own
+    return counts
 
 
 def _mask(sampler: Sampler, name: str) -> Tensor | None:

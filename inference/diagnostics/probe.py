@@ -44,8 +44,10 @@ def _frozen(both: Traces, alone: list[Traces]) -> str:
         place = both.guide_places[name]
         draws = place.value(site["value"], 2)
         loops = [place.value(node(t.guide, name)["value"], 1) for t in alone]
-        repeats = (loops[0] != loops[1])[0] & (draws[0] == draws[1])
-        if draws.is_floating_point() and bool(repeats.any()):  # discrete ones may coincide
+        varies, equal = (loops[0] != loops[1])[0], draws[0] == draws[1]
+        # discrete draws may coincide in places, though hardly in all
+        repeats = varies & equal if draws.is_floating_point() else varies & equal.all()
+        if bool(repeats.any()):
             return f"site {name!r}: the guide makes one draw and repeats it"
     return ""
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from inference.diagnostics.draws import Sampler, mean_and_error, quiet, stack_draws
-from inference.diagnostics.sites import Place, Plate, samples
+from inference.diagnostics.sites import Place, Plate, counted, is_deterministic
 from inference.diagnostics.summing import expected_terms, outside, reduce, split
 from inference.diagnostics.traces import Traces
 from inference.pair import bind
@@ -160,7 +160,7 @@ def _terms(sampler: Sampler, traces: Traces, size: int) -> list[_Term]:
     return rows + [
         _Term(n, "distortion", -log_p[n])
         for n, site in sampler.sites.items()
-        if n not in latent and not site["infer"].get("_deterministic")
+        if n not in latent and not is_deterministic(site)
     ]
 
 
@@ -171,7 +171,7 @@ def _rate(names: list[str], log_q: list[Tensor], log_p: dict[str, Tensor], size:
 
 def _groups(traces: Traces) -> list[tuple[list[str], list[str]]]:
     """Pair up model sites and further guide sites that have one posterior together."""
-    drawn = [n for n, _ in samples(traces.guide)]
+    drawn = [n for n, _ in counted(traces.guide)]
     shared = [n for n in drawn if n in traces.places]
     extra = [n for n in drawn if n not in traces.places]
     if extra:

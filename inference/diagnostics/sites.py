@@ -95,6 +95,11 @@ def nesting_of(*traces: Trace) -> int:
     return max(depths)
 
 
+def counted(trace: Trace) -> Iterator[tuple[str, Site]]:
+    """Iterate over the sites that have a density: not those of ``pyro.deterministic``."""
+    yield from ((name, site) for name, site in samples(trace) if not is_deterministic(site))
+
+
 def samples(trace: Trace) -> Iterator[tuple[str, Site]]:
     """Iterate over the sample sites of a trace, those of subsampling apart."""
     for name, site in trace.nodes.items():

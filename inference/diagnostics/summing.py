@@ -20,7 +20,7 @@ from pyro.ops.contract import contract_to_tensor
 from pyro.ops.rings import LogRing
 from torch import Tensor
 
-from inference.diagnostics.sites import Place, Plate, log_density, node, samples
+from inference.diagnostics.sites import Place, Plate, counted, log_density, node
 from inference.diagnostics.traces import DRAWS, Traces
 from inference.errors import PairError
 
@@ -59,7 +59,7 @@ def split(traces: Traces) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return the log densities of sites free of enumerated dims, and those of the others."""
     dense: dict[str, Tensor] = {}
     summed: dict[str, Tensor] = {}
-    for name, site in samples(traces.model):
+    for name, site in counted(traces.model):
         log_prob = log_density(site)
         few = log_prob.dim() <= traces.places[name].nesting + 1
         (dense if few else summed)[name] = log_prob
@@ -152,7 +152,7 @@ def expected_terms(
     tuple
         The log sum and, by site, the expectations: each ``(S, B)``, or ``(S,)`` without a plate.
     """
-    knobs = {name: _knob(traces, plate) for name in terms}
+    knobs = {name: _knob(traces, plate, term.device) for name, term in terms.items()}
     with torch.enable_grad():
         turned = {n: t.double().clamp(min=_IMPOSSIBLE) * knobs[n] for n, t in terms.items()}
         total = contract(traces, turned, plate)
@@ -161,12 +161,12 @@ def expected_terms(
     return total.detach(), dict(zip(knobs, shaped, strict=True))
 
 
-def _knob(traces: Traces, plate: Plate | None) -> Tensor:
+def _knob(traces: Traces, plate: Plate | None, device: torch.device) -> Tensor:
     nesting = next(iter(traces.places.values())).nesting
     shape = [traces.size] + [1] * nesting
     if plate is not None:
         shape[nesting + 1 + plate.dim] = plate.size
-    return torch.ones(shape, dtype=torch.double, requires_grad=True)
+    return torch.ones(shape, dtype=torch.double, device=device, requires_grad=True)
 
 
 def pointwise(traces: Traces, name: str, data: Collection[str]) -> Tensor | None:

@@ -94,6 +94,12 @@ def test_event_dims_may_share_a_name_only_with_one_size():
         to_arviz(shared(4))
 
 
+def test_two_dims_of_a_variable_need_two_names():
+    square = {"posterior": {"z": Variable(np.zeros((5, 3, 3)), [("a", False), ("a", False)])}}
+    with pytest.raises(ValueError, match="different names"):
+        to_arviz(square)
+
+
 def test_labels_must_fit():
     with pytest.raises(ValueError, match="coords: saw 'rows', expected a dim of"):
         to_arviz(groups(), {"rows": [1]})

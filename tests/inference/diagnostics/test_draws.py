@@ -16,12 +16,8 @@ from inference.diagnostics.importance import importance, log_weights
 from inference.diagnostics.sites import node
 from inference.pair import bind
 from tests.inference.diagnostics.odd_pairs import (
-    IndexingModel,
-    LocalGuide,
-    OwnNoiseGuide,
     Sequence,
     SequenceGuide,
-    SummingModel,
     Tracks,
     TracksGuide,
 )
@@ -112,23 +108,6 @@ def test_one_by_one_draws_follow_the_same_law(name):
         b = torch.cat([log_weights(t, slow.plate) for t in slow.chunks(400, "summed")])
     error = (a.var(0) / len(a) + b.var(0) / len(b)).sqrt()
     assert ((a.mean(0) - b.mean(0)).abs() < 4.5 * error).all()  # of 4 data: 1 in 40,000 by chance
-
-
-@pytest.mark.parametrize(
-    ("model", "guide", "why"),
-    [
-        (Conjugate, OwnNoiseGuide, "makes one draw and repeats it"),
-        (SummingModel, LocalGuide, "site 'x': its log density changes"),
-        (IndexingModel, LocalGuide, "Error"),
-    ],
-)
-def test_a_pair_that_does_not_broadcast_is_drawn_one_by_one(model, guide, why):
-    sampler = sampler_of(model(), guide(), X)
-    assert not sampler.vectorised
-    assert why in sampler.reason
-    result = importance(model(), guide(), X, draws=6)
-    assert result.log_weights.shape == (6, 4)
-    assert (result.log_weights[0] != result.log_weights[1]).all()
 
 
 def test_draws_come_in_chunks_that_add_up_and_agree():

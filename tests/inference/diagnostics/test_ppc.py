@@ -70,6 +70,22 @@ def test_statistics_see_whole_sites_and_leave_out_what_is_masked():
     assert table["x", "max"].observed == 0.0
 
 
+def test_masks_can_be_given():
+    x = torch.tensor([0.0, 1.0, 50.0])
+    masks = {"x": torch.tensor([True, True, False])}
+    table = ppc(Conjugate(), ConjugateGuide(), x, statistic="max", masks=masks, draws=5)
+    assert table["x", "max"].observed == 1.0
+    seq = torch.zeros(2, 3, 1)
+    seq[0, 2], seq[1, 0] = 7.0, 3.0
+    own = torch.tensor([[True, True, False], [True, True, True]])
+    given = {"x": torch.tensor([[True, True, True], [False, True, True]])}
+    table = ppc(Sequence(), SequenceGuide(), seq, own, statistic="max", masks=given, draws=5)
+    assert table["x", "max"].observed == 0.0
+    for wrong in ({"z": masks["x"]}, {"x": torch.ones(2).bool()}, {"x": torch.ones(3)}):
+        with pytest.raises(ValueError, match="masks: saw"):
+            ppc(Conjugate(), ConjugateGuide(), x, masks=wrong, draws=5)
+
+
 def test_ties_count_half():
     table = ppc(Conjugate(), ConjugateGuide(), X, statistic="zeros", draws=20)
     assert table["x", "zeros"].pvalue == 0.5
