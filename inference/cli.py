@@ -89,8 +89,9 @@ def check(
     from inference.randomness import seeded
 
     model, guide, data = entry.example(seed, settings=chosen)
+    named: dict[str, Any] = dict(data)
     with seeded(seed):
-        report = check_pair(model, guide, **data)
+        report = check_pair(model, guide, **named)
     typer.echo(str(report))
     if graph is not None:
         report.render(graph)
