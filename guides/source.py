@@ -89,10 +89,15 @@ def filter_source(
     precisions, weights = _frames(evidence.precision), _frames(evidence.weighted)
     latent = _latent_share(story, z, len(precisions))
     state, last = story.recurrence.start((count,), motion.unit), torch.zeros_like(precisions[0])
+    share, keep = motion.kept() if motion.inertia else (None, None)
+    carried = last
     move, one, hs, mus, vs, means = last, torch.ones_like(last), [], [], [], []
     for t, (precision, weighted) in enumerate(zip(precisions, weights, strict=True)):
         state, mu, v = step(move, state, latent[t])
         if motion.increments:
+            if motion.inertia:
+                carried = torch.addcmul(keep * carried, 1 - keep, move)
+                mu = torch.addcmul(mu, share, carried)
             mu, v = (last + mu, v) if t else (last, torch.full_like(v, motion.start_scale**2))
         mean = torch.addcmul(mu, weighted, v) / torch.addcmul(one, precision, v)
         move = mean if not motion.increments else mean - last if t else move

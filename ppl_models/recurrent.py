@@ -55,7 +55,7 @@ class DVAE(nn.Module):
         Sizes of the layer that reads s_{t-1}, and of h_t.
     emission_dims : sequence of int
         Hidden layers of the emission.
-    increments, unit, start_scale
+    increments, unit, inertia, start_scale
         See `Motion`: whether the networks read and write positions or what changed.
     floor : float
         Least standard deviation of s_t, in what the networks write.
@@ -79,12 +79,15 @@ class DVAE(nn.Module):
         emission_dims: Sequence[int] = (16,),
         increments: bool = False,
         unit: float = 0.02,
+        inertia: bool = False,
         start_scale: float = 0.5,
         floor: float = 0.0,
     ) -> None:
         super().__init__()
         self.data_dim, self.latent_dim, self.recurrent_dim = data_dim, latent_dim, recurrent_dim
-        self.motion = Motion(data_dim, increments=increments, unit=unit, start_scale=start_scale)
+        self.motion = Motion(
+            data_dim, increments=increments, unit=unit, inertia=inertia, start_scale=start_scale
+        )
         self.reader = nn.Sequential(nn.Linear(data_dim, input_dim), nn.Tanh())
         self.recurrence = LSTM(input_dim, recurrent_dim)
         self.emission = ConditionalNormal(
@@ -163,16 +166,22 @@ class DVAE(nn.Module):
         `latent(t, h_t, z_{t-1})` gives z_t. With `told` (*batch, T, H), h_t is taken from there
         at the frames whose coin is False, and the samples fed back are detached.
         """
-        like, hs, zs, moves = self.motion.unit, [], [], []
+        motion, hs, zs, moves = self.motion, [], [], []
+        like = motion.unit
         move, z = like.new_zeros(*batch, self.data_dim), like.new_zeros(*batch, self.latent_dim)
-        state = self.recurrence.start(batch, like)
+        state, mean_move = self.recurrence.start(batch, like), move
         readings = [None] * length if told is None else told.unbind(-2)
         for t, reading in enumerate(readings):
             state = self.recurrence.step(self.reader(move), state)
             h = state[0] if reading is None or coins[t] else reading
             z = latent(t, h, z)
-            move = draw(self.emission(h, z))
-            move = torch.zeros_like(move) if self.motion.increments and t == 0 else move
+            mean, scale = self.emission(h, z)
+            if motion.inertia:
+                share, keep = motion.kept()
+                mean_move = keep * mean_move + (1 - keep) * move
+                mean = mean + share * mean_move
+            move = draw((mean, scale))
+            move = torch.zeros_like(move) if motion.increments and t == 0 else move
             move = move if reading is None else move.detach()
             for kept, value in zip((hs, zs, moves), (h, z, move), strict=True):
                 kept.append(value)

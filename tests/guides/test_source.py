@@ -15,7 +15,7 @@ from ppl_models.dvae import SRNN, DeepAR
 
 def guides(story: type = SRNN, increments: bool = False, causal: bool = True):
     torch.manual_seed(0)
-    model = story(increments=increments, unit=0.1, floor=0.05).double()
+    model = story(increments=increments, unit=0.1, inertia=increments, floor=0.05).double()
     guide = SRNNGuide(model, causal=causal) if story is SRNN else DeepARGuide(model)
     return model, guide.double()
 
@@ -47,7 +47,8 @@ def by_hand(model, guide, seen: Evidence, previous: Tensor, noise: Tensor | None
         h = model.read(model.motion.moves(past))[t]
         mu, scale = model.emission(h, None if z_path is None else z_path[t])
         if steps:
-            mu, scale = (means[-1] + unit * mu, unit * scale) if t else (0 * mu, 0 * scale + 0.5)
+            ahead = unit * (mu + model.motion.carried(model.motion.moves(past))[t])
+            mu, scale = (means[-1] + ahead, unit * scale) if t else (0 * mu, 0 * scale + 0.5)
         if z_path is not None:
             last = z_path[t - 1] if t else torch.zeros_like(z_path[0])
             p = Normal(*model.prior(h, last))

@@ -21,7 +21,7 @@ STORIES = [SRNN, DeepAR]
 
 def make(story: type[DVAE], increments: bool = False, **options) -> DVAE:
     torch.manual_seed(0)
-    return story(increments=increments, unit=0.1, floor=0.05, **options).double()
+    return story(increments=increments, unit=0.1, inertia=increments, floor=0.05, **options).double()
 
 
 def told(model: nn.Module, *data, z: Tensor | None = None, **options) -> poutine.Trace:
@@ -51,7 +51,12 @@ def score_by_frame(model: DVAE, s: Tensor, z: Tensor | None) -> Tensor:
         if model.motion.increments:
             unit = model.motion.unit
             move = (now - before) / unit
-            mean, scale = before + unit * mean, unit * scale
+            share, keep = model.motion.kept()
+            carried = sum(
+                (1 - keep) * keep ** (t - 1 - k) * (s[..., k, :] - s[..., k - 1, :])
+                for k in range(1, t)
+            )
+            mean, scale = before + unit * mean + share * carried, unit * scale
             if t == 0:
                 mean, scale = torch.zeros_like(mean), torch.full_like(scale, 0.5)
         else:

@@ -1,0 +1,257 @@
+"""Make the weights that ship: ``python -m inference.tasks.pretrain``.
+
+================  ================================================================================
+`srnn`, `deepar`  for tracking: increments in the object frame, people who walk and a share of the
+                  paper's paths, pasts mostly filtered (`inference.tasks.pasts`)
+`srnn_paper`,     the paper's: positions in the image, its synthetic boxes and sizes, KL warm-up
+`deepar_paper`    and scheduled sampling, in fewer epochs than its 500
+================  ================================================================================
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from guides.dvae import DeepARGuide, SRNNGuide
+from inference.checkpoint import load, save
+from inference.fit import Run, fit
+from inference.objectives import Objective
+from inference.randomness import derive, seeded
+from inference.schedules import linear
+from inference.tasks.pasts import FilteredPasts
+from ppl_models.data.trajectories import (
+    synthetic_trajectories,
+    to_object_frame,
+    walking_trajectories,
+)
+from ppl_models.dvae import SRNN, DeepAR, SamplingSchedule
+from ppl_models.errors import InputError
+
+Pair = tuple[SRNN, SRNNGuide] | tuple[DeepAR, DeepARGuide]
+
+TRACKING = {
+    "increments": True,
+    "inertia": True,
+    "unit": 0.05,
+    "floor": 0.02,
+    "input_dim": 16,
+    "recurrent_dim": 32,
+    "emission_dims": (32,),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one file of weights is made.
+
+    Parameters
+    ----------
+    story : "SRNN" or "DeepAR"
+    epochs : int
+    options, guide_options : dict
+        What the two are built with.
+    paper : bool
+        The paper's data and training, or those for tracking.
+    """
+
+    story: str
+    epochs: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    guide_options: Mapping[str, Any] = field(default_factory=dict)
+    paper: bool = False
+    batch_size: int = 128
+    learning_rate: float = 6e-3
+
+    def pair(self) -> Pair:
+        """Build the pair, untrained."""
+        return _build(self.story, self.options, self.guide_options)
+
+
+SRNN_TRACKING = {**TRACKING, "latent_dim": 4, "prior_dims": (16, 16)}
+RECIPES = {
+    "srnn": Recipe("SRNN", 45, SRNN_TRACKING, {"hidden": (32, 16)}),
+    "deepar": Recipe("DeepAR", 45, TRACKING),
+    "srnn_paper": Recipe("SRNN", 60, paper=True, batch_size=256, learning_rate=3e-3),
+    "deepar_paper": Recipe("DeepAR", 60, paper=True, batch_size=256, learning_rate=3e-3),
+}
+PATHS = 12_000  # training paths, as many as the paper keeps
+
+
+def _build(story: str, options: Mapping[str, Any], guide_options: Mapping[str, Any]) -> Pair:
+    if story == "DeepAR":
+        model = DeepAR(**options)
+        return model, DeepARGuide(model, **guide_options)
+    srnn = SRNN(**options)
+    return srnn, SRNNGuide(srnn, **guide_options)
+
+
+def pretrained(name: str = "srnn", path: Path | None = None) -> Pair:
+    """Return a pair with the weights that ship, in evaluation mode.
+
+    Parameters
+    ----------
+    name : str
+        One of `RECIPES`.
+    path : Path, optional
+        A file that `pretrain` wrote, in place of the package's own.
+
+    Raises
+    ------
+    InputError
+        No such name.
+    CheckpointError
+        The file is missing, damaged, or of another story.
+    """
+    recipe = _recipe(name)
+    path = path or Path(str(files("ppl_models"))) / "weights" / f"{name}.safetensors"
+    config = load(path, story=recipe.story).config
+    pair = _build(recipe.story, config["model"], config["guide"])
+    load(path, into=_modules(pair), story=recipe.story)
+    for module in pair:
+        module.eval()
+    return pair
+
+
+def _recipe(name: str) -> Recipe:
+    if name not in RECIPES:
+        raise InputError("name", repr(name), f"one of {', '.join(RECIPES)}", "choose one of these")
+    return RECIPES[name]
+
+
+def _modules(pair: Pair) -> dict[str, nn.Module]:
+    return {"model": pair[0], "guide": pair[1]}
+
+
+def tracking_paths(num: int, seed: int, *, length: int = 60) -> Tensor:
+    """Draw paths (num, T, 4) in the object frame: four fifths walkers, one fifth the paper's."""
+    walkers = walking_trajectories(num - num // 5, length=length, seed=derive(seed, "walkers"))
+    boxes = synthetic_trajectories(max(1, num // 5), length=length, seed=derive(seed, "boxes"))
+    return torch.cat([walkers, to_object_frame(boxes)])[:num]
+
+
+def pretrain(
+    name: str, *, epochs: int | None = None, seed: int = 0, num: int = PATHS, progress: bool = True
+) -> Run:
+    """Train a pair after its recipe.
+
+    Parameters
+    ----------
+    name : str
+        One of `RECIPES`.
+    epochs : int, optional
+        In place of the recipe's; schedules shrink with it.
+    seed : int
+        Decides initial values, data and noise.
+    num : int
+        Training paths.
+    progress : bool
+        Show a bar.
+    """
+    recipe = _recipe(name)
+    with seeded(derive(seed, "weights")):
+        pair = recipe.pair()
+    train = _train_as_the_paper if recipe.paper else _train_for_tracking
+    return train(recipe, pair, epochs or recipe.epochs, num, seed, progress)
+
+
+def _train_for_tracking(
+    recipe: Recipe, pair: Pair, epochs: int, num: int, seed: int, progress: bool
+) -> Run:
+    data = FilteredPasts(tracking_paths(num, seed), pair[1], passes=1 + (recipe.story == "SRNN"))
+    loader = data.loader(recipe.batch_size)
+    rate = OneCycle(recipe.learning_rate, epochs * len(loader))
+    return fit(
+        *pair, loader, epochs=epochs, objective=Objective("meanfield"), optimizer=rate,
+        on_step=rate.step, clip=5.0, seed=seed, progress=progress,
+    )  # fmt: skip
+
+
+def _train_as_the_paper(
+    recipe: Recipe, pair: Pair, epochs: int, num: int, seed: int, progress: bool
+) -> Run:
+    """KL weight from 0 to 1 over the first fifth; samples read from there on, at three fifths only.
+
+    The paper has these at epochs 20, 20 and 100 of at most 500.
+    """
+    paths = synthetic_trajectories(num, seed=derive(seed, "boxes"))
+    steps = epochs * -(-num // recipe.batch_size)
+    pair[0].sampling = SamplingSchedule(steps // 5, 3 * steps // 5)
+    objective = Objective("meanfield", kl_weight=linear(max(1, steps // 5)))
+    rate = OneCycle(recipe.learning_rate, steps)
+    return fit(
+        *pair, {"s": paths}, epochs=epochs, batch_size=recipe.batch_size, objective=objective,
+        optimizer=rate, on_step=rate.step, clip=5.0, seed=seed, progress=progress,
+    )  # fmt: skip
+
+
+class OneCycle:
+    """Adam with a learning rate that rises for a tenth of the steps, then falls to 0 by a cosine.
+
+    An instance is both the `optimizer` of `fit`, which makes it, and, by `step`, its `on_step`.
+    """
+
+    def __init__(self, peak: float, steps: int) -> None:
+        self.peak, self.steps = peak, steps
+        self.optimizer: torch.optim.Optimizer | None = None
+
+    def __call__(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Make the optimiser."""
+        self.optimizer = torch.optim.Adam(parameters, lr=self.rate(0), fused=True)
+        return self.optimizer
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        rise = max(1, self.steps // 10)
+        if step < rise:
+            return self.peak * (step + 1) / rise
+        done = (step - rise) / max(1, self.steps - rise)
+        return self.peak * 0.5 * (1 + torch.cos(torch.tensor(torch.pi * min(1.0, done))).item())
+
+    def step(self, step: int, loss: float) -> None:
+        """After a step, counted from 1, set the rate of the next one."""
+        for group in self.optimizer.param_groups if self.optimizer else ():
+            group["lr"] = self.rate(step)
+
+
+def held_out_bound(pair: Pair, paper: bool, seed: int = 0, num: int = 1_000) -> float:
+    """Return the plain bound on new paths, in nats a frame."""
+    make: Callable[..., Tensor] = synthetic_trajectories if paper else walking_trajectories
+    paths = make(num, seed=derive(seed, "held out"))
+    with seeded(derive(seed, "bound")):
+        bound = Objective("meanfield").bound(*pair, (paths,))
+    return float(bound.mean()) / paths.shape[1]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, save and report one recipe or all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--story", choices=RECIPES, nargs="*", default=list(RECIPES))
+    parser.add_argument("--epochs", type=int, help="in place of each recipe's own")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("ppl_models/weights"))
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    for name in options.story:
+        began = time.process_time()
+        run = pretrain(name, epochs=options.epochs, seed=options.seed)
+        seconds, recipe = time.process_time() - began, RECIPES[name]
+        pair: Any = run.model, run.guide
+        bound = held_out_bound(pair, recipe.paper)
+        facts = {"recipe": name, "seed": options.seed, "epochs": run.epochs, "nats": bound}
+        config = {"model": dict(recipe.options), "guide": dict(recipe.guide_options)}
+        path = options.out / f"{name}.safetensors"
+        save(path, _modules(pair), story=recipe.story, config=config, extra=facts)
+        print(f"{path}: {bound:.3f} nats a held-out frame, {seconds:.0f} CPU seconds, {run}")
+
+
+if __name__ == "__main__":
+    main()
