@@ -194,13 +194,13 @@ class Encoding:
         encoder, h = self.guide.encoder, self.guide.story.read(self.moves)
         projected = encoder.project(self.guide.context(h, self.moves, self.mask)).unbind(-2)
         noise = self._noise(batch)
-        z, zs, means, scales = torch.zeros_like(noise[0]), [], [], []
+        z, steps = torch.zeros_like(noise[0]), list[tuple[Tensor, Tensor, Tensor]]()
         for frame, e in zip(projected, noise, strict=True):
             mean, scale = encoder.step(frame, z)
             z = torch.addcmul(mean, scale, e)
-            for kept, value in zip((zs, means, scales), (z, mean, scale), strict=True):
-                kept.append(value)
-        return h, torch.stack(zs, -2), (torch.stack(means, -2), torch.stack(scales, -2))
+            steps.append((z, mean, scale))
+        z, mean, scale = (torch.stack(part, -2) for part in zip(*steps, strict=True))
+        return h, z, (mean, scale)
 
     def _scheduled(self, batch: torch.Size) -> tuple[Tensor, Tensor, Moments]:
         """Scheduled sampling: encoder and story roll together. A backward LSTM reads the truth."""
@@ -212,7 +212,8 @@ class Encoding:
         def latent(t: int, h: Tensor, z: Tensor) -> Tensor:
             seen = moves[t].expand(*h.shape[:-1], -1)
             c = guide.context(h, seen) if forced is None else forced[..., t, :]
-            return torch.addcmul(*guide.encoder(c, z), noise[t])
+            mean, scale = guide.encoder(c, z)
+            return torch.addcmul(mean, scale, noise[t])
 
         h, z = guide.story.read_scheduled(batch, self.moves, latent)
         context = guide.context(h, self.moves.expand(*batch, *self.moves.shape[-2:]), self.mask)

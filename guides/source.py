@@ -84,56 +84,64 @@ def filter_source(
     Shapes: evidence (..., T, D), z (..., T, L) -> mean and variance (..., T, D), rate (...),
     h (..., T, H).
     """
-    motion, step = story.motion, _Step(story)
-    batch, count = evidence.precision.shape[:-2], evidence.precision.shape[:-2].numel()
-    precisions, weights = _frames(evidence.precision), _frames(evidence.weighted)
-    latent = _latent_share(story, z, len(precisions))
-    state, last = story.recurrence.start((count,), motion.unit), torch.zeros_like(precisions[0])
-    share, keep = motion.kept() if motion.inertia else (None, None)
-    carried = last
-    move, one, hs, mus, vs, means = last, torch.ones_like(last), [], [], [], []
-    for t, (precision, weighted) in enumerate(zip(precisions, weights, strict=True)):
-        state, mu, v = step(move, state, latent[t])
-        if motion.increments:
-            if motion.inertia:
-                carried = torch.addcmul(keep * carried, 1 - keep, move)
-                mu = torch.addcmul(mu, share, carried)
-            mu, v = (last + mu, v) if t else (last, torch.full_like(v, motion.start_scale**2))
+    batch, length = evidence.precision.shape[:-2], evidence.precision.shape[-2]
+    recursion = _Recursion(story, batch.numel())
+    frames = zip(*map(_frames, evidence), _latent_share(story, z, length), strict=True)
+    one, steps = torch.ones_like(recursion.move), list[tuple[Tensor, ...]]()
+    for precision, weighted, latent in frames:
+        mu, v = recursion.predict(latent)
         mean = torch.addcmul(mu, weighted, v) / torch.addcmul(one, precision, v)
-        move = mean if not motion.increments else mean - last if t else move
-        last = mean
-        for kept, value in zip((hs, mus, vs, means), (state[0], mu, v, mean), strict=True):
-            kept.append(value)
-    h, mu, v, mean = (_whole(kept, batch) for kept in (hs, mus, vs, means))
-    share = 1 / (1 + evidence.precision * v)  # V / v
-    rate = 0.5 * (share - 1 - share.log() + (mean - mu) ** 2 / v).sum((-2, -1))
-    return SourcePosterior(mean, share * v, rate), h
+        recursion.tell(mean)
+        steps.append((recursion.state[0], mu, v, mean))
+    h, mu, v, mean = (_whole(part, batch) for part in zip(*steps, strict=True))
+    left = 1 / (1 + evidence.precision * v)  # V / v
+    rate = 0.5 * (left - 1 - left.log() + (mean - mu) ** 2 / v).sum((-2, -1))
+    return SourcePosterior(mean, left * v, rate), h
 
 
-class _Step:
-    """One frame of a story's recursion, its weights laid out for a loop, in the units of s."""
+class _Recursion:
+    """A story's recursion, its weights laid out for a loop and in the units of s."""
 
-    def __init__(self, story: DVAE) -> None:
-        unit, read, emission = story.motion.unit, story.reader[0], story.emission
-        cell = story.recurrence.cell
-        self.read = read.bias, (read.weight / unit).t()
-        self.cell = cell.weight_ih_l0, cell.weight_hh_l0, cell.bias_ih_l0, cell.bias_hh_l0
+    def __init__(self, story: DVAE, count: int) -> None:
+        self.motion, emission, unit = story.motion, story.emission, story.motion.unit
+        weight, bias = story.reader.parameters()
+        self.read = bias, (weight / unit).t()
+        self.cell = story.recurrence.weights()
         self.context = emission.context.weight.t()
-        *inner, (bias, weight) = _layers(emission)
+        *inner, last = _layers(emission)
         rows = torch.cat([unit, torch.ones_like(unit)])
-        shift = torch.cat([torch.zeros_like(unit), 2 * unit.log()])
-        self.layers = [*inner, (bias * rows + shift, weight * rows)]
+        to_units = torch.cat([torch.zeros_like(unit), 2 * unit.log()])
+        self.layers = [*inner, (last[0] * rows + to_units, last[1] * rows)]
         self.floor = (emission.floor * unit) ** 2 if emission.floor else None
+        self.state = story.recurrence.start((count,), unit)
+        self.move = self.carried = unit.new_zeros(count, len(unit))
+        self.last: Tensor | None = None
+        if self.motion.inertia:
+            self.share, self.keep = self.motion.kept()
 
-    def __call__(
-        self, move: Tensor, state: tuple[Tensor, Tensor], latent: Tensor
-    ) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
-        """Return the next state, and mean and variance of the next frame (or move)."""
-        read = torch.addmm(self.read[0], move, self.read[1]).tanh()
-        state = torch.lstm_cell(read, state, *self.cell)
-        mu, log_v = _apply(self.layers, torch.addmm(latent, state[0], self.context)).chunk(2, -1)
-        v = log_v.exp()
-        return state, mu, v if self.floor is None else v + self.floor
+    def predict(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and variance (count, D) of the next frame."""
+        read = torch.addmm(self.read[0], self.move, self.read[1]).tanh()
+        self.state = torch.lstm_cell(read, self.state, *self.cell)
+        raw = _apply(self.layers, torch.addmm(latent, self.state[0], self.context))
+        mu, v = raw.chunk(2, -1)
+        v = v.exp() if self.floor is None else v.exp() + self.floor
+        if not self.motion.increments:
+            return mu, v
+        if self.last is None:
+            return torch.zeros_like(mu), torch.full_like(v, self.motion.start_scale**2)
+        if self.motion.inertia:
+            self.carried = torch.addcmul(self.keep * self.carried, 1 - self.keep, self.move)
+            mu = torch.addcmul(mu, self.share, self.carried)
+        return self.last + mu, v
+
+    def tell(self, frame: Tensor) -> None:
+        """Say where (count, D) the paths were in this frame."""
+        if not self.motion.increments:
+            self.move = frame
+        elif self.last is not None:
+            self.move = frame - self.last
+        self.last = frame
 
 
 def _latent_share(story: DVAE, z: Tensor | None, length: int) -> Sequence[Tensor]:

@@ -73,7 +73,7 @@ class AutoregressiveNormal(TorchDistribution):
             mask=self.mask_frames,
         )
 
-    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draw paths (*sample_shape, *batch_shape, T, D), differentiable in the parameters."""
         self.drawn = self.draw(torch.Size(sample_shape) + self.batch_shape)
         return self.drawn

@@ -140,8 +140,8 @@ class Told:
 
     def tell(self, z: Tensor | None, s: Tensor) -> None:
         """Say which values the sites took."""
-        self.past = self.past if self.given else s
-        self._h = self.story.take(z, self.past)
+        past = s if self.past is None or not self.given else self.past
+        self.past, self._h = past, self.story.take(z, past)
 
     def hidden(self) -> Tensor:
         """Return h (..., T, H), read from the past."""
@@ -161,7 +161,7 @@ class Told:
         return self.story.prior(self.hidden(), shift(z))  # type: ignore[operator]
 
     def _emission(self, z: Tensor | None, s: Tensor) -> Moments:
-        past = self.past if self.given else s
+        past = s if self.past is None or not self.given else self.past
         h = self.hidden() if past is self.past else self._read(past)
         return self.story.motion.place(self.story.emission(h, z), clean(past, self.mask))
 

@@ -133,23 +133,20 @@ class LSTM(nn.Module):
         zeros = like.new_zeros(*batch, self.hidden_dim)
         return zeros, zeros
 
+    def weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return weights of input and state (4 H, .), then their biases (4 H), as torch's cell."""
+        of_input, of_state, input_bias, state_bias = self.cell.parameters()
+        return of_input, of_state, input_bias, state_bias
+
     def step(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the next state (h, c) from one frame x (..., input_dim) and the last state."""
         flat = [part.reshape(-1, part.shape[-1]) for part in (x, *state)]
-        cell = self.cell
-        h, c = torch.lstm_cell(
-            flat[0],
-            flat[1:],
-            cell.weight_ih_l0,
-            cell.weight_hh_l0,
-            cell.bias_ih_l0,
-            cell.bias_hh_l0,
-        )
+        h, c = torch.lstm_cell(flat[0], flat[1:], *self.weights())
         return h.reshape(state[0].shape), c.reshape(state[1].shape)
 
 
 def _reversal(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Index (..., T, 1) that reverses the existing frames and leaves the padding; its own inverse."""
+    """Index (..., T, 1) that reverses existing frames and leaves padding; its own inverse."""
     frames = torch.arange(x.shape[-2], device=x.device)
     count = x.shape[-2] if mask is None else mask.sum(-1, keepdim=True)
     return torch.where(frames < count, count - 1 - frames, frames)[..., None]

@@ -1,8 +1,8 @@
 """The recursion that dynamical VAEs share: h_t read from the past, s_t emitted from h_t and z_t.
 
-Two forms of the same equations. *Teacher forced* (`read`): the path is known, and h_{1:T} comes from
-one fused LSTM call. *Rolling* (`unroll`): each frame is drawn before the next one can be read; so
-stories simulate, and so scheduled sampling trains.
+Two forms of the same equations. *Teacher forced* (`read`): the path is known, and h_{1:T} comes
+from one fused LSTM call. *Rolling* (`unroll`): each frame is drawn before the next one can be read;
+so stories simulate, and so scheduled sampling trains.
 
 Scheduled sampling: S. Bengio et al., NeurIPS 2015, arXiv:1506.03099; in the form of X. Lin et al.,
 "Mixture of dynamical variational autoencoders", TMLR 2023.
@@ -11,6 +11,7 @@ Scheduled sampling: S. Bengio et al., NeurIPS 2015, arXiv:1506.03099; in the for
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pyro
@@ -21,7 +22,8 @@ from ppl_models.motion import Motion, check_paths, draw, shift
 from ppl_models.networks import LSTM, ConditionalNormal
 
 
-class SamplingSchedule(NamedTuple):
+@dataclass(frozen=True)
+class SamplingSchedule:
     """Chance of reading the model's own samples: 0 until step `begin`, then linear, 1 from `end`.
 
     The paper's is `SamplingSchedule(20 * n, 100 * n)` with n steps an epoch.
@@ -166,8 +168,8 @@ class DVAE(nn.Module):
         `latent(t, h_t, z_{t-1})` gives z_t. With `told` (*batch, T, H), h_t is taken from there
         at the frames whose coin is False, and the samples fed back are detached.
         """
-        motion, hs, zs, moves = self.motion, [], [], []
-        like = motion.unit
+        motion, like = self.motion, self.motion.unit
+        kept: list[tuple[Tensor, Tensor, Tensor]] = []
         move, z = like.new_zeros(*batch, self.data_dim), like.new_zeros(*batch, self.latent_dim)
         state, mean_move = self.recurrence.start(batch, like), move
         readings = [None] * length if told is None else told.unbind(-2)
@@ -183,9 +185,9 @@ class DVAE(nn.Module):
             move = draw((mean, scale))
             move = torch.zeros_like(move) if motion.increments and t == 0 else move
             move = move if reading is None else move.detach()
-            for kept, value in zip((hs, zs, moves), (h, z, move), strict=True):
-                kept.append(value)
-        return torch.stack(hs, -2), torch.stack(zs, -2), torch.stack(moves, -2)
+            kept.append((h, z, move))
+        hs, zs, moves = (torch.stack(part, -2) for part in zip(*kept, strict=True))
+        return hs, zs, moves
 
     def read_scheduled(
         self,
@@ -202,11 +204,11 @@ class DVAE(nn.Module):
         self, batch: Sequence[int], length: int, z: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Draw z and s (*batch, T, .) jointly; or, with `z`, s given it."""
-        if z is None:
-            latent = lambda t, h, last: self.latent(h, last)  # noqa: E731
-        else:
-            frames = z.expand(*batch, *z.shape[-2:]).unbind(-2)
-            latent = lambda t, h, last: frames[t]  # noqa: E731
+        given = None if z is None else z.expand(*batch, *z.shape[-2:]).unbind(-2)
+
+        def latent(t: int, h: Tensor, last: Tensor) -> Tensor:
+            return self.latent(h, last) if given is None else given[t]
+
         _, zs, moves = self.unroll(batch, length, latent)
         return zs, self.motion.paths(moves, self.motion.start(torch.Size(batch)))
 

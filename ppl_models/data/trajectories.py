@@ -77,8 +77,8 @@ def propose_boxes(
     x2, y2 = x1 + width, y1 - height
     boxes = np.stack([x1, y1, x2, y2], -1)
     low, high = np.array([-0.5, 0.0, 0.0, -1.5]), np.array([1.0, 1.5, 0.8, 1.0])
-    accepted = ((boxes >= low) & (boxes <= high)).all((1, 2)) & (width >= 0).all(-1)
-    return boxes, accepted
+    inside = ((boxes >= low) & (boxes <= high)).all(-1) & (width >= 0)
+    return boxes, np.all(inside, -1)
 
 
 def _piecewise(rng: np.random.Generator, kind: Coordinate, start: Array, length: int) -> Array:

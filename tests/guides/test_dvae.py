@@ -36,15 +36,13 @@ def test_encoder_all_at_once_is_its_recursion(increments: bool, causal: bool) ->
     s = path(story)
     law = guide.latent(s).expand((3,))
     z = law.rsample()
-    recursed, at_once = law.moments(z), law.moments(z.clone())  # a copy is not the cached draw
+    recursed, at_once = law.moments(z), law.moments(z.detach().clone())  # not the cached draw
     for a, b in zip(recursed, at_once, strict=True):
         assert a is not b and torch.allclose(a, b, rtol=1e-5)
-        grads = [torch.autograd.grad(x.sum(), guide.parameters(), retain_graph=True) for x in (a, b)]
-        # through the draw, the recursion also has the gradient of z_{t-1}: compare that of t = 1
-        assert all(torch.isfinite(g).all() for pair in grads for g in pair)
-    first = [torch.autograd.grad(m[0][:, 0].sum(), guide.encoder.context.weight, retain_graph=True)
-             for m in (recursed, at_once)]
-    assert torch.allclose(first[0][0], first[1][0])
+    # at t = 1 the gradients agree as well; later, the recursion's also goes through its draws
+    weight = guide.encoder.context.weight
+    first = [torch.autograd.grad(m[0][:, 0].sum(), weight)[0] for m in (recursed, at_once)]
+    assert torch.allclose(*first)
 
 
 @pytest.mark.parametrize("increments", [True, False])

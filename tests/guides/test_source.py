@@ -74,7 +74,8 @@ def test_recursion_is_the_paper_s(story, causal: bool, increments: bool, length:
         assert posterior.rate.shape == (2, 3)
         for b, n in ((0, 0), (1, 2)):
             one = Evidence(seen.precision[b, n], seen.weighted[b, n])
-            expected = by_hand(model, guide, one, previous[b, n], None if noise is None else noise[b, n])
+            own = None if noise is None else noise[b, n]
+            expected = by_hand(model, guide, one, previous[b, n], own)
             for value, wanted in zip(posterior, expected, strict=True):
                 assert torch.allclose(value[b, n], wanted, rtol=1e-6, atol=1e-9)
 
@@ -94,7 +95,7 @@ def test_no_evidence_gives_the_prediction_and_all_evidence_the_detections(story)
 
 
 def test_rate_and_likelihood_make_the_predictive_density_of_the_detections() -> None:
-    """With one detection a frame: E_q log N(o; s, Phi) - rate = sum_t log N(o_t; mu_t, v_t + Phi)."""
+    """Of one detection a frame, that of N(mu_t, v_t + Phi)."""
     model, guide = guides(DeepAR)
     o, phi = torch.randn(3, 6, 4, dtype=torch.float64), 0.2
     precision = torch.full_like(o, 1 / phi)

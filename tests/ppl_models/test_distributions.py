@@ -38,8 +38,9 @@ def test_density_is_the_sum_over_frames(batch: tuple[int, ...]) -> None:
     law = chain(A).expand(batch)
     x = law.rsample()
     assert law.batch_shape == batch and law.event_shape == (6, 2) and x.shape == (*batch, 6, 2)
+    zero = torch.zeros_like(x[..., 0, :])
     by_frame = sum(
-        Normal(A * (x[..., t - 1, :] if t else 0 * x[..., 0, :]), 0.5).log_prob(x[..., t, :]).sum(-1)
+        Normal(A * (x[..., t - 1, :] if t else zero), 0.5).log_prob(x[..., t, :]).sum(-1)
         for t in range(6)
     )
     assert law.log_prob(x).shape == batch

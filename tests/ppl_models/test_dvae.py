@@ -21,7 +21,9 @@ STORIES = [SRNN, DeepAR]
 
 def make(story: type[DVAE], increments: bool = False, **options) -> DVAE:
     torch.manual_seed(0)
-    return story(increments=increments, unit=0.1, inertia=increments, floor=0.05, **options).double()
+    return story(
+        increments=increments, unit=0.1, inertia=increments, floor=0.05, **options
+    ).double()
 
 
 def told(model: nn.Module, *data, z: Tensor | None = None, **options) -> poutine.Trace:
@@ -155,7 +157,8 @@ def test_a_batch_equals_one_by_one_and_padding_is_never_read(story, increments: 
     trace = told(model, poisoned, mask, z=z)
     total = sum(site["log_prob"] for site in trace.nodes.values() if "log_prob" in site)
     for row, length in enumerate((7, 4, 1)):
-        alone = joint(model, s[row : row + 1, :length], None if z is None else z[row, None, :length])
+        own = None if z is None else z[row, None, :length]
+        alone = joint(model, s[row : row + 1, :length], own)
         assert torch.allclose(total[row], alone[0])
     total.sum().backward()
     assert torch.isfinite(poisoned.grad).all() and torch.all(poisoned.grad[~mask] == 0)
@@ -180,8 +183,9 @@ def test_shapes_follow_the_plates_around_a_path() -> None:
     again = poutine.trace(poutine.condition(mixture, values)).get_trace()
     assert torch.allclose(again.log_prob_sum(), trace.log_prob_sum())
     alone = joint(model, values["s"][3, 1, :, 2], values["z"][3, 1, :, 2])
-    assert torch.allclose(alone, trace.nodes["z"]["log_prob"][3, 1, :, 2]
-                          + trace.nodes["s"]["log_prob"][3, 1, :, 2])
+    assert torch.allclose(
+        alone, trace.nodes["z"]["log_prob"][3, 1, :, 2] + trace.nodes["s"]["log_prob"][3, 1, :, 2]
+    )
 
 
 @pytest.mark.parametrize("story", STORIES)

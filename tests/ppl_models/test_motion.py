@@ -1,4 +1,4 @@
-"""Positions or increments: moves and paths are each other's inverse, densities change by a constant."""
+"""Positions or increments: one is the other's inverse, and densities change by a constant."""
 
 from __future__ import annotations
 
@@ -25,15 +25,31 @@ def test_increments_say_nothing_of_where_the_path_is() -> None:
     assert torch.allclose(motion.moves(s), motion.moves(s + 5.0), atol=1e-6)
 
 
+@pytest.mark.parametrize("inertia", [False, True])
 @pytest.mark.parametrize("length", [1, 5])
-def test_density_of_a_path_is_that_of_its_moves_over_the_unit(length: int) -> None:
-    motion = Motion(2, increments=True, unit=0.1, start_scale=0.7)
+def test_density_of_a_path_is_that_of_its_moves_over_the_unit(length: int, inertia: bool) -> None:
+    motion = Motion(2, increments=True, inertia=inertia, unit=0.1, start_scale=0.7)
     s, m, r = torch.randn(length, 2), torch.randn(length, 2), torch.rand(length, 2) + 0.5
     mean, scale = motion.place((m, r), s)
     frames = Normal(mean, scale).log_prob(s)
     assert torch.allclose(frames[0], Normal(0.0, 0.7).log_prob(s[0]))
+    m = m + motion.carried(motion.moves(s)) if inertia else m
     moves = Normal(m, r).log_prob(motion.moves(s)) - torch.tensor(0.1).log()
     assert torch.allclose(frames[1:], moves[1:], atol=1e-4)
+
+
+def test_inertia_carries_a_constant_velocity_on() -> None:
+    motion = Motion(1, increments=True, inertia=True)
+    share, keep = motion.kept()
+    moves = torch.ones(40, 1)
+    carried = motion.carried(moves)
+    assert torch.all(carried[0] == 0)
+    assert torch.allclose(carried[1], share * (1 - keep))
+    assert torch.allclose(carried[-1], share, atol=1e-3)
+    (late,) = torch.autograd.grad(motion.carried(moves.requires_grad_())[5], moves)
+    assert torch.equal(late[:, 0] != 0, torch.arange(40) < 5)
+    with pytest.raises(ValueError, match="increments=True"):
+        Motion(1, increments=False, inertia=True)
 
 
 @pytest.mark.parametrize("options", [{"unit": 0.0}, {"start_scale": -1.0}])

@@ -71,7 +71,7 @@ def test_object_frame_is_the_same_wherever_and_however_large_the_box_is() -> Non
     assert torch.all(frame[:, 0] == 0)
     moved = boxes * 0.5 + torch.tensor([0.1, 0.3, 0.1, 0.3])
     assert torch.allclose(to_object_frame(moved), frame, atol=1e-3)
-    one = torch.tensor([[[0.0, 0.5, 0.1, 0.3], [0.1, 0.3, 0.3, -0.1]]])  # doubles, moves right, down
+    one = torch.tensor([[[0.0, 0.5, 0.1, 0.3], [0.1, 0.3, 0.3, -0.1]]])  # doubled, right and down
     height = 0.2
     expected = [0.15 * 1920 / 1080 / height, 0.3 / height, np.log(2), np.log(2)]
     assert np.allclose(to_object_frame(one)[0, 1], expected, atol=1e-5)

@@ -1,0 +1,1 @@
+"""Speed, cost and accuracy, as ratios against named rivals measured in one run."""
