@@ -10,7 +10,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from guides.dvae import DeepARGuide as DeepARGuide
+    from guides.dvae import SRNNGuide as SRNNGuide
+    from guides.mixdvae import MixDVAEGuide as MixDVAEGuide
     from guides.mixture import GaussianMixtureGuide as GaussianMixtureGuide
+    from guides.state_space import LinearMotionGuide as LinearMotionGuide
     from guides.vae import VAEGuide as VAEGuide
 
 _HOME = {
@@ -18,6 +22,7 @@ _HOME = {
     "GaussianMixtureGuide": "mixture",
     "SRNNGuide": "dvae",
     "DeepARGuide": "dvae",
+    "LinearMotionGuide": "state_space",
     "MixDVAEGuide": "mixdvae",
 }
 __all__ = sorted(_HOME)

@@ -54,11 +54,15 @@ class GaussianMixtureGuide(nn.Module):
         Raises
         ------
         InputError
-            ``x`` does not have the shape (N, data_dim), or has fewer rows than components.
+            ``x`` does not have the shape (N, data_dim), is not finite, or has fewer rows than
+            components.
         """
         if count_rows(x, self.data_dim) < self.num_components:
             expected = f"at least {self.num_components} rows, one a component"
             raise InputError("x", f"{len(x)} rows", expected, "pass more data or fewer components")
+        if not x.isfinite().all():
+            row = int((~x.isfinite()).any(1).nonzero()[0])
+            raise InputError("x", f"NaN or infinity in row {row}", "numbers", "leave such rows out")
         centres = _spread_out(x, self.num_components, seed)
         for _ in range(num_steps):
             member = _nearest(x, centres, self.num_components)  # (N, K)

@@ -166,10 +166,11 @@ def _read(story: Story, path: Path) -> Data:
     for name in data:
         if name not in story.arguments:
             raise unknown(f"{path}, array", name, story.arguments)
-    if story.first_argument not in data:
-        expected = f"an array named {story.first_argument!r}"
-        cure = f"np.savez(file, {story.first_argument}=...)"
-        raise InputError(str(path), f"arrays {', '.join(data)}", expected, cure)
+    needed = [name for name, must in story.arguments.items() if must]
+    if not data.keys() >= set(needed):
+        cure = f"np.savez(file, {', '.join(f'{name}=...' for name in needed)})"
+        expected = f"arrays named {', '.join(needed)}"
+        raise InputError(str(path), f"arrays named {', '.join(data)}", expected, cure)
     return data
 
 

@@ -42,6 +42,8 @@ class Story:
         the generating process it is meant for, by the names of the story's arguments.
     adapt
         Let a new pair take a look at the data before it is fitted.
+    parts
+        From settings, modules that model and guide are handed when they are built.
     """
 
     model: str
@@ -51,6 +53,7 @@ class Story:
     settings: Callable[[Data], dict[str, Any]]
     simulate: Callable[[Any, int], Data]
     adapt: Callable[[Any, Data], object] = lambda pair, data: None
+    parts: Callable[[Settings], dict[str, Any]] = lambda settings: {}
 
     @property
     def name(self) -> str:
@@ -73,14 +76,16 @@ class Story:
         from inference.randomness import seeded
 
         model_class, guide_class = _load(self.model), _load(self.guide)
-        known = {*_arguments(model_class), *_arguments(guide_class)}
+        taken = _arguments(model_class) | _arguments(guide_class)
+        known = {name for name, kind in taken.items() if "Module" not in kind and name != "story"}
         for name in settings or {}:
-            if name not in known - {"story"}:
+            if name not in known:
                 raise unknown("setting", name, known)
         chosen = {**self.settings(data), **(settings or {})}
         with seeded(seed):
+            chosen |= self.parts(chosen)
             model = _build(model_class, chosen)
-            guide = _build(guide_class, {**chosen, "story": model})
+            guide = _build(guide_class, chosen | {"story": model})
         self.adapt((model, guide), data)
         return model, guide
 
@@ -91,21 +96,23 @@ class Story:
         from inference.randomness import derive, seeded
 
         with seeded(derive(seed, "example")):
-            truth = _build(_load(self.model), dict(settings or {}))
+            chosen = dict(settings or {})
+            truth = _build(_load(self.model), chosen | self.parts(chosen))
             data = self.simulate(truth, size)
         data = {name: value.detach() for name, value in data.items()}
         return *self.pair(data, settings, seed), data
 
     @property
-    def arguments(self) -> list[str]:
-        """Names of the story's arguments that take data: those that may be left out, as None."""
+    def arguments(self) -> dict[str, bool]:
+        """The story's arguments that take data, and whether a file of data must have them."""
         parameters = inspect.signature(_load(self.model).forward).parameters.values()
-        return [p.name for p in parameters if p.default is None]
+        tensors = [p for p in parameters if "Tensor" in str(p.annotation)]
+        return {p.name: p is tensors[0] or p.default is p.empty for p in tensors}
 
     @property
     def first_argument(self) -> str:
         """The name of the argument that takes the observed data."""
-        return self.arguments[0]
+        return next(iter(self.arguments))
 
 
 def _load(path: str) -> Any:
@@ -114,15 +121,16 @@ def _load(path: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def _arguments(kind: type) -> set[str]:
-    """Names that a class's ``__init__`` takes, its bases' too where it hands ``**options`` on."""
-    names: set[str] = set()
+def _arguments(kind: type) -> dict[str, str]:
+    """What a class takes, and its bases where it hands ``**options`` on: name and type."""
+    found: dict[str, str] = {}
     for base in kind.__mro__:
         parameters = inspect.signature(base.__init__).parameters.values()  # type: ignore[misc]
-        names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        named = (p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+        found |= {p.name: str(p.annotation) for p in named if p.name != "self"}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
-    return names - {"self"}
+    return found
 
 
 def _build(kind: type, settings: Settings) -> Any:
@@ -130,7 +138,9 @@ def _build(kind: type, settings: Settings) -> Any:
     mine = {name: value for name, value in settings.items() if name in _arguments(kind)}
     try:
         return kind(**mine)
-    except TypeError as error:
+    except InputError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:
         expected = f"values that {kind.__name__} takes"
         cure = f"see help({kind.__module__}.{kind.__name__})"
         raise InputError("settings", f"{mine} ({error})", expected, cure) from error
@@ -144,6 +154,33 @@ def _paths(story: Any, size: int) -> Data:
 
     seed = int(torch.randint(2**31, ()))
     return {"s": synthetic_trajectories(size, seed=seed)}
+
+
+def _source(settings: Settings) -> dict[str, Any]:
+    """Make the prior of one source, and its guide."""
+    from guides.dvae import SRNNGuide
+    from ppl_models.dvae import SRNN
+
+    prior = SRNN(settings.get("data_dim", 4), increments=True)
+    return {"prior": prior, "source_guide": SRNNGuide(prior)}
+
+
+def _detections(story: Any, size: int) -> Data:
+    """Draw detections of two sources in 20 frames, three a frame, and near misses to start from."""
+    import torch
+    from pyro import poutine
+
+    frames = {
+        "mask": torch.rand(size, 20, 3) < 0.9,
+        "size": torch.ones(size, 20, 3, 4),
+        "origin": torch.tensor([[0.0, 0, 0, 0], [2, 0, 0, 0]]).expand(size, 2, 4),
+        "unit": torch.ones(size, 2, 4),
+        "region": torch.tensor([[-5.0] * 4, [5.0] * 4]).expand(size, 2, 4),
+    }
+    nodes = poutine.trace(story).get_trace(None, **frames).nodes
+    boxes = nodes["_RETURN"]["value"].reshape(size, 2, 20, 4)
+    start = boxes + 0.02 * torch.randn_like(boxes)
+    return {"o": nodes["o"]["value"], **frames, "start": start}
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
@@ -202,5 +239,14 @@ STORIES = (
         "A path is told frame by frame from its own past alone.",
         settings=lambda data: {"data_dim": data["s"].shape[-1]},
         simulate=_paths,
+    ),
+    Story(
+        "ppl_models.mixdvae:MixDVAE",
+        "guides.mixdvae:MixDVAEGuide",
+        "000/001",
+        "Several paths are seen as detections in any order, and nobody says which is whose.",
+        settings=lambda data: {"data_dim": data["o"].shape[-1]},
+        simulate=_detections,
+        parts=_source,
     ),
 )

@@ -10,8 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ppl_models.dvae import SRNN as SRNN
+    from ppl_models.dvae import DeepAR as DeepAR
     from ppl_models.errors import InputError as InputError
+    from ppl_models.mixdvae import MixDVAE as MixDVAE
     from ppl_models.mixture import GaussianMixture as GaussianMixture
+    from ppl_models.state_space import LinearMotion as LinearMotion
     from ppl_models.vae import VAE as VAE
 
 _HOME = {
@@ -20,6 +24,7 @@ _HOME = {
     "GaussianMixture": "mixture",
     "SRNN": "dvae",
     "DeepAR": "dvae",
+    "LinearMotion": "state_space",
     "MixDVAE": "mixdvae",
 }
 __all__ = sorted(_HOME)

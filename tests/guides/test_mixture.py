@@ -66,6 +66,14 @@ def test_equal_rows_start_finite(x: Tensor) -> None:
     assert all(p.isfinite().all() for p in guide.parameters())
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_is_named_with_its_row(value: float) -> None:
+    x = torch.randn(6, 2)
+    x[4, 1] = value
+    with pytest.raises(InputError, match="row 4"):
+        GaussianMixtureGuide(3, 2).start_from(x)
+
+
 def test_fewer_data_than_components_are_named() -> None:
     with pytest.raises(InputError, match="at least 3 rows"):
         GaussianMixtureGuide(3, 2).start_from(torch.zeros(2, 2))

@@ -72,6 +72,12 @@ def test_check_prints_the_sites(ppl: Ppl) -> None:
         (["fit", "VAE", "--data", "flat.npy"], 1, "(N, 3)"),
         (["fit", "VAE", "--data", "named.npz"], 1, "did you mean x"),
         (["fit", "VAE", "--data", "text.npy"], 1, "text.npy"),
+        (["fit", "VAE", "--data", "nan.npy", "--epochs", "1"], 1, "NaN"),
+        (["fit", "GaussianMixture", "--data", "nan.npy"], 1, "row 3"),
+        (["fit", "SRNN", "--data", "rows.npy"], 1, "(6, 4)"),
+        (["fit", "VAE", "--data", "rows.npy", "--learning-rate", "-1"], 1, "learning_rate"),
+        (["fit", "VAE", "--data", "rows.npy", "--out", "text.npy"], 1, "text.npy"),
+        (["fit", "VAE", "--data", "rows.npy", "--set", "latent_dim=0"], 1, "latent_dim"),
         (["fit", "VAE", "--simulate", "0"], 2, "--simulate"),
         (["nonsense"], 2, "nonsense"),
         (["check"], 2, "STORY"),
@@ -82,6 +88,10 @@ def test_mistakes_get_a_message_and_their_exit_code(
 ) -> None:
     np.save(tmp_path / "flat.npy", np.zeros((4, 5, 3)))
     np.savez(tmp_path / "named.npz", xx=np.zeros((4, 5)))
+    rows = np.random.default_rng(0).normal(size=(6, 4))
+    np.save(tmp_path / "rows.npy", rows)
+    rows[3, 1] = np.nan
+    np.save(tmp_path / "nan.npy", rows)
     (tmp_path / "text.npy").write_text("1 2 3")
     seen, out, err = ppl(*arguments)
     assert seen == code

@@ -97,7 +97,14 @@ def test_names_are_found_in_any_case() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"latent_dims": 3}, "did you mean latent_dim"), ({"latent_dim": "many"}, "latent_dim")],
+    [
+        ({"latent_dims": 3}, "did you mean latent_dim"),
+        ({"latent_dim": "many"}, "latent_dim"),
+        ({"latent_dim": 0}, "latent_dim"),
+        ({"latent_dim": -1}, "latent_dim"),
+        ({"decoder": "mine"}, "decoder"),
+        ({"story": "mine"}, "story"),
+    ],
 )
 def test_wrong_settings_are_named(settings: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
