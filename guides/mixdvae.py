@@ -1,0 +1,146 @@
+r"""Guide of MixDVAE: q(phi) q(s | o) q(z | s); w is summed exactly by the ELBO, not guided.
+
+.. math::
+    q(s_n \mid o) = N(\mathrm{start}_n + \mathrm{spread} \, \Delta(f_n), \;
+                      \mathrm{spread}^2 \exp(\rho(f_n))^2)
+
+The guide looks from starting paths. Each path attends to the detections of its frames (those
+within a few of its own standard deviations count); a bidirectional GRU reads the residuals over
+time and says how far to move and how sure to be. Amortised over clips, it can be refined for one
+batch of them (`refined`): free offsets are added to what the network says.
+
+Reference: that of `ppl_models.mixdvae`; semi-amortised inference: Y. Kim et al., ICML 2018.
+"""
+
+from __future__ import annotations
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from ppl_models.errors import InputError
+from ppl_models.mixdvae import MixDVAE
+
+
+class MixDVAEGuide(nn.Module):
+    """q(phi) q(s | o) q(z | s) of `MixDVAE`.
+
+    Parameters
+    ----------
+    story : MixDVAE
+        Read by reference.
+    source_guide : nn.Module
+        Guide of the story's prior: its ``path(s)`` tells z (or nothing) given s.
+    hidden : int
+        Size of the GRU, each way.
+    data_dim : int
+        D.
+    """
+
+    def __init__(
+        self, story: MixDVAE, source_guide: nn.Module, *, hidden: int = 16, data_dim: int = 4
+    ) -> None:
+        super().__init__()
+        self._story = (story,)
+        self.source_guide = source_guide
+        self.log_reach = nn.Parameter(torch.tensor(1.0))
+        self.read = nn.GRU(3 * data_dim, hidden, batch_first=True, bidirectional=True)
+        self.say = nn.Linear(2 * hidden, 2 * data_dim)
+        nn.init.zeros_(self.say.weight)  # at first, what attention finds is all that is said
+        nn.init.zeros_(self.say.bias)
+        self.log_phi = nn.Parameter(torch.zeros(()))
+        self.offset: nn.ParameterDict | None = None
+
+    @property
+    def story(self) -> MixDVAE:
+        """The story looked back at."""
+        return self._story[0]
+
+    def refined(self, batch: int, sources: int, length: int, data_dim: int = 4) -> nn.ParameterDict:
+        """Give the guide offsets of its own for one batch of clips; return them, to be trained."""
+        like = self.say.weight
+        self.offset = nn.ParameterDict(
+            {
+                "move": nn.Parameter(like.new_zeros(batch, sources, length, data_dim)),
+                "sure": nn.Parameter(like.new_zeros(batch, sources, length, data_dim)),
+                "log_phi": nn.Parameter(like.new_zeros(batch)),
+            }
+        )
+        return self.offset
+
+    def forward(
+        self,
+        o: Tensor | None,
+        mask: Tensor,
+        size: Tensor,
+        origin: Tensor,
+        unit: Tensor,
+        region: Tensor,
+        start: Tensor | None = None,
+    ) -> Tensor:
+        """Draw phi, s and z of B sequences; arguments as `MixDVAE.forward`. Return s."""
+        if o is None or start is None:
+            missing = "o" if o is None else "start"
+            raise InputError(
+                missing, "None", "a tensor: the guide looks at it", "simulate with the story alone"
+            )
+        with pyro.plate("sequence", size.shape[0], dim=-3):
+            if self.story.phi_strength is not None:
+                pyro.sample("phi", dist.Delta(self.phi(size)[:, None, None]))
+            loc, scale = self.look(o, mask, size, origin, unit, start)
+            with pyro.plate("source", origin.shape[1], dim=-1):
+                s = pyro.sample("s", dist.Normal(loc[:, None], scale[:, None]).to_event(2))
+                self.source_guide.path(s)  # type: ignore[operator]
+        return s
+
+    def look(
+        self, o: Tensor, mask: Tensor, size: Tensor, origin: Tensor, unit: Tensor, start: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of q(s | o), each (B, N, T, D), in the frames."""
+        spread = self.story.phi**0.5 * unit_of(size, mask) / unit  # (B, N, D)
+        spread = spread[:, :, None].expand_as(start)
+        residual, seen = self._attend(o, mask, size, start)
+        features = torch.cat([residual, seen, residual.diff(dim=2, prepend=residual[:, :, :1])], -1)
+        move, sure = self._say(features)
+        if self.offset is not None:
+            move, sure = move + self.offset["move"], sure + self.offset["sure"]
+        path = (start - origin[:, :, None]) / unit[:, :, None]
+        return path + spread * (residual + move), spread * (sure - 0.5).exp()
+
+    def _attend(
+        self, o: Tensor, mask: Tensor, size: Tensor, start: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the detections' mean residual from each path, and whether any is near.
+
+        In standard deviations of a detection; both (B, N, T, D).
+        """
+        o = torch.where(mask[..., None], o, torch.zeros_like(o))
+        deviation = (size * self.story.phi**0.5)[:, None]
+        residual = (o[:, None] - start[..., None, :]) / deviation  # (B, N, T, K, D)
+        logit = -0.5 * (residual / self.log_reach.exp()).pow(2).sum(-1)
+        logit = logit.masked_fill(~mask[:, None], -torch.inf)
+        nobody = torch.full_like(logit[..., :1], -4.5)  # three standard deviations
+        share = torch.cat([logit, nobody], -1).softmax(-1)[..., :-1, None]
+        near = torch.where(mask[:, None, ..., None], residual, torch.zeros_like(residual))
+        return (share * near.clamp(-10, 10)).sum(-2), share.sum(-2).expand_as(start)
+
+    def _say(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        heard, _ = self.read(features.flatten(0, 1))
+        said = self.say(heard).reshape(*features.shape[:3], -1)
+        return said.chunk(2, -1)  # type: ignore[return-value]
+
+    def phi(self, like: Tensor) -> Tensor:
+        """Return the guide's phi (B) for sequences ``like`` (B, ...)."""
+        log_phi = self.log_phi.expand(like.shape[0])
+        if self.offset is not None:
+            log_phi = log_phi + self.offset["log_phi"]
+        return self.story.phi * log_phi.exp()
+
+
+def unit_of(size: Tensor, mask: Tensor) -> Tensor:
+    """Return the root mean square size of a sequence's detections, (B, 1, D)."""
+    seen = mask[..., None].to(size)
+    filled = torch.where(mask[..., None], size, torch.zeros_like(size))
+    mean = (seen * filled**2).sum((1, 2)) / seen.sum((1, 2)).clamp(min=1)
+    return torch.where(mean > 0, mean, torch.ones_like(mean)).sqrt()[:, None]

@@ -1,0 +1,326 @@
+"""Follow N objects through detections: MixDVAE, a source prior, and VEM or SVI.
+
+>>> from ppl_models.data.motchallenge import read_boxes
+>>> from inference.tasks.tracking import track
+>>> [tracks] = track([read_boxes("det.txt")], objects=3)
+>>> tracks.boxes  # (N, T, 4): left, top, width, height of each object in each frame
+
+A box is followed as (centre x, centre y, log width, log height), each object in its own frame:
+offsets from where its path starts, in units of its height. Coordinate ascent starts from several
+sets of paths (`inference.tasks.association`), and the one that ends at the highest bound is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from guides.source import Evidence
+from guides.state_space import LinearMotionGuide
+from inference.randomness import seeded
+from inference.tasks.association import Clip, Settings, start_paths
+from inference.tasks.pretrain import pretrained
+from inference.tasks.tracks import Tracks
+from inference.vem import VEM, Mixture, vem
+from ppl_models.data.motchallenge import Boxes
+from ppl_models.errors import InputError
+from ppl_models.state_space import LinearMotion
+
+Method = Literal["vem", "svi"]
+Prior = Literal["linear", "srnn", "deepar"]
+FloatArray = NDArray[np.float64]
+
+MOTION_SCALES = (1.0, 0.5, 0.25)
+"""How restless the starts take the objects to be; the bound decides."""
+LOG_SIZE_RANGE = 4.0
+"""Clutter is as likely at any log width and log height within a factor of e^4 about the middle."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the tracker believes of detections, and how long it looks.
+
+    Attributes
+    ----------
+    noise : float
+        Standard deviation of a detection, as a share of its width and height: where phi starts,
+        and the mode of its prior.
+    clutter_weight : float
+        Prior share of clutter; 0 for none.
+    iterations : int
+        VEM iterations.
+    steps : int
+        SVI steps.
+    learning_rate : float
+        Of SVI.
+    """
+
+    noise: float = 0.04
+    clutter_weight: float = 0.1
+    iterations: int = 10
+    steps: int = 300
+    learning_rate: float = 0.05
+
+
+class Batch(NamedTuple):
+    """Sequences side by side, padded to the longest: the data of `ppl_models.MixDVAE`."""
+
+    o: Tensor
+    """(B, T, K, 4): centre x and y in pixels, log width and log height; 0 where padded."""
+    mask: Tensor
+    """(B, T, K) bool."""
+    size: Tensor
+    """(B, T, K, 4): (width, height, 1, 1)."""
+    region: Tensor
+    """(B, 2, 4): where clutter may be."""
+
+    @property
+    def log_clutter(self) -> Tensor:
+        """Log density of clutter, (B)."""
+        return -(self.region[:, 1] - self.region[:, 0]).log().sum(-1)
+
+
+def track(
+    detections: Sequence[Boxes],
+    *,
+    objects: int,
+    image_size: tuple[float, float] | None = None,
+    frames: tuple[int, int] | Sequence[tuple[int, int]] | None = None,
+    method: Method = "vem",
+    prior: Prior = "linear",
+    clutter: bool = True,
+    iterations: int = 10,
+    model: Model | None = None,
+    seed: int = 0,
+) -> list[Tracks]:
+    """Follow ``objects`` objects, present in every frame, through each sequence of detections.
+
+    Parameters
+    ----------
+    detections : sequence of Boxes
+        One a sequence, pixels; identities and order within a frame are not read. All are followed
+        in one batch.
+    objects : int
+        N, the same for all sequences.
+    image_size : (width, height), optional
+        In pixels; by default the extent of the detections. Only the density of clutter reads it.
+    frames : (first, last) or a sequence of them, optional
+        Frames to follow, both included; by default from the first detection to the last.
+    method : "vem" or "svi"
+        Coordinate ascent (the default: exact blocks, fast), or a guide refined by stochastic
+        gradients with the assignments summed exactly.
+    prior : "linear", "srnn" or "deepar"
+        What is known of motion: constant velocity, or a dynamical VAE's weights that ship.
+    clutter : bool
+        Whether a detection may be of nothing.
+    iterations : int
+        VEM iterations.
+    model : Model, optional
+        Finer settings; ``clutter`` and ``iterations`` overrule its own.
+    seed : int
+        Of SVI's draws and of the latent draws of a dynamical VAE.
+
+    Returns
+    -------
+    list of Tracks
+        One a sequence, objects numbered by their first detection's frame, then left to right.
+
+    Raises
+    ------
+    InputError
+        For no sequences, fewer than one object, an unknown method or prior, an empty range.
+    """
+    _check(detections, objects, method, prior, iterations)
+    ranges = _ranges(detections, frames)
+    model = replace(model or Model(), iterations=iterations)
+    model = model if clutter else replace(model, clutter_weight=0.0)
+    padded = [d.padded(*r) for d, r in zip(detections, ranges, strict=True)]
+    batch = prepare(padded, image_size)
+    lengths = [last - first + 1 for first, last in ranges]
+    starts = list(_starts(batch, lengths, objects, model, method, prior))
+    with seeded(seed):
+        if method == "svi":
+            from inference.tasks.tracking_svi import refine
+
+            ends = [refine(batch, start, source_pair(prior), model) for start in starts]
+        else:
+            ends = [coordinate_ascent(batch, start, prior, model) for start in starts]
+    best = torch.stack([end.elbo[-1] for end in ends]).argmax(0)
+    return [
+        _tracks(d.name, first, boxes, ends[best[i]], i, length)
+        for i, (d, (first, _), boxes, length) in enumerate(
+            zip(detections, ranges, padded, lengths, strict=True)
+        )
+    ]
+
+
+def prepare(padded: Sequence[FloatArray], image_size: tuple[float, float] | None = None) -> Batch:
+    """Make a batch of detections (T, K, 4), boxes in pixels with NaN where there is none."""
+    longest, widest = (max(x.shape[i] for x in padded) for i in (0, 1))
+    boxes = np.full((len(padded), longest, widest, 4), np.nan)
+    for i, one in enumerate(padded):
+        boxes[i, : one.shape[0], : one.shape[1]] = one
+    mask = ~np.isnan(boxes[..., 0])
+    boxes[~mask] = 1.0
+    o, size = to_centre(boxes), np.ones_like(boxes)
+    size[..., :2] = boxes[..., 2:]
+    region = np.stack([_region(o[i][mask[i]], image_size) for i in range(len(o))])
+    o[~mask] = 0.0
+    return Batch(*(torch.as_tensor(x) for x in (o, mask, size, region)))
+
+
+def to_centre(ltwh: FloatArray) -> FloatArray:
+    """(..., 4) left, top, width, height -> centre x, centre y, log width, log height."""
+    centre = ltwh[..., :2] + ltwh[..., 2:] / 2
+    return np.concatenate([centre, np.log(ltwh[..., 2:])], -1)
+
+
+def to_ltwh(centre: FloatArray) -> FloatArray:
+    """(..., 4) centre x, centre y, log width, log height -> left, top, width, height."""
+    size = np.exp(centre[..., 2:])
+    return np.concatenate([centre[..., :2] - size / 2, size], -1)
+
+
+def frames_of(start: Tensor) -> tuple[Tensor, Tensor]:
+    """Return origin and unit, each (B, N, 4), of paths (B, N, T, 4).
+
+    The unit of both positions is the height, in the middle of the path; of log sizes, 1.
+    """
+    height = start[..., 3].median(-1).values.exp()
+    one = torch.ones_like(height)
+    return start[:, :, 0], torch.stack([height, height, one, one], -1)
+
+
+def source_pair(prior: Prior) -> tuple[nn.Module, nn.Module]:
+    """Return the story of one source and its guide, in double precision."""
+    if prior == "linear":
+        story = LinearMotion().double()
+        return story, LinearMotionGuide(story)
+    story, guide = pretrained(prior)
+    return story.double(), guide.double()
+
+
+def mixture_of(batch: Batch, start: Tensor, model: Model) -> Mixture:
+    """Return what `inference.vem` reads of a batch, its sources' frames laid at ``start``."""
+    origin, unit = frames_of(start)
+    log_clutter = batch.log_clutter if model.clutter_weight else None
+    return Mixture(
+        batch.o,
+        batch.mask,
+        batch.size,
+        origin,
+        unit,
+        log_clutter,
+        clutter_weight=model.clutter_weight,
+        phi=model.noise**2,
+    )
+
+
+def coordinate_ascent(batch: Batch, start: Tensor, prior: Prior, model: Model) -> VEM:
+    """Run VEM from paths ``start`` (B, N, T, 4), with common random numbers for z."""
+    story, guide = source_pair(prior)
+    latent_dim = int(story.latent_dim)  # type: ignore[arg-type]
+    noise = torch.randn(*start.shape[:-1], latent_dim, dtype=start.dtype)
+
+    def update(precision: Tensor, weighted: Tensor, previous: Tensor) -> Any:
+        return guide.source_posterior(  # type: ignore[operator]
+            Evidence(precision, weighted), previous, noise
+        )
+
+    return vem(mixture_of(batch, start, model), start, update, iterations=model.iterations)
+
+
+def _starts(
+    batch: Batch,
+    lengths: Sequence[int],
+    objects: int,
+    model: Model,
+    method: Method,
+    prior: Prior,
+) -> Iterator[Tensor]:
+    """Give sets of starting paths (B, N, T, 4), one a motion scale."""
+    linear = LinearMotion()
+    clips = [
+        Clip(o[:n].numpy(), mask[:n].numpy(), size[:n].numpy(), float(log_clutter))
+        for o, mask, size, log_clutter, n in zip(
+            batch.o, batch.mask, batch.size, batch.log_clutter, lengths, strict=True
+        )
+    ]
+    weight = model.clutter_weight or 0.01  # the flow must be able to leave a detection out
+    for scale in MOTION_SCALES:
+        settings = Settings(noise=model.noise, clutter_weight=weight, motion_scale=scale)
+        paths = [start_paths(clip, objects, linear, settings) for clip in clips]
+        longest = batch.o.shape[1]
+        held = [np.pad(p, ((0, 0), (0, longest - p.shape[1]), (0, 0)), "edge") for p in paths]
+        yield torch.as_tensor(np.stack(held))
+
+
+def _region(seen: FloatArray, image_size: tuple[float, float] | None) -> FloatArray:
+    """Bounds (2, 4) of clutter: the image and all detections' centres, and a range of sizes."""
+    if not len(seen):
+        seen = np.array([[0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0]])
+    low, high = seen.min(0), seen.max(0)
+    if image_size is None:
+        margin = np.exp(np.median(seen[:, 2:], 0)) / 2  # the boxes' own halves
+        low[:2], high[:2] = low[:2] - margin, high[:2] + margin
+    else:
+        low[:2], high[:2] = np.minimum(low[:2], 0), np.maximum(high[:2], image_size)
+    middle = np.median(seen[:, 2:], 0)
+    low[2:], high[2:] = middle - LOG_SIZE_RANGE / 2, middle + LOG_SIZE_RANGE / 2
+    return np.stack([low, high])
+
+
+def _tracks(name: str, first: int, boxes: FloatArray, end: VEM, i: int, length: int) -> Tracks:
+    """Cut sequence ``i`` out of a batch."""
+    return Tracks(
+        name=name,
+        first=first,
+        mean=end.mean[i, :, :length].numpy(),
+        sd=end.variance[i, :, :length].sqrt().numpy(),
+        detections=boxes,
+        responsibilities=end.responsibilities[i, :length, : boxes.shape[1]].numpy(),
+        noise=float(end.phi[i].sqrt()),
+        elbo=end.elbo[:, i].numpy(),
+    )
+
+
+def _ranges(
+    detections: Sequence[Boxes], frames: tuple[int, int] | Sequence[tuple[int, int]] | None
+) -> list[tuple[int, int]]:
+    if frames is None:
+        for d in detections:
+            if not len(d):
+                raise InputError(d.name, "no detections", "some, or `frames`", "pass frames=(1, T)")
+        return [(int(d.frame.min()), int(d.frame.max())) for d in detections]
+    one = isinstance(frames[0], int)
+    ranges: Any = [frames] * len(detections) if one else list(frames)
+    if len(ranges) != len(detections):
+        raise InputError(
+            "frames", f"{len(ranges)} ranges", f"one, or {len(detections)}", "pass one a sequence"
+        )
+    for first, last in ranges:
+        if not 1 <= first <= last:
+            raise InputError("frames", f"{first}:{last}", "1 <= first <= last", "swap or count on")
+    return ranges
+
+
+def _check(
+    detections: Sequence[Boxes], objects: int, method: str, prior: str, iterations: int
+) -> None:
+    if not detections:
+        raise InputError("detections", "no sequence", "one or more", "pass a list of Boxes")
+    if objects < 1:
+        raise InputError("objects", str(objects), "1 or more", "say how many objects to follow")
+    if iterations < 1:
+        raise InputError("iterations", str(iterations), "1 or more", "leave the default, 10")
+    for name, value, options in (("method", method, Method), ("prior", prior, Prior)):
+        if value not in get_args(options):
+            known = ", ".join(get_args(options))
+            raise InputError(name, repr(value), f"one of {known}", "check the spelling")
+
