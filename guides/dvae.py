@@ -18,6 +18,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
+from guides.smoother import smooth_source
 from guides.source import Evidence, SourcePosterior, draw_latents, filter_source
 from ppl_models.distributions import AutoregressiveNormal, Moments, normal_kl
 from ppl_models.dvae import SRNN, DeepAR
@@ -42,6 +43,9 @@ class SRNNGuide(nn.Module):
         Whether z_t looks at s_{1:t} only, or at the whole path.
     backward_dim : int
         Size of the backward LSTM where it looks at the whole.
+    smooth : bool
+        Whether `source_posterior` looks both ways (`guides.smoother`), or, as in the paper, back
+        only (`guides.source`).
     """
 
     def __init__(
@@ -51,8 +55,10 @@ class SRNNGuide(nn.Module):
         hidden: Sequence[int] = (16, 8),
         causal: bool = True,
         backward_dim: int = 8,
+        smooth: bool = False,
     ) -> None:
         super().__init__()
+        self.smooth = smooth
         self._story = (story,)  # in a tuple: a reference, not a part
         read_dim, latent_dim = story.recurrent_dim + story.data_dim, story.latent_dim
         self.backward = None if causal else LSTM(read_dim, backward_dim, backward=True)
@@ -102,13 +108,14 @@ class SRNNGuide(nn.Module):
     def source_posterior(
         self, evidence: Evidence, previous_mean: Tensor, noise: Tensor | None = None
     ) -> SourcePosterior:
-        """Take the paper's E-S step: q(s) from evidence (..., T, D), z drawn at the last mean.
+        """Take an E-S step: q(s) from evidence (..., T, D), z drawn at the last mean.
 
         Parameters
         ----------
         evidence : Evidence
         previous_mean : Tensor
-            (..., T, D), the posterior mean of the iteration before, which the encoder reads.
+            (..., T, D), the posterior mean of the iteration before, which the encoder reads, and
+            when smoothing the story's networks too.
         noise : Tensor, optional
             (..., T, L), standard normal; pass the same in every iteration for common random
             numbers, zeros for the encoder's mean path. By default drawn.
@@ -117,8 +124,12 @@ class SRNNGuide(nn.Module):
         moves = story.motion.moves(previous_mean)
         if noise is None:
             noise = moves.new_empty(*moves.shape[:-1], story.latent_dim).normal_()
-        z, q = draw_latents(self.encoder, self.context(story.read(moves), moves), noise)
-        posterior, h = filter_source(story, evidence, z)
+        h = story.read(moves)
+        z, q = draw_latents(self.encoder, self.context(h, moves), noise)
+        if self.smooth:
+            posterior = smooth_source(story.motion, evidence, story.emission(h, z))
+        else:
+            posterior, h = filter_source(story, evidence, z)
         rate = normal_kl(q, story.prior(h, shift(z))).sum(-1)
         return posterior._replace(rate=posterior.rate + rate)
 
@@ -130,11 +141,13 @@ class DeepARGuide(nn.Module):
     ----------
     story : DeepAR
         Read by reference, for `source_posterior`.
+    smooth : bool
+        As in `SRNNGuide`.
     """
 
-    def __init__(self, story: DeepAR) -> None:
+    def __init__(self, story: DeepAR, *, smooth: bool = False) -> None:
         super().__init__()
-        self._story = (story,)
+        self._story, self.smooth = (story,), smooth
 
     @property
     def story(self) -> DeepAR:
@@ -159,11 +172,14 @@ class DeepARGuide(nn.Module):
     def source_posterior(
         self, evidence: Evidence, previous_mean: Tensor, noise: Tensor | None = None
     ) -> SourcePosterior:
-        """Take the paper's E-S step: q(s) from evidence (..., T, D).
+        """Take an E-S step: q(s) from evidence (..., T, D).
 
-        `previous_mean` and `noise` are those of guides with latents; nothing here reads them.
+        `previous_mean` is read when smoothing only, and `noise` by guides with latents only.
         """
-        return filter_source(self.story, evidence)[0]
+        if not self.smooth:
+            return filter_source(self.story, evidence)[0]
+        h = self.story.read(self.story.motion.moves(previous_mean))
+        return smooth_source(self.story.motion, evidence, self.story.emission(h))
 
 
 class Encoding:

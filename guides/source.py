@@ -68,12 +68,12 @@ def draw_latents(
     batch = noise.shape[:-2]
     feedback, layers = encoder.input.weight.t(), _layers(encoder)  # type: ignore[union-attr]
     z, zs, raws = noise.new_zeros(batch.numel(), noise.shape[-1]), [], []
-    for projected, e in zip(_frames(encoder.project(context)), _frames(noise), strict=True):
+    for projected, e in zip(frames(encoder.project(context)), frames(noise), strict=True):
         raw = _apply(layers, torch.addmm(projected, z, feedback))
         z = torch.addcmul(*encoder.split(raw), e)
         zs.append(z)
         raws.append(raw)
-    return _whole(zs, batch), encoder.split(_whole(raws, batch))
+    return whole(zs, batch), encoder.split(whole(raws, batch))
 
 
 def filter_source(
@@ -86,14 +86,14 @@ def filter_source(
     """
     batch, length = evidence.precision.shape[:-2], evidence.precision.shape[-2]
     recursion = _Recursion(story, batch.numel())
-    frames = zip(*map(_frames, evidence), _latent_share(story, z, length), strict=True)
+    told = zip(*map(frames, evidence), _latent_share(story, z, length), strict=True)
     one, steps = torch.ones_like(recursion.move), list[tuple[Tensor, ...]]()
-    for precision, weighted, latent in frames:
+    for precision, weighted, latent in told:
         mu, v = recursion.predict(latent)
         mean = torch.addcmul(mu, weighted, v) / torch.addcmul(one, precision, v)
         recursion.tell(mean)
         steps.append((recursion.state[0], mu, v, mean))
-    h, mu, v, mean = (_whole(part, batch) for part in zip(*steps, strict=True))
+    h, mu, v, mean = (whole(part, batch) for part in zip(*steps, strict=True))
     left = 1 / (1 + evidence.precision * v)  # V / v
     rate = 0.5 * (left - 1 - left.log() + (mean - mu) ** 2 / v).sum((-2, -1))
     return SourcePosterior(mean, left * v, rate), h
@@ -149,7 +149,7 @@ def _latent_share(story: DVAE, z: Tensor | None, length: int) -> Sequence[Tensor
     bias = story.emission.context.bias
     if z is None or story.emission.input is None:
         return [bias] * length
-    return _frames(story.emission.input(z) + bias)
+    return frames(story.emission.input(z) + bias)
 
 
 def _layers(net: ConditionalNormal) -> list[tuple[Tensor, Tensor]]:
@@ -163,11 +163,11 @@ def _apply(layers: Sequence[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
     return x
 
 
-def _frames(x: Tensor) -> tuple[Tensor, ...]:
-    """(..., T, D) -> T contiguous tensors (numel(...), D)."""
+def frames(x: Tensor) -> tuple[Tensor, ...]:
+    """Return T contiguous tensors (numel(...), D) from one (..., T, D)."""
     return x.reshape(-1, *x.shape[-2:]).transpose(0, 1).contiguous().unbind(0)
 
 
-def _whole(frames: Sequence[Tensor], batch: torch.Size) -> Tensor:
-    """T tensors (numel(batch), D) -> (*batch, T, D)."""
-    return torch.stack(list(frames), 1).reshape(*batch, len(frames), -1)
+def whole(parts: Sequence[Tensor], batch: torch.Size) -> Tensor:
+    """Return one tensor (*batch, T, D) from T tensors (numel(batch), D)."""
+    return torch.stack(list(parts), 1).reshape(*batch, len(parts), -1)

@@ -1,8 +1,10 @@
 """Make the weights that ship: ``python -m inference.tasks.pretrain``.
 
 ================  ================================================================================
-`srnn`, `deepar`  for tracking: increments in the object frame, people who walk and a share of the
-                  paper's paths, pasts mostly filtered (`inference.tasks.pasts`)
+`srnn`, `deepar`  for tracking with the smoothing E-S step: increments in the object frame; people
+                  who walk, and a share of the paper's paths
+`srnn_causal`,    the same for the paper's E-S step, which looks back only: pasts mostly filtered
+`deepar_causal`   (`inference.tasks.pasts`)
 `srnn_paper`,     the paper's: positions in the image, its synthetic boxes and sizes, KL warm-up
 `deepar_paper`    and scheduled sampling, in fewer epochs than its 500
 ================  ================================================================================
@@ -49,6 +51,12 @@ TRACKING = {
 }
 
 
+SRNN_TRACKING = {**TRACKING, "latent_dim": 4, "prior_dims": (16, 16)}
+CAUSAL = {"smooth": False}
+SMOOTH = {"smooth": True}
+ENCODER = {"hidden": (32, 16)}
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How one file of weights is made.
@@ -56,18 +64,18 @@ class Recipe:
     Parameters
     ----------
     story : "SRNN" or "DeepAR"
-    epochs : int
+    method : "truth", "filtered" or "paper"
+        For tracking, pasts as they were or filtered ones; or the paper's data and schedules.
+    epochs, batch_size, learning_rate
     options, guide_options : dict
-        What the two are built with.
-    paper : bool
-        The paper's data and training, or those for tracking.
+        What story and guide are built with.
     """
 
     story: str
+    method: str
     epochs: int
     options: Mapping[str, Any] = field(default_factory=dict)
     guide_options: Mapping[str, Any] = field(default_factory=dict)
-    paper: bool = False
     batch_size: int = 128
     learning_rate: float = 6e-3
 
@@ -76,12 +84,13 @@ class Recipe:
         return _build(self.story, self.options, self.guide_options)
 
 
-SRNN_TRACKING = {**TRACKING, "latent_dim": 4, "prior_dims": (16, 16)}
 RECIPES = {
-    "srnn": Recipe("SRNN", 40, SRNN_TRACKING, {"hidden": (32, 16)}),
-    "deepar": Recipe("DeepAR", 40, TRACKING),
-    "srnn_paper": Recipe("SRNN", 40, paper=True, batch_size=256, learning_rate=3e-3),
-    "deepar_paper": Recipe("DeepAR", 60, paper=True, batch_size=256, learning_rate=3e-3),
+    "srnn": Recipe("SRNN", "truth", 40, SRNN_TRACKING, {**ENCODER, **SMOOTH}),
+    "deepar": Recipe("DeepAR", "truth", 40, TRACKING, SMOOTH),
+    "srnn_causal": Recipe("SRNN", "filtered", 40, SRNN_TRACKING, {**ENCODER, **CAUSAL}),
+    "deepar_causal": Recipe("DeepAR", "filtered", 40, TRACKING, CAUSAL),
+    "srnn_paper": Recipe("SRNN", "paper", 40, batch_size=256, learning_rate=3e-3),
+    "deepar_paper": Recipe("DeepAR", "paper", 60, batch_size=256, learning_rate=3e-3),
 }
 PATHS = 12_000  # training paths, as many as the paper keeps
 
@@ -131,11 +140,15 @@ def _modules(pair: Pair) -> dict[str, nn.Module]:
     return {"model": pair[0], "guide": pair[1]}
 
 
-def tracking_paths(num: int, seed: int, *, length: int = 60) -> Tensor:
-    """Draw paths (num, T, 4) in the object frame: four fifths walkers, one fifth the paper's."""
-    walkers = walking_trajectories(num - num // 5, length=length, seed=derive(seed, "walkers"))
-    boxes = synthetic_trajectories(max(1, num // 5), length=length, seed=derive(seed, "boxes"))
-    return torch.cat([walkers, to_object_frame(boxes)])[:num]
+def training_paths(recipe: Recipe, num: int, seed: int) -> Tensor:
+    """Draw paths (num, T, 4): the paper's, or in the object frame, a fifth of them the paper's."""
+    if recipe.method == "paper":
+        return synthetic_trajectories(num, seed=derive(seed, "boxes"))
+    walkers = walking_trajectories(num - num // 5, seed=derive(seed, "walkers"))
+    if num < 5:
+        return walkers
+    boxes = synthetic_trajectories(num // 5, seed=derive(seed, "boxes"))
+    return torch.cat([walkers, to_object_frame(boxes)])
 
 
 def pretrain(
@@ -143,9 +156,9 @@ def pretrain(
 ) -> Run:
     """Train a pair after its recipe.
 
-    For tracking: pasts made by the guide in training, batch after batch. As in the paper: KL weight
-    from 0 to 1 over the first fifth of the steps, sampled pasts from there on and at three fifths
-    only (the paper has epochs 20, 20 and 100 of at most 500).
+    The KL weight goes from 0 to 1 over the first fifth of the steps; with the paper's recipe, pasts
+    are sampled now and then after that, and always after three fifths (the paper has epochs 20, 20
+    and 100 of at most 500). Filtered pasts are made by the guide in training, batch after batch.
 
     Parameters
     ----------
@@ -164,17 +177,15 @@ def pretrain(
     epochs = epochs or recipe.epochs
     with seeded(derive(seed, "weights")):
         model, guide = recipe.pair()
-    steps = epochs * (num // recipe.batch_size)
-    data: Any
-    if recipe.paper:
-        steps = epochs * -(-num // recipe.batch_size)
-        data = {"s": synthetic_trajectories(num, seed=derive(seed, "boxes"))}
+    steps = epochs * -(-num // recipe.batch_size)
+    warm_up = Objective("meanfield", kl_weight=linear(max(1, steps // 5)))
+    data: Any = {"s": training_paths(recipe, num, seed)}
+    if recipe.method == "filtered":
+        passes = 2 if recipe.story == "SRNN" else 1
+        data = FilteredPasts(data["s"], guide, passes=passes).loader(recipe.batch_size)
+        steps = epochs * len(data)
+    elif recipe.method == "paper":
         model.sampling = SamplingSchedule(steps // 5, 3 * steps // 5)
-        objective = Objective("meanfield", kl_weight=linear(max(1, steps // 5)))
-    else:
-        paths, passes = tracking_paths(num, seed), 2 if recipe.story == "SRNN" else 1
-        data = FilteredPasts(paths, guide, passes=passes).loader(recipe.batch_size)
-        objective = Objective("meanfield")
     rate = OneCycle(recipe.learning_rate, steps)
     return fit(
         model,
@@ -182,7 +193,7 @@ def pretrain(
         data,
         epochs=epochs,
         batch_size=recipe.batch_size,
-        objective=objective,
+        objective=warm_up,
         optimizer=rate,
         on_step=rate.step,
         clip=5.0,
@@ -220,7 +231,7 @@ class OneCycle:
             group["lr"] = self.rate(step)
 
 
-def held_out_bound(pair: Pair, paper: bool, seed: int = 0, num: int = 1_000) -> float:
+def held_out_bound(pair: Pair, *, paper: bool = False, seed: int = 0, num: int = 1_000) -> float:
     """Return the plain bound on new paths, in nats a frame."""
     make = synthetic_trajectories if paper else walking_trajectories
     paths = make(num, seed=derive(seed, "held out"))
@@ -243,7 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run = pretrain(name, epochs=options.epochs, seed=options.seed)
         seconds, recipe = time.process_time() - began, RECIPES[name]
         pair: Any = run.model, run.guide
-        bound = held_out_bound(pair, recipe.paper)
+        bound = held_out_bound(pair, paper=recipe.method == "paper")
         facts = {"recipe": name, "seed": options.seed, "epochs": run.epochs, "nats": bound}
         config = {"model": dict(recipe.options), "guide": dict(recipe.guide_options)}
         path = options.out / f"{name}.safetensors"
