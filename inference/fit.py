@@ -23,7 +23,7 @@ import pyro
 import torch
 from torch import nn
 
-from inference.fit_plan import prepare
+from inference.fit_plan import check_settings, prepare
 from inference.objectives import Objective
 from inference.randomness import seeded
 
@@ -56,11 +56,11 @@ class Run:
 
     def __str__(self) -> str:
         if not self.history:
-            return " ".join(["Not trained: no epoch was completed.", *self.notes])
+            return "Interrupted in the first epoch." if self.interrupted else "Not trained."
         last = self.history[-1]
         words = [
-            f"{'Interrupted after' if self.interrupted else 'Trained'} {self.epochs:,} epochs "
-            f"({last['step']:,} steps) in {self.seconds:.3g} s.",
+            f"{'Interrupted after' if self.interrupted else 'Trained'} {self.epochs:,} "
+            f"epoch{'s' * (self.epochs > 1)} ({last['step']:,} steps) in {self.seconds:.3g} s.",
             f"Bound {_nats(last, 'bound')} nats per observation on the training data"
             + ("." if "validation_bound" not in last else ";"),
         ]
@@ -144,7 +144,8 @@ def fit(
     progress
         Show a progress bar, in a terminal or a notebook.
     accelerator, devices, strategy
-        As Lightning's Trainer takes them: ``accelerator="gpu", devices=2, strategy="ddp"``.
+        As Lightning's Trainer takes them: ``accelerator="gpu", devices=2, strategy="ddp"``. Several
+        processes share each batch; without noise in the guide they end where one would.
     on_step
         Called after each step with its number, from 1, and its loss.
 
@@ -181,7 +182,8 @@ def fit(
     once. The global random generators and Pyro's param store are left as they were.
     """
     settings = dict(locals())  # every argument by its name
-    with seeded(seed if hasattr(seed, "__index__") else 0):
+    check_settings(settings)
+    with seeded(seed):
         model, guide, plan = prepare(model, guide, data, settings)
         from inference.fit_learner import Learner  # here: Lightning takes seconds to import
         from inference.fit_lightning import train
@@ -200,7 +202,7 @@ def _take_up(learner: Learner, state: dict[str, Any] | None) -> None:
     """Put a learner where an earlier session stopped."""
     if state is not None:
         learner.load_state_dict(state["learner"])
-        learner.optimizer_state = state["optimizer"]
+        learner.resumed = state
 
 
 def _run(learner: Learner) -> Run:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import lightning.pytorch as lightning
@@ -25,6 +25,7 @@ from inference.fit_session import Bar, Interrupt, Plan
 from inference.fit_state import Progress
 from inference.nonfinite import count_nonfinite, explain_nonfinite
 from inference.randomness import derive, reseed, seeded
+from ppl_models.errors import InputError
 
 Batch = tuple[tuple[Any, ...], dict[str, Any], int, int]  # args, kwargs, own rows, rows of all
 
@@ -40,7 +41,7 @@ class Learner(lightning.LightningModule):
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
         self.interrupt = Interrupt()
-        self.optimizer_state: Any = None
+        self.resumed: dict[str, Any] | None = None
         hooks = (getattr(m, "set_step", None) for m in [*model.modules(), *guide.modules()])
         self.hooks: list[Callable[[int], Any]] = [hook for hook in hooks if callable(hook)]
 
@@ -60,28 +61,23 @@ class Learner(lightning.LightningModule):
             set_step(step)
         # Pyro looks at every value until each datum was seen once; that is a tenth of the time
         unwatched = pyro.validation_enabled(False) if self.progress.epoch else nullcontext()
-        try:
-            with unwatched:
-                loss = plan.objective.loss(
-                    self.model, self.guide, args, kwargs, step, plan.data_size, plan.plate
-                )
-        except PairError:
-            raise
-        except ValueError as error:
-            self._explain(args, kwargs, error)
-            raise
+        with self._explained(args, kwargs), unwatched:
+            loss = plan.objective.loss(
+                self.model, self.guide, args, kwargs, step, plan.data_size, plan.plate
+            )
         if step == 0:
             _refuse_stray_parameters()
         self.loss, self.batch = loss.detach(), (args, kwargs)
-        return loss if rows == of else loss * (rows * self.trainer.world_size / of)
+        share = rows * self.trainer.world_size / of  # processes are averaged, rows should be
+        return loss if share == 1.0 else loss * share
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Stop before a step that would spoil the parameters."""
         norm = nn.utils.get_total_norm([p.grad for p in self.trained if p.grad is not None])
         self.loss_value, size = torch.stack([self.loss, norm.to(self.loss)]).tolist()
         if not math.isfinite(self.loss_value):
-            self._explain(*self.batch)
-        elif not math.isfinite(size):
+            raise self._found(*self.batch)
+        if not math.isfinite(size):
             self._stop_at_gradient()
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
@@ -97,12 +93,33 @@ class Learner(lightning.LightningModule):
         if not self.trainer.is_last_batch and (alone or at.batch % 16 == 0):
             self._pause(within_epoch=True)
 
-    def _explain(self, args: Any, kwargs: Any, error: Exception | None = None) -> None:
-        """Raise what a non-finite density comes from; an error of another cause is let be."""
-        found = explain_nonfinite(self.model, self.guide, args, kwargs)
-        if error is None or found.site is not None:
-            batch = Columns(args, kwargs, 0)
-            raise self.plan.located(found, self.progress, batch) from error
+    @contextmanager
+    def _explained(self, args: Any, kwargs: Any) -> Iterator[None]:
+        """Say of Pyro's complaints about NaN which site they come from."""
+        try:
+            yield
+        except (PairError, InputError):
+            raise
+        except ValueError as error:
+            found = self._found(args, kwargs)
+            if found.site is None:
+                raise
+            raise found from error
+
+    def _found(self, args: Any, kwargs: Any) -> NonFiniteError:
+        """Find what a non-finite density comes from."""
+        try:
+            found = explain_nonfinite(self.model, self.guide, args, kwargs)
+        except ValueError:  # the model's own, which is no matter of finiteness
+            cure = "lower the learning rate, or clip gradients (fit(..., clip=1.0))"
+            found = NonFiniteError(None, "a loss that is not finite", "a finite loss", cure)
+        return self.plan.located(found, self._where(), Columns(args, kwargs, 0))
+
+    def _where(self) -> str:
+        at = self.progress
+        return f"epoch {at.epoch + 1}, " + (
+            f"batch {at.batch + 1}" if self.training else "reporting"
+        )
 
     def _stop_at_gradient(self) -> None:
         """Raise unless the norm overflowed only because finite gradients are huge."""
@@ -114,7 +131,7 @@ class Learner(lightning.LightningModule):
                     "finite gradients",
                     "look for a division, logarithm or root at 0 on the way from it to a site",
                 )
-                raise self.plan.located(found, self.progress, Columns(*self.batch, 0))
+                raise self.plan.located(found, self._where(), Columns(*self.batch, 0))
 
     # -- an epoch
 
@@ -124,9 +141,15 @@ class Learner(lightning.LightningModule):
         self.began = time.monotonic() - self.progress.seconds
         if self.global_rank > 0:  # the first process has the sums of all
             self.progress.loss, self.progress.rows = 0.0, 0
-        if self.optimizer_state is not None:
-            states = {"optimizer_states": [self.optimizer_state]}
+        if self.resumed is not None and self.plan.folder is not None:
+            self.plan.folder.compare(
+                {"optimizer": self.resumed["kind"]}, {"optimizer": self._kind()}
+            )
+            states = {"optimizer_states": [self.resumed["optimizer"]]}
             self.trainer.strategy.load_optimizer_state_dict(states)
+
+    def _kind(self) -> str:
+        return type(self.trainer.optimizers[0]).__name__
 
     def on_train_epoch_end(self) -> None:
         """Report the epoch, keep the best weights, save, stop if the bound no longer rises."""
@@ -166,10 +189,13 @@ class Learner(lightning.LightningModule):
         with torch.no_grad(), seeded(derive(plan.seed, "bound", self.global_rank)):
             for batch in self.shares(source.batches(derive(plan.seed, "bound"))):
                 args, kwargs, rows, _ = move_data_to_device(batch, self.device)
-                value = plan.objective.bound(
-                    self.model, self.guide, args, kwargs, plan.data_size, plan.plate
-                )
+                with self._explained(args, kwargs):
+                    value = plan.objective.bound(
+                        self.model, self.guide, args, kwargs, plan.data_size, plan.plate
+                    )
                 value = value.cpu().double()
+                if value[:rows].isnan().any() if value.ndim else value.isnan():
+                    raise self._found(args, kwargs)
                 if rows:  # a value an observation, or one that stands for all of them
                     parts.append((1, value[:rows]) if value.ndim else (rows, value[None]))
         self.train()
@@ -211,7 +237,7 @@ class Learner(lightning.LightningModule):
         if self.global_rank == 0 and self.plan.folder is not None:
             epoch = at.best_epoch if self.best else at.epoch
             extra = at.history[epoch - 1] if epoch else {}
-            state = {"learner": learner, "optimizer": optimizer}
+            state = {"learner": learner, "optimizer": optimizer, "kind": self._kind()}
             self.plan.folder.save(state, self.best or self.weights(), self.plan.story, extra)
 
     def weights(self) -> dict[str, Tensor]:

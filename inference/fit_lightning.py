@@ -78,16 +78,16 @@ def train(learner: Learner, clip: float | None, **hardware: Any) -> None:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep back Lightning's notes on hardware and on settings that are ours to choose."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PossibleUserWarning)
             warnings.filterwarnings("ignore", "GPU available but not used")
-            warnings.filterwarnings(
-                "ignore", ".*treespec, LeafSpec", FutureWarning
-            )  # of torch 2.13
+            warnings.filterwarnings("ignore", ".*treespec, LeafSpec", FutureWarning)
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -37,14 +37,13 @@ AUDIT = 256  # observations, at least, on which the bound of training is reporte
 def prepare(
     model: Callable[..., Any], guide: Callable[..., Any], data: Any, settings: dict[str, Any]
 ) -> tuple[nn.Module, nn.Module, Plan]:
-    """Check the arguments of `inference.fit.fit`; return the bound pair and its plan.
+    """Look at pair and data, given the arguments of `fit`; return the bound pair and its plan.
 
     Raises
     ------
     InputError, PairError
         As `fit` does.
     """
-    check_settings(settings)
     seed, names = index(settings["seed"]), argument_names(model)
     story = getattr(model, "__name__", type(model).__name__)
     training, judge = _sources(data, settings["validation"], settings["batch_size"], names, seed)
@@ -109,6 +108,9 @@ def check_settings(settings: dict[str, Any]) -> None:
         cure = "optimizer=lambda parameters: torch.optim.SGD(parameters, 0.1)"
         seen = f"a {type(settings['optimizer']).__name__}"
         raise InputError("optimizer", seen, "a function that makes one of a list", cure)
+    if not isinstance(settings["objective"], Objective | None):
+        seen, cure = repr(settings["objective"]), "objective=Objective('meanfield')"
+        raise InputError("objective", seen, "an Objective", cure)
     if settings["resume"] and settings["directory"] is None:
         cure = "directory='runs/mine'"
         raise InputError("directory", "None, with resume=True", "the folder of the run", cure)
@@ -139,6 +141,9 @@ def _data_size(given: int | None, training: Source) -> int:
     if size is None:
         cure = "data_size=..., the number of observations in one epoch"
         raise InputError("data_size", "a DataLoader without a length", "a number", cure)
+    if size < (training.size or 0):
+        seen, cure = f"{size} for {training.size} observations", "leave it out"
+        raise InputError("data_size", seen, "at least as many", cure)
     return size
 
 

@@ -44,10 +44,11 @@ class Plan:
         stale = self.patience is not None and at.epoch - at.best_epoch >= self.patience
         return at.epoch >= self.epochs or stale
 
-    def located(self, error: NonFiniteError, at: Progress, batch: Columns) -> NonFiniteError:
+    def located(self, error: NonFiniteError, where: str, batch: Columns) -> NonFiniteError:
         """Say when an error came, and whether the data themselves are to blame."""
-        data = self.source.data if isinstance(self.source, TensorSource) else batch
-        seen = f"{error.seen} (epoch {at.epoch + 1}, batch {at.batch + 1})"
+        seen, data = f"{error.seen} ({where})", batch
+        if isinstance(self.source, TensorSource) and "batch" in where:
+            data = self.source.data
         if rows := nonfinite_rows(data, self.names):
             seen += f"; in the data, {rows}"
         return NonFiniteError(error.site, seen, error.expected, error.cure)

@@ -120,14 +120,21 @@ class RunFolder:
         if version > VERSION:
             expected = f"at most {VERSION}"
             raise CheckpointError(path, f"its version is {version}", expected, "update the package")
-        self._compare(path, identity)
+        self.compare(identity, self.identity)
         return dict(state)
 
-    def _compare(self, path: Path, identity: dict[str, Any]) -> None:
-        """Insist on the same run."""
-        names = [n for n in self.identity if identity.get(n) != self.identity[n]]
+    def compare(self, then: dict[str, Any], now: dict[str, Any]) -> None:
+        """Insist on the same run.
+
+        Raises
+        ------
+        CheckpointError
+            If it was another one.
+        """
+        names = [name for name in now if then.get(name) != now[name]]
         if names:
-            seen = "; ".join(f"{name} was {identity.get(name)}" for name in names)
-            now = "; ".join(f"{name} {self.identity[name]}" for name in names)
+            seen = "; ".join(f"{name} was {then.get(name)}" for name in names)
+            expected = "; ".join(f"{name} {now[name]}" for name in names)
             cure = "call fit as at first (epochs may grow), or name another folder"
-            raise CheckpointError(path, f"it is another run: {seen}", now, cure)
+            path = self.path / RESUME
+            raise CheckpointError(path, f"it is another run: {seen}", expected, cure)

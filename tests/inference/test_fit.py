@@ -8,7 +8,6 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyro
@@ -17,31 +16,13 @@ import pytest
 import torch
 from pyro.infer.autoguide import AutoNormal
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
-from inference import NonFiniteError, Objective, PairError, Run, fit
+from inference import Objective, PairError, Run, fit
+from inference.pair import bind
 from inference.schedules import linear
-from ppl_models.errors import InputError
 from tests import pairs
-
-QUIET: dict[str, Any] = {"progress": False}
-
-
-def data(size: int = 100, seed: int = 1) -> Tensor:
-    return 2 * torch.randn(size, generator=torch.Generator().manual_seed(seed)) + 0.5
-
-
-def conjugate(exact: bool = False) -> tuple[nn.Module, nn.Module]:
-    return pairs.Conjugate(), pairs.ConjugateGuide(exact)
-
-
-def parameters(run: Run) -> list[Tensor]:
-    return [*run.model.state_dict().values(), *run.guide.state_dict().values()]
-
-
-def same(left: Run, right: Run) -> bool:
-    equal = all(torch.equal(a, b) for a, b in zip(parameters(left), parameters(right), strict=True))
-    return equal and repr(left.history) == repr(right.history)
+from tests.inference.fitting import QUIET, conjugate, data, same
 
 
 class PointGuide(nn.Module):
@@ -55,18 +36,20 @@ class PointGuide(nn.Module):
         pyro.sample("mu", dist.Delta(self.loc))
 
 
-# -- what is learned ---------------------------------------------------------------------------
+# -- what is learned -------------------------------------------------------------------------------
 
 
 def test_the_exact_posterior_of_a_global_latent_is_found() -> None:
-    """Adam at a rate of 0.03 stays within about that of the optimum: 0.2 of a posterior s.d."""
+    """Adam's iterates jitter by up to six rates of 0.03, the tolerance; a batch that was taken for
+    the data set would widen the posterior by sqrt 2, 0.35 in its logarithm.
+    """
     x = data(50)
     guide = pairs.GlobalMeanGuide(loc=0.0, scale=0.3)
     exact = pairs.GlobalMean().posterior(x)
     rate = {"learning_rate": 0.03, "objective": Objective("meanfield")}
-    fit(pairs.GlobalMean(), guide, x, epochs=40, batch_size=25, **rate, **QUIET)
-    assert abs(guide.loc.item() - exact.loc.item()) < 0.5 * exact.scale.item()
-    assert guide.log_scale.exp().item() == pytest.approx(exact.scale.item(), rel=0.3)
+    fit(pairs.GlobalMean(), guide, x, epochs=80, batch_size=25, **rate, **QUIET)
+    assert abs(guide.loc.item() - exact.loc.item()) < 6 * 0.03
+    assert abs(guide.log_scale.item() - exact.scale.log().item()) < 6 * 0.03
 
 
 def test_amortised_training_reaches_the_evidence() -> None:
@@ -130,113 +113,21 @@ def test_a_large_data_set_is_reported_on_a_part_of_it() -> None:
     assert abs(row["bound"] - model.evidence(x).mean().item()) < 4 * row["bound_se"]
 
 
-# -- forms of data -----------------------------------------------------------------------------
+def test_a_loop_of_ones_own_needs_three_lines() -> None:
+    """As in the docstring of `inference.fit`; it ends near where `fit` does."""
+    x = data(256)
+    model, guide = bind(*conjugate(), x[:5])
+    optimizer = torch.optim.Adam([*model.parameters(), *guide.parameters()], 0.02)
+    for step in range(160):
+        optimizer.zero_grad()
+        batch = x[torch.randint(256, (32,))]
+        Objective().loss(model, guide, (batch,), step=step, data_size=len(x)).backward()
+        optimizer.step()
+    bound = Objective().bound(model, guide, (x,)).mean().item()
+    assert bound == pytest.approx(model.evidence(x).mean().item(), abs=0.01)
 
 
-class Regression(nn.Module):
-    """y_i ~ N(a x_i, 1), with a free scale for masked rows; z_i unused but latent."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.slope = nn.Parameter(torch.tensor(0.0))
-
-    def forward(
-        self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None, power: int = 1
-    ) -> None:
-        with pyro.plate("data", len(x), dim=-1):
-            z = pyro.sample("z", dist.Normal(torch.zeros(()), 1.0))
-            noise = dist.Normal(self.slope * x**power + z, 1.0)
-            noise = noise if mask is None else noise.mask(mask)
-            pyro.sample("y", noise, obs=y)
-
-
-class RegressionGuide(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.tensor(0.1))
-
-    def forward(
-        self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None, power: int = 1
-    ) -> None:
-        with pyro.plate("data", len(x), dim=-1):
-            pyro.sample("z", dist.Normal(self.gain * y, 1.0))
-
-
-X, Y = data(40, 2), data(40, 3)
-FORMS: dict[str, Any] = {
-    "tuple": (X, Y),
-    "list": [X, Y],
-    "dict": {"y": Y, "x": X},
-    "none": (X, Y, None),
-    "number": {"x": X, "y": Y, "mask": None, "power": 1},
-    "mask": {"x": X, "y": Y, "mask": torch.ones(40, dtype=torch.bool)},
-}
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_every_form_of_the_same_data_trains_the_same(form: str) -> None:
-    options = {"epochs": 2, "batch_size": 16, **QUIET}
-    usual = fit(Regression(), RegressionGuide(), FORMS["tuple"], **options)
-    other = fit(Regression(), RegressionGuide(), FORMS[form], **options)
-    assert usual.model.slope.item() != 0
-    for a, b in zip(parameters(usual), parameters(other), strict=True):
-        assert torch.allclose(a, b, rtol=1e-5)
-
-
-class Rows(Dataset):
-    """Data sets that give dicts."""
-
-    def __len__(self) -> int:
-        return 40
-
-    def __getitem__(self, i: int) -> dict[str, Tensor]:
-        return {"x": X[i], "y": Y[i]}
-
-
-class Stream(IterableDataset):
-    def __iter__(self) -> Any:
-        yield from zip(X, Y, strict=True)
-
-
-@pytest.mark.parametrize("kind", ["tuples", "dicts", "stream"])
-def test_a_dataloader_trains_like_the_tensors_in_it(kind: str) -> None:
-    sets = {"tuples": TensorDataset(X, Y), "dicts": Rows(), "stream": Stream()}
-    size = 40 if kind == "stream" else None
-    loader = DataLoader(sets[kind], batch_size=16)
-    run = fit(Regression(), RegressionGuide(), loader, epochs=3, data_size=size, **QUIET)
-    assert [row["step"] for row in run.history] == [3, 6, 9]  # 16 + 16 + 8
-    again = fit(Regression(), RegressionGuide(), loader, epochs=3, data_size=size, **QUIET)
-    assert same(run, again)
-
-
-def test_a_dataloader_that_shuffles_follows_the_seed() -> None:
-    def run(seed: int, generator: torch.Generator | None = None) -> Run:
-        loader = DataLoader(TensorDataset(X, Y), 16, shuffle=True, generator=generator)
-        return fit(Regression(), RegressionGuide(), loader, epochs=2, seed=seed, **QUIET)
-
-    assert same(run(0), run(0))
-    assert not same(run(0), run(1))
-    assert same(run(0, torch.Generator()), run(0, torch.Generator().manual_seed(9)))
-
-
-def test_a_whole_epoch_sees_every_row_once_in_another_order_each_time() -> None:
-    seen: list[Tensor] = []
-
-    class Watch(pairs.Conjugate):
-        def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
-            if torch.is_grad_enabled() and x is not None:  # a training step
-                seen.append(x.detach().clone())
-            return super().forward(x, num_data)
-
-    x = torch.arange(50.0) / 50
-    fit(Watch(), pairs.ConjugateGuide(), x, epochs=2, batch_size=20, **QUIET)
-    assert [len(batch) for batch in seen] == [20, 20, 10] * 2
-    first, second = torch.cat(seen[:3]), torch.cat(seen[3:])
-    assert torch.equal(first.sort().values, x) and torch.equal(second.sort().values, x)
-    assert not torch.equal(first, second) and not torch.equal(first, x)
-
-
-# -- kinds of pairs ----------------------------------------------------------------------------
+# -- kinds of pairs --------------------------------------------------------------------------------
 
 
 def test_two_plain_functions_are_trained_and_the_store_stays_empty(untouched: None) -> None:
@@ -298,7 +189,7 @@ def test_a_pair_without_parameters_is_refused() -> None:
         fit(pairs.GlobalMean(), pairs.GlobalMeanGuide().requires_grad_(False), data(), **QUIET)
 
 
-# -- settings ----------------------------------------------------------------------------------
+# -- settings --------------------------------------------------------------------------------------
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(untouched: None) -> None:
@@ -440,7 +331,7 @@ def test_the_summary_reads_well() -> None:
     assert "nats per observation on the training data." in str(run)
 
 
-# -- manners -----------------------------------------------------------------------------------
+# -- manners ---------------------------------------------------------------------------------------
 
 
 def test_nothing_is_printed_warned_or_left_behind(
@@ -472,105 +363,3 @@ def test_importing_inference_does_not_import_lightning() -> None:
     command = [sys.executable, "-c", code]
     told = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
     assert told.stdout.split() == ["False", "False"]
-
-
-# -- mistakes ----------------------------------------------------------------------------------
-
-MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
-    "no rows": ({"data": torch.zeros(0)}, "data: saw no row"),
-    "no tensor": ({"data": (3,)}, "data: saw no tensor with rows"),
-    "an array": ({"data": np.zeros(3)}, r"ndarray[\s\S]*torch.as_tensor"),
-    "an array inside": ({"data": {"x": np.zeros(3)}}, r"data: x: saw a ndarray"),
-    "lengths": ({"data": {"x": data(5), "num_data": data(4)}}, "5 rows of x, 4 rows of num_data"),
-    "lengths by name": ({"data": (data(5), data(4))}, "5 rows of x, 4 rows of num_data"),
-    "keyword": ({"data": {"x": data(5), "y": data(5)}}, r"'y'[\s\S]*what the model takes"),
-    "too many": ({"data": (data(5),) * 4}, "too many positional"),
-    "batch_size": ({"batch_size": 0}, "batch_size: saw 0"),
-    "batch_size kind": ({"batch_size": 2.5}, "batch_size: saw 2.5"),
-    "epochs": ({"epochs": -1}, "epochs: saw -1"),
-    "patience": ({"patience": 0}, "patience: saw 0"),
-    "seed": ({"seed": "a"}, "seed: saw 'a'"),
-    "rate": ({"learning_rate": -1.0}, "learning_rate: saw -1.0"),
-    "rate nan": ({"learning_rate": math.nan}, "learning_rate: saw nan"),
-    "clip": ({"clip": 0}, "clip: saw 0"),
-    "optimizer": ({"optimizer": "adam"}, "optimizer: saw a str"),
-    "resume": ({"resume": True}, "directory: saw None"),
-    "fraction": ({"validation": 1.0}, "validation: saw 1.0 of 100"),
-    "validation": ({"validation": 3}, "validation: saw a int"),
-    "validation rows": ({"validation": torch.zeros(0)}, "validation: saw no row"),
-    "loader": (
-        {"data": DataLoader(TensorDataset(X)), "validation": 0.1},
-        "a fraction of a DataLoader",
-    ),
-    "stream": ({"data": DataLoader(Stream(), 8)}, "data_size: saw a DataLoader without a length"),
-    "empty loader": (
-        {"data": DataLoader(TensorDataset(X), 64, drop_last=True)},
-        "a DataLoader without a batch",
-    ),
-}
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_named(mistake: str) -> None:
-    settings, message = MISTAKES[mistake]
-    with pytest.raises(InputError, match=message):
-        fit(*conjugate(), **{"data": data(), **settings}, **QUIET)
-
-
-def test_an_optimizer_that_was_made_already_is_refused() -> None:
-    model, guide = conjugate()
-    with pytest.raises(InputError, match="optimizer=lambda parameters"):
-        fit(model, guide, data(), optimizer=torch.optim.Adam(model.parameters()), **QUIET)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("validated", [True, False])
-def test_nan_in_the_data_is_named_with_its_place(validated: bool) -> None:
-    x = data()
-    x[[3, 70]] = math.nan
-    with pyro.validation_enabled(validated), pytest.raises(NonFiniteError) as raised:
-        fit(*conjugate(), x, batch_size=25, **QUIET)
-    assert raised.value.site in ("x", "z")
-    for words in ("epoch 1", "batch ", "x is NaN or infinite in 2 of 100 rows"):
-        assert words in str(raised.value)
-
-
-def test_a_gradient_that_is_not_finite_stops_before_it_is_taken() -> None:
-    """sqrt has an infinite slope at 0, where the guide's second datum is; the loss is finite."""
-
-    class Rooted(pairs.ConjugateGuide):
-        def forward(self, x: Tensor | None = None, num_data: int = 1) -> None:
-            with pyro.plate("data", len(x), dim=-1):
-                loc = (self.slope * x.abs()).sqrt()
-                pyro.sample("z", dist.Normal(loc, self.log_scale.exp()))
-
-    x = data(64)
-    x[40] = 0.0
-    guide = Rooted()
-    with pytest.raises(NonFiniteError, match=r"gradient of this parameter \(epoch 1, batch ") as e:
-        fit(pairs.Conjugate(), guide, x, batch_size=16, **QUIET)
-    assert e.value.site == "guide.slope"
-    assert all(p.isfinite().all() for p in guide.parameters())
-
-
-def test_a_loss_that_diverges_names_a_site_and_leaves_finite_parameters() -> None:
-    model, guide = conjugate()
-    with pytest.raises(NonFiniteError, match="epoch ") as raised:
-        fit(model, guide, 1e18 * data(), learning_rate=50.0, epochs=50, batch_size=20, **QUIET)
-    assert raised.value.site in ("x", "z", "guide.slope", "guide.log_scale", "model.log_noise")
-    assert all(p.isfinite().all() for m in (model, guide) for p in m.parameters())
-
-
-def test_huge_but_finite_gradients_are_no_error() -> None:
-    """The norm of float32 gradients of 1e20 overflows; Adam does not mind."""
-    x = 1e10 * data(20)
-    run = fit(*conjugate(), x, epochs=1, learning_rate=1e-3, **QUIET)
-    assert run.epochs == 1
-
-
-def test_an_error_of_the_model_itself_is_not_hidden() -> None:
-    class Broken(pairs.Conjugate):
-        def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
-            raise ValueError("my own mistake")
-
-    with pytest.raises(ValueError, match="my own mistake"):
-        fit(Broken(), pairs.ConjugateGuide(), data(), **QUIET)
