@@ -92,7 +92,7 @@ RECIPES = {
     "srnn_paper": Recipe("SRNN", "paper", 40, batch_size=256, learning_rate=3e-3),
     "deepar_paper": Recipe("DeepAR", "paper", 60, batch_size=256, learning_rate=3e-3),
 }
-PATHS = 12_000  # training paths, as many as the paper keeps
+PATHS = 12_000  # training paths, about as many as the paper keeps
 
 
 def _build(story: str, options: Mapping[str, Any], guide_options: Mapping[str, Any]) -> Pair:
@@ -245,13 +245,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--story", choices=RECIPES, nargs="*", default=list(RECIPES))
     parser.add_argument("--epochs", type=int, help="in place of each recipe's own")
+    parser.add_argument("--paths", type=int, default=PATHS, help="training paths")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("ppl_models/weights"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     for name in options.story:
         began = time.process_time()
-        run = pretrain(name, epochs=options.epochs, seed=options.seed)
+        run = pretrain(name, epochs=options.epochs, seed=options.seed, num=options.paths)
         seconds, recipe = time.process_time() - began, RECIPES[name]
         pair: Any = run.model, run.guide
         bound = held_out_bound(pair, paper=recipe.method == "paper")

@@ -10,6 +10,7 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor, nn
 
 from guides.dvae import DeepARGuide, SRNNGuide
+from inference.check import check
 from ppl_models.dvae import SRNN, DeepAR
 from ppl_models.errors import InputError
 
@@ -158,6 +159,23 @@ def test_training_raises_the_bound_and_bounds_stay_below_the_importance_estimate
         for k in (1, 20, 400)
     ]
     assert bounds[0] < bounds[1] < bounds[2]
+
+
+@pytest.mark.parametrize("increments", [True, False])
+@pytest.mark.parametrize("causal", [True, False])
+def test_the_pair_passes_the_check(causal: bool, increments: bool) -> None:
+    story, guide = pair(increments, causal)
+    mask = torch.arange(7) < torch.tensor([[7], [7], [4]])
+    report = check(story, guide, path(story), mask)
+    shapes = {row.name: (row.batch_shape, row.event_shape) for row in report.sites}
+    assert shapes == {"z": ((3,), (7, 4)), "s": ((3,), (7, 4))}
+
+
+@pytest.mark.parametrize("increments", [True, False])
+def test_the_pair_without_latents_passes_the_check(increments: bool) -> None:
+    story = DeepAR(increments=increments, inertia=increments)
+    report = check(story, DeepARGuide(story), path(story))
+    assert [row.name for row in report.sites] == ["s"]
 
 
 def test_guides_say_what_they_need() -> None:
