@@ -1,0 +1,170 @@
+"""What ``ppl track`` reads: sequences, the frames to follow in each, and where answers go."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from ppl_models.errors import InputError
+
+if TYPE_CHECKING:
+    from ppl_models.data.motchallenge import Boxes
+
+LONGEST = 100_000
+"""Frames of one sequence; a longer one is a wrong frame number more often than a film."""
+CONFIDENT = 0.3
+"""Least score kept by default, where scores are probabilities."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One sequence to follow, and where its answer goes."""
+
+    detections: Boxes
+    truth: Boxes | None
+    frames: tuple[int, int]
+    folder: Path
+
+
+def read_job(
+    path: Path,
+    truth_path: Path | None,
+    window: tuple[int, int] | None,
+    min_score: float | None,
+    folder: Path,
+) -> Job:
+    """Read one sequence; without ``min_score``, drop low scores where they are probabilities.
+
+    Raises
+    ------
+    InputError
+        As `read_boxes`, `read_ground_truth` and `frame_range`; also where no score is high enough.
+    """
+    from ppl_models.data.motchallenge import read_boxes, read_ground_truth
+
+    boxes = read_boxes(path)
+    truth = None if truth_path is None else read_ground_truth(truth_path)
+    least = CONFIDENT if min_score is None else min_score
+    kept = boxes.confident(least) if min_score is None else boxes.select(boxes.score >= least)
+    if not len(kept):
+        seen = f"no score above {boxes.score.max():g}"
+        raise InputError(str(path), seen, f"some of {least:g} or more", "lower --min-score")
+    return Job(kept, truth, frame_range(path, kept, window, truth), folder)
+
+
+def frame_range(
+    path: Path, boxes: Boxes, frames: tuple[int, int] | None, truth: Boxes | None
+) -> tuple[int, int]:
+    """Return first and last frame to follow.
+
+    They are ``frames`` if given; else those of the ground truth; else, for a file named det.txt
+    beside a seqinfo.ini, 1 to its seqLength; else the first and last frame with a detection.
+
+    Raises
+    ------
+    InputError
+        Where no detection, or no ground truth, lies in that range, or it is absurdly long.
+    """
+    if frames is None and truth is not None:
+        frames = int(truth.frame[0]), int(truth.frame[-1])
+    frames = frames or _sequence_info(path) or (int(boxes.frame[0]), int(boxes.frame[-1]))
+    first, last = frames
+    if last - first >= LONGEST:
+        seen, expected = f"frames {first} to {last}", f"at most {LONGEST} frames"
+        raise InputError(str(path), seen, expected, "mend the frame numbers, or cut with --frames")
+    for rows in (boxes, truth):
+        if rows is not None and not len(rows.between(first, last)):
+            seen = f"rows in the frames {rows.frame[0]} to {rows.frame[-1]}"
+            expected = f"some in the frames {first} to {last} that are to be followed"
+            cure = "check --frames, and that --gt is of the same video"
+            raise InputError(rows.name, seen, expected, cure)
+    return frames
+
+
+def present_throughout(truth: Boxes, first: int, last: int) -> Boxes:
+    """Cut ground truth to the frames ``first`` to ``last``, and to who is there in all of them."""
+    import numpy as np
+
+    rows = truth.between(first, last)
+    ids, counts = np.unique(rows.id, return_counts=True)
+    return rows.select(np.isin(rows.id, ids[counts == last - first + 1]))
+
+
+def folders_of(paths: Sequence[Path], out: Path) -> list[Path]:
+    """Return a folder for each file; two files of one name are refused."""
+    stems = [path.name.removesuffix(".txt") for path in paths]
+    for i, stem in enumerate(stems):
+        if stem in stems[:i]:
+            seen = f"both {paths[stems.index(stem)]} and {paths[i]}"
+            cure = "rename one, or give them separate commands with their own --out"
+            raise InputError(str(out / stem), seen, "one file of detections a folder", cure)
+    return [out / stem for stem in stems]
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, or raise InputError where a file is in its way."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        seen = "a file where a folder must be"
+        raise InputError(str(folder), seen, "a new or existing folder", "change --out") from None
+
+
+def parse_size(text: str | None) -> tuple[float, float] | None:
+    """Read WIDTHxHEIGHT, in pixels."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)[xX](\d+)", text)
+    if not match or not int(match[1]) or not int(match[2]):
+        raise typer.BadParameter(f"--image-size takes WIDTHxHEIGHT as in 1920x1080, saw {text!r}")
+    return float(match[1]), float(match[2])
+
+
+def parse_window(text: str | None) -> tuple[int, int] | None:
+    """Read A:B, the first and the last frame."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+):(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        told = "--frames takes A:B, first and last frame, from 1, as in 1:60"
+        raise typer.BadParameter(f"{told}; saw {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def bundled(sequence: str) -> Path:
+    """Return the folder of a sequence in the wheel of ``motmetrics``, without importing that."""
+    from importlib.util import find_spec
+
+    spec = find_spec("motmetrics")
+    folder = Path(spec.origin).parent / "data" / sequence if spec and spec.origin else None
+    if folder is None or not folder.is_dir():
+        seen = "no motmetrics, which brings the detections"
+        cure = "pip install 'ppl-models[tracking]'"
+        raise InputError("ppl demo", seen, "the extra [tracking]", cure)
+    return folder
+
+
+def _sequence_info(path: Path) -> tuple[int, int] | None:
+    """Read the length of a MOTChallenge sequence from the seqinfo.ini beside its det.txt."""
+    from configparser import ConfigParser, Error
+
+    info = path.parent / "seqinfo.ini"
+    if path.name != "det.txt" or not info.is_file():
+        return None
+    parser = ConfigParser(interpolation=None)
+    try:
+        parser.read(info, encoding="utf-8")
+        length = parser.getint("Sequence", "seqLength")
+    except (Error, ValueError) as error:
+        expected = "seqLength, a whole number, under [Sequence]"
+        seen = str(error).splitlines()[0]
+        raise InputError(str(info), seen, expected, "mend it, or give --frames") from None
+    if length < 1:
+        seen = f"seqLength {length}"
+        raise InputError(str(info), seen, "1 or more", "mend it, or give --frames")
+    return 1, length
