@@ -47,6 +47,34 @@ class Prior(StrEnum):
     deepar = "deepar"
 
 
+Detections = Annotated[
+    list[Path], typer.Argument(metavar="DET.txt...", help="Detections, MOTChallenge text.")
+]
+GroundTruth = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="GT.txt", help="Ground truth; one for each DET.txt, in order."),
+]
+ImageSize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WIDTHxHEIGHT", help="In pixels.", show_default="extent of the detections"
+    ),
+]
+Frames = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A:B", help="First and last frame.", show_default="those of GT.txt, or all"
+    ),
+]
+LeastScore = Annotated[
+    float | None,
+    typer.Option(
+        help="Drop detections scored lower.",
+        show_default=f"{CONFIDENT} where scores are probabilities",
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to ``ppl``."""
     app.command()(track)
@@ -54,39 +82,16 @@ def register(app: typer.Typer) -> None:
 
 
 def track(
-    detections: Annotated[
-        list[Path], typer.Argument(metavar="DET.txt...", help="Detections, MOTChallenge text.")
-    ],
+    detections: Detections,
     objects: Annotated[int, typer.Option(min=1, help="How many objects to follow.")],
     out: Annotated[Path, typer.Option(help="Folder of the answers: one folder a file in it.")],
-    image_size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WIDTHxHEIGHT", help="In pixels.", show_default="extent of the detections"
-        ),
-    ] = None,
-    gt: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="GT.txt", help="Ground truth; one for each DET.txt, in order."),
-    ] = None,
-    method: Annotated[
-        Method, typer.Option(help="Coordinate ascent, or stochastic gradients.")
-    ] = Method.vem,
+    image_size: ImageSize = None,
+    gt: GroundTruth = None,
+    method: Annotated[Method, typer.Option(help="Ascent, or random gradients.")] = Method.vem,
     prior: Annotated[Prior, typer.Option(help="Of how objects move.")] = Prior.linear,
-    frames: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A:B", help="First and last frame.", show_default="those of GT.txt, or all"
-        ),
-    ] = None,
+    frames: Frames = None,
     clutter: Annotated[bool, typer.Option(help="Detections may be of nothing.")] = True,
-    min_score: Annotated[
-        float | None,
-        typer.Option(
-            help="Drop detections scored lower.",
-            show_default=f"{CONFIDENT} where scores are probabilities",
-        ),
-    ] = None,
+    min_score: LeastScore = None,
     iterations: Annotated[int, typer.Option(min=1, help="Of coordinate ascent.")] = 10,
     seed: Annotated[int, typer.Option(help="The same seed gives the same numbers.")] = 0,
 ) -> None:
