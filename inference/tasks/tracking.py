@@ -12,7 +12,7 @@ sets of paths (`inference.tasks.association`), and the one that ends at the high
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -59,6 +59,9 @@ class Model:
         SVI steps.
     learning_rate : float
         Of SVI.
+    smooth : bool
+        Whether VEM's E-S step looks both ways; if not, it is the paper's, which filters. A filter
+        with the linear prior (VKF) has no bound: the first start is kept.
     """
 
     noise: float = 0.04
@@ -66,6 +69,7 @@ class Model:
     iterations: int = 10
     steps: int = 300
     learning_rate: float = 0.05
+    smooth: bool = True
 
 
 class Batch(NamedTuple):
@@ -139,11 +143,12 @@ def track(
     _check(detections, objects, method, prior, iterations)
     ranges = _ranges(detections, frames)
     model = replace(model or Model(), iterations=iterations)
-    model = model if clutter else replace(model, clutter_weight=0.0)
+    if not clutter:
+        model = replace(model, clutter_weight=0.0)
     padded = [d.padded(*r) for d, r in zip(detections, ranges, strict=True)]
     batch = prepare(padded, image_size)
     lengths = [last - first + 1 for first, last in ranges]
-    starts = list(_starts(batch, lengths, objects, model, method, prior))
+    starts = starts_of(batch, lengths, objects, model)
     with seeded(seed):
         if method == "svi":
             from inference.tasks.tracking_svi import refine
@@ -151,7 +156,7 @@ def track(
             ends = [refine(batch, start, source_pair(prior), model) for start in starts]
         else:
             ends = [coordinate_ascent(batch, start, prior, model) for start in starts]
-    best = torch.stack([end.elbo[-1] for end in ends]).argmax(0)
+    best = torch.stack([end.elbo[-1] for end in ends]).nan_to_num(-torch.inf).argmax(0)
     return [
         _tracks(d.name, first, boxes, ends[best[i]], i, length)
         for i, (d, (first, _), boxes, length) in enumerate(
@@ -197,12 +202,13 @@ def frames_of(start: Tensor) -> tuple[Tensor, Tensor]:
     return start[:, :, 0], torch.stack([height, height, one, one], -1)
 
 
-def source_pair(prior: Prior) -> tuple[nn.Module, nn.Module]:
+def source_pair(prior: Prior, smooth: bool = True) -> tuple[nn.Module, nn.Module]:
     """Return the story of one source and its guide, in double precision."""
     if prior == "linear":
-        story = LinearMotion().double()
-        return story, LinearMotionGuide(story)
+        motion = LinearMotion().double()
+        return motion, LinearMotionGuide(motion, causal=not smooth)
     story, guide = pretrained(prior)
+    guide.smooth = smooth
     return story.double(), guide.double()
 
 
@@ -224,7 +230,7 @@ def mixture_of(batch: Batch, start: Tensor, model: Model) -> Mixture:
 
 def coordinate_ascent(batch: Batch, start: Tensor, prior: Prior, model: Model) -> VEM:
     """Run VEM from paths ``start`` (B, N, T, 4), with common random numbers for z."""
-    story, guide = source_pair(prior)
+    story, guide = source_pair(prior, model.smooth)
     latent_dim = int(story.latent_dim)  # type: ignore[arg-type]
     noise = torch.randn(*start.shape[:-1], latent_dim, dtype=start.dtype)
 
@@ -236,29 +242,31 @@ def coordinate_ascent(batch: Batch, start: Tensor, prior: Prior, model: Model) -
     return vem(mixture_of(batch, start, model), start, update, iterations=model.iterations)
 
 
-def _starts(
-    batch: Batch,
-    lengths: Sequence[int],
-    objects: int,
-    model: Model,
-    method: Method,
-    prior: Prior,
-) -> Iterator[Tensor]:
-    """Give sets of starting paths (B, N, T, 4), one a motion scale."""
-    linear = LinearMotion()
+def starts_of(
+    batch: Batch, lengths: Sequence[int], objects: int, model: Model
+) -> list[Tensor]:
+    """Return sets of starting paths (B, N, T, 4), one a motion scale.
+
+    ``lengths`` are the sequences' own, before padding; paths are held where frames are padded.
+    """
+    linear, longest = LinearMotion(), batch.o.shape[1]
     clips = [
         Clip(o[:n].numpy(), mask[:n].numpy(), size[:n].numpy(), float(log_clutter))
         for o, mask, size, log_clutter, n in zip(
-            batch.o, batch.mask, batch.size, batch.log_clutter, lengths, strict=True
+            *(x.double() if x.is_floating_point() else x for x in batch[:3]),
+            batch.log_clutter,
+            lengths,
+            strict=True,
         )
     ]
     weight = model.clutter_weight or 0.01  # the flow must be able to leave a detection out
+    sets = []
     for scale in MOTION_SCALES:
         settings = Settings(noise=model.noise, clutter_weight=weight, motion_scale=scale)
         paths = [start_paths(clip, objects, linear, settings) for clip in clips]
-        longest = batch.o.shape[1]
         held = [np.pad(p, ((0, 0), (0, longest - p.shape[1]), (0, 0)), "edge") for p in paths]
-        yield torch.as_tensor(np.stack(held))
+        sets.append(torch.as_tensor(np.stack(held)))
+    return sets
 
 
 def _region(seen: FloatArray, image_size: tuple[float, float] | None) -> FloatArray:

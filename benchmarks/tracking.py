@@ -1,0 +1,160 @@
+"""Accuracy of tracking on three-person windows of real MOT17, against three simple trackers.
+
+    python -m benchmarks.tracking DATA... --tool mot3t.py [--T 60 120 300] [--max 24]
+    python -m benchmarks.tracking DATA... --tool mot3t.py --compare priors
+    python -m benchmarks.tracking DATA... --tool mot3t.py --compare inference
+    python -m benchmarks.tracking DATA... --tool mot3t.py --compare starts
+
+DATA are folders with gt.txt, det.txt and seqinfo.ini; ``mot3t.py`` cuts the windows, hardens them
+and holds the rivals. Prints MOTA / IDF1 (and MOTP, IDS) in per cent. ``default`` is what
+``ppl track --objects 3`` does: only the detections are passed on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from inference.tasks import tracking
+from inference.tasks.tracking import Model, track
+from ppl_models.data.motchallenge import Boxes
+
+HARDENINGS = ("none", "gaps", "drop", "all")
+ALLOWED = {"gaps": 0.6, "all": 0.4}
+"""Share of the best rival's remaining error that is allowed; elsewhere 0.5 points below it."""
+
+
+def main() -> None:
+    arguments = _arguments()
+    torch.set_num_threads(1)
+    tool = load_tool(arguments.tool)
+    for length in arguments.T:
+        windows = windows_of(tool, arguments.data, length, arguments.max)
+        for kind in arguments.harden:
+            clips = [tool.harden(window, kind, i) for i, window in enumerate(windows)]
+            if not clips:
+                print(f"T={length}: no windows")
+                break
+            COMPARISONS[arguments.compare](tool, clips, length, kind)
+
+
+def accuracy(tool: Any, clips: list[dict[str, Any]], length: int, kind: str) -> None:
+    """Ours against the rivals, and against what is allowed."""
+    rivals = {name: tool.score(clips, [f(c) for c in clips]) for name, f in tool.RIVALS}
+    ours, seconds = _scored(tool, clips, length)
+    for name, score in (*rivals.items(), ("default", ours)):
+        _row(length, kind, name, score)
+    best = max(score["MOTA"] for score in rivals.values())
+    floor = 100 - ALLOWED[kind] * (100 - best) if kind in ALLOWED else best - 0.5
+    verdict = "reached" if ours["MOTA"] >= floor else "NOT reached"
+    print(f"T={length:3d} {kind:4s} asked  MOTA {floor:5.1f}  {verdict}  ({seconds:.0f} s)\n")
+
+
+def priors(tool: Any, clips: list[dict[str, Any]], length: int, kind: str) -> None:
+    """Three priors in the same mixture, with the paper's E-S step (it filters) and smoothed."""
+    settings: dict[str, dict[str, Any]] = {
+        f"{name}, {'smoothed' if smooth else 'filtered'}": {
+            "prior": prior,
+            "model": Model(smooth=smooth),
+        }
+        for smooth in (False, True)
+        for name, prior in (("SRNN", "srnn"), ("DeepAR", "deepar"), ("linear", "linear"))
+    }
+    _compare(tool, clips, length, kind, settings)
+
+
+def inference(tool: Any, clips: list[dict[str, Any]], length: int, kind: str) -> None:
+    """VEM against SVI, on the same starts and prior."""
+    settings: dict[str, dict[str, Any]] = {"VEM": {}, "SVI": {"method": "svi"}}
+    _compare(tool, clips, length, kind, settings)
+
+
+def starts(tool: Any, clips: list[dict[str, Any]], length: int, kind: str) -> None:
+    """Each set of starting paths alone, and the best of them by the bound."""
+    everything = tracking.MOTION_SCALES
+    for chosen in (*((scale,) for scale in everything), everything):
+        tracking.MOTION_SCALES = chosen
+        score, seconds = _scored(tool, clips, length)
+        _row(length, kind, f"starts {chosen}", score, seconds)
+    tracking.MOTION_SCALES = everything
+
+
+COMPARISONS: dict[str, Callable[..., None]] = {
+    "rivals": accuracy,
+    "priors": priors,
+    "inference": inference,
+    "starts": starts,
+}
+
+
+def _compare(
+    tool: Any,
+    clips: list[dict[str, Any]],
+    length: int,
+    kind: str,
+    settings: dict[str, dict[str, Any]],
+) -> None:
+    for name, options in settings.items():
+        score, seconds = _scored(tool, clips, length, **options)
+        _row(length, kind, name, score, seconds)
+
+
+def _scored(
+    tool: Any, clips: list[dict[str, Any]], length: int, **options: Any
+) -> tuple[dict[str, Any], float]:
+    boxes = [Boxes.from_padded(clip["det"], name=clip["seq"]) for clip in clips]
+    begin = time.process_time()
+    tracks = track(boxes, objects=3, frames=(1, length), **options)
+    seconds = time.process_time() - begin
+    score = tool.score(clips, [t.boxes.transpose(1, 0, 2) for t in tracks])
+    score["bound"] = float(np.mean([t.elbo[-1] for t in tracks]))
+    return score, seconds
+
+
+def _row(
+    length: int, kind: str, name: str, score: dict[str, Any], seconds: float | None = None
+) -> None:
+    text = f"T={length:3d} {kind:4s} {name:24s} MOTA {score['MOTA']:5.1f}  IDF1 {score['IDF1']:5.1f}"
+    text += f"  MOTP {score['MOTP']:4.1f}  IDS {score['IDS']:2d}"
+    if "bound" in score and seconds is not None:
+        text += f"  bound {score['bound']:8.1f} nats a clip  {seconds:.0f} CPU s"
+    print(text, flush=True)
+
+
+def windows_of(tool: Any, folders: Sequence[str], length: int, most: int) -> list[dict[str, Any]]:
+    """Cut and choose windows as the tool's own command does."""
+    windows = [window for folder in folders for window in tool.windows(folder, length)]
+    chosen = np.random.default_rng(1).permutation(len(windows))[:most]
+    return [windows[i] for i in chosen]
+
+
+def load_tool(path: str) -> Any:
+    if not Path(path).is_file():
+        raise SystemExit(f"--tool: no file {path}; it is mot3t.py of the project's shared tools")
+    spec = importlib.util.spec_from_file_location("mot3t", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", nargs="+", help="folders of MOT17 sequences")
+    parser.add_argument("--tool", default="../shared/tools/mot3t.py")
+    parser.add_argument("--T", type=int, nargs="+", default=[60, 120, 300])
+    parser.add_argument("--harden", nargs="+", default=list(HARDENINGS), choices=HARDENINGS)
+    parser.add_argument("--max", type=int, default=24, help="most windows a length")
+    parser.add_argument("--compare", default="rivals", choices=list(COMPARISONS))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""What a VEM iteration costs, against one encoder and one decoder recursion in plain torch.
+
+    python -m benchmarks.vem_speed [--rounds 9] [--clips 24] [--frames 60]
+
+The rivals are interleaved; ratios are medians over rounds of process time, one thread. Then: the
+bound and the accuracy (root mean square error of the centre, in heights) by iteration on simulated
+clips, and memory as a clip grows (T frames, N objects, K detections a frame).
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.calibration import FRAMES, IMAGE, OBJECTS, simulated
+from benchmarks.overhead import plain_recursions, race, table
+from guides.source import Evidence
+from inference.tasks.tracking import (
+    Model,
+    coordinate_ascent,
+    mixture_of,
+    prepare,
+    source_pair,
+    starts_of,
+)
+from inference.vem import vem
+from ppl_models.dvae import SRNN
+
+MODEL = Model()
+
+
+def iteration_of(pair: tuple[Any, Any], batch: Any, start: Tensor) -> Callable[[], object]:
+    """Return one whole VEM iteration: E-S, E-Z, M and E-W, of all clips."""
+    story, guide = pair
+    noise = torch.randn(*start.shape[:-1], story.latent_dim, dtype=start.dtype)
+    mixture = mixture_of(batch, start, MODEL)
+
+    def run() -> object:
+        return vem(
+            mixture,
+            start,
+            lambda precision, weighted, mean: guide.source_posterior(
+                Evidence(precision, weighted), mean, noise
+            ),
+            iterations=1,
+        )
+
+    return run
+
+
+def paper_pair(smooth: bool) -> tuple[Any, Any]:
+    """SRNN of the paper's sizes (nothing trained: the cost is the same), in the object frame."""
+    from guides.dvae import SRNNGuide
+
+    story = SRNN(increments=True)
+    return story, SRNNGuide(story, smooth=smooth)
+
+
+def speed(clips: int, frames: int, rounds: int) -> None:
+    boxes, _ = simulated(clips, 0)
+    batch = prepare([one.padded(1, FRAMES) for one in boxes], IMAGE)
+    batch = type(batch)(*(x if x.dtype == torch.bool else x.float() for x in batch))
+    repeats = -(-frames // FRAMES)
+    batch = batch._replace(
+        **{
+            name: getattr(batch, name).repeat(1, repeats, 1, *([1] * (name != "mask")))[:, :frames]
+            for name in ("o", "mask", "size")
+        }
+    )
+    start = starts_of(batch, [frames] * clips, OBJECTS, MODEL)[0].float()
+    path = torch.randn(clips * OBJECTS, frames, 4)
+    rivals: dict[str, Callable[[], object]] = {
+        "the two recursions, plain torch": plain_recursions(path),
+        "VEM iteration, SRNN, filtered": iteration_of(paper_pair(False), batch, start),
+        "VEM iteration, SRNN, smoothed": iteration_of(paper_pair(True), batch, start),
+    }
+    for prior in ("deepar", "linear"):
+        story, guide = source_pair(prior)  # type: ignore[arg-type]
+        rivals[f"VEM iteration, {prior}, smoothed"] = iteration_of(
+            (story.float(), guide.float()), batch, start
+        )
+    title = f"{clips} clips of {OBJECTS} objects, T {frames}, SRNN of the paper's sizes"
+    table(title, race(rivals, rounds), next(iter(rivals)))
+
+
+def convergence(clips: int) -> None:
+    boxes, truth = simulated(clips, 1)
+    batch = prepare([one.padded(1, FRAMES) for one in boxes], IMAGE)
+    start = starts_of(batch, [FRAMES] * clips, OBJECTS, MODEL)[0]
+    print(f"\n{clips} simulated clips, default prior: iterations, bound (nats a clip), error")
+    for iterations in (1, 2, 3, 5, 10, 20, 40):
+        end = coordinate_ascent(batch, start, "linear", replace(MODEL, iterations=iterations))
+        print(f"{iterations:4d} {float(end.elbo[-1].mean()):10.3f} {_error(end.mean, truth):8.4f}")
+
+
+def _error(mean: Tensor, truth: list[np.ndarray]) -> float:
+    squares = []
+    for mine, path in zip(mean.numpy(), truth, strict=True):
+        distance = np.linalg.norm(mine[:, None, :, :2] - path[None, :, :, :2], axis=-1)
+        nearest = distance.mean(-1).argmin(1)
+        height = np.exp(path[nearest][..., 3])
+        own = np.linalg.norm(mine[..., :2] - path[nearest][..., :2], axis=-1)
+        squares.append(((own / height) ** 2).mean())
+    return float(np.sqrt(np.mean(squares)))
+
+
+def memory() -> None:
+    """Print bytes that one iteration allocates, net of what it frees: the peak, near enough."""
+    print("\nmemory of a VEM iteration (linear prior), by size of the clip")
+    base = (250, 10, 20)
+    for t, n, k in (base, (500, 10, 20), (1000, 10, 20), (250, 20, 20), (250, 10, 40), (1000, 20, 40)):
+        batch, start = _large(t, n, k)
+        run = iteration_of(source_pair("linear"), batch, start)
+        gc.collect()
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+            run()
+        sizes = [e.self_cpu_memory_usage for e in record.events()]
+        peak = max(np.cumsum(sizes)) / 2**20
+        print(f"T {t:5d}  N {n:3d}  K {k:3d}   {peak:8.1f} MiB   {2**20 * peak / (t * n * k):6.1f} bytes a cell")
+
+
+def _large(frames: int, objects: int, places: int) -> tuple[Any, Tensor]:
+    rng = np.random.default_rng(0)
+    start = rng.uniform((0, 0), IMAGE, (objects, 1, 2)) + rng.normal(0, 2, (objects, frames, 2)).cumsum(1)
+    sizes = np.broadcast_to(np.log([60.0, 150.0]), start.shape)
+    paths = np.concatenate([start, sizes], -1)
+    of = rng.integers(0, objects, (frames, places))
+    boxes = paths[of, np.arange(frames)[:, None]]
+    size = np.exp(boxes[..., 2:])
+    ltwh = np.concatenate([boxes[..., :2] - size / 2, size], -1)
+    return prepare([ltwh], IMAGE), torch.as_tensor(paths)[None]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--clips", type=int, default=24)
+    parser.add_argument("--frames", type=int, default=60)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    speed(options.clips, options.frames, options.rounds)
+    speed(1, options.frames, options.rounds)
+    convergence(options.clips)
+    memory()
+
+
+if __name__ == "__main__":
+    main()
