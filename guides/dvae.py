@@ -76,6 +76,7 @@ class SRNNGuide(nn.Module):
         mask: Tensor | None = None,
         past: Tensor | None = None,
         *,
+        from_past: bool = True,
         size: int = 1,
         length: int = 60,
     ) -> Tensor:
@@ -160,6 +161,7 @@ class DeepARGuide(nn.Module):
         mask: Tensor | None = None,
         past: Tensor | None = None,
         *,
+        from_past: bool = True,
         size: int = 1,
         length: int = 60,
     ) -> None:

@@ -59,9 +59,11 @@ class DeepAR(DVAE):
         s: Tensor | None = None,
         mask: Tensor | None = None,
         past: Tensor | None = None,
+        *,
+        from_past: bool = True,
     ) -> tuple[None, Tensor]:
         """Tell one path in each place of the enclosing plates; return (None, s)."""
-        told = Told(self, length, mask, past)
+        told = Told(self, length, mask, past, from_past)
         s = pyro.sample("s", told.observed(None), obs=s)
         told.tell(None, s)
         return None, s
@@ -99,9 +101,11 @@ class SRNN(DVAE):
         s: Tensor | None = None,
         mask: Tensor | None = None,
         past: Tensor | None = None,
+        *,
+        from_past: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """Tell one path in each place of the enclosing plates; return (z, s)."""
-        told = Told(self, length, mask, past)
+        told = Told(self, length, mask, past, from_past)
         z = pyro.sample("z", told.latent())
         s = pyro.sample("s", told.observed(z), obs=s)
         told.tell(z, s)
@@ -121,10 +125,15 @@ class Told:
     """
 
     def __init__(
-        self, story: DVAE, length: int, mask: Tensor | None = None, past: Tensor | None = None
+        self,
+        story: DVAE,
+        length: int,
+        mask: Tensor | None = None,
+        past: Tensor | None = None,
+        from_past: bool = True,
     ) -> None:
         self.story, self.length, self.mask, self.past = story, length, mask, past
-        self.given = past is not None
+        self.given, self.from_past = past is not None, from_past
         self.drawn: tuple[Tensor, Tensor] | None = None
         self._h: Tensor | None = None
 
@@ -163,7 +172,8 @@ class Told:
     def _emission(self, z: Tensor | None, s: Tensor) -> Moments:
         past = s if self.past is None or not self.given else self.past
         h = self.hidden() if past is self.past else self._read(past)
-        return self.story.motion.place(self.story.emission(h, z), clean(past, self.mask))
+        base = clean(past if self.from_past else s, self.mask)
+        return self.story.motion.place(self.story.emission(h, z), base)
 
     def _draw_z(self, batch: torch.Size) -> Tensor:
         self.drawn = self.story.simulate(batch, self.length)

@@ -105,6 +105,7 @@ class DVAE(nn.Module):
         mask: Tensor | None = None,
         past: Tensor | None = None,
         *,
+        from_past: bool = True,
         size: int = 1,
         length: int = 60,
     ) -> Tensor:
@@ -118,6 +119,8 @@ class DVAE(nn.Module):
         past : Tensor, optional
             (B, T, D), what the networks read as s_{1:t-1} when they tell of s_t: an estimate of
             the path, where the path itself will not be at hand. By default s itself.
+        from_past : bool
+            Whether what a story of increments adds them to is the `past` too, or s_{t-1} itself.
         size, length : int
             Number and length of the paths simulated without s.
         """
@@ -125,7 +128,7 @@ class DVAE(nn.Module):
             check_paths(s, mask, self.data_dim)
             size, length = s.shape[:2]
         with pyro.plate("data", size, dim=-1):
-            return self.path(length, s, mask, past)[1]
+            return self.path(length, s, mask, past, from_past=from_past)[1]
 
     def path(
         self,
@@ -133,6 +136,8 @@ class DVAE(nn.Module):
         s: Tensor | None = None,
         mask: Tensor | None = None,
         past: Tensor | None = None,
+        *,
+        from_past: bool = True,
     ) -> tuple[Tensor | None, Tensor]:
         """Tell one path in each place of the enclosing plates; return (z, s)."""
         raise NotImplementedError

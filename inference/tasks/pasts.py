@@ -1,4 +1,4 @@
-"""Training paths as a filter meets them: with pasts that are estimates made from detections.
+"""Training paths as tracking meets them: with pasts that are estimates made from detections.
 
 A prior that has only seen true pasts is too sure of what it reads: inside the E-S step, where the
 past is a row of posterior means, it follows their errors. So most pasts here are what the E-S step
@@ -26,7 +26,9 @@ FIRST_SEEN = 3  # frames, at the start of each clip
 
 
 class Filter(Protocol):
-    """A guide that has the paper's E-S step."""
+    """A guide that has an E-S step, which looks back only or smooths."""
+
+    smooth: bool
 
     def source_posterior(self, evidence: Evidence, previous_mean: Tensor) -> SourcePosterior:
         """Return q(s) from evidence and the mean of the iteration before."""
@@ -60,7 +62,7 @@ def _seen(size: int, length: int) -> Tensor:
     return seen
 
 
-class FilteredPasts(Dataset[dict[str, Tensor]]):
+class EstimatedPasts(Dataset[dict[str, Any]]):
     """Paths with the pasts to read, made anew for each batch by the guide as it is by then.
 
     Parameters
@@ -70,34 +72,40 @@ class FilteredPasts(Dataset[dict[str, Tensor]]):
     guide : Filter
         In training.
     share : float
-        Of paths whose past is filtered; the others read the truth.
+        Of paths whose past is estimated; the others read the truth.
     passes : int
-        E-S steps from the held detections on; one is enough without latents.
+        At most so many E-S steps from the held detections on, drawn a batch.
     """
 
     def __init__(
-        self, paths: Tensor, guide: Filter, *, share: float = 0.75, passes: int = 2
+        self, paths: Tensor, guide: Filter, *, share: float = 0.75, passes: int = 3
     ) -> None:
         self.paths, self.guide, self.share, self.passes = paths, guide, share, passes
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, row: int) -> dict[str, Tensor]:
+    def __getitem__(self, row: int) -> dict[str, Any]:
         """Return one path and its past, each (T, 4)."""
-        return {name: value[0] for name, value in self.__getitems__([row]).items()}
+        batch = self.__getitems__([row])
+        return {**batch, "s": batch["s"][0], "past": batch["past"][0]}
 
-    def __getitems__(self, rows: list[int]) -> dict[str, Tensor]:
-        """Return a batch of paths `s` and pasts `past`, each (B, T, 4)."""
+    def __getitems__(self, rows: list[int]) -> dict[str, Any]:
+        """Return a batch of paths `s` and pasts `past`, each (B, T, 4), and `from_past`.
+
+        A filter goes on from its own last mean. A smoother has the true increments' law to know:
+        only the networks read the estimate.
+        """
         s = self.paths[rows]
-        past = self.filtered(s)
+        past = self.estimated(s)
         read = torch.rand(len(rows), 1, 1) < self.share
-        return {"s": s, "past": torch.where(read, past, s)}
+        past = torch.where(read, past, s)
+        return {"s": s, "past": past, "from_past": not self.guide.smooth}
 
-    def filtered(self, s: Tensor) -> Tensor:
+    def estimated(self, s: Tensor) -> Tensor:
         """Return posterior means (B, T, 4) of paths s from detections simulated for them."""
         evidence, mean = simulate_detections(s)
-        for _ in range(self.passes):
+        for _ in range(int(torch.randint(1, self.passes + 1, ()))):
             mean = self.guide.source_posterior(evidence, mean).mean
         return mean
 

@@ -2,9 +2,10 @@
 
 ================  ================================================================================
 `srnn`, `deepar`  for tracking with the smoothing E-S step: increments in the object frame; people
-                  who walk, and a share of the paper's paths
-`srnn_causal`,    the same for the paper's E-S step, which looks back only: pasts mostly filtered
-`deepar_causal`   (`inference.tasks.pasts`)
+                  who walk, and a share of the paper's paths; pasts mostly estimated from
+                  detections (`inference.tasks.pasts`)
+`srnn_causal`,    the same for the paper's E-S step, which looks back only
+`deepar_causal`
 `srnn_paper`,     the paper's: positions in the image, its synthetic boxes and sizes, KL warm-up
 `deepar_paper`    and scheduled sampling, in fewer epochs than its 500
 ================  ================================================================================
@@ -29,7 +30,7 @@ from inference.fit import Run, fit
 from inference.objectives import Objective
 from inference.randomness import derive, seeded
 from inference.schedules import linear
-from inference.tasks.pasts import FilteredPasts
+from inference.tasks.pasts import EstimatedPasts
 from ppl_models.data.trajectories import (
     synthetic_trajectories,
     to_object_frame,
@@ -64,18 +65,22 @@ class Recipe:
     Parameters
     ----------
     story : "SRNN" or "DeepAR"
-    method : "truth", "filtered" or "paper"
-        For tracking, pasts as they were or filtered ones; or the paper's data and schedules.
-    epochs, batch_size, learning_rate
+    epochs : int
     options, guide_options : dict
         What story and guide are built with.
+    paper : bool
+        The paper's data and schedules, in place of those for tracking.
+    length : int
+        T of the training paths; tracked gaps are up to half of it.
+    batch_size, learning_rate
     """
 
     story: str
-    method: str
     epochs: int
     options: Mapping[str, Any] = field(default_factory=dict)
     guide_options: Mapping[str, Any] = field(default_factory=dict)
+    paper: bool = False
+    length: int = 60
     batch_size: int = 128
     learning_rate: float = 6e-3
 
@@ -85,12 +90,12 @@ class Recipe:
 
 
 RECIPES = {
-    "srnn": Recipe("SRNN", "truth", 40, SRNN_TRACKING, {**ENCODER, **SMOOTH}),
-    "deepar": Recipe("DeepAR", "truth", 40, TRACKING, SMOOTH),
-    "srnn_causal": Recipe("SRNN", "filtered", 40, SRNN_TRACKING, {**ENCODER, **CAUSAL}),
-    "deepar_causal": Recipe("DeepAR", "filtered", 40, TRACKING, CAUSAL),
-    "srnn_paper": Recipe("SRNN", "paper", 40, batch_size=256, learning_rate=3e-3),
-    "deepar_paper": Recipe("DeepAR", "paper", 60, batch_size=256, learning_rate=3e-3),
+    "srnn": Recipe("SRNN", 18, SRNN_TRACKING, {**ENCODER, **SMOOTH}, length=120, batch_size=64),
+    "deepar": Recipe("DeepAR", 18, TRACKING, SMOOTH, length=120, batch_size=64),
+    "srnn_causal": Recipe("SRNN", 40, SRNN_TRACKING, {**ENCODER, **CAUSAL}),
+    "deepar_causal": Recipe("DeepAR", 40, TRACKING, CAUSAL),
+    "srnn_paper": Recipe("SRNN", 40, paper=True, batch_size=256, learning_rate=3e-3),
+    "deepar_paper": Recipe("DeepAR", 60, paper=True, batch_size=256, learning_rate=3e-3),
 }
 PATHS = 12_000  # training paths, about as many as the paper keeps
 
@@ -142,13 +147,14 @@ def _modules(pair: Pair) -> dict[str, nn.Module]:
 
 def training_paths(recipe: Recipe, num: int, seed: int) -> Tensor:
     """Draw paths (num, T, 4): the paper's, or in the object frame, a fifth of them the paper's."""
-    if recipe.method == "paper":
-        return synthetic_trajectories(num, seed=derive(seed, "boxes"))
-    walkers = walking_trajectories(num - num // 5, seed=derive(seed, "walkers"))
-    if num < 5:
-        return walkers
-    boxes = synthetic_trajectories(num // 5, seed=derive(seed, "boxes"))
-    return torch.cat([walkers, to_object_frame(boxes)])
+    length, walkers = recipe.length, num - num // 5
+    if recipe.paper:
+        return synthetic_trajectories(num, length=length, seed=derive(seed, "boxes"))
+    walks = walking_trajectories(walkers, length=length, seed=derive(seed, "walkers"))
+    if num == walkers:
+        return walks
+    boxes = synthetic_trajectories(num - walkers, length=length, seed=derive(seed, "boxes"))
+    return torch.cat([walks, to_object_frame(boxes)])
 
 
 def pretrain(
@@ -158,7 +164,7 @@ def pretrain(
 
     The KL weight goes from 0 to 1 over the first fifth of the steps; with the paper's recipe, pasts
     are sampled now and then after that, and always after three fifths (the paper has epochs 20, 20
-    and 100 of at most 500). Filtered pasts are made by the guide in training, batch after batch.
+    and 100 of at most 500). Estimated pasts are made by the guide in training, batch after batch.
 
     Parameters
     ----------
@@ -180,11 +186,10 @@ def pretrain(
     steps = epochs * -(-num // recipe.batch_size)
     warm_up = Objective("meanfield", kl_weight=linear(max(1, steps // 5)))
     data: Any = {"s": training_paths(recipe, num, seed)}
-    if recipe.method == "filtered":
-        passes = 2 if recipe.story == "SRNN" else 1
-        data = FilteredPasts(data["s"], guide, passes=passes).loader(recipe.batch_size)
+    if not recipe.paper:
+        data = EstimatedPasts(data["s"], guide).loader(recipe.batch_size)
         steps = epochs * len(data)
-    elif recipe.method == "paper":
+    else:
         model.sampling = SamplingSchedule(steps // 5, 3 * steps // 5)
     rate = OneCycle(recipe.learning_rate, steps)
     return fit(
@@ -255,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run = pretrain(name, epochs=options.epochs, seed=options.seed, num=options.paths)
         seconds, recipe = time.process_time() - began, RECIPES[name]
         pair: Any = run.model, run.guide
-        bound = held_out_bound(pair, paper=recipe.method == "paper")
+        bound = held_out_bound(pair, paper=recipe.paper)
         facts = {"recipe": name, "seed": options.seed, "epochs": run.epochs, "nats": bound}
         config = {"model": dict(recipe.options), "guide": dict(recipe.guide_options)}
         path = options.out / f"{name}.safetensors"

@@ -302,6 +302,17 @@ def test_an_estimate_of_the_past_is_read_in_place_of_it() -> None:
     assert torch.allclose(mean, around)
 
 
+def test_networks_may_read_an_estimate_and_add_to_the_path_itself() -> None:
+    model = make(DeepAR, increments=True)
+    s, _ = drawn(model)
+    past = s + 0.01 * torch.randn_like(s)
+    mean, scale = told(model, s, None, past, from_past=False).nodes["s"]["fn"].moments(s)
+    net = model.emission(model.read(model.motion.moves(past)))
+    wanted = model.motion.place(net, s)
+    assert torch.allclose(mean, wanted[0]) and torch.allclose(scale, wanted[1])
+    assert not torch.allclose(mean, told(model, s, None, past).nodes["s"]["fn"].moments(s)[0])
+
+
 def test_what_a_guide_left_is_used_once_and_never_stale() -> None:
     model = make(SRNN)
     s, z = drawn(model)

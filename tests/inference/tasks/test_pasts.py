@@ -8,7 +8,7 @@ from guides.dvae import DeepARGuide, SRNNGuide
 from inference.tasks.pasts import (
     DETECTION_SCALE,
     FIRST_SEEN,
-    FilteredPasts,
+    EstimatedPasts,
     simulate_detections,
 )
 from ppl_models.data.trajectories import walking_trajectories
@@ -41,22 +41,22 @@ def test_gaps_are_long_and_end() -> None:
 def test_pasts_are_estimates_or_the_truth_and_follow_the_guide() -> None:
     story = DeepAR(increments=True)
     s = walking_trajectories(64, length=20)
-    pasts = FilteredPasts(s, DeepARGuide(story), share=0.5, passes=1)
+    pasts = EstimatedPasts(s, DeepARGuide(story), share=0.5, passes=1)
     batch = pasts.__getitems__(list(range(64)))
     true = (batch["past"] == batch["s"]).all(-1).all(-1)
     assert torch.equal(batch["s"], s) and 16 < true.sum() < 48
     torch.manual_seed(0)
-    before = pasts.filtered(s)
+    before = pasts.estimated(s)
     with torch.no_grad():
         story.emission.head[1][-1].bias += 0.5
     torch.manual_seed(0)
-    assert not torch.allclose(pasts.filtered(s), before)
+    assert not torch.allclose(pasts.estimated(s), before)
     assert pasts[3]["past"].shape == (20, 4)
 
 
 def test_batches_come_whole_and_in_a_new_order() -> None:
     story = SRNN(increments=True)
-    loader = FilteredPasts(walking_trajectories(50, length=8), SRNNGuide(story)).loader(16)
+    loader = EstimatedPasts(walking_trajectories(50, length=8), SRNNGuide(story)).loader(16)
     epochs = [[batch["s"] for batch in loader] for _ in range(2)]
     assert [len(batch) for batch in epochs[0]] == [16, 16, 16] and len(loader) == 3
     assert not torch.equal(epochs[0][0], epochs[1][0])

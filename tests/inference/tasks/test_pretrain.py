@@ -37,7 +37,7 @@ def test_shipped_weights_load_and_are_small(name: str) -> None:
         assert shapes[0] == shapes[1]
     facts = load(path).extra
     assert facts["recipe"] == name and facts["epochs"] == recipe.epochs
-    bound = held_out_bound((story, guide), paper=recipe.method == "paper", num=200)
+    bound = held_out_bound((story, guide), paper=recipe.paper, num=200)
     assert abs(bound - facts["nats"]) < 1.0  # 200 paths instead of 1,000; a path's spread is 4
 
 
@@ -56,7 +56,7 @@ def test_training_repeats_and_learns(name: str, untouched: None) -> None:
     for a, b in zip(runs[0].model.parameters(), runs[1].model.parameters(), strict=True):
         assert torch.equal(a, b)
     recipe = RECIPES[name]
-    paper = recipe.method == "paper"
+    paper = recipe.paper
     untrained = held_out_bound(recipe.pair(), paper=paper, num=64)
     assert held_out_bound((runs[0].model, runs[0].guide), paper=paper, num=64) > untrained
 
@@ -78,8 +78,8 @@ def test_unknown_names_are_refused() -> None:
 
 def test_tracking_paths_are_four_fifths_walkers_in_the_object_frame() -> None:
     paths = training_paths(RECIPES["srnn"], 50, 0)
-    assert paths.shape == (50, 60, 4) and torch.all(paths[:, 0] == 0)
-    assert training_paths(RECIPES["srnn"], 3, 0).shape == (3, 60, 4)
+    assert paths.shape == (50, 120, 4) and torch.all(paths[:, 0] == 0)
+    assert training_paths(RECIPES["srnn"], 3, 0).shape == (3, 120, 4)
 
 
 def test_the_rate_rises_then_falls_to_zero() -> None:
