@@ -1,0 +1,217 @@
+"""Chains of tracklets: links scored by motion and sight, the best disjoint chains by flow."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from inference.tasks.flow import best_flow
+from inference.tasks.kalman import LOG_2PI, Belief, BoolArray, FloatArray, IntArray, Motion
+from inference.tasks.tracklets import Clip, Settings, Tracklet, object_scale
+
+Links = tuple[IntArray, IntArray, FloatArray]
+
+
+def best_chains(
+    clip: Clip, runs: list[Tracklet], objects: int, motion: Motion, settings: Settings
+) -> list[list[int]]:
+    """Return up to N disjoint chains of tracklets (indices), the likeliest together.
+
+    ``runs`` are in the order of their first frames.
+    """
+    if not runs:
+        return []
+    sight = Sight(runs, len(clip.o), settings)
+    begin, source, target, link = gains(clip, runs, objects, motion, sight, settings)
+    begins, follows = best_flow(begin, source, target, link, min(objects, len(runs)))
+    follow = dict(zip(source[follows].tolist(), target[follows].tolist(), strict=True))
+    chains = []
+    for run in np.flatnonzero(begins).tolist():
+        chain = [run]
+        while chain[-1] in follow:
+            chain.append(follow[chain[-1]])
+        chains.append(chain)
+    return chains
+
+
+class Sight:
+    """Odds of being seen and unseen: a chain of two states, visible (at a rate) and hidden.
+
+    Attributes
+    ----------
+    gap : FloatArray
+        At d: log p(unseen d - 1 frames, then seen | seen).
+    tail : FloatArray
+        At d: log p(unseen d frames, to the end | seen).
+    head : FloatArray
+        At d: log p(unseen d frames, then seen), from the chain's long run.
+    """
+
+    def __init__(self, runs: list[Tracklet], frames: int, settings: Settings) -> None:
+        hide, show = settings.hide, settings.show
+        chain = np.array([[1 - hide, hide], [show, 1 - show]])
+        long = [(len(run.frames), run.frames[-1] - run.frames[0] + 1) for run in runs]
+        seen, span = np.array([x for x in long if x[0] >= 5] or [(7, 10)]).sum(0)
+        rate = float(np.clip(seen / span, 0.3, 0.98))
+        shown, self.tail = _sight(np.array([1.0, 0.0]), chain, rate, frames)
+        self.gap = np.concatenate([[0.0], shown])
+        self.head, _ = _sight(np.array([show, hide]) / (show + hide), chain, rate, frames)
+
+
+def _sight(
+    state: FloatArray, chain: FloatArray, rate: float, frames: int
+) -> tuple[FloatArray, FloatArray]:
+    """Log p(unseen d frames, then seen) for d < frames; log p(unseen d frames) for d <= frames."""
+    shown, unseen, offset = [], [0.0], 0.0
+    for _ in range(frames):
+        state = state @ chain
+        shown.append(offset + math.log(state[0] * rate))
+        state = state * [1 - rate, 1.0]
+        offset += math.log(state.sum())
+        state = state / state.sum()
+        unseen.append(offset)
+    return np.array(shown), np.array(unseen)
+
+
+def gains(
+    clip: Clip,
+    runs: list[Tracklet],
+    objects: int,
+    motion: Motion,
+    sight: Sight,
+    settings: Settings,
+) -> tuple[FloatArray, IntArray, IntArray, FloatArray]:
+    """Return what beginning with each tracklet adds in log odds, and the links and what they add.
+
+    The total of a chain is its log odds of being an object's rather than clutter.
+    """
+    worth = np.array([_worth(clip, run, sight, objects, settings) for run in runs])
+    source, target, odds = links(clip, runs, worth, motion, sight, settings)
+    first, last = (np.array([run.frames[i] for run in runs]) for i in (0, -1))
+    tail = sight.tail[len(clip.o) - 1 - last]
+    begin = worth + sight.head[first] + tail
+    return begin, source, target, odds + worth[target] + tail[target] - tail[source]
+
+
+def _worth(clip: Clip, run: Tracklet, sight: Sight, objects: int, settings: Settings) -> float:
+    """Log odds of a tracklet, being an object's rather than clutter.
+
+    Its first detection stands anywhere, as clutter does; the others are told by the motion.
+    """
+    weight, count = settings.clutter_weight, len(run.frames)
+    prior = count * math.log((1 - weight) / (objects * weight))
+    unseen = float(sight.gap[np.diff(run.frames)].sum())
+    return run.fit - (count - 1) * clip.log_clutter + prior + unseen
+
+
+def links(
+    clip: Clip,
+    runs: list[Tracklet],
+    worth: FloatArray,
+    motion: Motion,
+    sight: Sight,
+    settings: Settings,
+) -> Links:
+    """Return the likeliest links (source, target) and their log odds.
+
+    Of each tracklet's links those with log odds, plus what the target is worth (if anything), above
+    -hope, and of these the best ``fan_out``: a long way to a long tracklet counts, a long way to a
+    single detection does not. The pairs are many, so an upper bound is taken first, and the log
+    odds of the few that it leaves.
+    """
+    ends, begins, scale = _ends(clip, runs, motion, settings)
+    first, last = (np.array([run.frames[i] for run in runs]) for i in (0, -1))
+    wide = (motion.speed * scale) ** 2
+    # What a first state (position anywhere, velocity of the prior) would have been worth
+    anywhere = clip.log_clutter - 0.5 * (begins.z**2 / wide + np.log(wide) + LOG_2PI).sum(-1)
+    least = anywhere - settings.hope - worth.clip(min=0)
+    # Apart, since what is worth nothing is worth nothing from far, and need not be looked at
+    groups = [_Targets(x, first, begins, least) for x in (worth > 0, worth <= 0) if x.any()]
+    found = []
+    for i in np.flatnonzero(last < first[-1]):
+        ahead = motion.predict(ends.take([int(i)]), slice(len(clip.o) - last[i]), scale[[i]])
+        near = np.concatenate([group.near(ahead, last[i], sight) for group in groups])
+        steps = first[near] - last[i]
+        odds = _meeting(ahead.take(steps), begins.take(near)) + sight.gap[steps]
+        kept = np.flatnonzero(odds > least[near])
+        best = np.argsort((least[near] - odds)[kept], kind="stable")
+        kept = kept[best[: settings.fan_out]]
+        found.append((np.full(len(kept), i), near[kept], odds[kept] - anywhere[near[kept]]))
+    if not found:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    source, target, odds = (np.concatenate(x) for x in zip(*found, strict=True))
+    return source, target, odds
+
+
+class _Targets:
+    """Tracklets to link to, in the order of their first frames, laid out for fast looks."""
+
+    def __init__(
+        self, chosen: BoolArray, first: IntArray, begins: Belief, least: FloatArray
+    ) -> None:
+        self.index = np.flatnonzero(chosen)
+        self.first, self.least = first[self.index], least[self.index]
+        self.s = np.ascontiguousarray(begins.s[self.index].T)  # (D, A)
+        self.ss = np.ascontiguousarray(begins.ss[self.index].T)
+
+    def near(self, ahead: Belief, last: int, sight: Sight) -> IntArray:
+        """Return the tracklets whose odds may be above ``least``, from an upper bound.
+
+        It sees positions alone: det(P + B) >= det(P), and the square of position and velocity is
+        no less than the position's. ``ahead`` holds the states 0, 1, ... frames after ``last``.
+        """
+        det = ahead.ss * ahead.zz - ahead.sz**2
+        peak = -0.5 * (np.log(det) + 2 * LOG_2PI).sum(-1) + sight.gap[: len(det)]
+        high = np.flatnonzero(peak > self.least.min())
+        if not len(high):
+            return np.zeros(0, np.int64)
+        begin, end = np.searchsorted(self.first, [last, last + high[-1]], side="right")
+        steps = self.first[begin:end] - last
+        bound = peak[steps]
+        for s, ss, at, spread in zip(ahead.s.T, ahead.ss.T, self.s, self.ss, strict=True):
+            error = at[begin:end] - s[steps]
+            bound -= 0.5 * error * error / (ss[steps] + spread[begin:end])
+        return self.index[begin:end][bound > self.least[begin:end]]
+
+
+def _meeting(ahead: Belief, begin: Belief) -> FloatArray:
+    """Log density of meeting a tracklet's first state, position and velocity."""
+    ss, sz, zz = ahead.ss + begin.ss, ahead.sz + begin.sz, ahead.zz + begin.zz
+    ds, dz, det = begin.s - ahead.s, begin.z - ahead.z, ss * zz - sz**2
+    square = (zz * ds**2 - 2 * sz * ds * dz + ss * dz**2) / det
+    return -0.5 * (square + np.log(det) + 2 * LOG_2PI).sum(-1)
+
+
+def _ends(
+    clip: Clip, runs: list[Tracklet], motion: Motion, settings: Settings
+) -> tuple[Belief, Belief, FloatArray]:
+    """Filter each tracklet forward and backward: states at its last and first frame, and scale."""
+    scale = object_scale(np.stack([clip.size[run.frames[0], run.slots[0]] for run in runs]))
+    order = [(run.frames, run.slots) for run in runs]
+    ends = _filter(clip, order, scale, motion, settings)
+    back = [(frames[::-1], slots[::-1]) for frames, slots in order]
+    begins = _filter(clip, back, scale, motion, settings)
+    begins.z, begins.sz = -begins.z, -begins.sz  # told in the direction of time
+    return ends, begins, scale
+
+
+def _filter(
+    clip: Clip,
+    order: list[tuple[list[int], list[int]]],
+    scale: FloatArray,
+    motion: Motion,
+    settings: Settings,
+) -> Belief:
+    """Filter all tracklets side by side, in the order given; return their last states."""
+    count = np.array([len(frames) for frames, _ in order])
+    offset = np.cumsum(count) - count
+    frame, slot = (np.concatenate([x[i] for x in order]) for i in (0, 1))
+    o, variance = clip.o[frame, slot], (settings.noise * clip.size[frame, slot]) ** 2
+    beliefs = motion.begin(o[offset], variance[offset], scale)
+    for step in range(1, count.max()):
+        rows = np.flatnonzero(count > step)
+        at = offset[rows] + step
+        ahead = motion.predict(beliefs.take(rows), np.abs(frame[at] - frame[at - 1]), scale[rows])
+        beliefs.put(rows, ahead.learn(o[at], variance[at])[0])
+    return beliefs
