@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from guides.source import Evidence, SourcePosterior
 from ppl_models.errors import InputError
+from ppl_models.motion import check_paths, clean
 from ppl_models.state_space import LinearMotion
 
 
@@ -58,34 +59,35 @@ class LinearMotionGuide(nn.Module):
         """Draw z (B, T, D) for B whole paths s (B, T, D)."""
         if s is None:
             raise InputError("s", "None", "paths (B, T, D)", "simulate with the story alone")
-        if mask is not None and not bool(mask.all()):
-            raise InputError(
-                "mask", "missing frames", "whole paths", "pass evidence to source_posterior"
-            )
+        check_paths(s, mask, self.story.data_dim)
         with pyro.plate("data", s.shape[0], dim=-1):
-            return self.path(s)
+            return self.path(s, mask)
 
     def path(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
         """Look back at one path in each place of the enclosing plates; return z."""
-        return pyro.sample("z", self.velocity(s))
+        return pyro.sample("z", self.velocity(s, mask))
 
-    def velocity(self, s: Tensor) -> PathNormal:
-        """Return p(z | s) of paths s (..., T, D), event (T, D)."""
-        story, length = self.story, s.shape[-2]
+    def velocity(self, s: Tensor, mask: Tensor | None = None) -> PathNormal:
+        """Return p(z | s) of paths s (..., T, D) with mask (..., T), event (T, D).
+
+        ``mask`` says which frames exist, the first ones of each path.
+        """
+        story, length, s = self.story, s.shape[-2], clean(s, mask)
         seen = (-2 * story.log_position_noise).exp()
         kept = (-2 * story.log_speed_noise).exp()
         eye = torch.eye(length, dtype=s.dtype, device=s.device)
-        shift = torch.diag_embed(eye.new_ones(length - 1), -1)
-        steps = eye - story.decay[:, None, None] * shift  # (D, T, T): z_t - decay z_{t-1}
+        before = torch.diag_embed(eye.new_ones(length - 1), -1)
+        steps = eye - story.decay[:, None, None] * before  # (D, T, T): z_t - decay z_{t-1}
         weight = kept[:, None].repeat(1, length)
         weight[:, 0] = (-2 * story.log_speed).exp()
         observed = seen[:, None].repeat(1, length)
         observed[:, 0] = 0.0  # no step leads to the first frame
         precision = steps.mT @ (weight[..., None] * steps) + torch.diag_embed(observed)
-        step = torch.cat([torch.zeros_like(s[..., :1, :]), s.diff(dim=-2)], -2)
         tril = torch.linalg.cholesky(precision)
-        loc = torch.cholesky_solve((seen * step).mT[..., None], tril)[..., 0].mT
-        return PathNormal(loc, tril)
+        scale = None if mask is None else _scale_of_ends(tril, mask, story.decay**2 * kept)
+        pull = clean(seen * torch.cat([torch.zeros_like(s[..., :1, :]), s.diff(dim=-2)], -2), mask)
+        white = _solve(tril, pull) * (1 if scale is None else scale**2)
+        return PathNormal(_solve(tril, white, transpose=True), tril, scale)
 
     @torch.no_grad()
     def source_posterior(
@@ -99,55 +101,86 @@ class LinearMotionGuide(nn.Module):
         Exact, so nothing of the iteration before (``previous_mean``) nor any draw (``noise``) is
         needed. The rate is KL(q(s, z) || p(s, z)). A filter (``causal``) is no posterior of the
         whole path: its rate is NaN.
-        """
-        filtered, log_evidence = self._filter(evidence)
-        if self.causal:
-            mean, variance = _stack(filtered)
-            return SourcePosterior(mean, variance, torch.full_like(log_evidence, math.nan))
-        mean, variance = self._smooth(filtered)
-        second = mean**2 + variance
-        expected = (evidence.weighted * mean - 0.5 * evidence.precision * second).sum((-2, -1))
-        return SourcePosterior(mean, variance, expected - log_evidence)
 
-    def _filter(self, evidence: Evidence) -> tuple[list[_Gaussian], Tensor]:
-        r"""Return the filtered states, and log E_p[exp(weighted s - precision s^2 / 2)]."""
-        belief, filtered = self._start(evidence.precision[..., 0, :]), []
-        gains, fits = [], []
-        frames = zip(evidence.precision.unbind(-2), evidence.weighted.unbind(-2), strict=True)
-        for t, (precision, weighted) in enumerate(frames):
-            if t:
-                belief = self._predict(belief)
-            gain = 1 / (1 + precision * belief.ss)
-            fit = weighted * (weighted * belief.ss + 2 * belief.s) - precision * belief.s**2
+        The recursions are in double precision whatever the evidence is: after a gap of T frames
+        they subtract variances of order T^3 from each other.
+        """
+        dtype = evidence.precision.dtype
+        precision, weighted = (part.double() for part in evidence)
+        track = self._filter(precision, weighted)
+        if self.causal:
+            mean, variance = _stack([state for state, _ in track.states])
+            rate = torch.full_like(track.log_evidence, math.nan)
+        else:
+            mean, variance = _stack(self._smooth(track))
+            second = mean**2 + variance
+            expected = (weighted * mean - 0.5 * precision * second).sum((-2, -1))
+            rate = expected - track.log_evidence
+        return SourcePosterior(mean.to(dtype), variance.to(dtype), rate.to(dtype))
+
+    def _filter(self, precisions: Tensor, weights: Tensor) -> _Track:
+        """Kalman's filter, on natural parameters of the evidence."""
+        step = _Step.of(self.story)
+        ahead = step.start(precisions[..., 0, :])
+        states, gains, fits = [], [], []
+        for precision, weighted in zip(precisions.unbind(-2), weights.unbind(-2), strict=True):
+            gain = 1 / (1 + precision * ahead.ss)
+            fit = weighted * (weighted * ahead.ss + 2 * ahead.s) - precision * ahead.s**2
             fits.append(fit * gain)
             gains.append(gain)
-            belief = belief.learn(precision, weighted, gain)
-            filtered.append(belief)
+            now = ahead.learn(precision, weighted, gain)
+            ahead = step.predict(now)
+            states.append((now, ahead))
         total = torch.stack(gains, -2).log() + torch.stack(fits, -2)
-        return filtered, 0.5 * total.sum((-2, -1))
+        return _Track(states, 0.5 * total.sum((-2, -1)))
 
-    def _smooth(self, filtered: list[_Gaussian]) -> tuple[Tensor, Tensor]:
-        """Rauch-Tung-Striebel: mean and variance of each s_t given all evidence."""
-        smoothed = [filtered[-1]]
-        for belief in filtered[-2::-1]:
-            smoothed.append(belief.look_back(self._predict(belief), smoothed[-1], self._decay))
-        return _stack(smoothed[::-1])
+    def _smooth(self, track: _Track) -> list[_Gaussian]:
+        """Rauch-Tung-Striebel: each state given all evidence."""
+        decay = self.story.decay.double()
+        smoothed = [track.states[-1][0]]
+        for now, ahead in track.states[-2::-1]:
+            smoothed.append(now.look_back(ahead, smoothed[-1], decay))
+        return smoothed[::-1]
 
-    @property
-    def _decay(self) -> Tensor:
-        return self.story.decay
 
-    def _start(self, like: Tensor) -> _Gaussian:
+class _Track(NamedTuple):
+    """What the filter found."""
+
+    states: list[tuple[_Gaussian, _Gaussian]]
+    """Of each frame: the state given the evidence so far, and the next one predicted from it."""
+    log_evidence: Tensor
+    r"""(...): log E_p[exp(sum_t weighted_t s_t - precision_t s_t^2 / 2)]."""
+
+
+class _Step(NamedTuple):
+    """The constants of a story, in double precision."""
+
+    decay: Tensor
+    speed_noise: Tensor
+    position_noise: Tensor
+    speed: Tensor
+    start_scale: float
+
+    @classmethod
+    def of(cls, story: LinearMotion) -> _Step:
+        return cls(
+            story.decay.double(),
+            (2 * story.log_speed_noise.double()).exp(),
+            (2 * story.log_position_noise.double()).exp(),
+            (2 * story.log_speed.double()).exp(),
+            story.start_scale,
+        )
+
+    def start(self, like: Tensor) -> _Gaussian:
+        """Return the state before anything is seen."""
         zero = torch.zeros_like(like)
-        speed = (2 * self.story.log_speed).exp().expand_as(like)
-        return _Gaussian(zero, zero, zero + self.story.start_scale**2, zero, speed)
+        return _Gaussian(zero, zero, zero + self.start_scale**2, zero, self.speed.expand_as(like))
 
-    def _predict(self, now: _Gaussian) -> _Gaussian:
+    def predict(self, now: _Gaussian) -> _Gaussian:
         """One frame on: z' = decay z + noise, s' = s + z' + noise."""
-        story, a = self.story, self._decay
-        z, sz, zz = a * now.z, a * now.sz, a * a * now.zz + (2 * story.log_speed_noise).exp()
-        ss = now.ss + 2 * sz + zz + (2 * story.log_position_noise).exp()
-        return _Gaussian(now.s + z, z, ss, sz + zz, zz)
+        z, sz = self.decay * now.z, self.decay * now.sz
+        zz = self.decay**2 * now.zz + self.speed_noise
+        return _Gaussian(now.s + z, z, now.ss + 2 * sz + zz + self.position_noise, sz + zz, zz)
 
 
 class _Gaussian(NamedTuple):
@@ -197,33 +230,67 @@ class _Gaussian(NamedTuple):
 
 
 class PathNormal(TorchDistribution):
-    """Gaussian over paths, coordinates apart: loc (..., T, D), precision tril (D, T, T)."""
+    """Gaussian over paths, coordinates apart, by the Cholesky factor of its precision.
+
+    Shapes: loc (..., T, D), precision_tril (D, T, T), scale (..., T, D); event (T, D). With
+    ``scale``, the factor's column t is divided by scale_t; 0 there marks frames that do not exist,
+    which are not scored, and drawn as loc.
+    """
 
     arg_constraints: dict[str, constraints.Constraint] = {}
     support = constraints.independent(constraints.real, 2)
     has_rsample = True
 
-    def __init__(self, loc: Tensor, precision_tril: Tensor) -> None:
-        self.loc, self.precision_tril = loc, precision_tril
+    def __init__(self, loc: Tensor, precision_tril: Tensor, scale: Tensor | None = None) -> None:
+        self.loc, self.precision_tril, self.ends = loc, precision_tril, scale
         super().__init__(loc.shape[:-2], loc.shape[-2:], validate_args=False)
 
     def expand(self, batch_shape: Sequence[int], _instance: object = None) -> PathNormal:
         """Return the same law in each place of a larger batch."""
-        return PathNormal(self.loc.expand(*batch_shape, *self.event_shape), self.precision_tril)
+        shape = (*batch_shape, *self.event_shape)
+        ends = None if self.ends is None else self.ends.expand(shape)
+        return PathNormal(self.loc.expand(shape), self.precision_tril, ends)
 
     def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         """Draw paths (sample_shape, batch, T, D)."""
-        noise = self.loc.new_empty(*sample_shape, *self.batch_shape, *self.event_shape).normal_()
-        white = noise.mT[..., None]
-        drawn = torch.linalg.solve_triangular(self.precision_tril.mT, white, upper=True)
-        return self.loc + drawn[..., 0].mT
+        white = self.loc.new_empty(*sample_shape, *self.batch_shape, *self.event_shape).normal_()
+        if self.ends is not None:
+            white = white * self.ends
+        return self.loc + _solve(self.precision_tril, white, transpose=True)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Score paths (..., T, D)."""
-        error = (value - self.loc).mT[..., None, :] @ self.precision_tril
-        log_det = self.precision_tril.diagonal(dim1=-2, dim2=-1).log().sum()
-        size = self.loc.shape[-1] * self.loc.shape[-2]
-        return log_det - 0.5 * size * math.log(2 * math.pi) - 0.5 * (error**2).sum((-3, -2, -1))
+        there = None if self.ends is None else self.ends[..., 0] > 0
+        white = torch.einsum(
+            "dtu,...td->...ud", self.precision_tril, clean(value - self.loc, there)
+        )
+        log_det = self.precision_tril.diagonal(dim1=-2, dim2=-1).log().mT
+        if self.ends is not None and there is not None:
+            ends = torch.where(there[..., None], self.ends, torch.ones_like(self.ends))
+            white, log_det = white / ends, log_det - ends.log()
+        each = clean(log_det - 0.5 * white**2 - 0.5 * math.log(2 * math.pi), there)
+        return each.sum((-2, -1))
+
+
+def _scale_of_ends(tril: Tensor, mask: Tensor, ahead: Tensor) -> Tensor:
+    """Scale (..., T, D) that makes of whole paths' precision that of paths which end earlier.
+
+    Nothing follows the last frame: its precision loses ``ahead`` (D), which only the last entry of
+    the factor's leading block feels. Frames after it get 0.
+    """
+    whole = torch.ones_like(mask[..., :1])
+    last = (mask & ~torch.cat([mask[..., 1:], whole], -1))[..., None]
+    square = tril.diagonal(dim1=-2, dim2=-1).mT ** 2
+    rest = torch.where(last, square - ahead, square)
+    return (square / rest).sqrt() * mask[..., None]
+
+
+def _solve(tril: Tensor, x: Tensor, *, transpose: bool = False) -> Tensor:
+    """Solve L y = x, or L' y = x, in each coordinate: tril (D, T, T), x (..., T, D)."""
+    factor = tril.mT if transpose else tril
+    columns = x.reshape(-1, *x.shape[-2:]).permute(2, 1, 0)
+    solved = torch.linalg.solve_triangular(factor, columns, upper=transpose)
+    return solved.permute(2, 1, 0).reshape(x.shape)
 
 
 def _stack(states: Sequence[_Gaussian]) -> tuple[Tensor, Tensor]:
