@@ -49,7 +49,7 @@ class MixDVAEGuide(nn.Module):
         self.say = nn.Linear(2 * hidden, 2 * data_dim)
         nn.init.zeros_(self.say.weight)  # at first, what attention finds is all that is said
         nn.init.zeros_(self.say.bias)
-        self.log_phi = nn.Parameter(torch.zeros(()))
+        self.log_phi = nn.Parameter(torch.zeros(())) if story.phi_strength is not None else None
         self.offset: nn.ParameterDict | None = None
 
     @property
@@ -60,13 +60,12 @@ class MixDVAEGuide(nn.Module):
     def refined(self, batch: int, sources: int, length: int, data_dim: int = 4) -> nn.ParameterDict:
         """Give the guide offsets of its own for one batch of clips; return them, to be trained."""
         like = self.say.weight
-        self.offset = nn.ParameterDict(
-            {
-                "move": nn.Parameter(like.new_zeros(batch, sources, length, data_dim)),
-                "sure": nn.Parameter(like.new_zeros(batch, sources, length, data_dim)),
-                "log_phi": nn.Parameter(like.new_zeros(batch)),
-            }
-        )
+        path = (batch, sources, length, data_dim)
+        shapes: dict[str, tuple[int, ...]] = {"move": path, "sure": path}
+        if self.log_phi is not None:
+            shapes["log_phi"] = (batch,)
+        offset = {name: nn.Parameter(like.new_zeros(shape)) for name, shape in shapes.items()}
+        self.offset = nn.ParameterDict(offset)
         return self.offset
 
     def forward(
@@ -115,7 +114,7 @@ class MixDVAEGuide(nn.Module):
 
         In standard deviations of a detection; both (B, N, T, D).
         """
-        o = torch.where(mask[..., None], o, torch.zeros_like(o))
+        o, size = (torch.where(mask[..., None], x, fill) for x, fill in ((o, 0.0), (size, 1.0)))
         deviation = (size * self.story.phi**0.5)[:, None]
         residual = (o[:, None] - start[..., None, :]) / deviation  # (B, N, T, K, D)
         logit = -0.5 * (residual / self.log_reach.exp()).pow(2).sum(-1)
@@ -128,13 +127,15 @@ class MixDVAEGuide(nn.Module):
     def _say(self, features: Tensor) -> tuple[Tensor, Tensor]:
         heard, _ = self.read(features.flatten(0, 1))
         said = self.say(heard).reshape(*features.shape[:3], -1)
-        return said.chunk(2, -1)  # type: ignore[return-value]
+        return said.chunk(2, -1)
 
     def phi(self, like: Tensor) -> Tensor:
-        """Return the guide's phi (B) for sequences ``like`` (B, ...)."""
-        log_phi = self.log_phi.expand(like.shape[0])
-        if self.offset is not None:
-            log_phi = log_phi + self.offset["log_phi"]
+        """Return the guide's phi (B) for sequences ``like`` (B, ...): the story's, if that is fixed."""
+        log_phi = like.new_zeros(like.shape[0])
+        if self.log_phi is not None:
+            log_phi = log_phi + self.log_phi
+            if self.offset is not None:
+                log_phi = log_phi + self.offset["log_phi"]
         return self.story.phi * log_phi.exp()
 
 

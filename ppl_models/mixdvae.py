@@ -87,9 +87,10 @@ class MixDVAE(nn.Module):
         Parameters
         ----------
         o : Tensor or None
-            (B, T, K, D) detections; where ``mask`` is False they are not read.
+            (B, T, K, D) detections.
         mask : Tensor
-            (B, T, K) bool: which of the K places hold a detection.
+            (B, T, K) bool: which of the K places hold a detection. Where it is False neither ``o``
+            nor ``size`` is read.
         size : Tensor
             (B, T, K, D): a detection's standard deviation is sqrt(phi) size.
         origin, unit : Tensor
@@ -100,21 +101,18 @@ class MixDVAE(nn.Module):
             (B, N, T, D): for the guide, which looks from there; the story does not read it.
         """
         (batch, length, places, _), sources = size.shape, origin.shape[1]
-        obs = None if o is None else torch.where(mask[..., None], o, torch.zeros_like(o))
+        obs = None if o is None else torch.where(mask[..., None], o, 0.0)
+        size = torch.where(mask[..., None], size, 1.0)
         with pyro.plate("sequence", batch, dim=-3):
             phi = self._noise(size)
             with pyro.plate("source", sources, dim=-1):
                 _, s = self.prior.path(length)  # type: ignore[operator]
             boxes = place(s.squeeze(-4), origin, unit)  # the frames are inside, not beside
-            with (
-                pyro.plate("frame", length, dim=-2),
-                pyro.plate("detection", places, dim=-1),
-                pyro.poutine.mask(mask=mask),
-            ):
+            with pyro.plate("frame", length, dim=-2), pyro.plate("detection", places, dim=-1):
                 shares = self._assignment(size, sources)
                 w = pyro.sample("w", shares, infer={"enumerate": "parallel"})
                 seen = Detection(w, boxes, phi.sqrt()[..., None] * size, region)
-                pyro.sample("o", seen, obs=obs)
+                pyro.sample("o", seen.mask(mask), obs=obs)
         return boxes
 
     def _noise(self, like: Tensor) -> Tensor:
@@ -166,7 +164,8 @@ class Detection(TorchDistribution):
         for name in ("loc", "scale", "low", "high"):
             setattr(new, name, getattr(self, name).expand(*batch_shape, -1))
         new.clutter = self.clutter.expand(batch_shape)
-        super(Detection, new).__init__(batch_shape, self.event_shape, validate_args=False)
+        shape = torch.Size(batch_shape)
+        super(Detection, new).__init__(shape, self.event_shape, validate_args=False)
         return new
 
     def sample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:

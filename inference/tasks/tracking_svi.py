@@ -18,9 +18,7 @@ def refine(batch: Batch, start: Tensor, pair: tuple[nn.Module, nn.Module], model
     The bound of each sequence is kept for every step; the learning rate falls to a tenth. What is
     returned has the form of VEM's answer, its responsibilities an E-W step at the guide's q(s).
     """
-    story = MixDVAE(
-        pair[0], clutter_weight=model.clutter_weight, phi=model.noise**2
-    ).double()
+    story = MixDVAE(pair[0], clutter_weight=model.clutter_weight, phi=model.noise**2).double()
     guide = MixDVAEGuide(story, pair[1]).double()
     origin, unit = frames_of(start)
     offsets = list(guide.refined(*start.shape).parameters())

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 if TYPE_CHECKING:
     from inference.tasks.tracks import Tracks
@@ -77,7 +78,5 @@ def _over_time(tracks: Tracks, ax: Axes, coordinate: int) -> None:
         ax.fill_between(frames, centre - wide, centre + wide, color=colour, alpha=0.25, lw=0)
 
 
-def _box(left: float, top: float, width: float, height: float, colour: np.ndarray) -> object:
-    from matplotlib.patches import Rectangle
-
+def _box(left: float, top: float, width: float, height: float, colour: np.ndarray) -> Rectangle:
     return Rectangle((left, top), width, height, fill=False, edgecolor=colour, lw=1)
