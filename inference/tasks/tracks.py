@@ -78,7 +78,7 @@ class Tracks:
         Draws are of the marginals q(s_tn) and q(w_tk): a frame's draw knows nothing of the next
         frame's. Groups: posterior (``box``: draw, object, frame, coordinate; ``assignment``:
         draw, frame, detection, numbered as objects, 0 for clutter, -1 where there is no
-        detection), sample_stats (``elbo``, ``noise``) and observed_data (``detection``).
+        detection), observed_data (``detection``) and constant_data (``elbo``, ``noise``).
         """
         from inference.diagnostics.arviz_adapter import Variable, to_arviz
 
@@ -114,17 +114,21 @@ class Tracks:
         return plot(self, ax)
 
     def write(self, folder: str | os.PathLike[str]) -> dict[str, Path]:
-        """Write ``tracks.txt``, ``posterior.nc`` and ``tracks.png``, each whole or not at all."""
+        """Write ``tracks.txt``, ``posterior.nc`` and ``tracks.png``, each whole or not at all.
+
+        Nothing is written before all three are made.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         paths = {name: folder / name for name in ("tracks.txt", "posterior.nc", "tracks.png")}
-        write_tracks(paths["tracks.txt"], self.boxes, self.first)
         with tempfile.TemporaryDirectory() as scratch:  # netCDF is not written to memory
             file = Path(scratch) / "posterior.nc"
             self.to_arviz().to_netcdf(str(file))
-            write_whole(paths["posterior.nc"], file.read_bytes())
+            posterior = file.read_bytes()
         picture = BytesIO()
         self.plot().savefig(picture, format="png", dpi=110)
+        write_tracks(paths["tracks.txt"], self.boxes, self.first)
+        write_whole(paths["posterior.nc"], posterior)
         write_whole(paths["tracks.png"], picture.getvalue())
         return paths
 
