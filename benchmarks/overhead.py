@@ -67,10 +67,10 @@ def training(loss: Callable[[], Tensor], *modules: nn.Module) -> Work:
 # --- SRNN -----------------------------------------------------------------------------------------
 
 
-def srnn_pair() -> tuple[SRNN, SRNNGuide]:
+def srnn_pair(smooth: bool = False) -> tuple[SRNN, SRNNGuide]:
     torch.manual_seed(0)
-    story = SRNN()
-    return story, SRNNGuide(story)
+    story = SRNN(increments=smooth, inertia=smooth)
+    return story, SRNNGuide(story, smooth=smooth)
 
 
 def plain_srnn(s: Tensor, analytic: bool) -> Work:
@@ -193,8 +193,8 @@ def plain_recursions(s: Tensor) -> Work:
     return run
 
 
-def es_step(s: Tensor) -> Work:
-    _, guide = srnn_pair()
+def es_step(s: Tensor, smooth: bool) -> Work:
+    _, guide = srnn_pair(smooth)
     evidence = Evidence(torch.full_like(s, 100.0), 100.0 * s)
     return lambda: guide.source_posterior(evidence, s)
 
@@ -220,7 +220,11 @@ def main() -> None:
     table("VAE 784-400-50, batch 128", race(rivals, options.rounds), "plain torch")
     for size in (3, 96):
         s = torch.randn(size, 60, 4)
-        rivals = {"the two recursions, plain torch": plain_recursions(s), "E-S step": es_step(s)}
+        rivals = {
+            "the two recursions, plain torch": plain_recursions(s),
+            "E-S step": es_step(s, False),
+        }
+        rivals["E-S step, smoothing"] = es_step(s, True)
         table(f"E-S step, {size} sources, T 60", race(rivals, options.rounds), next(iter(rivals)))
 
 

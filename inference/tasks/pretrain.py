@@ -6,8 +6,8 @@
                   detections (`inference.tasks.pasts`)
 `srnn_causal`,    the same for the paper's E-S step, which looks back only
 `deepar_causal`
-`srnn_paper`,     the paper's: positions in the image, its synthetic boxes and sizes, KL warm-up
-`deepar_paper`    and scheduled sampling, in fewer epochs than its 500
+`srnn_paper`,     the paper's: positions in the image, its synthetic boxes and sizes, and for SRNN
+`deepar_paper`    its scheduled sampling, in fewer epochs than its 500
 ================  ================================================================================
 """
 
@@ -92,10 +92,10 @@ class Recipe:
 RECIPES = {
     "srnn": Recipe("SRNN", 18, SRNN_TRACKING, {**ENCODER, **SMOOTH}, length=120, batch_size=64),
     "deepar": Recipe("DeepAR", 18, TRACKING, SMOOTH, length=120, batch_size=64),
-    "srnn_causal": Recipe("SRNN", 40, SRNN_TRACKING, {**ENCODER, **CAUSAL}),
-    "deepar_causal": Recipe("DeepAR", 40, TRACKING, CAUSAL),
-    "srnn_paper": Recipe("SRNN", 40, paper=True, batch_size=256, learning_rate=3e-3),
-    "deepar_paper": Recipe("DeepAR", 60, paper=True, batch_size=256, learning_rate=3e-3),
+    "srnn_causal": Recipe("SRNN", 15, SRNN_TRACKING, {**ENCODER, **CAUSAL}),
+    "deepar_causal": Recipe("DeepAR", 15, TRACKING, CAUSAL),
+    "srnn_paper": Recipe("SRNN", 30, paper=True, batch_size=256, learning_rate=3e-3),
+    "deepar_paper": Recipe("DeepAR", 30, paper=True, batch_size=256, learning_rate=3e-3),
 }
 PATHS = 12_000  # training paths, about as many as the paper keeps
 
@@ -162,9 +162,10 @@ def pretrain(
 ) -> Run:
     """Train a pair after its recipe.
 
-    The KL weight goes from 0 to 1 over the first fifth of the steps; with the paper's recipe, pasts
-    are sampled now and then after that, and always after three fifths (the paper has epochs 20, 20
-    and 100 of at most 500). Estimated pasts are made by the guide in training, batch after batch.
+    The KL weight goes from 0 to 1 over the first fifth of the steps; in the paper's SRNN, pasts are
+    sampled now and then after that, and always after three fifths (the paper has epochs 20, 20 and
+    100 of at most 500). DeepAR, which knows of s by its past alone, would be told nothing then: it
+    is trained with true pasts. Estimated pasts are made by the guide in training, batch after batch.
 
     Parameters
     ----------
@@ -189,7 +190,7 @@ def pretrain(
     if not recipe.paper:
         data = EstimatedPasts(data["s"], guide).loader(recipe.batch_size)
         steps = epochs * len(data)
-    else:
+    elif recipe.story == "SRNN":
         model.sampling = SamplingSchedule(steps // 5, 3 * steps // 5)
     rate = OneCycle(recipe.learning_rate, steps)
     return fit(
