@@ -1,10 +1,10 @@
 """Do the credible boxes of q(s | o) hold what they say? Coverage of 50, 80 and 95 % intervals.
 
-    python -m benchmarks.calibration [--clips 100] [--seed 0]
+    python -m benchmarks.calibration [--prior deepar] [--clips 100] [--seed 0]
     python -m benchmarks.calibration DATA... --tool mot3t.py
 
-Without DATA: clips told by the story itself (MixDVAE with the linear prior: 3 objects, 60 frames,
-30 % of the boxes missing, a gap of a quarter of the clip for each object, clutter, shuffled), and
+Without DATA: clips told by the story itself (MixDVAE with that prior: 3 objects, 60 frames, 30 %
+of the boxes missing, a gap of a quarter of the clip for each object, clutter, shuffled), and
 followed by `track`, which sees the detections only. Per cent of true coordinates (centre x and y,
 log width and height) inside their interval, objects matched by the best IoU over the clip; clips in
 which an object was lost (mean IoU below 0.5) are counted, and told, apart. With DATA: the same of
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -24,11 +24,10 @@ from scipy.stats import norm
 
 from benchmarks.tracking import HARDENINGS, load_tool, windows_of
 from inference.randomness import seeded
-from inference.tasks.tracking import to_centre, to_ltwh, track
+from inference.tasks.tracking import Prior, source_pair, to_centre, to_ltwh, track
 from inference.tasks.tracks import Tracks
 from ppl_models.data.motchallenge import Boxes
 from ppl_models.mixdvae import MixDVAE
-from ppl_models.state_space import LinearMotion
 
 LEVELS = (0.5, 0.8, 0.95)
 FRAMES, OBJECTS, IMAGE = 60, 3, (1920.0, 1080.0)
@@ -38,33 +37,39 @@ def main() -> None:
     arguments = _arguments()
     torch.set_num_threads(1)
     if not arguments.data:
-        boxes, truth = simulated(arguments.clips, arguments.seed)
-        tracks = track(boxes, objects=OBJECTS, frames=(1, FRAMES), image_size=IMAGE)
-        report("simulated", tracks, truth)
+        boxes, truth = simulated(arguments.clips, arguments.seed, arguments.prior)
+        settings = {"frames": (1, FRAMES), "image_size": IMAGE, "prior": arguments.prior}
+        report("simulated", track(boxes, objects=OBJECTS, **settings), truth)
         return
     tool = load_tool(arguments.tool)
     windows = windows_of(tool, arguments.data, FRAMES, arguments.max)
     for kind in HARDENINGS:
         clips = [tool.harden(window, kind, i) for i, window in enumerate(windows)]
         boxes = [Boxes.from_padded(clip["det"], name=clip["seq"]) for clip in clips]
-        tracks = track(boxes, objects=OBJECTS, frames=(1, FRAMES))
+        tracks = track(boxes, objects=OBJECTS, frames=(1, FRAMES), prior=arguments.prior)
         report(kind, tracks, [np.moveaxis(to_centre(clip["gt"]), 0, 1) for clip in clips])
 
 
-def simulated(clips: int, seed: int) -> tuple[list[Boxes], list[np.ndarray]]:
+def simulated(
+    clips: int, seed: int, prior: Prior = "linear"
+) -> tuple[list[Boxes], list[np.ndarray]]:
     """Tell clips by the story; return their detections, and true paths (N, T, 4) of centres."""
     rng = np.random.default_rng(seed)
     height = rng.uniform(80, 300, (clips, OBJECTS))
     centre = rng.uniform((300, 250), (1620, 830), (clips, OBJECTS, 2))
-    origin = np.concatenate([centre, np.log(0.4 * height)[..., None], np.log(height)[..., None]], -1)
+    origin = np.concatenate(
+        [centre, np.log(0.4 * height)[..., None], np.log(height)[..., None]], -1
+    )
     unit = np.stack([height, height, np.ones_like(height), np.ones_like(height)], -1)
     mask, size = _seen(rng, clips), np.ones((clips, FRAMES, OBJECTS + 1, 4))
     size[..., :OBJECTS, :2] = np.stack([0.4 * height, height], -1)[:, None]
     region = np.array([[0, 0, 2.0, 3.0], [*IMAGE, 6.0, 7.0]])[None].repeat(clips, 0)
     arrays = [torch.as_tensor(x) for x in (mask, size, origin, unit, region)]
-    story = MixDVAE(LinearMotion(start_scale=0.3), phi_strength=None).double()
+    story = MixDVAE(source_pair(prior)[0], phi_strength=None).double()
     with seeded(seed), torch.no_grad():
         paths = story(None, *arrays).numpy()
+        # Priors of motion are the same everywhere: tell the paths on from where they are placed
+        paths += origin[:, :, None] - paths[:, :, :1]
         o = _detections(rng, paths, mask)
     order = rng.permuted(np.broadcast_to(np.arange(o.shape[2]), o.shape[:3]), axis=2)
     o = np.take_along_axis(o, order[..., None], 2)
@@ -135,6 +140,7 @@ def _arguments() -> Any:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", nargs="*")
     parser.add_argument("--tool", default="../shared/tools/mot3t.py")
+    parser.add_argument("--prior", default="deepar", choices=get_args(Prior))
     parser.add_argument("--clips", type=int, default=100)
     parser.add_argument("--max", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)

@@ -121,7 +121,9 @@ def _scored(
 def _row(
     length: int, kind: str, name: str, score: dict[str, Any], seconds: float | None = None
 ) -> None:
-    text = f"T={length:3d} {kind:4s} {name:24s} MOTA {score['MOTA']:5.1f}  IDF1 {score['IDF1']:5.1f}"
+    text = (
+        f"T={length:3d} {kind:4s} {name:24s} MOTA {score['MOTA']:5.1f}  IDF1 {score['IDF1']:5.1f}"
+    )
     text += f"  MOTP {score['MOTP']:4.1f}  IDS {score['IDS']:2d}"
     if "bound" in score and seconds is not None:
         text += f"  bound {score['bound']:8.1f} nats a clip  {seconds:.0f} CPU s"

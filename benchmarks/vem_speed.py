@@ -115,23 +115,24 @@ def _error(mean: Tensor, truth: list[np.ndarray]) -> float:
 def memory() -> None:
     """Print bytes that one iteration allocates, net of what it frees: the peak, near enough."""
     print("\nmemory of a VEM iteration (linear prior), by size of the clip")
-    base = (250, 10, 20)
-    for t, n, k in (base, (500, 10, 20), (1000, 10, 20), (250, 20, 20), (250, 10, 40), (1000, 20, 40)):
+    doubled = ((250, 10, 20), (500, 10, 20), (1000, 10, 20), (250, 20, 20), (250, 10, 40))
+    for t, n, k in (*doubled, (1000, 20, 40)):
         batch, start = _large(t, n, k)
         run = iteration_of(source_pair("linear"), batch, start)
         gc.collect()
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
             run()
         sizes = [e.self_cpu_memory_usage for e in record.events()]
-        peak = max(np.cumsum(sizes)) / 2**20
-        print(f"T {t:5d}  N {n:3d}  K {k:3d}   {peak:8.1f} MiB   {2**20 * peak / (t * n * k):6.1f} bytes a cell")
+        peak = max(np.cumsum(sizes))
+        cell = peak / (t * n * k)
+        print(f"T {t:5d}  N {n:3d}  K {k:3d} {peak / 2**20:8.1f} MiB {cell:7.1f} bytes a cell")
 
 
 def _large(frames: int, objects: int, places: int) -> tuple[Any, Tensor]:
     rng = np.random.default_rng(0)
-    start = rng.uniform((0, 0), IMAGE, (objects, 1, 2)) + rng.normal(0, 2, (objects, frames, 2)).cumsum(1)
-    sizes = np.broadcast_to(np.log([60.0, 150.0]), start.shape)
-    paths = np.concatenate([start, sizes], -1)
+    steps = rng.normal(0, 2, (objects, frames, 2))
+    centres = rng.uniform((0, 0), IMAGE, (objects, 1, 2)) + steps.cumsum(1)
+    paths = np.concatenate([centres, np.broadcast_to(np.log([60.0, 150.0]), centres.shape)], -1)
     of = rng.integers(0, objects, (frames, places))
     boxes = paths[of, np.arange(frames)[:, None]]
     size = np.exp(boxes[..., 2:])
