@@ -108,7 +108,7 @@ class Tracks:
         return to_arviz(groups, coords)
 
     def plot(self, ax: Axes | None = None) -> Figure:
-        """Draw paths of the boxes' centres in the image, x and y over time, and how sure they are."""
+        """Draw the boxes' centres in the image and over time, and how sure they are."""
         from inference.tasks.tracks_plot import plot
 
         return plot(self, ax)
