@@ -165,7 +165,8 @@ def pretrain(
     The KL weight goes from 0 to 1 over the first fifth of the steps; in the paper's SRNN, pasts are
     sampled now and then after that, and always after three fifths (the paper has epochs 20, 20 and
     100 of at most 500). DeepAR, which knows of s by its past alone, would be told nothing then: it
-    is trained with true pasts. Estimated pasts are made by the guide in training, batch after batch.
+    is trained with true pasts. Estimated pasts are made by the guide in training, a batch at a
+    time.
 
     Parameters
     ----------
