@@ -14,11 +14,13 @@ from typing import Any, Literal, get_args
 
 import torch
 from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
+from pyro.poutine.util import is_validation_enabled
 from torch import Tensor
 
 from inference.errors import NonFiniteError as NonFiniteError
 from inference.errors import PairError
 from inference.nonfinite import explain_nonfinite as explain_nonfinite
+from inference.pathwise import pathwise_bound
 from inference.perdatum import enumerated_terms, mean_field_terms, trace_terms
 from inference.structure import Layout, batch_length, layout
 from inference.weights import GuideKLWeight, ModelKLWeight, PlateScale
@@ -88,6 +90,9 @@ class Objective:
         Sites inside the data plate count ``data_size / B`` times, sites outside once; the sum is
         divided by ``data_size``. A model that subsamples its plate itself is left to do so.
 
+        With Pyro's validation off, pairs whose guides draw differentiably are scored without its
+        traces (`inference.pathwise`), to the same value and gradient in less time.
+
         Parameters
         ----------
         model, guide
@@ -114,11 +119,14 @@ class Objective:
         """
         kwargs = kwargs or {}
         shape = layout(model, guide, args, kwargs, plate)
-        size = _data_size(shape, batch_length(args, kwargs), data_size)
-        model, guide = self._scaled(model, guide, shape, size)
+        model, guide, size = _scaled(model, guide, shape, batch_length(args, kwargs), data_size)
         model, guide = _weighted(model, guide, self.weight(step))
-        with _quiet():
-            loss = self._elbo(shape).differentiable_loss(model, guide, *args, **kwargs)
+        loss = None
+        if self.resolve(shape) != "enum" and shape.pathwise and not is_validation_enabled():
+            loss = self._pathwise(model, guide, args, kwargs)
+        if loss is None:
+            with _quiet():
+                loss = self._elbo(shape).differentiable_loss(model, guide, *args, **kwargs)
         return loss / size
 
     @torch.no_grad()
@@ -149,11 +157,10 @@ class Objective:
         shape = layout(model, guide, args, kwargs, plate)
         if shape.local:
             return self._per_datum(model, guide, args, kwargs, shape)
-        size = _data_size(shape, batch_length(args, kwargs), data_size)
-        model, guide = self._scaled(model, guide, shape, size)
+        model, guide, size = _scaled(model, guide, shape, batch_length(args, kwargs), data_size)
         with _quiet():
             loss = self._elbo(shape).loss(model, guide, *args, **kwargs)
-        return torch.as_tensor(-loss / size)
+        return torch.as_tensor(-loss / size, dtype=_precision(args, kwargs))
 
     def weight(self, step: int = 0) -> float:
         """Return the weight of the KL term at a training step, counted from 0."""
@@ -181,11 +188,16 @@ class Objective:
             strict_enumeration_warning=False,
         )
 
-    def _scaled(self, model: Any, guide: Any, shape: Layout, size: int) -> tuple[Any, Any]:
-        if shape.plate is None:
-            return model, guide
-        scale = PlateScale(shape.plate.name, size, shape.outside)
-        return scale(model), scale(guide)
+    def _pathwise(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Tensor | None:
+        """Do what Pyro's class would, in less time; None where it must do it."""
+        total: Any = 0.0
+        for _ in range(self.num_particles):
+            bound = pathwise_bound(model, guide, args, kwargs, self.kind == "meanfield")
+            if bound is None:
+                return None
+            total = total - bound
+        loss: Tensor = total / self.num_particles
+        return loss
 
     def _per_datum(self, model: Any, guide: Any, args: Any, kwargs: Any, shape: Layout) -> Tensor:
         assert shape.plate is not None
@@ -196,6 +208,25 @@ class Objective:
                 total = total + terms(*traces, shape.plate.name)
         bound: Tensor = total / self.num_particles
         return bound
+
+
+def _scaled(
+    model: Any, guide: Any, shape: Layout, batch: int, data_size: int | None
+) -> tuple[Any, Any, int]:
+    """Scale a pair's sites to the data set; return it, and what to divide its bound by."""
+    size, frame = _data_size(shape, batch, data_size), shape.plate
+    if frame is None:
+        return model, guide, size
+    if frame.size == batch and frame.full_size in (None, batch) and (shape.local or size == batch):
+        return model, guide, batch  # N / B of every site, divided by N
+    scale = PlateScale(frame.name, size, shape.outside)
+    return scale(model), scale(guide), size
+
+
+def _precision(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.dtype:
+    """Return the dtype of the data: of the first tensor that is no integers."""
+    values = (v for v in (*args, *kwargs.values()) if isinstance(v, Tensor))
+    return next((v.dtype for v in values if v.is_floating_point()), torch.get_default_dtype())
 
 
 def _weighted(model: Any, guide: Any, weight: float) -> tuple[Any, Any]:

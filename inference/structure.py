@@ -40,6 +40,8 @@ class Layout:
         Whether every site lies in the data plate, so that the bound is a sum over data.
     outside
         The enumerated sites outside the data plate.
+    pathwise
+        Whether the guide draws every latent site, as a differentiable function of noise.
     """
 
     plate: CondIndepStackFrame | None
@@ -48,6 +50,7 @@ class Layout:
     enumerates: bool
     local: bool
     outside: tuple[str, ...]
+    pathwise: bool
 
 
 # by model, guide and the shape of the call
@@ -81,7 +84,8 @@ def layout(
         name = plate or next(found, None)
         with untouched(model, guide), torch.no_grad():
             traces = pair_traces(model, guide, args, kwargs)
-        known[key] = _layout(*traces, batch, name)
+        plain = not isinstance(poutine.unwrap(guide), GuideMessenger)
+        known[key] = _layout(*traces, batch, name, plain)
     return known[key]
 
 
@@ -89,7 +93,9 @@ def _dims(value: Any) -> int | None:
     return value.dim() if isinstance(value, Tensor) else None
 
 
-def _layout(model_trace: Trace, guide_trace: Trace, batch: int, plate: str | None) -> Layout:
+def _layout(
+    model_trace: Trace, guide_trace: Trace, batch: int, plate: str | None, plain: bool
+) -> Layout:
     frame = data_plate(model_trace, batch, plate)
     sites = sample_sites(model_trace) | sample_sites(guide_trace)
     marked = {
@@ -107,6 +113,15 @@ def _layout(model_trace: Trace, guide_trace: Trace, batch: int, plate: str | Non
         enumerates=bool(marked),
         local=frame is not None and all(in_plate(site, frame.name) for site in counted),
         outside=tuple(n for n in summed if frame and not in_plate(sites[n], frame.name)),
+        pathwise=plain and _is_pathwise(model_trace, guide_trace),
+    )
+
+
+def _is_pathwise(model_trace: Trace, guide_trace: Trace) -> bool:
+    drawn = sample_sites(guide_trace)
+    latent = (name for name, site in sample_sites(model_trace).items() if not site["is_observed"])
+    return all(name in drawn for name in latent) and all(
+        getattr(site["fn"], "has_rsample", False) for site in drawn.values()
     )
 
 

@@ -110,3 +110,16 @@ def test_loss_leaves_nothing_behind(untouched: None) -> None:
     with seeded(0):
         Objective().loss(model, guide, (torch.arange(3.0),))
         Objective().bound(model, guide, (torch.arange(4.0),))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("pair", ["local", "global"])
+def test_bound_and_loss_have_the_dtype_of_the_data(dtype: torch.dtype, pair: str) -> None:
+    model, guide = pairs.Conjugate(), pairs.ConjugateGuide()
+    if pair == "global":
+        model, guide = pairs.GlobalMean(), pairs.GlobalMeanGuide()
+    model, guide, x = model.to(dtype), guide.to(dtype), data(5).to(dtype)
+    assert Objective().bound(model, guide, (x,)).dtype == dtype
+    with pyro.validation_enabled(False):
+        assert Objective().loss(model, guide, (x,)).dtype == dtype
+    assert Objective().loss(model, guide, (x,)).dtype == dtype
