@@ -202,6 +202,7 @@ def _take_up(learner: Learner, state: dict[str, Any] | None) -> None:
     """Put a learner where an earlier session stopped."""
     if state is not None:
         learner.load_state_dict(state["learner"])
+        learner.interrupt.asked = False
         learner.resumed = state
 
 

@@ -7,6 +7,7 @@ drawn. Where the run stands is kept here; of Lightning we use loops, devices and
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -137,6 +138,7 @@ class Learner(lightning.LightningModule):
 
     def on_train_start(self) -> None:
         """Take up the optimiser and the clock where they were."""
+        self.interrupt.watch()
         self.bar = Bar(self.plan, self.progress, self.global_rank)
         self.began = time.monotonic() - self.progress.seconds
         if self.global_rank > 0:  # the first process has the sums of all
@@ -145,7 +147,8 @@ class Learner(lightning.LightningModule):
             self.plan.folder.compare(
                 {"optimizer": self.resumed["kind"]}, {"optimizer": self._kind()}
             )
-            states = {"optimizer_states": [self.resumed["optimizer"]]}
+            own = copy.deepcopy(self.resumed["optimizer"])  # spawned processes share its tensors
+            states = {"optimizer_states": [own]}
             self.trainer.strategy.load_optimizer_state_dict(states)
 
     def _kind(self) -> str:
@@ -247,11 +250,13 @@ class Learner(lightning.LightningModule):
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return where the run stands: part of the state, so that every strategy carries it."""
-        return {"progress": dict(vars(self.progress)), "best": self.best}
+        asked = self.interrupt.asked
+        return {"progress": dict(vars(self.progress)), "best": self.best, "interrupted": asked}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Take up the run where it stood."""
         self.progress, self.best = Progress(**state["progress"]), state["best"]
+        self.interrupt.asked = state.get("interrupted", False)
 
     # -- several processes
 

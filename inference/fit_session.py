@@ -62,9 +62,13 @@ class Interrupt:
 
     def __enter__(self) -> Interrupt:
         self._here = threading.current_thread() is threading.main_thread()
-        if self._here:
-            self._previous = signal.signal(signal.SIGINT, self._ask)
+        self.watch()
         return self
+
+    def watch(self) -> None:
+        """Listen, in a child of the process that entered the block, too."""
+        if self._here and signal.getsignal(signal.SIGINT) != self._ask:
+            self._previous = signal.signal(signal.SIGINT, self._ask)
 
     def _ask(self, number: int, frame: Any) -> None:
         if self.asked:
