@@ -130,7 +130,7 @@ class MixDVAEGuide(nn.Module):
         return said.chunk(2, -1)
 
     def phi(self, like: Tensor) -> Tensor:
-        """Return the guide's phi (B) for sequences ``like`` (B, ...): the story's, if that is fixed."""
+        """Return the guide's phi (B) for sequences ``like`` (B, ...): if fixed, the story's."""
         log_phi = like.new_zeros(like.shape[0])
         if self.log_phi is not None:
             log_phi = log_phi + self.log_phi
