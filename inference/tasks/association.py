@@ -35,8 +35,8 @@ __all__ = ["Clip", "Settings", "start_paths"]
 def start_paths(clip: Clip, objects: int, prior: LinearMotion, settings: Settings) -> FloatArray:
     """Return N starting paths (N, T, D): straight lines between the detections of each chain.
 
-    Paths that no chain is left for (fewer tracklets than objects) stand in the middle of all
-    detections, the first of them exactly, the others apart from it by half a typical size.
+    Paths that no chain is left for (fewer tracklets than objects) stand by the middle of all
+    detections, half a typical size apart from it and each other: equal paths would stay equal.
     """
     length = len(clip.o)
     motion = Motion(prior, length, settings.motion_scale)
@@ -56,7 +56,7 @@ def _join(clip: Clip, runs: list[Tracklet], length: int) -> FloatArray:
 
 
 def _spare_paths(clip: Clip, count: int) -> list[FloatArray]:
-    """Paths for objects that no detection is left for: still, in the middle of everything."""
+    """Paths for objects that no detection is left for: still, by the middle of everything."""
     if count <= 0:
         return []
     if not clip.mask.any():
@@ -65,4 +65,4 @@ def _spare_paths(clip: Clip, count: int) -> list[FloatArray]:
         middle, size = np.median(clip.o[clip.mask], 0), np.median(clip.size[clip.mask], 0)
     apart = np.zeros_like(middle)
     apart[0] = 0.5 * size[0]
-    return [np.tile(middle + i * apart, (len(clip.o), 1)) for i in range(count)]
+    return [np.tile(middle + i * apart, (len(clip.o), 1)) for i in range(1, count + 1)]

@@ -116,28 +116,30 @@ def links(
     """Return the likeliest links (source, target) and their log odds.
 
     Of each tracklet's links those with log odds, plus what the target is worth (if anything), above
-    -hope, and of these the best ``fan_out``: a long way to a long tracklet counts, a long way to a
-    single detection does not. The pairs are many, so an upper bound is taken first, and the log
-    odds of the few that it leaves.
+    -hope; of these the best ``fan_out`` to targets that are worth something, and as many to others.
+    The pairs are many: an upper bound is taken first, and the log odds of the few that it leaves.
     """
     ends, begins, scale = _ends(clip, runs, motion, settings)
     first, last = (np.array([run.frames[i] for run in runs]) for i in (0, -1))
     wide = (motion.speed * scale) ** 2
     # What a first state (position anywhere, velocity of the prior) would have been worth
     anywhere = clip.log_clutter - 0.5 * (begins.z**2 / wide + np.log(wide) + LOG_2PI).sum(-1)
-    least = anywhere - settings.hope - worth.clip(min=0)
-    # Apart, since what is worth nothing is worth nothing from far, and need not be looked at
-    groups = [_Targets(x, first, begins, least) for x in (worth > 0, worth <= 0) if x.any()]
+    least = -settings.hope - worth.clip(min=0)
+    # Apart: what is worth nothing need not be looked at from far, nor crowd out what is
+    ends, begins = ends.turned(), begins.turned()
+    groups = [_Targets(x, first, begins, least + anywhere) for x in (worth > 0, worth <= 0)]
     found = []
     for i in np.flatnonzero(last < first[-1]):
-        ahead = motion.predict(ends.take([int(i)]), slice(len(clip.o) - last[i]), scale[[i]])
-        near = np.concatenate([group.near(ahead, last[i], sight) for group in groups])
-        steps = first[near] - last[i]
-        odds = _meeting(ahead.take(steps), begins.take(near)) + sight.gap[steps]
-        kept = np.flatnonzero(odds > least[near])
-        best = np.argsort((least[near] - odds)[kept], kind="stable")
-        kept = kept[best[: settings.fan_out]]
-        found.append((np.full(len(kept), i), near[kept], odds[kept] - anywhere[near[kept]]))
+        ahead = motion.course(ends.columns(slice(i, i + 1)), len(clip.o) - last[i], scale[i])
+        peak = _peak(ahead) + sight.gap[: len(clip.o) - last[i]]
+        for group in groups:
+            near = group.near(ahead, peak, last[i])
+            steps = first[near] - last[i]
+            meeting = _meeting(ahead.columns(steps), begins.columns(near))
+            odds = meeting + sight.gap[steps] - anywhere[near]
+            kept = np.flatnonzero(odds > least[near])
+            kept = kept[np.argsort(-odds[kept], kind="stable")[: settings.fan_out]]
+            found.append((np.full(len(kept), i), near[kept], odds[kept]))
     if not found:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
     source, target, odds = (np.concatenate(x) for x in zip(*found, strict=True))
@@ -145,42 +147,53 @@ def links(
 
 
 class _Targets:
-    """Tracklets to link to, in the order of their first frames, laid out for fast looks."""
+    """Tracklets to link to, in the order of their first frames; states are turned, (D, M)."""
 
     def __init__(
         self, chosen: BoolArray, first: IntArray, begins: Belief, least: FloatArray
     ) -> None:
         self.index = np.flatnonzero(chosen)
         self.first, self.least = first[self.index], least[self.index]
-        self.s = np.ascontiguousarray(begins.s[self.index].T)  # (D, A)
-        self.ss = np.ascontiguousarray(begins.ss[self.index].T)
+        self.begins = begins.columns(self.index)
+        self.lowest = self.least.min(initial=np.inf)
 
-    def near(self, ahead: Belief, last: int, sight: Sight) -> IntArray:
+    def near(self, ahead: Belief, peak: FloatArray, last: int) -> IntArray:
         """Return the tracklets whose odds may be above ``least``, from an upper bound.
 
-        It sees positions alone: det(P + B) >= det(P), and the square of position and velocity is
-        no less than the position's. ``ahead`` holds the states 0, 1, ... frames after ``last``.
+        It sees positions alone: the square of position and velocity is no less than the
+        position's. ``ahead`` holds the states 0, 1, ... frames after ``last``.
         """
-        det = ahead.ss * ahead.zz - ahead.sz**2
-        peak = -0.5 * (np.log(det) + 2 * LOG_2PI).sum(-1) + sight.gap[: len(det)]
-        high = np.flatnonzero(peak > self.least.min())
+        high = np.flatnonzero(peak > self.lowest)
         if not len(high):
             return np.zeros(0, np.int64)
         begin, end = np.searchsorted(self.first, [last, last + high[-1]], side="right")
-        steps = self.first[begin:end] - last
-        bound = peak[steps]
-        for s, ss, at, spread in zip(ahead.s.T, ahead.ss.T, self.s, self.ss, strict=True):
-            error = at[begin:end] - s[steps]
-            bound -= 0.5 * error * error / (ss[steps] + spread[begin:end])
-        return self.index[begin:end][bound > self.least[begin:end]]
+        at: IntArray | slice = slice(begin, end)
+        steps, bound = self.first[at] - last, -self.least[at]
+        bound += peak.take(steps)
+        for s, ss, place, spread in zip(
+            ahead.s, ahead.ss, self.begins.s, self.begins.ss, strict=True
+        ):  # the first coordinate leaves few for the others
+            error = place[at] - s.take(steps)
+            error *= error
+            error /= ss.take(steps) + spread[at]
+            left = np.flatnonzero(bound > 0.5 * error)
+            bound = (bound - 0.5 * error).take(left)
+            at, steps = left + begin if isinstance(at, slice) else at.take(left), steps.take(left)
+        return self.index[at]
+
+
+def _peak(ahead: Belief) -> FloatArray:
+    """Upper bound of `_meeting` of states (D, A) with any other: det(P + B) >= det(P)."""
+    det = ahead.ss * ahead.zz - ahead.sz**2
+    return -0.5 * (np.log(det) + 2 * LOG_2PI).sum(0)
 
 
 def _meeting(ahead: Belief, begin: Belief) -> FloatArray:
-    """Log density of meeting a tracklet's first state, position and velocity."""
+    """Log density of meeting a tracklet's first state, position and velocity; states (D, A)."""
     ss, sz, zz = ahead.ss + begin.ss, ahead.sz + begin.sz, ahead.zz + begin.zz
     ds, dz, det = begin.s - ahead.s, begin.z - ahead.z, ss * zz - sz**2
     square = (zz * ds**2 - 2 * sz * ds * dz + ss * dz**2) / det
-    return -0.5 * (square + np.log(det) + 2 * LOG_2PI).sum(-1)
+    return -0.5 * (square + np.log(det) + 2 * LOG_2PI).sum(0)
 
 
 def _ends(

@@ -45,6 +45,16 @@ class Belief:
         for name in _PARTS:
             getattr(self, name)[index] = getattr(other, name)
 
+    def turned(self) -> Belief:
+        """Return the states with a coordinate a row, (D, A)."""
+        return Belief(*(np.ascontiguousarray(getattr(self, name).T) for name in _PARTS))
+
+    def columns(self, index: IntArray | slice) -> Belief:
+        """Return the states at ``index`` of turned ones."""
+        if isinstance(index, slice):
+            return Belief(*(getattr(self, name)[:, index] for name in _PARTS))
+        return Belief(*(getattr(self, name).take(index, 1) for name in _PARTS))
+
     def join(self, other: Belief) -> Belief:
         """Return these states, then the other ones."""
         pairs = ((getattr(self, name), getattr(other, name)) for name in _PARTS)
@@ -94,14 +104,19 @@ class Motion:
             kept = kept * decay
             rows.append((reach + kept, kept, ss2, sz2, zz2))
         self.table = np.array(rows)  # (frames + 1, 5, D)
+        self._courses = np.ascontiguousarray(np.moveaxis(self.table, 0, 2))
 
-    def predict(self, now: Belief, steps: IntArray | slice, scale: FloatArray) -> Belief:
-        """Carry states (A, D) over ``steps`` (A) frames; ``scale`` (A, D) is the object's size.
+    def predict(self, now: Belief, steps: IntArray, scale: FloatArray) -> Belief:
+        """Carry states (A, D) over ``steps`` (A) frames; ``scale`` (A, D) is the object's size."""
+        return self._carry(now, np.moveaxis(self.table[steps], 1, 0), scale**2)
 
-        One state, (1, D), may be carried over several numbers of frames, or a slice of them.
-        """
-        reach, kept, ss, sz, zz = np.moveaxis(self.table[steps], 1, 0)
-        noise = scale**2
+    def course(self, now: Belief, frames: int, scale: FloatArray) -> Belief:
+        """Carry one state (D, 1) over 0, 1, ... ``frames`` - 1 frames: (D, frames)."""
+        return self._carry(now, self._courses[:, :, :frames], scale[:, None] ** 2)
+
+    @staticmethod
+    def _carry(now: Belief, table: FloatArray, noise: FloatArray) -> Belief:
+        reach, kept, ss, sz, zz = table
         return Belief(
             now.s + reach * now.z,
             kept * now.z,

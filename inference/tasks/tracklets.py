@@ -47,7 +47,7 @@ class Settings:
     hide, show : float
         Probability a frame that a visible object is hidden, and that a hidden one shows again.
     fan_out : int
-        Links kept a tracklet.
+        Links kept a tracklet, to targets worth something, and as many to the others.
     hope : float
         A link is kept if its log odds, plus what its target is worth, are above minus this.
     """
@@ -60,7 +60,7 @@ class Settings:
     gate: float = -14.0
     hide: float = 1 / 60
     show: float = 1 / 30
-    fan_out: int = 30
+    fan_out: int = 40
     hope: float = 8.0
 
 

@@ -153,7 +153,7 @@ def test_the_bound_is_below_the_sum_over_all_assignments(
     t: int, k: int, n: int, clutter: bool
 ) -> None:
     gaps = []
-    for seed in range(5):
+    for seed in range(3):
         mixture = hard(seed, 1, n, t, k)._replace(learn_phi=False)
         if not clutter:
             mixture = mixture._replace(log_clutter=None)
@@ -316,7 +316,7 @@ def test_a_batch_is_its_sequences_one_by_one() -> None:
 
 
 def test_learned_noise_is_that_put_in() -> None:
-    n, t, d, truth = 2, 200, 4, 0.05**2
+    n, t, d, truth = 2, 100, 4, 0.05**2
     calm = LinearMotion((1e-3,) * d, (1e-4,) * d, (1e-4,) * d, (1.0,) * d).double()
     mixture, start = apart(n, t, d)
     s = calm(size=n, length=t).detach()[None]
@@ -326,7 +326,7 @@ def test_learned_noise_is_that_put_in() -> None:
     mixture = mixture._replace(
         o=boxes.transpose(1, 2) + noise, phi=4 * truth, learn_phi=True, phi_strength=2.0
     )
-    end = vem(mixture, start, smoother(calm), iterations=30)
+    end = vem(mixture, start, smoother(calm), iterations=12)
     count = d * int(mixture.mask.sum())
     # the paths are all but straight, so nearly every coordinate seen tells of the noise
     assert abs(end.phi[0] / truth - 1) < 3 * math.sqrt(2 / count)
@@ -334,12 +334,12 @@ def test_learned_noise_is_that_put_in() -> None:
 
 def test_learned_noise_is_the_mode_and_does_not_collapse() -> None:
     """A detection that stays where the path is says that the noise is small, never that it is 0."""
-    o = torch.zeros(1, 50, 1, 2, dtype=torch.float64)
+    o = torch.zeros(1, 25, 1, 2, dtype=torch.float64)
     ones = torch.ones(1, 1, 2, dtype=torch.float64)
-    mixture = Mixture(o, torch.ones(1, 50, 1, dtype=torch.bool), 1 + o, 0 * ones, ones)
-    start = torch.zeros(1, 1, 50, 2, dtype=torch.float64)
-    end = vem(mixture, start, smoother(motion(2)), iterations=200)
-    floor = mixture.phi_strength * mixture.phi / (100 + mixture.phi_strength + 2)
+    mixture = Mixture(o, torch.ones(1, 25, 1, dtype=torch.bool), 1 + o, 0 * ones, ones)
+    start = torch.zeros(1, 1, 25, 2, dtype=torch.float64)
+    end = vem(mixture, start, smoother(motion(2)), iterations=80)
+    floor = mixture.phi_strength * mixture.phi / (50 + mixture.phi_strength + 2)
     assert floor < end.phi[0] < mixture.phi and torch.isfinite(end.elbo).all()
     # at a maximum over phi the gradient of the bound (q fixed) vanishes: by differences
     square = end.variance.sum()
@@ -347,11 +347,11 @@ def test_learned_noise_is_the_mode_and_does_not_collapse() -> None:
     def bound(phi: Tensor) -> Tensor:
         half = mixture.phi_strength / 2
         prior = torch.distributions.InverseGamma(half, half * mixture.phi)
-        return -50 * phi.log() - 0.5 * square / phi + prior.log_prob(phi)
+        return -25 * phi.log() - 0.5 * square / phi + prior.log_prob(phi)
 
     at = end.phi[0].clone().requires_grad_()
     (slope,) = torch.autograd.grad(bound(at), at)
-    (scale,) = torch.autograd.grad(-50 * at.log(), at)
+    (scale,) = torch.autograd.grad(-25 * at.log(), at)
     assert abs(slope / scale) < 1e-5
 
 
@@ -416,7 +416,7 @@ class Peak(TorchDispatchMode):
 
 @pytest.mark.slow
 def test_memory_is_linear_in_frames_objects_and_places() -> None:
-    """T x N x K of 1000 x 20 x 40; an eighth of it, then each doubled in turn."""
+    """Each of T, N and K doubled in turn; then 1,000 frames, 20 objects and 40 detections."""
 
     def peak(t: int, n: int, k: int) -> int:
         o = torch.rand(1, t, k, 4)
@@ -425,12 +425,11 @@ def test_memory_is_linear_in_frames_objects_and_places() -> None:
         mixture = Mixture(o, mask, torch.ones_like(o), origin, torch.ones(1, n, 4), torch.zeros(1))
         start = torch.rand(1, n, t, 4)
         with Peak() as memory:
-            vem(mixture, start, smoother(LinearMotion()), iterations=2)
+            vem(mixture, start, smoother(LinearMotion()), iterations=1)
         return memory.most
 
-    base = peak(500, 10, 20)
-    assert base > 500 * 10 * 20 * 4
-    for larger in ((1_000, 10, 20), (500, 20, 20), (500, 10, 40)):
+    base = peak(250, 10, 20)
+    assert base > 250 * 10 * 20 * 4
+    for larger in ((500, 10, 20), (250, 20, 20), (250, 10, 40)):
         assert peak(*larger) < 2.1 * base
-    # 800,000 triples, of which each may hold some 20 numbers of 8 bytes
-    assert peak(1_000, 20, 40) < 1_000 * 20 * 40 * 160
+    assert peak(1_000, 20, 40) < 16 * 2.1 * base / 2  # four times T, twice N, twice K
