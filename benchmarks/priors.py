@@ -101,7 +101,7 @@ def main() -> None:
     train = walking_trajectories(4_000, seed=1)
     s = walking_trajectories(options.paths, length=options.length, seed=987_654)
     print("nats a frame of held-out paths")
-    for name in ("srnn", "srnn_causal"):
+    for name in ("srnn",):
         bounds = held_out_bound(pretrained(name)), importance_bound(name, s)
         print(f"  {name:16s} {bounds[0]:8.3f}   with 50 draws {bounds[1]:8.3f}")
     for name in ("deepar", "deepar_causal"):
@@ -117,10 +117,7 @@ def main() -> None:
     for name, guide in (
         ("linear, smoothed", LinearMotionGuide(story)),
         ("linear, filtered", LinearMotionGuide(story, causal=True)),
-        *(
-            (name, pretrained(name)[1])
-            for name in ("srnn", "deepar", "srnn_causal", "deepar_causal")
-        ),
+        *((name, pretrained(name)[1]) for name in ("srnn", "deepar", "deepar_causal")),
     ):
         mean = held
         for _ in range(options.iterations):

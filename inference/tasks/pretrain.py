@@ -4,8 +4,7 @@
 `srnn`, `deepar`  for tracking with the smoothing E-S step: increments in the object frame; people
                   who walk, and a share of the paper's paths; pasts mostly estimated from
                   detections (`inference.tasks.pasts`)
-`srnn_causal`,    the same for the paper's E-S step, which looks back only
-`deepar_causal`
+`deepar_causal`   the same for the paper's E-S step, which looks back only
 `srnn_paper`,     the paper's: positions in the image, its synthetic boxes and sizes, and for SRNN
 `deepar_paper`    its scheduled sampling, in fewer epochs than its 500
 ================  ================================================================================
@@ -92,7 +91,6 @@ class Recipe:
 RECIPES = {
     "srnn": Recipe("SRNN", 18, SRNN_TRACKING, {**ENCODER, **SMOOTH}, length=120, batch_size=64),
     "deepar": Recipe("DeepAR", 18, TRACKING, SMOOTH, length=120, batch_size=64),
-    "srnn_causal": Recipe("SRNN", 15, SRNN_TRACKING, {**ENCODER, **CAUSAL}),
     "deepar_causal": Recipe("DeepAR", 15, TRACKING, CAUSAL),
     "srnn_paper": Recipe("SRNN", 30, paper=True, batch_size=256, learning_rate=3e-3),
     "deepar_paper": Recipe("DeepAR", 30, paper=True, batch_size=256, learning_rate=3e-3),

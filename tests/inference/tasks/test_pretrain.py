@@ -72,7 +72,7 @@ def test_command_writes_weights_that_load(tmp_path: Path, capsys) -> None:
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(InputError, match="srnn_causal"):
+    with pytest.raises(InputError, match="deepar_causal"):
         pretrained("kalman")
 
 
