@@ -113,6 +113,20 @@ def test_an_object_is_worth_more_than_clutter_and_a_lone_detection_less() -> Non
     assert (length >= 4).any() and (length == 1).any()
 
 
+def test_a_chain_s_total_counts_its_ends_once() -> None:
+    """Worth of each, odds of each link, unseen before the first and after the last."""
+    clip, runs, motion = scene(1)
+    sight, settings = Sight(runs, T, Settings()), Settings(hope=1e9, fan_out=10**9)
+    begin, source, target, link = gains(clip, runs, 3, motion, sight, settings)
+    # what a tracklet is worth is what it begins with, less its ends
+    first, last = (np.array([run.frames[i] for run in runs]) for i in (0, -1))
+    after = np.array([sight.tail[T - 1 - t] for t in last])
+    worth = begin - np.array([sight.head[t] for t in first]) - after
+    *_, odds = links(clip, runs, worth, motion, sight, settings)
+    ends = [sight.head[first[i]] + after[j] for i, j in zip(source, target, strict=True)]
+    assert np.allclose(begin[source] + link, worth[source] + worth[target] + odds + ends)
+
+
 def test_fewer_tracklets_than_objects() -> None:
     truth = straight([(300, 500)], [(1, 0)], T)
     clip = clip_of(seen(truth))
