@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -26,10 +26,17 @@ from guides.state_space import LinearMotionGuide
 from inference.randomness import seeded
 from inference.tasks.association import Clip, Settings, start_paths
 from inference.tasks.pretrain import pretrained
+from inference.tasks.tracking_checks import (
+    check_choice,
+    check_counts,
+    check_detections,
+    check_image_size,
+    check_model,
+    ranges_of,
+)
 from inference.tasks.tracks import Tracks
 from inference.vem import VEM, Mixture, vem
 from ppl_models.data.motchallenge import Boxes
-from ppl_models.errors import InputError
 from ppl_models.state_space import LinearMotion
 
 Method = Literal["vem", "svi"]
@@ -71,6 +78,9 @@ class Model:
     learning_rate: float = 0.05
     smooth: bool = True
 
+    def __post_init__(self) -> None:
+        check_model(self)
+
 
 class Batch(NamedTuple):
     """Sequences side by side, padded to the longest: the data of `ppl_models.MixDVAE`."""
@@ -83,6 +93,8 @@ class Batch(NamedTuple):
     """(B, T, K, 4): (width, height, 1, 1)."""
     region: Tensor
     """(B, 2, 4): where clutter may be."""
+    lengths: Tensor
+    """(B): frames of each sequence, before padding."""
 
     @property
     def log_clutter(self) -> Tensor:
@@ -99,7 +111,7 @@ def track(
     method: Method = "vem",
     prior: Prior = "deepar",
     clutter: bool = True,
-    iterations: int = 10,
+    iterations: int | None = None,
     model: Model | None = None,
     seed: int = 0,
 ) -> list[Tracks]:
@@ -124,10 +136,10 @@ def track(
         the one that explains and follows real people best (`benchmarks.tracking`).
     clutter : bool
         Whether a detection may be of nothing.
-    iterations : int
-        VEM iterations.
+    iterations : int, optional
+        VEM iterations; by default the model's, 10.
     model : Model, optional
-        Finer settings; ``clutter`` and ``iterations`` overrule its own.
+        Finer settings; ``clutter=False`` and ``iterations`` overrule its own.
     seed : int
         Of SVI's draws and of the latent draws of a dynamical VAE.
 
@@ -139,11 +151,18 @@ def track(
     Raises
     ------
     InputError
-        For no sequences, fewer than one object, an unknown method or prior, an empty range.
+        For no sequences, boxes without a size, fewer than one object, an unknown method or prior,
+        an empty range, an image without a size.
     """
-    _check(detections, objects, method, prior, iterations)
-    ranges = _ranges(detections, frames)
-    model = replace(model or Model(), iterations=iterations)
+    check_detections(detections)
+    check_counts(objects=objects)
+    check_choice("method", method, Method)
+    check_choice("prior", prior, Prior)
+    check_image_size(image_size)
+    ranges = ranges_of(detections, frames)
+    model = model or Model()
+    if iterations is not None:
+        model = replace(model, iterations=iterations)
     if not clutter:
         model = replace(model, clutter_weight=0.0)
     padded = [d.padded(*r) for d, r in zip(detections, ranges, strict=True)]
@@ -178,7 +197,8 @@ def prepare(padded: Sequence[FloatArray], image_size: tuple[float, float] | None
     size[..., :2] = boxes[..., 2:]
     region = np.stack([_region(o[i][mask[i]], image_size) for i in range(len(o))])
     o[~mask] = 0.0
-    return Batch(*(torch.as_tensor(x) for x in (o, mask, size, region)))
+    lengths = np.array([len(x) for x in padded])
+    return Batch(*(torch.as_tensor(x) for x in (o, mask, size, region, lengths)))
 
 
 def to_centre(ltwh: FloatArray) -> FloatArray:
@@ -193,12 +213,13 @@ def to_ltwh(centre: FloatArray) -> FloatArray:
     return np.concatenate([centre[..., :2] - size / 2, size], -1)
 
 
-def frames_of(start: Tensor) -> tuple[Tensor, Tensor]:
-    """Return origin and unit, each (B, N, 4), of paths (B, N, T, 4).
+def frames_of(start: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Return origin and unit, each (B, N, 4), of paths (B, N, T, 4), ``lengths`` (B) of them told.
 
     The unit of both positions is the height, in the middle of the path; of log sizes, 1.
     """
-    height = start[..., 3].median(-1).values.exp()
+    padded = torch.arange(start.shape[2]) >= lengths[:, None, None]
+    height = start[..., 3].masked_fill(padded, torch.nan).nanmedian(-1).values.exp()
     one = torch.ones_like(height)
     return start[:, :, 0], torch.stack([height, height, one, one], -1)
 
@@ -209,14 +230,16 @@ def source_pair(prior: Prior, model: Model | None = None) -> tuple[nn.Module, nn
     if prior == "linear":
         motion = LinearMotion().double()
         return motion, LinearMotionGuide(motion, causal=not model.smooth)
-    story, guide = pretrained(prior)
+    # the paper's E-S step filters: DeepAR has weights of its own for it
+    causal = prior == "deepar" and not model.smooth
+    story, guide = pretrained("deepar_causal" if causal else prior)
     guide.smooth = model.smooth
     return story.double(), guide.double()
 
 
 def mixture_of(batch: Batch, start: Tensor, model: Model) -> Mixture:
     """Return what `inference.vem` reads of a batch, its sources' frames laid at ``start``."""
-    origin, unit = frames_of(start)
+    origin, unit = frames_of(start, batch.lengths)
     log_clutter = batch.log_clutter if model.clutter_weight else None
     return Mixture(
         batch.o,
@@ -231,10 +254,13 @@ def mixture_of(batch: Batch, start: Tensor, model: Model) -> Mixture:
 
 
 def coordinate_ascent(batch: Batch, start: Tensor, prior: Prior, model: Model) -> VEM:
-    """Run VEM from paths ``start`` (B, N, T, 4), with common random numbers for z."""
+    """Run VEM from paths ``start`` (B, N, T, 4), z along the encoder's means.
+
+    Nothing is drawn, so a sequence's tracks do not depend on the others of its batch.
+    """
     story, guide = source_pair(prior, model)
     latent_dim = int(story.latent_dim)  # type: ignore[arg-type]
-    noise = torch.randn(*start.shape[:-1], latent_dim, dtype=start.dtype)
+    noise = start.new_zeros(*start.shape[:-1], latent_dim)
 
     def update(precision: Tensor, weighted: Tensor, previous: Tensor) -> Any:
         return guide.source_posterior(  # type: ignore[operator]
@@ -296,38 +322,3 @@ def _tracks(name: str, first: int, boxes: FloatArray, end: VEM, i: int, length: 
         noise=float(end.phi[i].sqrt()),
         elbo=end.elbo[:, i].numpy(),
     )
-
-
-def _ranges(
-    detections: Sequence[Boxes], frames: tuple[int, int] | Sequence[tuple[int, int]] | None
-) -> list[tuple[int, int]]:
-    if frames is None:
-        for d in detections:
-            if not len(d):
-                raise InputError(d.name, "no detections", "some, or `frames`", "pass frames=(1, T)")
-        return [(int(d.frame.min()), int(d.frame.max())) for d in detections]
-    one = isinstance(frames[0], int)
-    ranges: Any = [frames] * len(detections) if one else list(frames)
-    if len(ranges) != len(detections):
-        raise InputError(
-            "frames", f"{len(ranges)} ranges", f"one, or {len(detections)}", "pass one a sequence"
-        )
-    for first, last in ranges:
-        if not 1 <= first <= last:
-            raise InputError("frames", f"{first}:{last}", "1 <= first <= last", "swap or count on")
-    return ranges
-
-
-def _check(
-    detections: Sequence[Boxes], objects: int, method: str, prior: str, iterations: int
-) -> None:
-    if not detections:
-        raise InputError("detections", "no sequence", "one or more", "pass a list of Boxes")
-    if objects < 1:
-        raise InputError("objects", str(objects), "1 or more", "say how many objects to follow")
-    if iterations < 1:
-        raise InputError("iterations", str(iterations), "1 or more", "leave the default, 10")
-    for name, value, options in (("method", method, Method), ("prior", prior, Prior)):
-        if value not in get_args(options):
-            known = ", ".join(get_args(options))
-            raise InputError(name, repr(value), f"one of {known}", "check the spelling")

@@ -23,7 +23,7 @@ def refine(batch: Batch, start: Tensor, pair: tuple[nn.Module, nn.Module], model
     """
     story = MixDVAE(pair[0], clutter_weight=model.clutter_weight, phi=model.noise**2).double()
     guide = MixDVAEGuide(story, pair[1]).double()
-    origin, unit = frames_of(start)
+    origin, unit = frames_of(start, batch.lengths)
     offsets = list(guide.refined(*start.shape).parameters())
     data = (batch.o, batch.mask, batch.size, origin, unit, batch.region, start)
     optimizer = torch.optim.Adam(offsets, lr=model.learning_rate)

@@ -88,7 +88,8 @@ def test_any_leading_dims_and_independent_sources(story) -> None:
     previous, noise = torch.randn_like(precision), torch.randn_like(precision)
     q = guide.source_posterior(evidence, previous, noise)
     assert q.rate.shape == (2, 3)
-    one = guide.source_posterior(Evidence(*(x[1, 2] for x in evidence)), previous[1, 2], noise[1, 2])
+    alone = Evidence(*(x[1, 2] for x in evidence))
+    one = guide.source_posterior(alone, previous[1, 2], noise[1, 2])
     for whole, alone in zip(q, one, strict=True):
         assert torch.allclose(whole[1, 2], alone)
 

@@ -9,6 +9,7 @@ import torch
 
 from inference.checkpoint import load
 from inference.errors import CheckpointError
+from inference.randomness import seeded
 from inference.tasks.pretrain import (
     RECIPES,
     OneCycle,
@@ -50,14 +51,15 @@ def test_shipped_srnn_knows_more_than_constant_velocity() -> None:
     assert held_out_bound(pretrained("srnn"), num=300) > linear + 0.5
 
 
-@pytest.mark.parametrize("name", ["srnn", "deepar_causal", "srnn_paper"])
+@pytest.mark.parametrize("name", ["srnn", "deepar_paper", "srnn_paper"])
 def test_training_repeats_and_learns(name: str, untouched: None) -> None:
-    runs = [pretrain(name, epochs=2, num=512, progress=False) for _ in range(2)]
+    runs = [pretrain(name, epochs=4, num=512, progress=False) for _ in range(2)]
     for a, b in zip(runs[0].model.parameters(), runs[1].model.parameters(), strict=True):
         assert torch.equal(a, b)
     recipe = RECIPES[name]
     paper = recipe.paper
-    untrained = held_out_bound(recipe.pair(), paper=paper, num=64)
+    with seeded(0):
+        untrained = held_out_bound(recipe.pair(), paper=paper, num=64)
     assert held_out_bound((runs[0].model, runs[0].guide), paper=paper, num=64) > untrained
 
 
@@ -90,4 +92,4 @@ def test_the_rate_rises_then_falls_to_zero() -> None:
         cycle.step(step, 0.0)
         rates.append(optimizer.param_groups[0]["lr"])
     assert max(rates) == pytest.approx(0.01) and rates[-1] < 1e-5
-    assert rates.index(max(rates)) == pytest.approx(10, abs=1)
+    assert rates.index(max(rates)) == pytest.approx(9, abs=1)  # of 0 to 99

@@ -23,7 +23,6 @@ from inference.tasks.tracking import (
     track,
 )
 from ppl_models.data.motchallenge import Boxes, read_boxes, read_ground_truth
-from ppl_models.errors import InputError
 from tests.clips import overlap, shuffled, walkers
 
 HARD: dict[str, Any] = {"length": 40, "drop": 0.3, "gap": 10, "clutter": 0.3}
@@ -74,7 +73,7 @@ def test_svi_follows_them_too() -> None:
 
 
 def test_files_of_different_lengths_are_each_followed_as_if_alone() -> None:
-    """To a tenth of a pixel: the linear prior draws nothing, and padding tells next to nothing."""
+    """To a thousandth of a pixel: the linear prior draws nothing, and padding tells nothing."""
     clips = [
         walkers(length, seed=seed, first=first, drop=0.2, name=f"clip {seed}")
         for seed, (length, first) in enumerate([(12, 1), (25, 4), (18, 300)])
@@ -84,10 +83,10 @@ def test_files_of_different_lengths_are_each_followed_as_if_alone() -> None:
     for clip, tracks in zip(clips, together, strict=True):
         [alone] = track([clip.boxes], objects=3, prior="linear")
         assert (tracks.first, tracks.mean.shape) == (alone.first, alone.mean.shape)
-        assert np.abs(tracks.boxes - alone.boxes).max() < 0.1
-        assert np.abs(tracks.sd - alone.sd).max() < 0.1
+        assert np.abs(tracks.boxes - alone.boxes).max() < 1e-3
+        assert np.abs(tracks.sd - alone.sd).max() < 1e-3
         assert np.array_equal(tracks.assignment, alone.assignment)
-        assert tracks.elbo[-1] == pytest.approx(alone.elbo[-1], abs=1.0)
+        assert tracks.elbo[-1] == pytest.approx(alone.elbo[-1], abs=1e-3)
 
 
 def test_ranges_of_frames_are_cut_out() -> None:
@@ -99,7 +98,7 @@ def test_ranges_of_frames_are_cut_out() -> None:
         [clip.boxes for clip in clips], objects=3, frames=[(5, 12), (1, 20)], prior="linear"
     )
     assert [one.mean.shape[1] for one in each] == [8, 20]
-    assert np.abs(each[0].boxes - both[0].boxes).max() < 0.1
+    assert np.abs(each[0].boxes - both[0].boxes).max() < 1e-3
 
 
 def test_the_order_of_detections_means_nothing() -> None:
@@ -122,7 +121,8 @@ def test_the_same_seed_gives_the_same_tracks(method: Any) -> None:
         for seed in (3, 3, 4)
     )
     assert np.array_equal(one.mean, two.mean) and np.array_equal(one.elbo, two.elbo)
-    assert not np.array_equal(one.mean, other.mean)
+    # VEM draws nothing
+    assert np.array_equal(one.mean, other.mean) == (method == "vem")
 
 
 @pytest.mark.parametrize("prior", ["linear", "deepar", "srnn"])
@@ -300,33 +300,11 @@ def test_boxes_there_and_back() -> None:
 def test_a_path_s_frame_is_its_beginning_and_its_height() -> None:
     start = torch.zeros(1, 1, 3, 4).double()
     start[..., 0], start[..., 3] = torch.tensor([7.0, 8, 9]), torch.tensor([4.0, 5, 9]).double()
-    origin, unit = frames_of(start)
+    origin, unit = frames_of(start, torch.tensor([3]))
     assert origin.tolist() == [[[7, 0, 0, 4]]]
     assert torch.allclose(unit, torch.tensor([math.exp(5), math.exp(5), 1, 1]).double())
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"detections": []}, "detections.*one or more"),
-        ({"objects": 0}, "objects.*1 or more"),
-        ({"objects": -2}, "objects.*1 or more"),
-        ({"iterations": 0}, "iterations.*1 or more"),
-        ({"method": "mcmc"}, "method.*one of vem, svi"),
-        ({"prior": "magic"}, "prior.*one of linear, srnn, deepar"),
-        ({"frames": (5, 2)}, "frames.*1 <= first <= last"),
-        ({"frames": (0, 2)}, "frames.*1 <= first <= last"),
-        ({"frames": [(1, 2), (1, 2)]}, "frames.*2 ranges.*one, or 1"),
-        ({"detections": "no boxes"}, "clip.*no detections.*frames"),
-    ],
-)
-def test_bad_arguments_are_told(settings: dict[str, Any], message: str) -> None:
-    boxes = walkers(4, 2).boxes
-    if settings.get("detections") == "no boxes":
-        settings = {"detections": [boxes.between(90, 99)]}
-    settings = {"detections": [boxes], "objects": 2} | settings
-    with pytest.raises(InputError, match=f"(?s){message}"):
-        track(settings.pop("detections"), **settings)
+    _, unit = frames_of(start, torch.tensor([1]))  # and what is padded is not of the path
+    assert unit[0, 0, 0].item() == pytest.approx(math.exp(4))
 
 
 @pytest.mark.slow

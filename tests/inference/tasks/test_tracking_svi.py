@@ -52,7 +52,7 @@ def both() -> Both:
 
 def exact(batch: Batch, start: Tensor, phi: float) -> float:
     """log p(o, phi): the sum over every w of Gaussians with the paths integrated out."""
-    origin, unit = (x[0] for x in frames_of(start))
+    origin, unit = (x[0] for x in frames_of(start, batch.lengths))
     paths = covariance(LinearMotion().double(), FRAMES)[:, FRAMES:, FRAMES:]  # (D, T, T)
     spots = batch.mask[0].nonzero()
     o, size = batch.o[0][batch.mask[0]], batch.size[0][batch.mask[0]]
