@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,8 +186,12 @@ def fit(
     check_settings(settings)
     with seeded(seed):
         model, guide, plan = prepare(model, guide, data, settings)
-        from inference.fit_learner import Learner  # here: Lightning takes seconds to import
+        # Here, since Lightning takes seconds to import; and importing it draws random numbers
+        state = random.getstate()
+        from inference.fit_learner import Learner
         from inference.fit_lightning import train
+
+        random.setstate(state)
 
         learner = Learner(model, guide, plan)
         _take_up(learner, plan.folder.open(resume) if plan.folder else None)

@@ -9,6 +9,7 @@ import torch
 
 from inference.checkpoint import load
 from inference.errors import CheckpointError
+from inference.fit_learner import Learner  # noqa: F401  (Lightning's import draws random numbers)
 from inference.randomness import seeded
 from inference.tasks.pretrain import (
     RECIPES,

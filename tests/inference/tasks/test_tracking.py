@@ -260,7 +260,7 @@ def test_a_filter_is_a_kalman_filter() -> None:
     assert np.isnan(tracks.elbo).all()
 
 
-@pytest.mark.parametrize("prior", ["linear", "srnn"])
+@pytest.mark.parametrize("prior", ["linear", "deepar"])
 def test_filters_follow_easy_clips(prior: Any) -> None:
     clip = walkers(15, 2)
     [tracks] = track([clip.boxes], objects=2, prior=prior, model=Model(smooth=False))
