@@ -52,7 +52,10 @@ def test_shipped_srnn_knows_more_than_constant_velocity() -> None:
     assert held_out_bound(pretrained("srnn"), num=300) > linear + 0.5
 
 
-@pytest.mark.parametrize("name", ["srnn", "deepar_paper", "srnn_paper"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("srnn", marks=pytest.mark.slow), "deepar", "deepar_paper", "srnn_paper"],
+)
 def test_training_repeats_and_learns(name: str, untouched: None) -> None:
     runs = [pretrain(name, epochs=4, num=512, progress=False) for _ in range(2)]
     for a, b in zip(runs[0].model.parameters(), runs[1].model.parameters(), strict=True):
