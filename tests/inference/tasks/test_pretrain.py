@@ -53,7 +53,7 @@ def test_shipped_srnn_knows_more_than_constant_velocity() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param("srnn", marks=pytest.mark.slow), "deepar_causal", "deepar_paper", "srnn_paper"],
+    [pytest.param("srnn", marks=pytest.mark.slow), "deepar_paper", "srnn_paper"],
 )
 def test_training_repeats_and_learns(name: str, untouched: None) -> None:
     runs = [pretrain(name, epochs=4, num=512, progress=False) for _ in range(2)]
