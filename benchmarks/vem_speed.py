@@ -97,7 +97,7 @@ def convergence(clips: int) -> None:
     start = starts_of(batch, [FRAMES] * clips, OBJECTS, MODEL)[0]
     print(f"\n{clips} simulated clips, default prior: iterations, bound (nats a clip), error")
     for iterations in (1, 2, 3, 5, 10, 20, 40):
-        end = coordinate_ascent(batch, start, "linear", replace(MODEL, iterations=iterations))
+        end = coordinate_ascent(batch, start, "deepar", replace(MODEL, iterations=iterations))
         print(f"{iterations:4d} {float(end.elbo[-1].mean()):10.3f} {_error(end.mean, truth):8.4f}")
 
 
