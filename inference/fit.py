@@ -89,7 +89,7 @@ def fit(
     batch_size: int = 128,
     validation: Any = None,
     objective: Objective | None = None,
-    learning_rate: float = 1e-3,
+    learning_rate: float | Callable[[int], float] = 1e-3,
     optimizer: MakeOptimizer | None = None,
     seed: int = 0,
     patience: int | None = None,
@@ -102,6 +102,7 @@ def fit(
     accelerator: str = "cpu",
     devices: Any = 1,
     strategy: Any = "auto",
+    transform: Callable[[Any], Any] | None = None,
     on_step: Callable[[int, float], Any] | None = None,
 ) -> Run:
     """Train a pair on data, by stochastic gradients of a bound.
@@ -124,7 +125,8 @@ def fit(
     objective
         What to maximise; by default `Objective()`, the plain bound.
     learning_rate
-        Of Adam, where no ``optimizer`` is given.
+        Of Adam, where no ``optimizer`` is given; or a schedule (`inference.schedules`), which sets
+        the rate of any optimiser before each step.
     optimizer
         Makes the optimiser of a list of parameters.
     seed
@@ -147,6 +149,10 @@ def fit(
     accelerator, devices, strategy
         As Lightning's Trainer takes them: ``accelerator="gpu", devices=2, strategy="ddp"``. Several
         processes share each batch; without noise in the guide they end where one would.
+    transform
+        What to make of each batch before it is used, in training and in reports, drawing from the
+        step's own seed: ``torch.bernoulli`` makes new bits of grey values each time. It gets and
+        gives a tensor, a tuple or a dict, as the data are.
     on_step
         Called after each step with its number, from 1, and its loss.
 

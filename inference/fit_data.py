@@ -53,6 +53,24 @@ class Columns:
         kwargs = {name: change(value) for name, value in self.kwargs.items()}
         return tuple(map(change, self.args)), kwargs
 
+    def changed(self, transform: Callable[[Any], Any] | None) -> Columns:
+        """The same after a user's transform, which gets and gives a tensor, a tuple or a dict.
+
+        Raises
+        ------
+        InputError
+            It gives something else, or another number of rows.
+        """
+        if transform is None:
+            return self
+        form = self.kwargs or (self.args[0] if len(self.args) == 1 else self.args)
+        made = columns(transform(form), "transform")
+        if made.size != self.size or bool(made.kwargs) != bool(self.kwargs):
+            seen = f"{made.size} rows of {type(form).__name__} from a batch of {self.size}"
+            cure = "give back what came, row by row: a tensor, a tuple or a dict"
+            raise InputError("transform", seen, "as many rows, in the same form", cure)
+        return made
+
     def share(self, rank: int, world: int) -> tuple[Columns, int]:
         """The rows of one process of several, and how many of them count.
 

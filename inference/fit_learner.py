@@ -57,7 +57,10 @@ class Learner(lightning.LightningModule):
         """Return the loss of a batch; its gradient, averaged over processes, is that of all."""
         args, kwargs, rows, of = batch
         plan, step = self.plan, self.progress.step
+        if plan.learning_rate is not None:
+            self._set_rate(plan.learning_rate(step))
         reseed(derive(plan.seed, "step", step, self.global_rank))
+        args, kwargs = self._transformed(args, kwargs, rows)
         for set_step in self.hooks:
             set_step(step)
         # Pyro looks at every value until each datum was seen once; that is a tenth of the time
@@ -71,6 +74,17 @@ class Learner(lightning.LightningModule):
         self.loss, self.batch = loss.detach(), (args, kwargs)
         share = rows * self.trainer.world_size / of  # processes are averaged, rows should be
         return loss if share == 1.0 else loss * share
+
+    def _set_rate(self, rate: float) -> None:
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = rate
+
+    def _transformed(self, args: Any, kwargs: Any, rows: int) -> tuple[Any, Any]:
+        """What the user's transform makes of a batch, under the seed of the place."""
+        if self.plan.transform is None:
+            return args, kwargs
+        made = Columns(args, kwargs, max(rows, 1)).changed(self.plan.transform)
+        return made.args, made.kwargs
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Stop before a step that would spoil the parameters."""
@@ -192,6 +206,7 @@ class Learner(lightning.LightningModule):
         with torch.no_grad(), seeded(derive(plan.seed, "bound", self.global_rank)):
             for batch in self.shares(source.batches(derive(plan.seed, "bound"))):
                 args, kwargs, rows, _ = move_data_to_device(batch, self.device)
+                args, kwargs = self._transformed(args, kwargs, rows)
                 with self._explained(args, kwargs):
                     value = plan.objective.bound(
                         self.model, self.guide, args, kwargs, plan.data_size, plan.plate

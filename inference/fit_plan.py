@@ -50,14 +50,17 @@ def prepare(
     size = _data_size(settings["data_size"], training)
     audited = training.part(max(AUDIT, size // 32), derive(seed, "audit"))
     first = next(audited.batches(derive(seed, "audit")))
-    model, guide = _bound(model, guide, first)
+    model, guide = _bound(model, guide, first.changed(settings["transform"]))
     objective = settings["objective"] or Objective()
+    rate, transform = settings["learning_rate"], settings["transform"]
     identity = {
         "pair": f"{story}: {_describe(model, guide)}",
         "data": _digest(first) if isinstance(training, TensorSource) else "loaded",
         "data_size": size,
-        "objective": re.sub(r" at 0x\w+", "", repr(objective)),
-        **{name: settings[name] for name in ("batch_size", "seed", "learning_rate", "clip")},
+        "objective": _name(objective),
+        "learning_rate": _name(rate) if callable(rate) else rate,
+        **{name: settings[name] for name in ("batch_size", "seed", "clip")},
+        **({} if transform is None else {"transform": _name(transform)}),
     }
     directory, optimizer = settings["directory"], settings["optimizer"]
     plan = Plan(
@@ -65,7 +68,9 @@ def prepare(
         audited=audited,
         validation=judge,
         objective=objective,
-        optimizer=optimizer or partial(adam, learning_rate=settings["learning_rate"]),
+        optimizer=optimizer or partial(adam, learning_rate=rate(0) if callable(rate) else rate),
+        learning_rate=rate if callable(rate) else None,
+        transform=transform,
         data_size=size,
         seed=seed,
         folder=None if directory is None else RunFolder(directory, identity),
@@ -74,6 +79,12 @@ def prepare(
         **{n: settings[n] for n in ("epochs", "patience", "plate", "progress", "on_step")},
     )
     return model, guide, plan
+
+
+def _name(thing: Any) -> str:
+    """What to call a setting, the same in every process."""
+    named = getattr(thing, "__qualname__", None)
+    return f"{thing.__module__}.{named}" if named else re.sub(r" at 0x\w+", "", repr(thing))
 
 
 def adam(parameters: list[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
@@ -100,7 +111,7 @@ def check_settings(settings: dict[str, Any]) -> None:
             raise InputError(name, repr(value), f"a whole number{bound}", f"{name}={least or 100}")
     for name in ("learning_rate", "clip"):
         value = settings[name]
-        if value is None and name == "clip":
+        if value is None and name == "clip" or callable(value) and name == "learning_rate":
             continue
         if not isinstance(value, (int, float)) or not 0 < value < math.inf:
             raise InputError(name, repr(value), "a number above 0", f"{name}=0.001")
@@ -108,6 +119,9 @@ def check_settings(settings: dict[str, Any]) -> None:
         cure = "optimizer=lambda parameters: torch.optim.SGD(parameters, 0.1)"
         seen = f"a {type(settings['optimizer']).__name__}"
         raise InputError("optimizer", seen, "a function that makes one of a list", cure)
+    if settings["transform"] is not None and not callable(settings["transform"]):
+        seen, cure = f"a {type(settings['transform']).__name__}", "transform=torch.bernoulli"
+        raise InputError("transform", seen, "a function of a batch", cure)
     if not isinstance(settings["objective"], Objective | None):
         seen, cure = repr(settings["objective"]), "objective=Objective('meanfield')"
         raise InputError("objective", seen, "an Objective", cure)

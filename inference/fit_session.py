@@ -28,6 +28,8 @@ class Plan:
     validation: Source | None
     objective: Objective
     optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+    learning_rate: Callable[[int], float] | None  # a schedule; None where the optimiser has its own
+    transform: Callable[[Any], Any] | None
     data_size: int
     epochs: int
     seed: int

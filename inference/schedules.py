@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -69,6 +70,29 @@ class Cyclical:
         return min(step % self.period / (self.ratio * self.period), 1.0)
 
 
+@dataclass(frozen=True)
+class Cosine:
+    """Half a cosine from one value to another, then level; see `cosine`."""
+
+    steps: int
+    start: float = 1e-3
+    end: float = 0.0
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        _positive("steps", self.steps)
+        _weight("start", self.start)
+        _weight("end", self.end)
+        _weight("warmup", self.warmup)
+
+    def __call__(self, step: int) -> float:
+        """Return the value at a step, counted from 0."""
+        if step < self.warmup:
+            return self.start * (step + 1) / self.warmup
+        done = min((step - self.warmup) / max(self.steps - self.warmup, 1), 1.0)
+        return self.end + 0.5 * (self.start - self.end) * (1 + math.cos(math.pi * done))
+
+
 def constant(weight: float) -> Constant:
     """Return the schedule of one weight, e.g. the beta of a beta-VAE (Higgins et al. 2017)."""
     return Constant(weight)
@@ -108,3 +132,23 @@ def cyclical(period: int, ratio: float = 0.5) -> Cyclical:
         If ``period`` is not positive, or ``ratio`` outside (0, 1].
     """
     return Cyclical(period, ratio)
+
+
+def cosine(steps: int, start: float = 1e-3, end: float = 0.0, warmup: int = 0) -> Cosine:
+    """Fall along half a cosine, for learning rates (Loshchilov and Hutter 2017, equation 5).
+
+    Parameters
+    ----------
+    steps
+        Training steps until ``end`` is reached; it stays there.
+    start, end
+        The values at step ``warmup`` and from step ``steps`` on.
+    warmup
+        Steps that rise to ``start`` in a straight line first.
+
+    Raises
+    ------
+    ValueError
+        If ``steps`` is not positive, or another number negative.
+    """
+    return Cosine(steps, start, end, warmup)

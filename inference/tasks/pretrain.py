@@ -28,7 +28,7 @@ from inference.checkpoint import load, save
 from inference.fit import Run, fit
 from inference.objectives import Objective
 from inference.randomness import derive, seeded
-from inference.schedules import linear
+from inference.schedules import cosine, linear
 from inference.tasks.pasts import EstimatedPasts
 from ppl_models.data.trajectories import (
     synthetic_trajectories,
@@ -191,7 +191,6 @@ def pretrain(
         steps = epochs * len(data)
     elif recipe.story == "SRNN":
         model.sampling = SamplingSchedule(steps // 5, 3 * steps // 5)
-    rate = OneCycle(recipe.learning_rate, steps)
     return fit(
         model,
         guide,
@@ -199,41 +198,11 @@ def pretrain(
         epochs=epochs,
         batch_size=recipe.batch_size,
         objective=warm_up,
-        optimizer=rate,
-        on_step=rate.step,
+        learning_rate=cosine(steps, recipe.learning_rate, warmup=max(1, steps // 10)),
         clip=5.0,
         seed=seed,
         progress=progress,
     )
-
-
-class OneCycle:
-    """Adam with a learning rate that rises for a tenth of the steps, then falls to 0 by a cosine.
-
-    An instance is both the `optimizer` of `fit`, which makes it, and, by `step`, its `on_step`.
-    """
-
-    def __init__(self, peak: float, steps: int) -> None:
-        self.peak, self.steps = peak, steps
-        self.optimizer: torch.optim.Optimizer | None = None
-
-    def __call__(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Make the optimiser."""
-        self.optimizer = torch.optim.Adam(parameters, lr=self.rate(0), fused=True)
-        return self.optimizer
-
-    def rate(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0."""
-        rise = max(1, self.steps // 10)
-        if step < rise:
-            return self.peak * (step + 1) / rise
-        done = (step - rise) / max(1, self.steps - rise)
-        return self.peak * 0.5 * (1 + torch.cos(torch.tensor(torch.pi * min(1.0, done))).item())
-
-    def step(self, step: int, loss: float) -> None:
-        """After a step, counted from 1, set the rate of the next one."""
-        for group in self.optimizer.param_groups if self.optimizer else ():
-            group["lr"] = self.rate(step)
 
 
 def held_out_bound(pair: Pair, *, paper: bool = False, seed: int = 0, num: int = 1_000) -> float:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyro
@@ -18,9 +19,10 @@ from pyro.infer.autoguide import AutoNormal
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from inference import Objective, PairError, Run, fit
+from inference import CheckpointError, Objective, PairError, Run, fit
 from inference.pair import bind
-from inference.schedules import linear
+from inference.schedules import cosine, linear
+from ppl_models import InputError
 from tests import pairs
 from tests.inference.fitting import QUIET, conjugate, data, same
 
@@ -363,3 +365,47 @@ def test_importing_inference_does_not_import_lightning() -> None:
     command = [sys.executable, "-c", code]
     told = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
     assert told.stdout.split() == ["False", "False"]
+
+
+def test_a_schedule_sets_the_rate_of_any_optimiser_before_each_step() -> None:
+    seen: list[float] = []
+
+    class Watched(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            loss = super().step(closure)
+            seen.append(self.param_groups[0]["lr"])
+            return loss
+
+    rate = cosine(10, 0.01, warmup=2)
+    options = {"optimizer": lambda p: Watched(p, 1.0), "learning_rate": rate, "epochs": 3}
+    fit(*conjugate(), data(), batch_size=25, **options, **QUIET)
+    assert seen == [rate(step) for step in range(12)]
+    assert seen[:3] == [0.005, 0.01, 0.01] and seen[-1] == 0.0
+
+
+def test_a_transform_sees_each_batch_under_the_seed_of_its_step(tmp_path: Path) -> None:
+    def shaken(x: Tensor) -> Tensor:
+        return x + torch.randn_like(x)
+
+    whole = fit(*conjugate(), data(), transform=shaken, epochs=4, batch_size=30, **QUIET)
+    plain = fit(*conjugate(), data(), epochs=4, batch_size=30, **QUIET)
+    assert whole.history[-1]["bound"] < plain.history[-1]["bound"] - 0.05  # noise costs nats
+    options: dict[str, Any] = {"transform": shaken, "batch_size": 30, "directory": tmp_path}
+    fit(*conjugate(), data(), epochs=2, **options, **QUIET)
+    again = fit(*conjugate(), data(), epochs=4, resume=True, **options, **QUIET)
+    assert same(whole, again)
+    with pytest.raises(CheckpointError, match="transform was"):
+        fit(*conjugate(), data(), **{**options, "transform": torch.relu}, resume=True, **QUIET)
+
+
+def test_a_transform_gets_and_gives_the_form_of_the_data() -> None:
+    forms = {"tensor": data(), "tuple": (data(),), "dict": {"x": data()}}
+    for form in forms.values():
+        got: list[Any] = []
+        fit(*conjugate(), form, transform=lambda x, got=got: got.append(x) or x, epochs=1, **QUIET)
+        single = not isinstance(form, dict)
+        assert isinstance(got[0], Tensor if single else dict)
+    with pytest.raises(InputError, match="as many rows"):
+        fit(*conjugate(), data(), transform=lambda x: x[:3], epochs=1, **QUIET)
+    with pytest.raises(InputError, match="a function of a batch"):
+        fit(*conjugate(), data(), transform=3, epochs=1, **QUIET)

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from inference.schedules import constant, cyclical, linear
+from inference.schedules import constant, cosine, cyclical, linear
 
 
 def test_constant() -> None:
@@ -24,7 +24,18 @@ def test_cyclical_starts_anew_each_period() -> None:
     assert [schedule(step) for step in range(20)] == pytest.approx(cycle * 2)
 
 
-@pytest.mark.parametrize("schedule", [constant(2.0), linear(7, 0.1), cyclical(9, 0.25)])
+def test_cosine_rises_then_falls_to_its_end() -> None:
+    schedule = cosine(100, 0.01, 0.001, warmup=10)
+    assert schedule(4) == pytest.approx(0.005)
+    assert max(schedule(step) for step in range(200)) == schedule(10) == pytest.approx(0.01)
+    assert schedule(55) == pytest.approx(0.0055)
+    assert schedule(100) == schedule(10**6) == pytest.approx(0.001)
+
+
+SCHEDULES = constant(2.0), linear(7, 0.1), cyclical(9, 0.25), cosine(9, 1e-3)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_schedules_are_values(schedule: object) -> None:
     copy = pickle.loads(pickle.dumps(schedule))
     assert copy == schedule and hash(copy) == hash(schedule)

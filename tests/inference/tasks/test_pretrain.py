@@ -12,7 +12,6 @@ from inference.errors import CheckpointError
 from inference.randomness import seeded
 from inference.tasks.pretrain import (
     RECIPES,
-    OneCycle,
     held_out_bound,
     main,
     pretrain,
@@ -85,14 +84,3 @@ def test_tracking_paths_are_four_fifths_walkers_in_the_object_frame() -> None:
     paths = training_paths(RECIPES["srnn"], 50, 0)
     assert paths.shape == (50, 120, 4) and torch.all(paths[:, 0] == 0)
     assert training_paths(RECIPES["srnn"], 3, 0).shape == (3, 120, 4)
-
-
-def test_the_rate_rises_then_falls_to_zero() -> None:
-    cycle = OneCycle(0.01, 100)
-    optimizer = cycle([torch.nn.Parameter(torch.zeros(1))])
-    rates = []
-    for step in range(1, 101):
-        cycle.step(step, 0.0)
-        rates.append(optimizer.param_groups[0]["lr"])
-    assert max(rates) == pytest.approx(0.01) and rates[-1] < 1e-5
-    assert rates.index(max(rates)) == pytest.approx(9, abs=1)  # of 0 to 99
