@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from inference.checkpoint import load as load
     from inference.checkpoint import save as save
     from inference.diagnostics import importance as importance
+    from inference.diagnostics import mutual_information as mutual_information
     from inference.diagnostics import posterior as posterior
     from inference.diagnostics import ppc as ppc
     from inference.diagnostics import rates as rates
@@ -39,6 +40,7 @@ _HOME = {
     "posterior": "diagnostics",
     "rates": "diagnostics",
     "importance": "diagnostics",
+    "mutual_information": "diagnostics",
     "sbc": "diagnostics",
     "ppc": "diagnostics",
     "save": "checkpoint",

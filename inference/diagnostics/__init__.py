@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from inference.diagnostics.arviz_export import posterior
 from inference.diagnostics.importance import Importance, importance
+from inference.diagnostics.information import Information, mutual_information
 from inference.diagnostics.ppc import PPC, ppc
 from inference.diagnostics.rates import Rate, Rates, rates
 from inference.diagnostics.sbc import SBC, sbc
@@ -16,9 +17,11 @@ __all__ = [
     "PPC",
     "SBC",
     "Importance",
+    "Information",
     "Rate",
     "Rates",
     "importance",
+    "mutual_information",
     "posterior",
     "ppc",
     "rates",

@@ -164,11 +164,15 @@ class Sampler:
         return poutine.trace(fixed).get_trace(*self.args, **self.kwargs)
 
     def _guided(self, size: int | None) -> Trace:
-        run, effect = self._plated(self.guide, size), poutine.unwrap(self.guide)
+        effect = poutine.unwrap(self.guide)
         if isinstance(effect, GuideMessenger):  # a guide that wraps the model as a handler
-            run(*self.args, **self.kwargs)
+            self._plated(self.guide, size)(*self.args, **self.kwargs)
             return effect.get_traces()[1]
-        return poutine.trace(run).get_trace(*self.args, **self.kwargs)
+        return self.run(self.guide, size)
+
+    def run(self, fn: Callable[..., Any], size: int | None) -> Trace:
+        """Trace one run of a function on the data, `size` draws at once or one without a plate."""
+        return poutine.trace(self._plated(fn, size)).get_trace(*self.args, **self.kwargs)
 
     def _plated(self, fn: Callable[..., Any], size: int | None) -> Callable[..., Any]:
         if size is None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.poutine import Trace
 from pyro.poutine.guide import GuideMessenger
 from torch import Tensor
 
-from inference.diagnostics.sites import Place, Site, log_density, node, samples
+from inference.diagnostics.sites import Place, Site, is_delta, log_density, node, samples
 from inference.diagnostics.summing import log_joint
 from inference.diagnostics.traces import Traces
 
@@ -69,7 +68,7 @@ def _densities(sampler: Sampler, both: Traces, draw: int) -> str:
 
 def _one(sampler: Sampler, both: Traces, draw: int) -> tuple[Trace, Trace]:
     """Run the pair alone at the values of one of two draws made at once."""
-    fixed = _values(both.guide, both.guide_places, draw, skip=dist.Delta)
+    fixed = _values(both.guide, both.guide_places, draw, deltas=False)
     guide = poutine.condition(sampler.guide, data=fixed)
     model = poutine.condition(sampler.model, data=_values(both.model, both.places, draw))
     traces = [poutine.trace(fn).get_trace(*sampler.args, **sampler.kwargs) for fn in (guide, model)]
@@ -77,25 +76,18 @@ def _one(sampler: Sampler, both: Traces, draw: int) -> tuple[Trace, Trace]:
 
 
 def _values(
-    trace: Trace, places: dict[str, Place], draw: int, skip: type | None = None
+    trace: Trace, places: dict[str, Place], draw: int, deltas: bool = True
 ) -> dict[str, Tensor]:
     return {
         name: places[name].value(site["value"], 2)[draw].reshape(places[name].shape)
         for name, site in samples(trace)
-        if not site["is_observed"] and not (skip and isinstance(_base(site), skip))
+        if not site["is_observed"] and (deltas or not is_delta(site))
     }
-
-
-def _base(site: Site) -> object:
-    fn = site["fn"]
-    while hasattr(fn, "base_dist"):
-        fn = fn.base_dist
-    return fn
 
 
 def _remade(site: Site, there: Site, place: Place, draw: int) -> bool:
     """Say whether a Delta of the guide was made anew by noise of its own: nothing to compare."""
-    if not isinstance(_base(site), dist.Delta):
+    if not is_delta(site):
         return False
     ours, theirs = place.value(site["value"], 2)[draw], place.value(there["value"], 1)[0]
     return not torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5)

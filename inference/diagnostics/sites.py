@@ -133,6 +133,14 @@ def is_enumerated(site: Site) -> bool:
     return not site["is_observed"] and site["infer"].get("enumerate") == "parallel"
 
 
+def is_delta(site: Site) -> bool:
+    """Say whether the site is a point mass: a value that was made elsewhere."""
+    fn = site["fn"]
+    while hasattr(fn, "base_dist"):
+        fn = fn.base_dist
+    return isinstance(fn, dist.Delta)
+
+
 def log_density(site: Site) -> Tensor:
     """Return the site's log density: masked, but with no scale, so that nothing is weighted.
 

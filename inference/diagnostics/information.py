@@ -1,0 +1,175 @@
+r"""How much a guide's latents tell of the data: mutual information, and the rest of the rate.
+
+.. math:: E\,\mathrm{KL}(q(z \mid x) \,\|\, p(z)) = I_q(x; z) + \mathrm{KL}(q(z) \,\|\, p(z))
+
+(Hoffman and Johnson 2016, "ELBO surgery"; Chen, "Learning with weak supervision", equation 2.15,
+whose total correlation is part of the last term; He et al. 2019, "Lagging inference networks",
+section 4.2). A rate is what the latents cost; the information is what they carry.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inference.diagnostics.aggregate import contrasts, drawn_sites, local_plate
+from inference.diagnostics.draws import Sampler, mean_and_error, quiet, stack_draws
+from inference.diagnostics.sites import counted
+from inference.diagnostics.summing import contract, reduce, split
+from inference.diagnostics.traces import Traces
+from inference.errors import PairError
+from inference.pair import bind
+
+
+@dataclass(frozen=True)
+class Information:
+    r"""What latents carry of their data, in nats a datum.
+
+    The aggregated posterior q(z) is the mean over the N given data, each draw's own among them.
+    So `nats` estimates from below what fresh data would have, and can never exceed log N, the
+    `ceiling`: where it comes near, take more data. `upper` leaves a draw's own datum out, and
+    estimates from above (Poole et al. 2019, "On variational bounds of mutual information",
+    equations 10 and 13); the truth lies between the two, up to their errors.
+
+    Parameters
+    ----------
+    nats, error
+        I_q(x; z), and its standard error over the data.
+    upper, upper_error
+        The bound from above, and its error; NaN for one datum.
+    rate
+        E KL(q(z | x) || p(z)) of the same draws.
+    size
+        N.
+    sites
+        The guide's sites that z stands for.
+    """
+
+    nats: float
+    error: float
+    upper: float
+    upper_error: float
+    rate: float
+    size: int
+    sites: tuple[str, ...]
+
+    @property
+    def marginal_kl(self) -> float:
+        """KL(q(z) || p(z)): the part of the rate that tells nothing of a datum."""
+        return self.rate - self.nats
+
+    @property
+    def ceiling(self) -> float:
+        """Log N: no more can be seen with N data."""
+        return math.log(self.size)
+
+    def __str__(self) -> str:
+        near = self.nats > self.ceiling - 1 and self.size > 1 and self.nats > 0.1
+        lines = [
+            f"{' + '.join(self.sites)}, nats a datum ({self.size} data)",
+            f"  information I_q(x; z)   {self.nats:9.4f} +- {self.error:.4f}",
+            f"    from above            {self.upper:9.4f} +- {self.upper_error:.4f}",
+            f"  marginal KL(q(z)||p(z)) {self.marginal_kl:9.4f}",
+            f"  rate                    {self.rate:9.4f}",
+        ]
+        if near:
+            lines.append(f"  near its ceiling log N = {self.ceiling:.2f}: more data may show more")
+        return "\n".join(lines)
+
+
+def mutual_information(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    *data: Any,
+    draws: int = 1,
+    seed: int = 0,
+    site: str | Sequence[str] | None = None,
+    plate: str | None = None,
+    chunk: int | None = None,
+    **named: Any,
+) -> Information:
+    r"""Estimate the mutual information of data and latents under the guide.
+
+    All latents of the guide together, each draw compared with the posteriors of all N data: the
+    cost grows as S N^2, and a thousand data and one draw say it to about 0.03 nat.
+
+    Parameters
+    ----------
+    model, guide
+        Any pair whose latents are in a data plate. Enumerated sites are summed out of the prior.
+    *data, **named
+        The data, as the pair takes them; all N are compared.
+    draws
+        S, draws of the guide for each datum.
+    seed
+        Where the draws begin.
+    site
+        One latent site, or several, in place of all of them. They must depend on no other draw of
+        the guide. `rate` is then theirs alone, the others of the prior being as drawn.
+    plate
+        The name of the data plate, when it is ambiguous.
+    chunk
+        Draws compared with all data at a time; by default as many as a fixed budget allows.
+
+    Raises
+    ------
+    PairError
+        A pair without a data plate; a site outside of it, unknown, or that depends on another.
+    NonFiniteError
+        A log density is NaN or plus infinity.
+    """
+    model, guide = bind(model, guide, *data, **named)
+    names = (site,) if isinstance(site, str) else site
+    with quiet(model, guide, seed):
+        sampler = Sampler(model, guide, data, named, plate)
+        frame, chosen = local_plate(sampler), drawn_sites(sampler, names)
+        parts = []
+        for traces in sampler.chunks(draws, "summed"):
+            (found,) = contrasts(sampler, traces, [chosen], chunk)
+            rate = log_ratio(sampler, traces, None if site is None else chosen)
+            parts.append((found.all, found.others, rate))
+    nats, upper, rates = (stack_draws(list(column)).mean(0) for column in zip(*parts, strict=True))
+    return Information(
+        *mean_and_error(nats),
+        *mean_and_error(upper),
+        rate=float(rates.mean()),
+        size=frame.size,
+        sites=tuple(chosen),
+    )
+
+
+def log_ratio(sampler: Sampler, traces: Traces, names: Sequence[str] | None = None) -> Tensor:
+    """Return log q(z | x) - log p(z) of each draw, enumerated sites summed out: ``(S, N)``.
+
+    Parameters
+    ----------
+    sampler, traces
+        The pair, and draws in the mode ``summed``.
+    names
+        The latents to count, others being as drawn; by default all of them.
+
+    Raises
+    ------
+    PairError
+        A site is outside the data plate, or not in the model.
+    """
+    plate, (dense, summed) = local_plate(sampler), split(traces)
+    for name in names or ():
+        if name not in sampler.latents:
+            cure = "take site=None, all latents together"
+            raise PairError(name, "a site of the guide alone", "one that the model has too", cure)
+    counts = [n for n, _ in counted(traces.guide)] if names is None else names
+    terms = [reduce(traces.log_q(n), traces.guide_places[n], plate, n) for n in counts]
+    hidden = {*sampler.latents, *sampler.enumerated}
+    for name in hidden & set(dense) & set(dense if names is None else names):
+        place = traces.places[name]
+        terms.append(-reduce(place.batch(dense[name], traces.size), place, plate, name))
+    prior = {n: p for n, p in summed.items() if n in hidden}
+    if prior and (names is None or set(names) & set(prior)):
+        terms.append(-contract(traces, prior, plate))
+    return torch.stack(terms).sum(0)
