@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from inference.aggressive import Aggressive as Aggressive
     from inference.check import check as check
     from inference.checkpoint import load as load
     from inference.checkpoint import save as save
@@ -36,6 +37,7 @@ _HOME = {
     "fit": "fit",
     "Run": "fit",
     "Objective": "objectives",
+    "Aggressive": "aggressive",
     "enumerated": "enumeration",
     "posterior": "diagnostics",
     "rates": "diagnostics",
