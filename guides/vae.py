@@ -7,7 +7,8 @@ import pyro.distributions as dist
 from torch import Tensor, nn
 
 from ppl_models.inputs import count_rows
-from ppl_models.networks import MLP
+from ppl_models.likelihoods import Likelihood, named
+from ppl_models.networks import MLP, split_normal
 
 
 class VAEGuide(nn.Module):
@@ -24,8 +25,11 @@ class VAEGuide(nn.Module):
     hidden_dim : int
         Width of the encoder's one hidden layer.
     encoder : nn.Module, optional
-        Any network (N, D) -> (N, 2 L), means then log standard deviations, in place of the one made
-        from ``hidden_dim``.
+        Any network (N, F) -> (N, 2 L), means then log standard deviations, in place of the one made
+        from ``hidden_dim``. F is D, or the ``feature_dim`` of the likelihood.
+    likelihood : str or Likelihood, optional
+        The story's, if it has a way of its own to be read (`Likelihood.features`): classes are
+        one-hot to the encoder, levels rescaled.
     """
 
     def __init__(
@@ -35,10 +39,12 @@ class VAEGuide(nn.Module):
         *,
         hidden_dim: int = 128,
         encoder: nn.Module | None = None,
+        likelihood: str | Likelihood = "gaussian",
     ) -> None:
         super().__init__()
-        self.data_dim = data_dim
-        self.encoder = encoder or MLP(data_dim, hidden_dim, 2 * latent_dim)
+        part = named(likelihood, data_dim)
+        self.data_dim, self.reader = data_dim, part.reader  # no parameters of the story's
+        self.encoder = encoder or MLP(part.feature_dim, hidden_dim, 2 * latent_dim)
 
     def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
         """Sample ``z`` (N, L) for data ``x`` (N, D); ``num_data`` is the story's, and unused.
@@ -49,5 +55,5 @@ class VAEGuide(nn.Module):
             ``x`` does not have the shape (N, data_dim).
         """
         with pyro.plate("data", count_rows(x, self.data_dim), dim=-1):
-            loc, log_scale = self.encoder(x).chunk(2, dim=-1)
-            return pyro.sample("z", dist.Normal(loc, log_scale.exp()).to_event(1))
+            loc, scale = split_normal(self.encoder(self.reader(x)))
+            return pyro.sample("z", dist.Normal(loc, scale).to_event(1))

@@ -44,6 +44,8 @@ class Story:
         Let a new pair take a look at the data before it is fitted.
     parts
         From settings, modules that model and guide are handed when they are built.
+    title
+        Its name, where it is not that of the model's class.
     """
 
     model: str
@@ -54,11 +56,12 @@ class Story:
     simulate: Callable[[Any, int], Data]
     adapt: Callable[[Any, Data], object] = lambda pair, data: None
     parts: Callable[[Settings], dict[str, Any]] = lambda settings: {}
+    title: str = ""
 
     @property
     def name(self) -> str:
-        """The name of the model's class."""
-        return self.model.partition(":")[2]
+        """The name to call it by: by default, that of the model's class."""
+        return self.title or self.model.partition(":")[2]
 
     @property
     def guide_name(self) -> str:

@@ -1,4 +1,8 @@
-"""The few distributions Pyro lacks: a sequence that feeds on itself, as one sample site."""
+"""The few distributions Pyro lacks.
+
+A sequence that feeds on itself, as one sample site (`AutoregressiveNormal`), and levels of a
+rounded logistic number (`DiscretizedLogistic`).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from math import log, pi
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
@@ -118,3 +123,75 @@ def _kl_of_paths(q: AutoregressiveNormal, p: AutoregressiveNormal) -> Tensor:
     if q.mask_frames is not None:
         frames = torch.where(q.mask_frames, frames, torch.zeros_like(frames))
     return frames.sum(-1).expand(q.batch_shape)
+
+
+class DiscretizedLogistic(TorchDistribution):
+    """A level k = 0, ..., n - 1: the one nearest to a Logistic(loc, scale) number.
+
+    Level k stands at c_k = 2 k / (n - 1) - 1. With h = 1 / (n - 1) and F the logistic cdf,
+    P(k) = F(c_k + h) - F(c_k - h); level 0 has F(c_0 + h), level n - 1 has 1 - F(c_{n-1} - h), all
+    of a tail. With a = (c_k + h - loc) / scale and b = (c_k - h - loc) / scale,
+    log P = log sigmoid(a) + log sigmoid(-b) + log(1 - exp(b - a)): no difference of near numbers.
+
+    Parameters
+    ----------
+    loc, scale : Tensor
+        (...), in the unit of c. ``FLOOR`` is added to the scale: far below a level's width, where
+        the masses no longer change, but nothing divides by zero.
+    num_levels : int
+        n, at least 2.
+
+    Values are whole numbers, of any dtype; drawn ones have the dtype of ``loc``.
+    """
+
+    FLOOR = 1e-5
+    arg_constraints: dict[str, constraints.Constraint] = {}
+
+    def __init__(self, loc: Tensor, scale: Tensor, num_levels: int) -> None:
+        self.loc, scale = torch.broadcast_tensors(loc, scale)
+        self.scale, self.num_levels = scale + self.FLOOR, num_levels
+        super().__init__(self.loc.shape, validate_args=False)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """Whole numbers from 0 to n - 1."""
+        return constraints.integer_interval(0, self.num_levels - 1)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> DiscretizedLogistic:
+        """Return the same law with a larger batch shape."""
+        shape = torch.Size(batch_shape)
+        scale = self.scale.expand(shape) - self.FLOOR
+        return DiscretizedLogistic(self.loc.expand(shape), scale, self.num_levels)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log mass of levels (...): (...)."""
+        value = value.to(self.loc.dtype)
+        half = 1 / (self.num_levels - 1)
+        centred = value * (2 * half) - 1 - self.loc
+        below = F.logsigmoid((centred + half) / self.scale)  # log F at the upper edge
+        above = F.logsigmoid((half - centred) / self.scale)  # log (1 - F) at the lower one
+        width = (-torch.expm1(-2 * half / self.scale)).log()
+        inner = below + above + width
+        last = value == self.num_levels - 1
+        return torch.where(value == 0, below, torch.where(last, above, inner))
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw levels (*sample_shape, ...)."""
+        with torch.no_grad():
+            shape = self._extended_shape(torch.Size(sample_shape))
+            u = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device)
+            tiny = torch.finfo(u.dtype).tiny
+            noise = u.clamp(min=tiny).log() - (1 - u).clamp(min=tiny).log()
+            return self._nearest(self.loc + self.scale * noise)
+
+    @property
+    def mode(self) -> Tensor:
+        """The most probable level: the one nearest to loc, or an end with a heavy tail."""
+        nearest = self._nearest(self.loc)
+        ends = torch.zeros_like(nearest), torch.full_like(nearest, self.num_levels - 1)
+        levels = torch.stack([nearest, *ends])
+        return levels.gather(0, self.log_prob(levels).argmax(0, keepdim=True))[0]
+
+    def _nearest(self, number: Tensor) -> Tensor:
+        top = self.num_levels - 1
+        return ((number + 1) * (top / 2)).round().clamp(0, top)

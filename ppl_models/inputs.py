@@ -1,6 +1,8 @@
-"""Checks of the data a user hands to a story."""
+"""Checks of the data and settings a user hands to a story."""
 
 from __future__ import annotations
+
+import math
 
 from torch import Tensor
 
@@ -20,3 +22,45 @@ def count_rows(x: object, data_dim: int, argument: str = "x") -> int:
     seen = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
     cure = "reshape the data, or build model and guide with the data's own data_dim"
     raise InputError(argument, seen, f"a tensor of shape (N, {data_dim}), a row a datum", cure)
+
+
+def check_positive(argument: str, value: object) -> float:
+    """Return a setting that is a positive, finite number.
+
+    Raises
+    ------
+    InputError
+        It is not.
+    """
+    if isinstance(value, int | float) and 0 < value < math.inf:
+        return float(value)
+    cure = "give a standard deviation in the units of x"
+    raise InputError(argument, str(value), "a positive number", cure)
+
+
+def check_count(argument: str, value: int, least: int = 1) -> None:
+    """Look at a setting that counts something.
+
+    Raises
+    ------
+    InputError
+        It is no whole number of at least ``least``.
+    """
+    if not isinstance(value, int) or value < least:
+        expected = f"a whole number of at least {least}"
+        raise InputError(argument, str(value), expected, "count what the data have")
+
+
+def check_levels(x: Tensor, count: int, what: str) -> None:
+    """Look at every number of data that are to be classes or levels, of any dtype.
+
+    Raises
+    ------
+    InputError
+        One of them is not a whole number from 0 to ``count`` - 1.
+    """
+    whole = not x.is_floating_point() or bool((x == x.round()).all())
+    if not (whole and x.min() >= 0 and x.max() < count):
+        seen = f"numbers from {x.min():g} to {x.max():g}{'' if whole else ', not all whole'}"
+        cure = f"number them from 0, or build the likelihood with more {what}"
+        raise InputError("x", seen, f"{what}, whole numbers from 0 to {count - 1}", cure)

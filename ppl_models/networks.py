@@ -42,6 +42,41 @@ class MLP(nn.Sequential):
         super().__init__(*layers[:-1])
 
 
+def split_normal(raw: Tensor) -> tuple[Tensor, Tensor]:
+    """Read a network's outputs (..., 2 L) as means and log scales: return two of (..., L)."""
+    loc, log_scale = raw.chunk(2, dim=-1)
+    return loc, log_scale.exp()
+
+
+class OneHot(nn.Module):
+    """Classes (..., D) to floats (..., D C), a one for each class."""
+
+    unit: Tensor
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.width = num_classes
+        self.register_buffer("unit", torch.ones(()), persistent=False)  # knows dtype and device
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features."""
+        return nn.functional.one_hot(x.long(), self.width).to(self.unit.dtype).flatten(-2)
+
+
+class Rescale(nn.Module):
+    """Levels 0, ..., n - 1 (..., D) to floats in [-1, 1]."""
+
+    step: Tensor
+
+    def __init__(self, num_levels: int) -> None:
+        super().__init__()
+        self.register_buffer("step", torch.tensor(2 / (num_levels - 1)), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features."""
+        return x.to(self.step.dtype) * self.step - 1
+
+
 class ConditionalNormal(nn.Module):
     """Mean and scale of N(mean(c, u), diag scale(c, u)^2), with tanh layers.
 

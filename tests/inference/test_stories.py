@@ -12,8 +12,11 @@ from inference import check
 from inference.randomness import seeded
 from inference.stories import STORIES, Story, find
 from ppl_models.errors import InputError
+from ppl_models.likelihoods import Bernoulli
 
 ROOT = Path(__file__).parents[2]
+# Parts that sample for a story that has them; the guide of that story looks back at their sites.
+PARTS = {"priors.py"}
 NAMES = [story.name for story in STORIES]
 
 
@@ -42,7 +45,7 @@ def test_a_story_and_its_guide_are_exported_and_mirror_each_other(story: Story) 
 
 
 def test_every_story_told_in_ppl_models_has_its_guide_s_file() -> None:
-    told = {p.name for p in (ROOT / "ppl_models").glob("*.py") if samples(p)}
+    told = {p.name for p in (ROOT / "ppl_models").glob("*.py") if samples(p)} - PARTS
     looked_back_at = {p.name for p in (ROOT / "guides").glob("*.py")}
     assert told <= looked_back_at
     listed = {story.model.partition(":")[0].rpartition(".")[2] + ".py" for story in STORIES}
@@ -82,7 +85,7 @@ def test_sizes_are_the_data_s_and_settings_go_where_they_belong() -> None:
     data = {"x": torch.zeros(3, 7)}
     model, guide = find("VAE").pair(data, {"latent_dim": 2, "likelihood": "bernoulli"})
     assert model.data_dim == guide.data_dim == 7
-    assert model.latent_dim == 2 and model.likelihood == "bernoulli"
+    assert model.latent_dim == 2 and isinstance(model.likelihood, Bernoulli)
 
 
 @pytest.mark.parametrize(("typo", "cure"), [("vea", "VAE"), ("gausian", "GaussianMixture")])

@@ -1,0 +1,300 @@
+"""Likelihoods: what a datum is, given the numbers that a decoder makes of its code.
+
+Each is a part p(x | raw) of a story: the decoder's outputs ``raw`` go in, a distribution of x comes
+out. A part also says how an encoder should read x, and checks that x can be of its kind.
+
+=====================  ==================================  =======================  ============
+part                   x, shape (..., D)                   ``raw_dim``              feature_dim
+=====================  ==================================  =======================  ============
+`Bernoulli`            bits, as floats                     D logits                 D
+`Gaussian`             real numbers                        D, or 2 D (`"decoded"`)  D
+`Laplace`              real numbers                        D                        D
+`Categorical`          one of C classes each, any dtype    D C logits               D C (one-hot)
+`DiscretizedLogistic`  levels 0, ..., n - 1, any dtype     2 D                      D
+=====================  ==================================  =======================  ============
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions.torch_distribution import TorchDistribution
+from pyro.poutine.util import is_validation_enabled
+from torch import Tensor, nn
+
+from ppl_models import distributions
+from ppl_models.errors import InputError
+from ppl_models.inputs import check_count, check_levels, check_positive
+from ppl_models.networks import OneHot, Rescale, split_normal
+
+
+class Likelihood(nn.Module):
+    """What all likelihoods share.
+
+    Attributes
+    ----------
+    data_dim, raw_dim, feature_dim : int
+        Numbers of a datum, of the decoder's outputs, and of what an encoder reads.
+    reader : nn.Module
+        Makes features of data. It has no parameters: a guide can hold it alone.
+    """
+
+    def __init__(self, data_dim: int, raw_dim: int, reader: nn.Module | None = None) -> None:
+        super().__init__()
+        check_count("data_dim", data_dim, 1)
+        self.data_dim, self.raw_dim = data_dim, raw_dim
+        self.reader = reader or nn.Identity()
+        self.feature_dim = data_dim * getattr(self.reader, "width", 1)
+
+    def forward(self, raw: Tensor) -> TorchDistribution:
+        """Return p(x | raw), event shape (D,), for a decoder's outputs (..., raw_dim).
+
+        Raises
+        ------
+        InputError
+            ``raw`` has another last dim than ``raw_dim``.
+        """
+        if raw.shape[-1] != self.raw_dim:
+            seen, what = f"{raw.shape[-1]} outputs", type(self).__name__
+            cure = "give the decoder's last layer likelihood.raw_dim outputs"
+            raise InputError("decoder", seen, f"{self.raw_dim}, which {what} reads", cure)
+        return self.told(raw).to_event(1)
+
+    def told(self, raw: Tensor) -> TorchDistribution:
+        """Return the law of the D numbers, batch shape (..., D).
+
+        Arguments are not validated: torch's own look at every number would cost a tenth of a step.
+        """
+        raise NotImplementedError
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return what an encoder should read of data x (..., D): floats (..., feature_dim)."""
+        features: Tensor = self.reader(x)
+        return features
+
+    def point(self, raw: Tensor) -> Tensor:
+        """Return the mean, or the most probable class or level: (..., D)."""
+        return self(raw).mean
+
+    def check(self, x: Tensor) -> None:
+        """Look at every number of x, while Pyro's validation is on.
+
+        Raises
+        ------
+        InputError
+            It cannot be data of this kind.
+        """
+        if is_validation_enabled():
+            self._look(x)
+
+    def _look(self, x: Tensor) -> None:
+        if not x.is_floating_point():
+            cure = "give x.float(), or choose a likelihood of classes or levels"
+            raise InputError("x", f"numbers of type {x.dtype}", "floats", cure)
+
+
+class Bernoulli(Likelihood):
+    """x_d ~ Bernoulli(logits=raw_d): bits.
+
+    Parameters
+    ----------
+    data_dim : int
+        D.
+    grey : bool
+        Let x be any number from 0 to 1, as MVAE's and JMVAE's recipes do. Then
+        x log p + (1 - x) log(1 - p) is scored, which is no density: its integral over x is below 1
+        and depends on p (the normaliser of the continuous Bernoulli is not included). Bounds so
+        made compare with one another only. Simulated data are bits all the same.
+    """
+
+    def __init__(self, data_dim: int, grey: bool = False) -> None:
+        super().__init__(data_dim, data_dim)
+        self.grey = grey
+
+    def told(self, raw: Tensor) -> TorchDistribution:
+        """Return the law of bits."""
+        return dist.Bernoulli(logits=raw, validate_args=False)
+
+    def _look(self, x: Tensor) -> None:
+        super()._look(x)
+        if self.grey:
+            if not (x.min() >= 0 and x.max() <= 1):
+                cure = "rescale them, or use a Gaussian likelihood"
+                raise InputError("x", "numbers outside 0 to 1", "grey values in [0, 1]", cure)
+        elif not (x * x - x).abs().max() == 0:
+            cure = 'make bits of them, (x > 0.5).float(), or use likelihood="gaussian"'
+            raise InputError("x", "other numbers than 0 and 1", "bits, as floats", cure)
+
+
+class Gaussian(Likelihood):
+    """x_d ~ Normal(raw_d, scale_d): real numbers.
+
+    Rybkin, Daniilidis and Levine, "Simple and Effective VAE Training with Calibrated Decoders",
+    ICML 2021, section 3, compare these scales.
+
+    Parameters
+    ----------
+    data_dim : int
+        D.
+    scale : "shared", "pixel", "decoded" or float
+        Standard deviation, in the units of x: one learned number, one a pixel, what the decoder
+        makes of the code (its last D outputs are log standard deviations), or this number.
+    floor : float
+        Least standard deviation of the learned ones, in the units of x: the variance is
+        exp(2 log_scale) + floor^2. Without it a pixel that never changes, or that the decoder can
+        copy, would have a density without bound.
+
+    """
+
+    log_scale: Tensor
+
+    def __init__(
+        self,
+        data_dim: int,
+        scale: Literal["shared", "pixel", "decoded"] | float = "shared",
+        floor: float = 1e-3,
+    ) -> None:
+        super().__init__(data_dim, 2 * data_dim if scale == "decoded" else data_dim)
+        self.kind, self.floor = scale if isinstance(scale, str) else "fixed", float(floor)
+        check_positive("floor", floor)
+        if self.kind == "fixed":
+            self.floor = 0.0
+            log_scale = math.log(check_positive("scale", scale))
+            self.register_buffer("log_scale", torch.tensor(log_scale))
+        elif self.kind in ("shared", "pixel"):
+            size = (data_dim,) if self.kind == "pixel" else ()
+            self.log_scale = nn.Parameter(torch.zeros(size))
+        elif self.kind != "decoded":
+            cure = "choose one of the three, or give a number"
+            raise InputError("scale", repr(scale), '"shared", "pixel", "decoded" or a number', cure)
+
+    def told(self, raw: Tensor) -> TorchDistribution:
+        """Return the law of D numbers."""
+        if self.kind == "decoded":
+            loc, scale = split_normal(raw)
+            return dist.Normal(loc, self._raised(scale), validate_args=False)
+        return dist.Normal(raw, self.scale, validate_args=False)
+
+    @property
+    def scale(self) -> Tensor:
+        """The standard deviation, () or (D,), where it does not depend on the code."""
+        return self._raised(self.log_scale.exp())
+
+    def _raised(self, scale: Tensor) -> Tensor:
+        return (scale * scale + self.floor**2).sqrt() if self.floor else scale
+
+
+class Laplace(Likelihood):
+    """x_d ~ Laplace(raw_d, scale): real numbers with heavy tails, as MMVAE has them.
+
+    Parameters
+    ----------
+    data_dim : int
+        D.
+    scale : float
+        Mean absolute deviation, in the units of x. Shi et al., "Variational Mixture-of-Experts
+        Autoencoders for Multi-Modal Deep Generative Models", NeurIPS 2019, take 0.75.
+
+    """
+
+    scale: Tensor
+
+    def __init__(self, data_dim: int, scale: float = 0.75) -> None:
+        super().__init__(data_dim, data_dim)
+        self.register_buffer("scale", torch.tensor(check_positive("scale", scale)))
+
+    def told(self, raw: Tensor) -> TorchDistribution:
+        """Return the law of D numbers."""
+        return dist.Laplace(raw, self.scale, validate_args=False)
+
+
+class Categorical(Likelihood):
+    """x_d ~ Categorical(logits=raw_d): one of C classes each; a label is ``Categorical(1, C)``.
+
+    Parameters
+    ----------
+    data_dim : int
+        D.
+    num_classes : int
+        C; x is a tensor of 0, ..., C - 1, of any dtype.
+    """
+
+    def __init__(self, data_dim: int, num_classes: int) -> None:
+        check_count("num_classes", num_classes, 2)
+        super().__init__(data_dim, data_dim * num_classes, OneHot(num_classes))
+        self.num_classes = num_classes
+
+    def told(self, raw: Tensor) -> TorchDistribution:
+        """Return the law of D classes."""
+        return dist.Categorical(
+            logits=raw.unflatten(-1, (self.data_dim, self.num_classes)), validate_args=False
+        )
+
+    def point(self, raw: Tensor) -> Tensor:
+        """Return the most probable class of each: integers (..., D)."""
+        return raw.unflatten(-1, (self.data_dim, self.num_classes)).argmax(-1)
+
+    def _look(self, x: Tensor) -> None:
+        check_levels(x, self.num_classes, "classes")
+
+
+class DiscretizedLogistic(Likelihood):
+    """x_d is a level, 0, ..., n - 1: a logistic number, rounded.
+
+    The range of levels is [-1, 1] for the decoder (its first D outputs are locations, the others
+    log scales, in that unit) and for an encoder's features. Kingma et al., "Improved Variational
+    Inference with Inverse Autoregressive Flow", NeurIPS 2016, appendix A; here the two outermost
+    levels take the tails, so that the masses sum to one
+    (Salimans et al., "PixelCNN++", ICLR 2017, section 2.1).
+
+    Parameters
+    ----------
+    data_dim : int
+        D.
+    num_levels : int
+        n; x is a tensor of levels, of any dtype.
+    """
+
+    def __init__(self, data_dim: int, num_levels: int = 256) -> None:
+        check_count("num_levels", num_levels, 2)
+        super().__init__(data_dim, 2 * data_dim, Rescale(num_levels))
+        self.num_levels = num_levels
+
+    def told(self, raw: Tensor) -> distributions.DiscretizedLogistic:
+        """Return the law of D levels."""
+        return distributions.DiscretizedLogistic(*split_normal(raw), self.num_levels)
+
+    def point(self, raw: Tensor) -> Tensor:
+        """Return the most probable level of each, as floats (..., D)."""
+        return self.told(raw).mode
+
+    def _look(self, x: Tensor) -> None:
+        check_levels(x, self.num_levels, "levels")
+
+
+def named(likelihood: str | Likelihood, data_dim: int, scale: float | None = None) -> Likelihood:
+    """Return the part that a name stands for; a part, if it is of that size, as it is.
+
+    Raises
+    ------
+    InputError
+        No likelihood has that name, the part is of another size, or a scale is given to one that
+        has its own or none.
+    """
+    if likelihood == "gaussian":
+        return Gaussian(data_dim, "shared" if scale is None else scale)
+    if scale is not None:
+        cure = "give it to the part, Gaussian(data_dim, scale=...), or leave it out"
+        raise InputError("scale", str(scale), 'none, unless likelihood="gaussian"', cure)
+    if likelihood == "bernoulli":
+        return Bernoulli(data_dim)
+    if not isinstance(likelihood, Likelihood):
+        cure = "choose one of the two, or a part of ppl_models.likelihoods"
+        raise InputError("likelihood", repr(likelihood), '"gaussian", "bernoulli" or a part', cure)
+    if likelihood.data_dim != data_dim:
+        cure = "build both with the data's own data_dim"
+        raise InputError("likelihood", f"data_dim {likelihood.data_dim}", str(data_dim), cure)
+    return likelihood
