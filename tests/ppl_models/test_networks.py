@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
-from ppl_models.networks import LSTM, MLP, ConditionalNormal
+from ppl_models.networks import LSTM, MLP, ConditionalNormal, ResidualMLP
 
 
 def test_mlp_has_no_activation_after_the_last_layer() -> None:
@@ -66,3 +67,16 @@ def test_conditional_normal_steps_equal_the_whole(input_dim: int) -> None:
     at = net.step(net.project(c)[..., 3, :], None if u is None else u[..., 3, :])
     assert torch.allclose(at[0], mean[..., 3, :], atol=1e-6)
     assert torch.allclose(at[1], scale[..., 3, :], atol=1e-6)
+
+
+def test_a_residual_mlp_begins_near_its_first_layer_and_refuses_what_it_cannot_add() -> None:
+    net = ResidualMLP(5, 7, 7, 7, 3)
+    assert net(torch.randn(2, 4, 5)).shape == (2, 4, 3)
+    for block in list(net)[2:-1]:
+        nn.init.zeros_(block.linear.weight)
+        nn.init.zeros_(block.linear.bias)
+    x = torch.randn(6, 5)
+    assert torch.equal(net(x), nn.Sequential(net[0], net[1], net[-1])(x))
+    for sizes in ((5, 3), (5, 7, 6, 3), (5, 0, 3)):
+        with pytest.raises(ValueError, match="three or more sizes"):
+            ResidualMLP(*sizes)
