@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -240,6 +241,7 @@ def _fill(into: Modules, tensors: Mapping[str, Tensor], path: File) -> None:
         for name, item in own.items()
         if name in tensors and tensors[name].shape != item.shape
     ]
+    wrong += _torn(own, tensors)
     if wrong:
         listed = wrong[:8] + [f"and {len(wrong) - 8} more"] * (len(wrong) > 8)
         cure = "build the modules with the file's own config; an AutoGuide must have run once"
@@ -247,3 +249,16 @@ def _fill(into: Modules, tensors: Mapping[str, Tensor], path: File) -> None:
         raise CheckpointError(path, seen, "the same names and shapes", cure)
     for head, module in _named(into).items():
         module.load_state_dict({name: tensors[head + name] for name in module.state_dict()})
+
+
+def _torn(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
+    """Name what two modules share and the file has twice, in two versions."""
+    first: dict[tuple[Any, ...], str] = {}
+    torn = []
+    for name, item in own.items():
+        if not item.numel() or name not in tensors:
+            continue
+        other = first.setdefault((item.data_ptr(), item.shape, item.stride()), name)
+        if other != name and not torch.equal(tensors[name], tensors[other]):
+            torn.append(f"{other} and {name} are one tensor here, and differ in the file")
+    return torn

@@ -91,8 +91,8 @@ def test_the_mass_of_a_level_is_a_difference_of_the_cdf() -> None:
     cdf = torch.cat([torch.zeros(1), torch.sigmoid((edges - loc) / scale), torch.ones(1)])
     raw = torch.tensor([loc, math.log(scale)], dtype=torch.float64)
     masses = DiscretizedLogistic(1, n)(raw).log_prob(grid[:, None]).exp()
-    # the floor of the scale, 1e-5, moves a mass by about 1e-5 / 0.1
-    assert torch.allclose(masses, cdf.diff(), atol=1e-4)
+    # the floor, 1e-3 of half a level, is 1.4e-3 of this scale
+    assert torch.allclose(masses, cdf.diff(), atol=1e-3)
 
 
 def test_simulated_levels_have_those_masses() -> None:
