@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from guides.dvae import DeepARGuide as DeepARGuide
     from guides.dvae import SRNNGuide as SRNNGuide
+    from guides.ica import ICAGuide as ICAGuide
+    from guides.linear import PPCAGuide as PPCAGuide
     from guides.mixdvae import MixDVAEGuide as MixDVAEGuide
     from guides.mixture import GaussianMixtureGuide as GaussianMixtureGuide
     from guides.state_space import LinearMotionGuide as LinearMotionGuide
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "VAEGuide": "vae",
+    "PPCAGuide": "linear",
+    "ICAGuide": "ica",
     "GaussianMixtureGuide": "mixture",
     "SRNNGuide": "dvae",
     "DeepARGuide": "dvae",

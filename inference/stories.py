@@ -209,14 +209,29 @@ def find(name: str) -> Story:
     raise unknown("story", name, (story.name for story in STORIES))
 
 
-STORIES = (
-    Story(
-        "ppl_models.vae:VAE",
-        "guides.vae:VAEGuide",
+def _of_vectors(file: str, name: str, sentence: str, **more: Any) -> Story:
+    """Return the entry of a story of vectors ``x`` (N, D), which its class simulates."""
+    return Story(
+        f"ppl_models.{file}:{name}",
+        f"guides.{file}:{name}Guide",
         "004",
-        "A datum is what a network makes of a few standard normal numbers.",
+        sentence,
         settings=lambda data: {"data_dim": data["x"].shape[-1]},
         simulate=lambda story, size: {"x": story(num_data=size)},
+        **more,
+    )
+
+
+STORIES = (
+    _of_vectors("vae", "VAE", "A datum is what a network makes of a few standard normal numbers."),
+    _of_vectors(
+        "linear", "PPCA", "A datum is a matrix times a few standard normal numbers, and noise."
+    ),
+    _of_vectors(
+        "ica",
+        "ICA",
+        "A datum is a mixture of as many independent sources as it has numbers.",
+        adapt=lambda pair, data: pair[0].start_from(data["x"]),
     ),
     Story(
         "ppl_models.mixture:GaussianMixture",

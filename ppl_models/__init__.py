@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ppl_models.dvae import SRNN as SRNN
     from ppl_models.dvae import DeepAR as DeepAR
     from ppl_models.errors import InputError as InputError
+    from ppl_models.ica import ICA as ICA
+    from ppl_models.linear import PPCA as PPCA
     from ppl_models.mixdvae import MixDVAE as MixDVAE
     from ppl_models.mixture import GaussianMixture as GaussianMixture
     from ppl_models.state_space import LinearMotion as LinearMotion
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 _HOME = {
     "InputError": "errors",
     "VAE": "vae",
+    "PPCA": "linear",
+    "ICA": "ica",
     "GaussianMixture": "mixture",
     "SRNN": "dvae",
     "DeepAR": "dvae",

@@ -29,7 +29,7 @@ def samples(path: Path) -> bool:
 
 
 def test_the_order_is_the_one_to_read_them_in() -> None:
-    assert NAMES == ["VAE", "GaussianMixture", "SRNN", "DeepAR", "MixDVAE"]
+    assert NAMES == ["VAE", "PPCA", "ICA", "GaussianMixture", "SRNN", "DeepAR", "MixDVAE"]
 
 
 @pytest.mark.parametrize("story", STORIES, ids=NAMES)

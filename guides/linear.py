@@ -1,0 +1,106 @@
+r"""The guide of probabilistic PCA: every number of a datum adds its evidence to the posterior.
+
+.. math:: \mathrm{Cov}(z \mid x)^{-1} = I + \sum_d a_d a_d^T, \quad a_d = W_d / \mathrm{scale}
+
+The guide has that very form, with directions and readings of its own.
+
+References
+----------
+Tipping and Bishop, "Probabilistic Principal Component Analysis", JRSS B 61, 1999, section 3.2.
+Lucas, Tucker, Grosse and Norouzi, "Don't Blame the ELBO! A Linear VAE Perspective on Posterior
+Collapse", NeurIPS 2019, section 4: the diagonal guide aligns W.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.distributions.torch_distribution import TorchDistribution
+from torch import Tensor, nn
+
+from ppl_models.errors import InputError
+from ppl_models.inputs import count_rows
+from ppl_models.linear import PPCA, add_evidence, seen_only
+
+
+class PPCAGuide(nn.Module):
+    """Amortized linear Gaussian posterior q(z | x) of :class:`ppl_models.linear.PPCA`.
+
+    With a full covariance, shared by all data of which the same numbers were seen, the family holds
+    the posterior whatever W: the best bound *is* the evidence. A diagonal covariance holds it only
+    where the columns of W are orthogonal. Of all rotations of W, which the evidence cannot tell
+    apart, training then finds one that is, since there alone the bound reaches the evidence (Lucas
+    et al. 2019): the axes of such a linear VAE are the principal axes.
+
+    Parameters
+    ----------
+    data_dim : int
+        D, numbers a datum.
+    latent_dim : int
+        L, numbers of its code.
+    covariance : "full" or "diagonal"
+
+    Raises
+    ------
+    InputError
+        Another covariance.
+    """
+
+    def __init__(
+        self,
+        data_dim: int = 64,
+        latent_dim: int = 8,
+        *,
+        covariance: Literal["full", "diagonal"] = "full",
+    ) -> None:
+        super().__init__()
+        if covariance not in ("full", "diagonal"):
+            cure = "full is exact; diagonal is what a VAE's guide usually has"
+            raise InputError("covariance", repr(covariance), '"full" or "diagonal"', cure)
+        self.data_dim, self.covariance = data_dim, covariance
+        self.centre = nn.Parameter(torch.zeros(data_dim))
+        self.directions = nn.Parameter(torch.randn(data_dim, latent_dim) / data_dim**0.5)
+        self.reading = nn.Parameter(self.directions.detach().clone())
+        # lengths apart: by the time the noise is small, they have grown by orders of magnitude
+        self.log_length = nn.Parameter(torch.zeros(latent_dim))
+        self.log_gain = nn.Parameter(torch.zeros(latent_dim))
+
+    def forward(
+        self, x: Tensor | None = None, mask: Tensor | None = None, num_data: int = 1
+    ) -> Tensor:
+        """Sample ``z`` (N, L) for data ``x`` (N, D), of which ``mask`` (N, D) was seen.
+
+        Raises
+        ------
+        InputError
+            ``x`` or ``mask`` does not have the shape (N, data_dim).
+        """
+        with pyro.plate("data", count_rows(x, self.data_dim), dim=-1):
+            return pyro.sample("z", self.posterior(cast(Tensor, x), mask))
+
+    def posterior(self, x: Tensor, mask: Tensor | None = None) -> TorchDistribution:
+        """Return q(z | x), batch shape (N,), event shape (L,)."""
+        message = seen_only(x - self.centre, mask) @ (self.reading * self.log_gain.exp())
+        directions = self.directions * self.log_length.exp()
+        if self.covariance == "full":
+            return add_evidence(directions, message, mask)
+        squares = directions.square()
+        precision = 1 + (squares.sum(0) if mask is None else mask.to(x.dtype) @ squares)
+        return dist.Normal(message / precision, precision.rsqrt()).to_event(1)
+
+    @torch.no_grad()
+    def set_exact(self, story: PPCA) -> PPCAGuide:
+        """Take the parameters of the story's own posterior, and return the guide.
+
+        With a diagonal covariance this is the posterior only if the columns of W are orthogonal.
+        """
+        inverse_scale = (-story.log_scale).exp()
+        self.centre.copy_(story.mean)
+        for logarithm in (self.log_length, self.log_gain):
+            logarithm.zero_()
+        self.directions.copy_(story.weight * inverse_scale)
+        self.reading.copy_(story.weight * inverse_scale**2)
+        return self
