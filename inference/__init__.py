@@ -30,13 +30,17 @@ if TYPE_CHECKING:
     from inference.errors import PairError as PairError
     from inference.fit import Run as Run
     from inference.fit import fit as fit
+    from inference.objectives import FreeBits as FreeBits
     from inference.objectives import Objective as Objective
+    from inference.objectives import TargetRate as TargetRate
 
 _HOME = {
     "check": "check",
     "fit": "fit",
     "Run": "fit",
     "Objective": "objectives",
+    "FreeBits": "objectives",
+    "TargetRate": "objectives",
     "Aggressive": "aggressive",
     "enumerated": "enumeration",
     "posterior": "diagnostics",

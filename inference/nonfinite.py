@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyro
@@ -136,3 +137,11 @@ def _cure(site: Any) -> str:
     if site["is_observed"]:
         return "look for NaN in the data, for data outside the support, and for scales near 0"
     return "bound the scale away from 0 (softplus plus 1e-4), or lower the learning rate"
+
+
+@contextmanager
+def no_warnings() -> Iterator[None]:
+    """Keep Pyro's NaN warnings back: who calls looks at the value, and `explain_nonfinite` says."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Encountered (NaN|[+-]inf)", UserWarning)
+        yield

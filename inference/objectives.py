@@ -1,79 +1,130 @@
-"""Evidence lower bounds: what training minimises, and what is reported.
+"""Evidence lower bounds and their relatives: what training minimises, and what is reported.
 
-The loss may carry a weight on its KL term; the reported bound never does. Both are in nats per
-observation, an observation being one element of the data plate.
+The loss may weigh or clamp the KL term, draw many times, or carry penalties; the reported bound
+never does. Both are in nats per observation, an observation being one element of the data plate.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
 from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
 from pyro.poutine.util import is_validation_enabled
-from torch import Tensor
+from torch import Tensor, nn
 
+from inference.batches import precision, scaled
 from inference.errors import NonFiniteError as NonFiniteError
 from inference.errors import PairError
+from inference.free_bits import FreeBits as FreeBits
+from inference.measured import Measured, many_draws_loss, one_draw_loss
 from inference.nonfinite import explain_nonfinite as explain_nonfinite
+from inference.nonfinite import no_warnings
 from inference.pathwise import pathwise_bound
 from inference.perdatum import enumerated_terms, mean_field_terms, trace_terms
 from inference.structure import Layout, batch_length, layout
-from inference.weights import GuideKLWeight, ModelKLWeight, PlateScale
+from inference.target_rate import TargetRate as TargetRate
+from inference.weights import weighted
 
-Kind = Literal["auto", "trace", "meanfield", "enum"]
+Kind = Literal["auto", "trace", "meanfield", "enum", "iwae", "renyi"]
 Schedule = Callable[[int], float]
-_ELBOS: dict[str, Any] = {
-    "trace": Trace_ELBO,
-    "meanfield": TraceMeanField_ELBO,
-    "enum": TraceEnum_ELBO,
-}
-_TERMS: dict[str, Any] = {
-    "trace": trace_terms,
-    "meanfield": mean_field_terms,
-    "enum": enumerated_terms,
+_PLAIN: dict[str, Any] = {  # Pyro's class, and its terms an observation
+    "trace": (Trace_ELBO, trace_terms),
+    "meanfield": (TraceMeanField_ELBO, mean_field_terms),
+    "enum": (TraceEnum_ELBO, enumerated_terms),
 }
 
 
 @dataclass(frozen=True)
 class Objective:
-    """An evidence lower bound, and the weight of its KL term in training.
+    r"""A bound, and what is to be changed about it in training.
+
+    With distortion :math:`D = -E_q \log p(x \mid z)` and rates
+    :math:`R_j = E_q \log q(z_j) - \log p(z_j)` of the latent sites, what is minimised is
+
+    .. math:: D + \beta \sum_j R_j + \sum_i \text{penalty}_i
+
+    (Kingma and Welling 2014, equation 3; beta: Higgins et al. 2017, equation 4), each rate replaced
+    as `FreeBits` says; or minus a bound of many draws, with weights
+    :math:`w = p(x \mid z)\,(p(z) / q(z))^\beta`, plus penalties (`inference.many_draws`). With
+    beta other than 1 that is no bound.
 
     Parameters
     ----------
     kind
         ``"trace"`` samples every latent site; ``"meanfield"`` takes KL divergences in closed form
         where they exist; ``"enum"`` sums out sites marked ``infer={"enumerate": "parallel"}``;
-        ``"auto"`` is ``"enum"`` where a site is so marked, else ``"trace"``.
+        ``"auto"`` is ``"enum"`` where a site is so marked, else ``"meanfield"`` with free bits or a
+        target rate, which compare KL divergences, else ``"trace"``. ``"iwae"`` and ``"renyi"`` are
+        bounds of ``num_particles`` draws a datum.
     kl_weight
-        The weight of the log ratio of guide and prior at every latent site that the guide names; a
-        number or a schedule (`inference.schedules`). Sites summed out are never weighted. Where
-        the prior of a weighted site depends on an enumerated one, its density is raised to that
-        power inside the sum.
+        Beta, the weight of the log ratio of guide and prior at every latent site that the guide
+        names; a number, a schedule (`inference.schedules`), or `TargetRate`. Sites summed out are
+        never weighted. Where the prior of a weighted site depends on an enumerated one, its density
+        is raised to that power inside the sum.
     num_particles
-        Draws of the guide a step, averaged.
+        Draws of the guide a step: averaged, or the K of a bound of many draws.
+    alpha
+        Of Renyi's bound: 0 is IWAE, 1 the evidence lower bound; negative ones are above IWAE.
+    chunk
+        Of many draws, those that memory holds at a time; by default all.
+    free_bits
+        Rates below a threshold cost as much as it: a `FreeBits`.
+    penalties
+        Modules whose ``forward(view)`` gives nats per observation to add, for a
+        `inference.terms.View` of the batch; and, if they have a critic of their own,
+        ``learn(view)``, called after each step with the draws as constants. Averaged over
+        particles; beside a bound of many draws they are given a draw of their own.
 
     Raises
     ------
     ValueError
-        If ``kind`` is unknown, or ``num_particles`` not positive.
+        A setting that is unknown or out of its range, or free bits in a bound of many draws, which
+        has no KL term.
     """
 
     kind: Kind = "auto"
-    kl_weight: float | Schedule = 1.0
+    kl_weight: float | Schedule | TargetRate = 1.0
     num_particles: int = 1
+    alpha: float = 0.5
+    chunk: int | None = None
+    free_bits: FreeBits | None = None
+    penalties: tuple[nn.Module, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise ValueError(f"kind is {self.kind!r}; expected one of {', '.join(get_args(Kind))}")
-        if self.num_particles < 1:
-            raise ValueError(f"num_particles is {self.num_particles}; expected at least 1")
-        if not callable(self.kl_weight):
+        for name in ("num_particles", "chunk"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; expected at least 1")
+        if not math.isfinite(self.alpha):
+            raise ValueError(f"alpha is {self.alpha}; expected a finite number")
+        if self.chunk is not None and not self.many:
+            raise ValueError(f"chunk is of kinds 'iwae' and 'renyi'; kind is {self.kind!r}")
+        if self.free_bits is not None and (self.many or self.kind == "enum"):
+            raise ValueError(f"free_bits need KL terms, which kind {self.kind!r} does not have")
+        given = (self.penalties,) if callable(self.penalties) else tuple(self.penalties)
+        object.__setattr__(self, "penalties", given)
+        for penalty in given:
+            if not isinstance(penalty, nn.Module):
+                raise ValueError(f"penalties hold a {type(penalty).__name__}; expected nn.Modules")
+        if isinstance(self.kl_weight, (int, float)):
             _check_weight(self.kl_weight)
+
+    @property
+    def many(self) -> bool:
+        """Whether it is a bound of many draws a datum."""
+        return self.kind in ("iwae", "renyi")
+
+    @property
+    def shaped(self) -> bool:
+        """Whether it is more than an evidence lower bound with a weight that is known before."""
+        steered = isinstance(self.kl_weight, TargetRate)
+        return self.many or steered or self.free_bits is not None or bool(self.penalties)
 
     def loss(
         self,
@@ -117,17 +168,49 @@ class Objective:
         PairError
             A batch of a data set, but no data plate; or an enumerated site outside of it.
         """
+        return self.measure(model, guide, args, kwargs, step, data_size, plate).loss
+
+    def measure(
+        self,
+        model: Any,
+        guide: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        step: int = 0,
+        data_size: int | None = None,
+        plate: str | None = None,
+    ) -> Measured:
+        """Return the `loss` with what `after_step` needs; parameters and errors are those of it."""
         kwargs = kwargs or {}
         shape = layout(model, guide, args, kwargs, plate)
-        model, guide, size = _scaled(model, guide, shape, batch_length(args, kwargs), data_size)
-        model, guide = _weighted(model, guide, self.weight(step))
+        if self.shaped:
+            make = many_draws_loss if self.many else one_draw_loss
+            with no_warnings():
+                return make(self, model, guide, args, kwargs, shape, step, data_size)
+        model, guide, size = scaled(model, guide, shape, batch_length(args, kwargs), data_size)
+        model, guide = weighted(model, guide, self.weight(step))
         loss = None
         if self.resolve(shape) != "enum" and shape.pathwise and not is_validation_enabled():
             loss = self._pathwise(model, guide, args, kwargs)
         if loss is None:
-            with _quiet():
+            with no_warnings():
                 loss = self._elbo(shape).differentiable_loss(model, guide, *args, **kwargs)
-        return loss / size
+        return Measured(loss / size)
+
+    def after_step(self, measured: Measured) -> None:
+        """Let a target rate and critics learn from a step that the optimiser has taken.
+
+        In a loop of one's own::
+
+            measured = objective.measure(model, guide, (x,), step=step, data_size=len(data))
+            optimizer.zero_grad()
+            measured.loss.backward()
+            optimizer.step()
+            objective.after_step(measured)
+        """
+        if isinstance(self.kl_weight, TargetRate):
+            self.kl_weight.update(float(measured.figures["rate"]))
+        measured.teach(self.penalties)
 
     @torch.no_grad()
     def bound(
@@ -157,21 +240,22 @@ class Objective:
         shape = layout(model, guide, args, kwargs, plate)
         if shape.local:
             return self._per_datum(model, guide, args, kwargs, shape)
-        model, guide, size = _scaled(model, guide, shape, batch_length(args, kwargs), data_size)
-        with _quiet():
+        model, guide, size = scaled(model, guide, shape, batch_length(args, kwargs), data_size)
+        with no_warnings():
             loss = self._elbo(shape).loss(model, guide, *args, **kwargs)
-        return torch.as_tensor(-loss / size, dtype=_precision(args, kwargs))
+        return torch.as_tensor(-loss / size, dtype=precision(args, kwargs))
 
     def weight(self, step: int = 0) -> float:
         """Return the weight of the KL term at a training step, counted from 0."""
-        if not callable(self.kl_weight):
+        if isinstance(self.kl_weight, (int, float)):
             return float(self.kl_weight)
         return _check_weight(float(self.kl_weight(step)))
 
     def resolve(self, shape: Layout) -> str:
-        """Return the kind that ``"auto"`` stands for in a pair of this layout."""
-        if self.kind == "auto":
-            return "enum" if shape.enumerates else "trace"
+        """Return the kind of plain bound that the objective's stands for, in such a pair."""
+        if self.kind == "auto" or self.many:
+            compares = self.free_bits is not None or isinstance(self.kl_weight, TargetRate)
+            return "enum" if shape.enumerates else "meanfield" if compares else "trace"
         if shape.enumerated and self.kind != "enum":
             raise PairError(
                 shape.enumerated[0],
@@ -182,8 +266,8 @@ class Objective:
         return self.kind
 
     def _elbo(self, shape: Layout) -> Any:
-        return _ELBOS[self.resolve(shape)](
-            num_particles=self.num_particles,
+        return _PLAIN[self.resolve(shape)][0](
+            num_particles=1 if self.many else self.num_particles,
             max_plate_nesting=shape.max_plate_nesting,
             strict_enumeration_warning=False,
         )
@@ -201,68 +285,16 @@ class Objective:
 
     def _per_datum(self, model: Any, guide: Any, args: Any, kwargs: Any, shape: Layout) -> Tensor:
         assert shape.plate is not None
-        terms = _TERMS[self.resolve(shape)]
+        terms = _PLAIN[self.resolve(shape)][1]
         total: Any = 0.0
-        with _quiet():
+        with no_warnings():
             for traces in self._elbo(shape)._get_traces(model, guide, args, kwargs):
                 total = total + terms(*traces, shape.plate.name)
-        bound: Tensor = total / self.num_particles
+        bound: Tensor = total / (1 if self.many else self.num_particles)
         return bound
-
-
-def _scaled(
-    model: Any, guide: Any, shape: Layout, batch: int, data_size: int | None
-) -> tuple[Any, Any, int]:
-    """Scale a pair's sites to the data set; return it, and what to divide its bound by."""
-    size, frame = _data_size(shape, batch, data_size), shape.plate
-    if frame is None:
-        return model, guide, size
-    if frame.size == batch and frame.full_size in (None, batch) and (shape.local or size == batch):
-        return model, guide, batch  # N / B of every site, divided by N
-    scale = PlateScale(frame.name, size, shape.outside)
-    return scale(model), scale(guide), size
-
-
-def _precision(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.dtype:
-    """Return the dtype of the data: of the first tensor that is no integers."""
-    values = (v for v in (*args, *kwargs.values()) if isinstance(v, Tensor))
-    return next((v.dtype for v in values if v.is_floating_point()), torch.get_default_dtype())
-
-
-def _weighted(model: Any, guide: Any, weight: float) -> tuple[Any, Any]:
-    if weight == 1.0:
-        return model, guide
-    looking_back = GuideKLWeight(weight)
-    return ModelKLWeight(weight, looking_back)(model), looking_back(guide)
 
 
 def _check_weight(weight: float) -> float:
     if not 0 <= weight < float("inf"):
         raise ValueError(f"kl_weight is {weight}; expected a finite weight of at least 0")
     return weight
-
-
-def _data_size(shape: Layout, batch: int, data_size: int | None) -> int:
-    """N, by which the bound is divided."""
-    frame = shape.plate
-    if frame is not None:
-        if frame.full_size not in (None, frame.size):
-            return int(frame.full_size)
-        batch = frame.size
-    if data_size is not None and data_size != batch and frame is None:
-        raise PairError(
-            None,
-            f"a batch of {batch} of {data_size} observations, and no plate of size {batch}",
-            "a plate over the observations, to weigh the batch by",
-            "write `with pyro.plate('data', len(x)):` around what is there once a datum, "
-            "or pass all data as one batch",
-        )
-    return batch if data_size is None else data_size
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Pyro's NaN warnings back: who calls looks at the value, and `explain_nonfinite` says."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Encountered (NaN|[+-]inf)", UserWarning)
-        yield

@@ -93,6 +93,14 @@ class ModelKLWeight(Messenger):
             msg["scale"] = msg["scale"] * self.weight
 
 
+def weighted(model: Any, guide: Any, weight: float) -> tuple[Any, Any]:
+    """Return a pair whose KL term is weighted, in both."""
+    if weight == 1.0:
+        return model, guide
+    looking_back = GuideKLWeight(weight)
+    return ModelKLWeight(weight, looking_back)(model), looking_back(guide)
+
+
 def _is_enumerated_over(msg: Any) -> bool:
     """Whether a site's distribution has batch dims that are no plate's: dims of enumeration."""
     plates = {frame.dim for frame in msg["cond_indep_stack"]}

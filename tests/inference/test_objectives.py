@@ -93,7 +93,7 @@ def test_a_sampling_objective_refuses_an_enumerated_site() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"kind": "iwae"}, {"num_particles": 0}, {"kl_weight": -1.0}, {"kl_weight": math.nan}]
+    "wrong", [{"kind": "vae"}, {"num_particles": 0}, {"kl_weight": -1.0}, {"kl_weight": math.nan}]
 )
 def test_settings_are_checked(wrong: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):

@@ -1,0 +1,173 @@
+r"""KL(q || p) of a latent site: the whole of it, by step, or by element.
+
+In closed form where torch or Pyro know one, of the base of an ``Independent`` where its elements
+are asked for; else :math:`\log q(z) - \log p(z)` at the draw. A site that is a sequence with
+``moments`` (and ``mask_frames``), as `ppl_models.distributions.AutoregressiveNormal`, falls apart
+into its conditionals at the draw; one with ``score_frames`` alone into its frames.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+from pyro.distributions import MaskedDistribution
+from pyro.distributions.util import scale_and_mask
+from torch import Tensor
+from torch.distributions import Independent, Normal, kl_divergence
+
+from inference.errors import PairError
+
+Per = Literal["element", "step", "total"]
+
+
+class Divergence(NamedTuple):
+    """KL terms of a site, as far as it falls apart.
+
+    Parameters
+    ----------
+    values
+        Nats, of shape (batch..., event dims that were kept...), scaled and masked.
+    weights
+        The scale where an element exists, 0 where a mask hides it; broadcasts to ``values``.
+    kept
+        How many event dims were kept.
+    """
+
+    values: Tensor
+    weights: Tensor
+    kept: int
+
+    def per(self, granularity: Per, q: Any, plate: str | None) -> tuple[Tensor, Tensor]:
+        """Lay values and weights out as (B, J): J = 1 for ``"total"``; B = 1 outside the plate.
+
+        Raises
+        ------
+        PairError
+            The site does not fall apart that far.
+        """
+        event = q["fn"].event_dim
+        needed = {"total": 0, "step": max(0, min(event - 1, 1)), "element": event}[granularity]
+        if self.kept < needed:
+            raise PairError(
+                q["name"],
+                f"a posterior whose KL is one number for {event - self.kept} of its event dims",
+                f"a KL divergence for every {granularity}",
+                'per="total", or a posterior and a prior with independent elements (to_event)',
+            )
+        full = torch.broadcast_shapes(self.values.shape, self.weights.shape)
+        values = self._lay_out(self.values.expand(full), needed, q, plate, torch.sum)
+        weights = self._lay_out(self.weights.expand(full), needed, q, plate, torch.amax)
+        if granularity == "total":
+            return values.sum(1, keepdim=True), weights.amax(1, keepdim=True)
+        return values, weights
+
+    def _lay_out(self, tensor: Tensor, event: int, q: Any, plate: str | None, over: Any) -> Tensor:
+        """Take event dims but the first few together, and bring the data plate to the front."""
+        if self.kept > event:
+            tensor = over(tensor.flatten(tensor.dim() - self.kept + event), -1)
+        frame = next((f for f in q["cond_indep_stack"] if f.name == plate), None)
+        if frame is None:
+            return tensor.reshape(1, -1)
+        missing = -frame.dim + event - tensor.dim()
+        tensor = tensor.reshape((1,) * missing + tensor.shape) if missing > 0 else tensor
+        moved = tensor.movedim(frame.dim - event, 0)
+        moved = moved.expand(frame.size, *moved.shape[1:]).reshape(frame.size, -1)
+        return moved if frame.full_size is None else moved * (frame.size / frame.full_size)
+
+
+def divergence(q: Any, p: Any, closed_form: bool) -> Tensor:
+    """Return a site's KL divergence over its batch shape, scaled and masked as Pyro's bounds do."""
+    if closed_form:
+        try:
+            return _counted(kl_divergence(q["fn"], p["fn"]), q)
+        except NotImplementedError:
+            pass
+    z = q["value"]
+    return _counted(q["fn"].log_prob(z), q) - _counted(p["fn"].log_prob(z), p)
+
+
+def divergence_parts(q: Any, p: Any, closed_form: bool) -> Divergence:
+    """Return a site's KL divergence in the smallest parts that it has.
+
+    Parameters
+    ----------
+    q, p
+        The site in the guide and in the model, both at the guide's draw.
+    closed_form
+        Use a closed form where there is one.
+    """
+    z = q["value"]
+    a, b = _factors(q["fn"], z), _factors(p["fn"], z)
+    if a.dims == b.dims and a.base.event_shape == b.base.event_shape:
+        values = _factor_kl(a, b, z, closed_form)
+        kept, hidden = a.dims, _both(a.mask, b.mask)
+    elif hasattr(q["fn"], "score_frames") and hasattr(p["fn"], "score_frames"):
+        values, hidden = q["fn"].score_frames(z) - p["fn"].score_frames(z), None
+        kept = 1
+    else:
+        values, kept, hidden = divergence(_plain(q), _plain(p), closed_form), 0, None
+    ones = torch.ones((), dtype=values.dtype, device=values.device)
+    weights = ones if hidden is None else torch.where(hidden, ones, 0 * ones)
+    outer = [_widen(q[key], kept) for key in ("scale", "mask")]
+    return Divergence(scale_and_mask(values, *outer), scale_and_mask(weights, *outer), kept)
+
+
+class _Factors(NamedTuple):
+    """A distribution as independent factors: their law, of which ``dims`` dims are events."""
+
+    base: Any
+    dims: int
+    mask: Any
+
+
+def _factors(fn: Any, value: Tensor) -> _Factors:
+    dims, mask = 0, None
+    while True:
+        if isinstance(fn, Independent):
+            few = fn.reinterpreted_batch_ndims
+            fn, dims, mask = fn.base_dist, dims + few, _widen(mask, few)
+        elif isinstance(fn, MaskedDistribution):
+            fn, mask = fn.base_dist, _both(fn._mask, mask)
+        elif hasattr(fn, "moments") and hasattr(fn, "score_frames"):
+            loc, scale = fn.moments(value)
+            frames = _widen(getattr(fn, "mask_frames", None), 1)
+            few = len(fn.event_shape)
+            mask = _both(frames, _widen(mask, few))
+            return _Factors(Normal(loc, scale, validate_args=False), dims + few, mask)
+        else:
+            return _Factors(fn, dims, mask)
+
+
+def _factor_kl(a: _Factors, b: _Factors, z: Tensor, closed_form: bool) -> Tensor:
+    if closed_form:
+        try:
+            return _where(_both(a.mask, b.mask), kl_divergence(a.base, b.base))
+        except NotImplementedError:
+            pass
+    return _where(a.mask, a.base.log_prob(z)) - _where(b.mask, b.base.log_prob(z))
+
+
+def _counted(term: Tensor, site: Any) -> Tensor:
+    return torch.as_tensor(scale_and_mask(term, site["scale"], site["mask"]))
+
+
+def _plain(site: Any) -> Any:
+    return {**site, "scale": 1.0, "mask": None}
+
+
+def _where(mask: Any, values: Tensor) -> Tensor:
+    return values if mask is None else torch.where(mask, values, torch.zeros_like(values))
+
+
+def _both(one: Any, other: Any) -> Any:
+    given = (mask for mask in (one, other) if mask is not None and mask is not True)
+    masks = [torch.as_tensor(mask) for mask in given]
+    return None if not masks else masks[0] if len(masks) == 1 else masks[0] & masks[1]
+
+
+def _widen(value: Any, dims: int) -> Any:
+    """Let a tensor over the batch speak for event dims to its right."""
+    if not isinstance(value, Tensor) or not value.dim():
+        return value
+    return value.reshape(value.shape + (1,) * dims)

@@ -1,0 +1,132 @@
+"""Losses that are more than an evidence lower bound with a fixed weight, term by term."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from inference.batches import precision, whole_size
+from inference.errors import PairError
+from inference.many_draws import draw_many, iwae, renyi
+from inference.structure import Layout, batch_length
+from inference.target_rate import TargetRate
+from inference.terms import View, average, look, terms
+
+if TYPE_CHECKING:
+    from inference.objectives import Objective
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A loss, and what was seen on the way to it.
+
+    Parameters
+    ----------
+    loss
+        A scalar to differentiate, in nats per observation.
+    figures
+        By name, without gradient: ``rate``, the unweighted KL term in nats per observation, and
+        ``penalty``, the sum of the penalties.
+    view
+        A draw for critics to learn from.
+    """
+
+    loss: Tensor
+    figures: dict[str, Tensor] = field(default_factory=dict)
+    view: View | None = None
+
+    def teach(self, penalties: Iterable[nn.Module]) -> None:
+        """Let those penalties that have a critic learn; no gradient is left in any of them."""
+        for penalty in penalties:
+            penalty.zero_grad()  # what the loss has left there
+            learn = getattr(penalty, "learn", None)
+            if learn is not None and self.view is not None:
+                with torch.enable_grad():
+                    learn(self.view.detached())
+                penalty.zero_grad()
+
+
+def one_draw_loss(
+    objective: Objective,
+    model: Any,
+    guide: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    shape: Layout,
+    step: int,
+    data_size: int | None,
+) -> Measured:
+    """Add up distortion, weighted rates and penalties, averaged over particles.
+
+    Raises
+    ------
+    PairError
+        As `inference.terms.look` and `inference.terms.terms` do.
+    """
+    closed_form = objective.resolve(shape) == "meanfield"
+    size = whole_size(shape, batch_length(args, kwargs), data_size)
+    views = [
+        look(model, guide, args, kwargs, shape, size, step) for _ in range(objective.num_particles)
+    ]
+    free = objective.free_bits
+    latent = [name for name, site in views[0].p.items() if not site["is_observed"]]
+    per = {} if free is None else free.granularity(latent)
+    mean = average([terms(view, closed_form, per) for view in views])
+    shaped = mean.rate if free is None else free.rate(mean)
+    loss = mean.distortion + objective.weight(step) * shaped
+    return _penalised(loss, mean.rate, objective, views)
+
+
+def many_draws_loss(
+    objective: Objective,
+    model: Any,
+    guide: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    shape: Layout,
+    step: int,
+    data_size: int | None,
+) -> Measured:
+    """Return minus the mean over the batch of an importance weighted, or Renyi's, bound.
+
+    Raises
+    ------
+    PairError
+        As `inference.many_draws.draw_many` does; or a KL weight, where sites are summed out.
+    """
+    size = whole_size(shape, batch_length(args, kwargs), data_size)
+    weight, steered = objective.weight(step), isinstance(objective.kl_weight, TargetRate)
+    if shape.enumerated and (weight != 1 or steered):
+        raise PairError(
+            shape.enumerated[0],
+            "a site that is summed out, in a bound of many draws with a KL weight",
+            "kl_weight=1",
+            "kind='enum', which takes a KL weight",
+        )
+    draws = draw_many(model, guide, args, kwargs, shape, objective.num_particles, objective.chunk)
+    log_weights = draws.log_weights(weight)
+    if objective.kind == "iwae":
+        bound = iwae(log_weights)
+    else:
+        bound = renyi(log_weights, objective.alpha)
+    loss = -bound.mean().to(precision(args, kwargs))
+    rate = None if draws.ratio is None else draws.ratio.mean()
+    views = []
+    if objective.penalties:
+        views = [look(model, guide, args, kwargs, shape, size, step)]
+    return _penalised(loss, rate, objective, views)
+
+
+def _penalised(
+    loss: Tensor, rate: Tensor | None, objective: Objective, views: list[View]
+) -> Measured:
+    figures = {} if rate is None else {"rate": rate.detach()}
+    if not objective.penalties:
+        return Measured(loss, figures)
+    added = [penalty(view) for view in views for penalty in objective.penalties]
+    penalty = torch.stack([torch.as_tensor(value) for value in added]).sum() / len(views)
+    return Measured(loss + penalty, {**figures, "penalty": penalty.detach()}, views[-1])
