@@ -10,12 +10,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from guides.disentangled import DMVAEGuide as DMVAEGuide
     from guides.dvae import DeepARGuide as DeepARGuide
     from guides.dvae import SRNNGuide as SRNNGuide
     from guides.ica import ICAGuide as ICAGuide
     from guides.linear import PPCAGuide as PPCAGuide
     from guides.mixdvae import MixDVAEGuide as MixDVAEGuide
     from guides.mixture import GaussianMixtureGuide as GaussianMixtureGuide
+    from guides.multimodal import JMVAEGuide as JMVAEGuide
+    from guides.multimodal import MMVAEGuide as MMVAEGuide
+    from guides.multimodal import MoPoEGuide as MoPoEGuide
+    from guides.multimodal import MVAEGuide as MVAEGuide
     from guides.state_space import LinearMotionGuide as LinearMotionGuide
     from guides.vae import VAEGuide as VAEGuide
 
@@ -28,6 +33,11 @@ _HOME = {
     "DeepARGuide": "dvae",
     "LinearMotionGuide": "state_space",
     "MixDVAEGuide": "mixdvae",
+    "DMVAEGuide": "disentangled",
+    "JMVAEGuide": "multimodal",
+    "MMVAEGuide": "multimodal",
+    "MVAEGuide": "multimodal",
+    "MoPoEGuide": "multimodal",
 }
 __all__ = sorted(_HOME)
 

@@ -164,7 +164,7 @@ def _read(story: Story, path: Path) -> Data:
 
     data = read_arrays(path, first=story.first_argument)
     for name in data:
-        if name not in story.arguments:
+        if name not in story.arguments and not story.takes_any:
             raise unknown(f"{path}, array", name, story.arguments)
     needed = [name for name, must in story.arguments.items() if must]
     if not data.keys() >= set(needed):

@@ -110,7 +110,15 @@ class Story:
         """The story's arguments that take data, and whether a file of data must have them."""
         parameters = inspect.signature(_load(self.model).forward).parameters.values()
         tensors = [p for p in parameters if "Tensor" in str(p.annotation)]
+        if self.takes_any:
+            return {p.name: False for p in tensors if p.kind is p.KEYWORD_ONLY}
         return {p.name: p is tensors[0] or p.default is p.empty for p in tensors}
+
+    @property
+    def takes_any(self) -> bool:
+        """Whether data may have any names: those of modalities, which settle what is told."""
+        parameters = inspect.signature(_load(self.model).forward).parameters.values()
+        return any(p.kind is p.VAR_KEYWORD for p in parameters)
 
     @property
     def first_argument(self) -> str:
@@ -149,16 +157,6 @@ def _build(kind: type, settings: Settings) -> Any:
         raise InputError("settings", f"{mine} ({error})", expected, cure) from error
 
 
-def _paths(story: Any, size: int) -> Data:
-    """Draw boxes that move as the paper's do."""
-    import torch
-
-    from ppl_models.data.trajectories import synthetic_trajectories
-
-    seed = int(torch.randint(2**31, ()))
-    return {"s": synthetic_trajectories(size, seed=seed)}
-
-
 def _source(settings: Settings) -> dict[str, Any]:
     """Make the prior of one source, and its guide."""
     from guides.dvae import SRNNGuide
@@ -168,22 +166,10 @@ def _source(settings: Settings) -> dict[str, Any]:
     return {"prior": prior, "source_guide": SRNNGuide(prior)}
 
 
-def _detections(story: Any, size: int) -> Data:
-    """Draw detections of two sources in 20 frames, three a frame, and near misses to start from."""
-    import torch
-    from pyro import poutine
-
-    frames = {
-        "mask": torch.rand(size, 20, 3) < 0.9,
-        "size": torch.ones(size, 20, 3, 4),
-        "origin": torch.tensor([[0.0, 0, 0, 0], [2, 0, 0, 0]]).expand(size, 2, 4),
-        "unit": torch.ones(size, 2, 4),
-        "region": torch.tensor([[-5.0] * 4, [5.0] * 4]).expand(size, 2, 4),
-    }
-    nodes = poutine.trace(story).get_trace(None, **frames).nodes
-    boxes = nodes["_RETURN"]["value"].reshape(size, 2, 20, 4)
-    start = boxes + 0.02 * torch.randn_like(boxes)
-    return {"o": nodes["o"]["value"], **frames, "start": start}
+def _widths(data: Data) -> dict[str, Any]:
+    """Say what modalities there are: all that is no mask."""
+    masks = ("mask", "seen")
+    return {"modalities": {n: x.shape[-1] for n, x in data.items() if n not in masks}}
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
@@ -209,6 +195,11 @@ def find(name: str) -> Story:
     raise unknown("story", name, (story.name for story in STORIES))
 
 
+def _drawn(how: str) -> Callable[[Any, int], Data]:
+    """Return a function of `inference.tasks.examples`, imported when it is first called."""
+    return lambda story, size: _load(f"inference.tasks.examples:{how}")(story, size)
+
+
 def _of_vectors(file: str, name: str, sentence: str, **more: Any) -> Story:
     """Return the entry of a story of vectors ``x`` (N, D), which its class simulates."""
     return Story(
@@ -219,6 +210,18 @@ def _of_vectors(file: str, name: str, sentence: str, **more: Any) -> Story:
         settings=lambda data: {"data_dim": data["x"].shape[-1]},
         simulate=lambda story, size: {"x": story(num_data=size)},
         **more,
+    )
+
+
+def _of_senses(file: str, name: str, rest: str) -> Story:
+    """Return the entry of a story of several modalities, which its class simulates."""
+    return Story(
+        f"ppl_models.{file}:{name}",
+        f"guides.{file}:{name}Guide",
+        "004",
+        f"Several senses of one thing, {rest}",
+        settings=_widths,
+        simulate=_drawn("senses"),
     )
 
 
@@ -248,7 +251,7 @@ STORIES = (
         "000/001",
         "A path is told frame by frame, each from its own past and from a latent path.",
         settings=lambda data: {"data_dim": data["s"].shape[-1]},
-        simulate=_paths,
+        simulate=_drawn("paths"),
     ),
     Story(
         "ppl_models.dvae:DeepAR",
@@ -256,7 +259,7 @@ STORIES = (
         "000/001",
         "A path is told frame by frame from its own past alone.",
         settings=lambda data: {"data_dim": data["s"].shape[-1]},
-        simulate=_paths,
+        simulate=_drawn("paths"),
     ),
     Story(
         "ppl_models.mixdvae:MixDVAE",
@@ -264,7 +267,12 @@ STORIES = (
         "000/001",
         "Several paths are seen as detections in any order, and nobody says which is whose.",
         settings=lambda data: {"data_dim": data["o"].shape[-1]},
-        simulate=_detections,
+        simulate=_drawn("detections"),
         parts=_source,
     ),
+    _of_senses("multimodal", "JMVAE", "read together by one encoder, and apart by one each."),
+    _of_senses("multimodal", "MVAE", "each an expert on it, and what they say is multiplied."),
+    _of_senses("disentangled", "DMVAE", "which share a code and have a private one each."),
+    _of_senses("multimodal", "MMVAE", "its code read from any one of them at a time."),
+    _of_senses("multimodal", "MoPoE", "its code read from any subset of them at a time."),
 )

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ppl_models.disentangled import DMVAE as DMVAE
     from ppl_models.dvae import SRNN as SRNN
     from ppl_models.dvae import DeepAR as DeepAR
     from ppl_models.errors import InputError as InputError
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from ppl_models.linear import PPCA as PPCA
     from ppl_models.mixdvae import MixDVAE as MixDVAE
     from ppl_models.mixture import GaussianMixture as GaussianMixture
+    from ppl_models.multimodal import JMVAE as JMVAE
+    from ppl_models.multimodal import MMVAE as MMVAE
+    from ppl_models.multimodal import MVAE as MVAE
+    from ppl_models.multimodal import MoPoE as MoPoE
+    from ppl_models.multimodal import MultimodalVAE as MultimodalVAE
     from ppl_models.state_space import LinearMotion as LinearMotion
     from ppl_models.vae import VAE as VAE
 
@@ -30,6 +36,12 @@ _HOME = {
     "DeepAR": "dvae",
     "LinearMotion": "state_space",
     "MixDVAE": "mixdvae",
+    "DMVAE": "disentangled",
+    "JMVAE": "multimodal",
+    "MMVAE": "multimodal",
+    "MVAE": "multimodal",
+    "MoPoE": "multimodal",
+    "MultimodalVAE": "multimodal",
 }
 __all__ = sorted(_HOME)
 

@@ -1,0 +1,185 @@
+"""Guides of several senses of one thing: what the code is, from whichever of them a row has.
+
+Four ways to read one posterior for every pattern of missing modalities: a product of one expert a
+modality, a mixture of them, a mixture of products, and an encoder of all together.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions.torch_distribution import TorchDistribution
+from torch import Tensor, nn
+
+from guides.modalities import Moments, MultimodalGuide, multiply, needed
+from ppl_models.inputs import check_count
+from ppl_models.modalities import Rows
+from ppl_models.networks import MLP, split_normal
+from ppl_models.normal_mixture import NormalMixture
+
+if TYPE_CHECKING:
+    from ppl_models.multimodal import MultimodalVAE
+
+
+class MVAEGuide(MultimodalGuide):
+    """A product of experts, one a modality, and of the prior (Wu and Goodman 2018, section 2.2).
+
+    q(z | x_A) is proportional to N(z; 0, I) prod_{m in A} N(z; mu_m(x_m), diag sigma_m(x_m)^2): the
+    posterior itself wherever log p(x_m | z) is a diagonal quadratic of z. Parameters as
+    `MultimodalGuide`.
+    """
+
+    def law(self, rows: Rows) -> TorchDistribution:
+        """Return the product of the experts that are seen."""
+        return dist.Normal(*multiply(*self.experts(rows), rows.seen)).to_event(1)
+
+    def experts(self, rows: Rows) -> Moments:
+        """Return mean and scale of each modality's expert, (N, M, L); any number where unseen."""
+        moments = [
+            split_normal(self.encoders[n](self.read(n, rows)))
+            if needed(rows.shows(m))
+            else self.rest(rows, self.latent_dim)
+            for m, n in enumerate(self.names)
+        ]
+        loc, scale = zip(*moments, strict=True)
+        return torch.stack(loc, -2), torch.stack(scale, -2)
+
+
+class MixtureGuide(MVAEGuide):
+    """A mixture of products of experts, over a family of subsets of the modalities.
+
+    q(z | x_A) = mean over S in the family, where S and A meet, of q_S(z), a product of the experts
+    in both S and A. One draw takes one of them at random and is reparametrised in it; the density
+    is that of the whole mixture. The weights are not learned, so the gradient is unbiased.
+
+    Parameters
+    ----------
+    story, **options
+        As `MultimodalGuide`.
+    family
+        (K, M) bool, the subsets.
+    prior_expert
+        Whether N(0, I) is a factor of each product.
+    """
+
+    family: Tensor
+
+    def __init__(
+        self, story: MultimodalVAE, family: Tensor, prior_expert: bool, **options: Any
+    ) -> None:
+        super().__init__(story, **options)
+        self.prior_expert = prior_expert
+        self.register_buffer("family", family, persistent=False)
+
+    def law(self, rows: Rows) -> TorchDistribution:
+        """Return the mixture over what is seen."""
+        loc, scale = (moment.unsqueeze(-3) for moment in self.experts(rows))
+        seen = self.family if rows.seen is None else self.family & rows.seen[:, None]
+        meets = seen.any(-1)
+        first = torch.arange(len(self.family), device=meets.device) == 0
+        meets = meets | (first & ~meets.any(-1, keepdim=True))  # nothing seen: the prior, once
+        return NormalMixture(*multiply(loc, scale, seen, self.prior_expert), meets)
+
+
+class MMVAEGuide(MixtureGuide):
+    """A mixture of experts, one a modality that is seen, all of one weight (Shi et al. 2019).
+
+    q(z | x_A) = 1 / |A| sum_{m in A} N(z; mu_m(x_m), diag sigma_m(x_m)^2). Parameters as
+    `MultimodalGuide`.
+    """
+
+    def __init__(self, story: MultimodalVAE, **options: Any) -> None:
+        super().__init__(story, torch.eye(len(story.names)) > 0, False, **options)
+
+
+class MoPoEGuide(MixtureGuide):
+    """A mixture over all subsets of the modalities of products of experts (Sutter et al. 2021).
+
+    q(z | x_A) is the mean of q_S over the subsets S of A that are not empty, q_S as `MVAEGuide`'s.
+    Beyond ``max_subsets`` of them the family is the M single ones, the whole, and others drawn
+    once from ``seed``: each meets A in a subset of it, over which the mean is taken. The bound is
+    that of this mixture, a lower bound on the evidence like any other; the number of networks is M.
+
+    Parameters
+    ----------
+    story, **options
+        As `MultimodalGuide`.
+    max_subsets : int
+        Components at most; at least M + 1.
+    seed : int
+        Of the choice of subsets, where there are more.
+    """
+
+    def __init__(
+        self, story: MultimodalVAE, *, max_subsets: int = 32, seed: int = 0, **options: Any
+    ) -> None:
+        count = len(story.names)
+        check_count("max_subsets", max_subsets, count + 1)
+        super().__init__(story, _subsets(count, max_subsets, seed), True, **options)
+
+
+def _subsets(count: int, most: int, seed: int) -> Tensor:
+    """Choose subsets of ``count`` modalities, (K, count) bool: all, or ``most`` of them."""
+    if 2**count - 1 <= most:
+        return torch.tensor(list(product([False, True], repeat=count))[1:])
+    chosen = {tuple(row) for row in torch.eye(count).bool().tolist()} | {(True,) * count}
+    generator = torch.Generator().manual_seed(seed)
+    while len(chosen) < most:
+        row = torch.rand(count, generator=generator) < 0.5
+        chosen |= {tuple(row.tolist())} if row.any() else set()
+    return torch.tensor(sorted(chosen))
+
+
+class JMVAEGuide(MultimodalGuide):
+    """One encoder of all modalities together, and one of each alone (Suzuki et al. 2016).
+
+    A row of which one modality is seen is read by that modality's encoder, one of which several are
+    by the joint encoder: a head a modality (one layer), whose outputs are joined and read by one
+    more. With three modalities or more the heads of what is unseen are zero, and the joint encoder
+    is told which they are. `inference.subsets.SubsetKL` teaches the single encoders, which no bound
+    of complete rows does. Parameters as `MultimodalGuide`.
+    """
+
+    def __init__(self, story: MultimodalVAE, **options: Any) -> None:
+        super().__init__(story, **options)
+        width, count = self.hidden_dim, len(self.names)
+        self.heads = nn.ModuleDict({n: nn.Linear(self.features[n], width) for n in self.names})
+        told = count if count > 2 else 0
+        hidden = [width] * max(self.num_layers - 1, 1)
+        self.joint = MLP(count * width + told, *hidden, 2 * self.latent_dim, activation=nn.ReLU)
+
+    def law(self, rows: Rows) -> TorchDistribution:
+        """Return what the encoder of the row's pattern says."""
+        if rows.seen is None and len(self.names) > 1:
+            return dist.Normal(*self._joint(rows)).to_event(1)
+        seen = torch.ones(rows.size, len(self.names)).bool() if rows.seen is None else rows.seen
+        count, (loc, scale) = seen.sum(-1), self.rest(rows, self.latent_dim)
+        for m in range(len(self.names) + 1):
+            joint = m == len(self.names)
+            where = count > 1 if joint else (count == 1) & seen[:, m]
+            if where.any():
+                moments = self._joint(rows) if joint else self._single(m, rows)
+                loc = torch.where(where[:, None], moments[0], loc)
+                scale = torch.where(where[:, None], moments[1], scale)
+        return dist.Normal(loc, scale).to_event(1)
+
+    def _single(self, m: int, rows: Rows) -> Moments:
+        name = self.names[m]
+        return split_normal(self.encoders[name](self.read(name, rows)))
+
+    def _joint(self, rows: Rows) -> Moments:
+        heads = []
+        for m, name in enumerate(self.names):
+            shows = rows.shows(m)
+            if not needed(shows):
+                heads.append(self.zero.expand(rows.size, self.hidden_dim))
+                continue
+            head = self.heads[name](self.read(name, rows)).relu()
+            heads.append(head if shows is None else torch.where(shows[:, None], head, 0 * head))
+        if len(self.names) > 2:
+            ones = self.zero.expand(rows.size, len(self.names)) + 1
+            heads.append(ones if rows.seen is None else rows.seen.to(ones))
+        return split_normal(self.joint(torch.cat(heads, -1)))

@@ -1,0 +1,43 @@
+"""Data to try a story on, where drawing from the story itself is not enough."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from ppl_models.data.trajectories import synthetic_trajectories
+
+Data = dict[str, Tensor]
+
+
+def paths(story: Any, size: int) -> Data:
+    """Draw boxes that move as the paper's do."""
+    seed = int(torch.randint(2**31, ()))
+    return {"s": synthetic_trajectories(size, seed=seed)}
+
+
+def detections(story: Any, size: int) -> Data:
+    """Draw detections of two sources in 20 frames, three a frame, and near misses to start from."""
+    frames = {
+        "mask": torch.rand(size, 20, 3) < 0.9,
+        "size": torch.ones(size, 20, 3, 4),
+        "origin": torch.tensor([[0.0, 0, 0, 0], [2, 0, 0, 0]]).expand(size, 2, 4),
+        "unit": torch.ones(size, 2, 4),
+        "region": torch.tensor([[-5.0] * 4, [5.0] * 4]).expand(size, 2, 4),
+    }
+    nodes = poutine.trace(story).get_trace(None, **frames).nodes
+    boxes = nodes["_RETURN"]["value"].reshape(size, 2, 20, 4)
+    start = boxes + 0.02 * torch.randn_like(boxes)
+    return {"o": nodes["o"]["value"], **frames, "start": start}
+
+
+def senses(story: Any, size: int) -> Data:
+    """Tell rows of which a third lacks the first modality, and a third the last one."""
+    data: Data = story(num_data=size)
+    mask = torch.ones(size, len(data), dtype=torch.bool)
+    mask[::3, 0] = False
+    mask[1::3, -1] = False
+    return data | {"mask": mask}

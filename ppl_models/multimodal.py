@@ -1,0 +1,203 @@
+"""Several senses of one thing: each modality is told from one code, and any of them may be missing.
+
+::
+
+    z ~ Normal(0, I)                               L numbers that all modalities share
+    x_m ~ likelihood_m(decoder_m(z))               D_m numbers, m = 1, ..., M, where a row has it
+
+     z ---+--> x_1         p(z) prod_m p(x_m | z)
+          +--> x_2
+          +--> x_M
+
+What is missing is not told of: it adds nothing to the bound, and its predictions are imputations.
+
+References
+----------
+Suzuki, Nakayama and Matsuo, "Joint Multimodal Learning with Deep Generative Models", 2016, eq. 1.
+Wu and Goodman, "Multimodal Generative Models for Scalable Weakly-Supervised Learning", NeurIPS
+2018, eq. 1. The VAE lecture, eq. 17 and 22.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import pyro
+from pyro.distributions.torch_distribution import TorchDistribution
+from torch import Tensor, nn
+
+from ppl_models.errors import InputError
+from ppl_models.inputs import check_count
+from ppl_models.likelihoods import Likelihood
+from ppl_models.modalities import Modalities, Rows, as_likelihoods, read_rows
+from ppl_models.networks import MLP
+from ppl_models.priors import StandardPrior
+
+EXAMPLE: Modalities = {"left": 32, "right": 32}
+
+
+class MultimodalVAE(nn.Module):
+    """M modalities told from one shared code.
+
+    Sites: ``z`` (L,) and one a modality, (D_m,), by its name; all in the plate ``data``.
+
+    It is called with the modalities in their places, ``model(image, sound)``, or by name,
+    ``model(sound=sound, mask=mask)``; see `ppl_models.modalities` for what is missing. The stories
+    `JMVAE`, `MVAE`, `MMVAE` and `MoPoE` are this one; what they differ in is the guide.
+
+    Parameters
+    ----------
+    modalities : mapping of str to Likelihood or int
+        By name, what a modality is given its decoder's outputs (`ppl_models.likelihoods`); a number
+        D_m stands for ``Gaussian(D_m)``. Their order is that of the columns of a mask.
+    latent_dim : int
+        L, numbers of the shared code.
+    hidden_dim, num_layers : int
+        Width and number of each decoder's hidden layers (ReLU).
+    decoders : mapping of str to nn.Module, optional
+        Networks (..., L) -> (..., raw_dim of the likelihood), in place of those; some or all.
+    prior : nn.Module, optional
+        What codes are before a datum is seen (`ppl_models.priors`); Normal(0, I) by default, to
+        which the guides here return where nothing is seen.
+
+    Raises
+    ------
+    InputError
+        No modality, a name that is taken, or parts of other sizes.
+    """
+
+    def __init__(
+        self,
+        modalities: Modalities = EXAMPLE,
+        latent_dim: int = 8,
+        *,
+        hidden_dim: int = 128,
+        num_layers: int = 2,
+        decoders: Mapping[str, nn.Module] | None = None,
+        prior: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        for name, count in (("latent_dim", latent_dim), ("num_layers", num_layers)):
+            check_count(name, count)
+        self.likelihoods = nn.ModuleDict(as_likelihoods(modalities))
+        self.latent_dim, self.hidden_dim, self.num_layers = latent_dim, hidden_dim, num_layers
+        self.prior = prior or StandardPrior(latent_dim)
+        if self.prior.latent_dim != latent_dim:
+            seen, cure = f"latent_dim {self.prior.latent_dim}", "build all parts for one latent_dim"
+            raise InputError("prior", seen, f"latent_dim {latent_dim}, as the story's", cure)
+        given = dict(decoders or {})
+        if extra := set(given) - set(self.likelihoods):
+            expected = f"names of modalities: {', '.join(self.likelihoods)}"
+            raise InputError("decoders", f"{sorted(extra)}", expected, "correct the name")
+        self.decoders = nn.ModuleDict(
+            {name: given.get(name) or self._decoder(name) for name in self.likelihoods}
+        )
+
+    def _decoder(self, name: str) -> nn.Module:
+        hidden = [self.hidden_dim] * self.num_layers
+        sizes = self.code_dim(name), *hidden, self.part(name).raw_dim
+        return MLP(*sizes, activation=nn.ReLU)
+
+    def code_dim(self, name: str) -> int:
+        """Return how many numbers the decoder of a modality reads."""
+        return self.latent_dim
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The modalities, in the order of the columns of a mask."""
+        return tuple(self.likelihoods)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Numbers of each modality."""
+        return {name: self.part(name).data_dim for name in self.names}
+
+    def part(self, name: str) -> Likelihood:
+        """Return the likelihood of a modality."""
+        return cast(Likelihood, self.likelihoods[name])
+
+    def forward(
+        self,
+        *x: Tensor | None,
+        mask: Tensor | None = None,
+        seen: Tensor | None = None,
+        num_data: int = 1,
+        **named: Tensor | None,
+    ) -> dict[str, Tensor]:
+        """Tell how the modalities came to be; without any, simulate ``num_data`` rows.
+
+        Parameters
+        ----------
+        *x, **named
+            The modalities, (N, D_m) each, in their places or by name.
+        mask
+            (N, M) bool: which of them a row has. By default those that are given.
+        seen
+            (N, M) bool: the guide's business, which reads the shared code from these alone.
+        num_data
+            N, where nothing is given.
+
+        Returns
+        -------
+        dict of str to Tensor
+            The modalities, as observed (padding is zero) or drawn.
+
+        Raises
+        ------
+        InputError
+            Data of another shape, or that the likelihood cannot have told (looked at while Pyro's
+            validation is on); a mask that is not one.
+        """
+        rows = read_rows(self.widths, x, named, mask, seen, num_data)
+        with pyro.plate("data", rows.size, dim=-1):
+            z = self.prior()
+            return {n: self._told(m, n, self._code(n, z), rows) for m, n in enumerate(self.names)}
+
+    def _code(self, name: str, z: Tensor) -> Tensor:
+        """Return what the decoder of a modality reads."""
+        return z
+
+    def _told(self, m: int, name: str, code: Tensor, rows: Rows) -> Tensor:
+        """Sample or score modality m, in the rows that have it."""
+        law, x, present = self.observation(name, code), rows.values[name], rows.has(m)
+        if x is not None:
+            self.part(name).check(x)
+        elif rows.observed:  # missing in every row: still a site, whose draws are imputations
+            x = code.new_zeros(rows.size, self.widths[name])
+        return pyro.sample(name, law if present is None else law.mask(present), obs=x)
+
+    def observation(self, name: str, code: Tensor) -> TorchDistribution:
+        """Return p(x_m | code), event shape (D_m,), for codes (..., `code_dim`)."""
+        law: TorchDistribution = self.likelihoods[name](self.decoders[name](code))
+        return law
+
+
+class JMVAE(MultimodalVAE):
+    """The story of the joint multi-modal VAE, whose guide reads all modalities with one encoder.
+
+    Lecture eq. 17-20; Suzuki et al. 2016. Parameters as `MultimodalVAE`.
+    """
+
+
+class MVAE(MultimodalVAE):
+    """The story of the multi-modal VAE, whose guide is a product of experts.
+
+    Lecture eq. 22-24; Wu and Goodman 2018. Parameters as `MultimodalVAE`.
+    """
+
+
+class MMVAE(MultimodalVAE):
+    """The story of the mixture-of-experts VAE, whose guide is a mixture of one a modality.
+
+    Shi, Siddharth, Paige and Torr, "Variational Mixture-of-Experts Autoencoders for Multi-Modal
+    Deep Generative Models", NeurIPS 2019, section 3. Parameters as `MultimodalVAE`.
+    """
+
+
+class MoPoE(MultimodalVAE):
+    """The story of the mixture-of-products-of-experts VAE, whose guide mixes over subsets.
+
+    Sutter, Daunhawer and Vogt, "Generalized Multimodal ELBO", ICLR 2021, section 3. Parameters as
+    `MultimodalVAE`.
+    """
