@@ -33,6 +33,13 @@ if TYPE_CHECKING:
     from inference.objectives import FreeBits as FreeBits
     from inference.objectives import Objective as Objective
     from inference.objectives import TargetRate as TargetRate
+    from inference.penalties import MMD as MMD
+    from inference.penalties import AdversarialPrior as AdversarialPrior
+    from inference.penalties import Decomposition as Decomposition
+    from inference.penalties import FactorCritic as FactorCritic
+    from inference.penalties import SlicedWasserstein as SlicedWasserstein
+    from inference.penalties import TotalCorrelation as TotalCorrelation
+    from inference.penalties import WassersteinCritic as WassersteinCritic
 
 _HOME = {
     "check": "check",
@@ -42,6 +49,13 @@ _HOME = {
     "FreeBits": "objectives",
     "TargetRate": "objectives",
     "Aggressive": "aggressive",
+    "AdversarialPrior": "penalties",
+    "Decomposition": "penalties",
+    "FactorCritic": "penalties",
+    "MMD": "penalties",
+    "SlicedWasserstein": "penalties",
+    "TotalCorrelation": "penalties",
+    "WassersteinCritic": "penalties",
     "enumerated": "enumeration",
     "posterior": "diagnostics",
     "rates": "diagnostics",
