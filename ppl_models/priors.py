@@ -1,7 +1,19 @@
 """Priors: what a code is before a datum is seen, as parts of a story.
 
 Each is called inside the story's plate, samples its sites, and returns the code z (..., L):
-``z = self.prior()``. Its `log_prob` is the marginal density of z.
+``z = self.prior()``. Its `log_prob` is the exact marginal density of z.
+
+===================  ==============================================  =============================
+part                 p(z)                                            learns
+===================  ==============================================  =============================
+`StandardPrior`      Normal(0, I)                                    nothing
+`MixturePrior`       K Gaussians, ``component`` summed out           weights, means, scales
+`VampPrior`          the mean of K posteriors q(z | u_k)             K pseudo-data u_k
+`ConditionalPrior`   a Gaussian read off a condition                 a network
+===================  ==============================================  =============================
+
+`ppl_models.density_priors` has two more: an autoregressive flow, and the aggregated posterior by
+density ratio.
 """
 
 from __future__ import annotations
@@ -9,15 +21,17 @@ from __future__ import annotations
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 
 from ppl_models.distributions import DiagonalMixture
 from ppl_models.errors import InputError
-from ppl_models.networks import split_normal
+from ppl_models.inputs import check_count
+from ppl_models.networks import MLP, split_normal
 
 
-class StandardPrior(nn.Module):
-    """z ~ Normal(0, I).
+class Prior(nn.Module):
+    """What all priors share: one site, of event shape (L,).
 
     Parameters
     ----------
@@ -25,27 +39,103 @@ class StandardPrior(nn.Module):
         L.
     """
 
-    zero: Tensor
-
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
+        check_count("latent_dim", latent_dim)
         self.latent_dim = latent_dim
-        self.register_buffer("zero", torch.zeros(latent_dim), persistent=False)
 
     def forward(self, name: str = "z") -> Tensor:
-        """Sample the site ``name``."""
+        """Sample the site ``name`` in the plate around: (..., L)."""
         return pyro.sample(name, self.law())
 
-    def law(self) -> dist.TorchDistribution:
-        """Return p(z), event shape (L,)."""
-        return dist.Normal(self.zero, 1.0).to_event(1)
+    def law(self) -> TorchDistribution:
+        """Return p(z), batch shape () and event shape (L,)."""
+        raise NotImplementedError
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return log p(z) of codes (..., L): (...)."""
         return self.law().log_prob(z)
 
 
-class VampPrior(nn.Module):
+class StandardPrior(Prior):
+    """z ~ Normal(0, I)."""
+
+    zero: Tensor
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__(latent_dim)
+        self.register_buffer("zero", torch.zeros(latent_dim), persistent=False)
+
+    def law(self) -> TorchDistribution:
+        """Return p(z), batch shape () and event shape (L,)."""
+        return dist.Normal(self.zero, 1.0).to_event(1)
+
+
+class MixturePrior(Prior):
+    """component ~ Categorical(weights); z ~ Normal(loc[component], diag scale[component]^2).
+
+    The site ``component`` is marked for enumeration: `Objective` sums it out exactly, so a guide
+    names z alone, and `inference.enumeration` has its posterior. Jiang et al., "Variational Deep
+    Embedding", IJCAI 2017, equations 1-3.
+
+    Parameters
+    ----------
+    latent_dim : int
+        L.
+    num_components : int
+        K. Means start as draws of Normal(0, I), scales at 1, weights equal.
+    """
+
+    def __init__(self, latent_dim: int, num_components: int) -> None:
+        super().__init__(latent_dim)
+        check_count("num_components", num_components)
+        self.logits = nn.Parameter(torch.zeros(num_components))
+        self.loc = nn.Parameter(torch.randn(num_components, latent_dim))
+        self.log_scale = nn.Parameter(torch.zeros(num_components, latent_dim))
+
+    def forward(self, name: str = "z") -> Tensor:
+        """Sample the sites ``component`` and ``name``."""
+        weights, loc, scale = dist.Categorical(logits=self.logits), self.loc, self.log_scale.exp()
+        k = pyro.sample("component", weights, infer={"enumerate": "parallel"})
+        return pyro.sample(name, dist.Normal(loc[k], scale[k]).to_event(1))
+
+    def law(self) -> DiagonalMixture:
+        """Return p(z), the component summed out."""
+        return DiagonalMixture(self.loc, self.log_scale.exp(), self.logits)
+
+
+class ConditionalPrior(Prior):
+    """z ~ Normal(loc(c), diag scale(c)^2), read off a condition c by a network.
+
+    Sohn, Lee and Yan, "Learning Structured Output Representation using Deep Conditional Generative
+    Models", NeurIPS 2015, section 4.1.
+
+    Parameters
+    ----------
+    condition_dim, latent_dim : int
+        C, L.
+    hidden_dim : int
+        Width of the network's one hidden layer.
+    """
+
+    def __init__(self, condition_dim: int, latent_dim: int, hidden_dim: int = 128) -> None:
+        super().__init__(latent_dim)
+        self.network = MLP(condition_dim, hidden_dim, 2 * latent_dim)
+
+    def forward(self, name: str = "z", *, condition: Tensor) -> Tensor:  # type: ignore[override]
+        """Sample the site ``name`` given the condition (..., C)."""
+        return pyro.sample(name, self.law(condition))
+
+    def law(self, condition: Tensor) -> TorchDistribution:  # type: ignore[override]
+        """Return p(z | c), batch shape that of the condition (..., C)."""
+        return dist.Normal(*split_normal(self.network(condition))).to_event(1)
+
+    def log_prob(self, z: Tensor, condition: Tensor) -> Tensor:  # type: ignore[override]
+        """Return log p(z | c) of codes (..., L): (...)."""
+        return self.law(condition).log_prob(z)
+
+
+class VampPrior(Prior):
     """p(z) = mean_k q(z | u_k): what the encoder makes of K learned data, in equal parts.
 
     Tomczak and Welling, "VAE with a VampPrior", AISTATS 2018, equation 9: the prior that makes the
@@ -77,15 +167,14 @@ class VampPrior(nn.Module):
         pseudo_inputs: Tensor,
         bounds: tuple[float, float] | None = (0.0, 1.0),
     ) -> None:
-        super().__init__()
-        self.encoder, self.bounds = encoder, bounds
-        self.raw_inputs = nn.Parameter(self._inverse(pseudo_inputs))
         with torch.no_grad():
             outputs = encoder(pseudo_inputs[:1]).shape[-1]
         if outputs % 2:
             cure = "give the network that the guide has: means, then log scales"
             raise InputError("encoder", f"{outputs} outputs", "two a latent number", cure)
-        self.latent_dim = outputs // 2
+        super().__init__(outputs // 2)
+        self.encoder, self.bounds = encoder, bounds
+        self.raw_inputs = nn.Parameter(self._inverse(pseudo_inputs))
 
     @classmethod
     def from_data(
@@ -114,17 +203,9 @@ class VampPrior(nn.Module):
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
         return cls(encoder, (mean + std * noise).clamp(0, 1))
 
-    def forward(self, name: str = "z") -> Tensor:
-        """Sample the site ``name``."""
-        return pyro.sample(name, self.law())
-
     def law(self) -> DiagonalMixture:
         """Return p(z), event shape (L,)."""
         return DiagonalMixture(*split_normal(self.encoder(self.pseudo_inputs)))
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Return log p(z) of codes (..., L): (...)."""
-        return self.law().log_prob(z)
 
     @property
     def pseudo_inputs(self) -> Tensor:
@@ -135,9 +216,10 @@ class VampPrior(nn.Module):
         return low + (high - low) * self.raw_inputs.sigmoid()
 
     def start_from(self, features: Tensor, seed: int = 0) -> None:
-        """Start anew, at K of these data (N, F)."""
+        """Start anew, at K of these data (N, F); where they are fewer, the other u_k stay."""
+        rows = _some(features, min(len(features), len(self.raw_inputs)), seed)
         with torch.no_grad():
-            self.raw_inputs.copy_(self._inverse(_some(features, len(self.raw_inputs), seed)))
+            self.raw_inputs[: len(rows)] = self._inverse(rows)
 
     def _inverse(self, inputs: Tensor) -> Tensor:
         if self.bounds is None:

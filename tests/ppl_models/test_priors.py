@@ -15,10 +15,133 @@ from inference import check, fit
 from inference.checkpoint import load, save
 from inference.errors import CheckpointError
 from inference.objectives import Objective
+from ppl_models.density_priors import AggregatedPosterior, FlowPrior
 from ppl_models.errors import InputError
+from ppl_models.likelihoods import (
+    Bernoulli,
+    Categorical,
+    DiscretizedLogistic,
+    Gaussian,
+    Laplace,
+    Likelihood,
+)
 from ppl_models.networks import MLP
-from ppl_models.priors import StandardPrior, VampPrior
+from ppl_models.priors import ConditionalPrior, MixturePrior, StandardPrior, VampPrior
 from ppl_models.vae import VAE
+
+LIKELIHOODS = {
+    "bernoulli": lambda: Bernoulli(5),
+    "gaussian": lambda: Gaussian(5, "decoded"),
+    "laplace": lambda: Laplace(5),
+    "categorical": lambda: Categorical(5, 3),
+    "levels": lambda: DiscretizedLogistic(5, 16),
+}
+PRIORS = {
+    "standard": lambda encoder, size: StandardPrior(2),
+    "mixture": lambda encoder, size: MixturePrior(2, 3),
+    "vamp": lambda encoder, size: VampPrior(encoder, torch.rand(4, size)),
+    "ratio": lambda encoder, size: AggregatedPosterior(2, MLP(2, 4, 1), num_draws=100),
+    "flow": lambda encoder, size: FlowPrior(2, hidden_dim=8),
+}
+
+
+def pair(likelihood: str, prior: str, dtype: torch.dtype) -> tuple[VAE, VAEGuide]:
+    part: Likelihood = LIKELIHOODS[likelihood]()
+    encoder = MLP(part.feature_dim, 8, 4)
+    chosen = PRIORS[prior](encoder, part.feature_dim)
+    model = VAE(5, 2, hidden_dim=8, likelihood=part, prior=chosen).to(dtype)
+    return model, VAEGuide(5, 2, likelihood=part, encoder=encoder).to(dtype)
+
+
+# --- every prior with every likelihood ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["single", "double"])
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_they_go_together(likelihood: str, prior: str, dtype: torch.dtype) -> None:
+    model, guide = pair(likelihood, prior, dtype)
+    x, objective = model(num_data=6).detach(), Objective()
+    bound = objective.bound(model, guide, (x[:1],))  # a single datum
+    assert bound.shape == (1,) and bound.isfinite().all()
+    loss = objective.loss(model, guide, (x,))
+    assert loss.dtype == dtype and loss.isfinite()
+    loss.backward()
+    wanted = [p for m in (model, guide) for p in m.parameters() if p.requires_grad]
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in wanted)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "prior"), list(zip(LIKELIHOODS, PRIORS, strict=True)) + [("levels", "mixture")]
+)
+def test_they_pass_check_and_a_step_of_fit(likelihood: str, prior: str) -> None:
+    model, guide = pair(likelihood, prior, torch.float32)
+    x = model(num_data=6).detach()
+    names = {row.name for row in check(model, guide, x).sites}
+    assert names == {"z", "x"} | ({"component"} if prior == "mixture" else set())
+    run = fit(model, guide, x, epochs=1, batch_size=6, progress=False)
+    assert math.isfinite(run.history[-1]["bound"])
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_draws_have_the_density(prior: str) -> None:
+    """E 1 / p(z) over draws in a box is the box's size, whatever p is."""
+    model, _ = pair("bernoulli", prior, torch.float32)
+    z = model.prior.law().sample((20_000,))
+    inside = (z.abs() < 0.7).all(-1)
+    weights = inside / model.prior.log_prob(z).exp()
+    error = weights.std().item() / math.sqrt(len(z)) + 0.03 * (prior == "ratio")
+    assert abs(weights.mean().item() - 1.4**2) < 4 * error
+
+
+# --- the mixture ----------------------------------------------------------------------------------
+
+
+def test_a_mixture_s_marginal_is_what_enumeration_sums() -> None:
+    model, guide = pair("bernoulli", "mixture", torch.float64)
+    with torch.no_grad():
+        model.prior.logits.copy_(torch.tensor([0.5, -1.0, 0.2]))
+        model.prior.log_scale.copy_(0.5 * torch.randn(3, 2))
+    x = model(num_data=6).detach()
+    torch.manual_seed(5)
+    summed = Objective("enum").bound(model, guide, (x,))
+    torch.manual_seed(5)
+    trace = poutine.trace(guide).get_trace(x)
+    z, q = trace.nodes["z"]["value"], trace.nodes["z"]["fn"]
+    by_hand = model.prior.log_prob(z) + model.observation(z).log_prob(x) - q.log_prob(z)
+    assert torch.allclose(summed, by_hand, atol=1e-6)
+
+
+def test_a_mixture_s_parameters_are_recovered() -> None:
+    torch.manual_seed(2)
+    truth = MixturePrior(1, 2)
+    with torch.no_grad():
+        truth.loc.copy_(torch.tensor([[-2.0], [1.5]]))
+        truth.log_scale.copy_(torch.tensor([[0.5], [1.0]]).log())
+        truth.logits.copy_(torch.tensor([0.3, 0.7]).log())
+
+    def story(prior: MixturePrior) -> VAE:
+        return VAE(1, 1, scale=0.2, decoder=nn.Identity(), prior=prior)  # x is z, a little blurred
+
+    x = story(truth)(num_data=1000).detach()
+    model = story(MixturePrior(1, 2))
+    with torch.no_grad():
+        model.prior.loc.copy_(torch.tensor([[-0.5], [0.5]]))
+    guide = VAEGuide(1, 1, hidden_dim=16)
+    fit(model, guide, x, epochs=60, batch_size=250, learning_rate=5e-2, progress=False)
+    weights = model.prior.logits.softmax(-1)
+    # 4 s.e. of 1000 data: a share by 0.06, a mean by 4 / sqrt(700) = 0.15, a scale by 0.11
+    assert weights[0].item() == pytest.approx(0.3, abs=0.06)
+    assert torch.allclose(model.prior.loc, truth.loc, atol=0.15)
+    assert torch.allclose(model.prior.log_scale.exp(), truth.log_scale.exp(), atol=0.13)
+
+
+def test_a_conditional_prior_depends_on_its_condition_alone() -> None:
+    prior, c, z = ConditionalPrior(3, 2, 8), torch.randn(5, 3), torch.randn(4, 5, 2)
+    loc, log_scale = prior.network(c).chunk(2, -1)
+    by_hand = Normal(loc, log_scale.exp()).log_prob(z).sum(-1)
+    assert torch.allclose(prior.log_prob(z, c), by_hand, atol=1e-6)
+    assert prior(condition=c).shape == (5, 2)
 
 
 def vamp_pair(data: Tensor, num: int = 7, latent_dim: int = 2) -> tuple[VAE, VAEGuide]:
