@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from guides.cvae import CVAEGuide as CVAEGuide
     from guides.disentangled import DMVAEGuide as DMVAEGuide
     from guides.dvae import DeepARGuide as DeepARGuide
     from guides.dvae import SRNNGuide as SRNNGuide
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "VAEGuide": "vae",
+    "CVAEGuide": "cvae",
     "PPCAGuide": "linear",
     "ICAGuide": "ica",
     "GaussianMixtureGuide": "mixture",

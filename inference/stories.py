@@ -228,6 +228,25 @@ def _of_senses(file: str, name: str, rest: str) -> Story:
 STORIES = (
     _of_vectors("vae", "VAE", "A datum is what a network makes of a few standard normal numbers."),
     _of_vectors(
+        "vae",
+        "VAE",
+        "A datum is told as by VAE, from a code like those of K learned data.",
+        parts=lambda settings: _load("inference.tasks.examples:pseudo_data")(settings),
+        adapt=lambda pair, data: pair[0].prior.start_from(data["x"]),
+        title="VampPrior",
+    ),
+    Story(
+        "ppl_models.cvae:CVAE",
+        "guides.cvae:CVAEGuide",
+        "003/004",
+        "A datum is what a network makes of a few normal numbers and of a condition.",
+        settings=lambda data: {
+            "data_dim": data["x"].shape[-1],
+            "condition_dim": data["c"].shape[-1],
+        },
+        simulate=_drawn("conditioned"),
+    ),
+    _of_vectors(
         "linear", "PPCA", "A datum is a matrix times a few standard normal numbers, and noise."
     ),
     _of_vectors(
@@ -235,6 +254,10 @@ STORIES = (
         "ICA",
         "A datum is a mixture of as many independent sources as it has numbers.",
         adapt=lambda pair, data: pair[0].start_from(data["x"]),
+    ),
+    _of_vectors("made", "MADE", "A datum is told number by number, each from those before it."),
+    _of_vectors(
+        "rbm", "RBM", "A datum and hidden bits pull at each other, and low energies are common."
     ),
     Story(
         "ppl_models.mixture:GaussianMixture",

@@ -10,6 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ppl_models.cvae import CVAE as CVAE
+    from ppl_models.density_priors import AggregatedPosterior as AggregatedPosterior
+    from ppl_models.density_priors import FlowPrior as FlowPrior
     from ppl_models.disentangled import DMVAE as DMVAE
     from ppl_models.dvae import SRNN as SRNN
     from ppl_models.dvae import DeepAR as DeepAR
@@ -23,12 +26,23 @@ if TYPE_CHECKING:
     from ppl_models.multimodal import MVAE as MVAE
     from ppl_models.multimodal import MoPoE as MoPoE
     from ppl_models.multimodal import MultimodalVAE as MultimodalVAE
+    from ppl_models.priors import ConditionalPrior as ConditionalPrior
+    from ppl_models.priors import MixturePrior as MixturePrior
+    from ppl_models.priors import StandardPrior as StandardPrior
+    from ppl_models.priors import VampPrior as VampPrior
     from ppl_models.state_space import LinearMotion as LinearMotion
     from ppl_models.vae import VAE as VAE
 
 _HOME = {
     "InputError": "errors",
     "VAE": "vae",
+    "StandardPrior": "priors",
+    "MixturePrior": "priors",
+    "VampPrior": "priors",
+    "ConditionalPrior": "priors",
+    "FlowPrior": "density_priors",
+    "AggregatedPosterior": "density_priors",
+    "CVAE": "cvae",
     "PPCA": "linear",
     "ICA": "ica",
     "GaussianMixture": "mixture",

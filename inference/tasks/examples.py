@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -41,3 +42,20 @@ def senses(story: Any, size: int) -> Data:
     mask[::3, 0] = False
     mask[1::3, -1] = False
     return data | {"mask": mask}
+
+
+def conditioned(story: Any, size: int) -> Data:
+    """Tell data of standard normal conditions."""
+    c = torch.randn(size, story.condition_dim)
+    return {"x": story(None, c), "c": c}
+
+
+def pseudo_data(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Make an encoder, and the prior of 50 learned data that shares it."""
+    from ppl_models.networks import MLP
+    from ppl_models.priors import VampPrior
+
+    sizes = settings.get("data_dim", 64), settings.get("hidden_dim", 128)
+    encoder = MLP(*sizes, 2 * settings.get("latent_dim", 8))
+    bounds = (0.0, 1.0) if settings.get("likelihood") == "bernoulli" else None
+    return {"encoder": encoder, "prior": VampPrior(encoder, torch.rand(50, sizes[0]), bounds)}
