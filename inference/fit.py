@@ -39,9 +39,11 @@ class Run:
     """A trained pair, and how its training went; ``print`` it.
 
     ``history`` has a dict an epoch: ``epoch`` and ``step`` (counted from 1), ``loss`` (the mean of
-    what training minimised, weighted as the objective says), ``kl_weight`` (of the last step),
-    ``bound`` and ``bound_se``, and with validation data ``validation_bound`` and
-    ``validation_bound_se``. Bounds are plain ones, after the epoch, in nats per observation.
+    what training minimised, as the objective says), ``kl_weight`` (of the last step), ``bound`` and
+    ``bound_se``, and with validation data ``validation_bound`` and ``validation_bound_se``. Bounds
+    are plain ones, after the epoch, in nats per observation. Objectives that take the bound apart
+    add ``rate`` and each penalty by the name of its class, means over the epoch's steps; updates
+    add ``updates``, their mode, and ``information`` where they asked for it.
     """
 
     model: nn.Module
@@ -103,6 +105,7 @@ def fit(
     devices: Any = 1,
     strategy: Any = "auto",
     transform: Callable[[Any], Any] | None = None,
+    updates: nn.Module | None = None,
     on_step: Callable[[int, float], Any] | None = None,
 ) -> Run:
     """Train a pair on data, by stochastic gradients of a bound.
@@ -153,6 +156,9 @@ def fit(
         What to make of each batch before it is used, in training and in reports, drawing from the
         step's own seed: ``torch.bernoulli`` makes new bits of grey values each time. It gets and
         gives a tensor, a tuple or a dict, as the data are.
+    updates
+        Whose turn each step is, the guide's, the model's, or both's; `inference.Aggressive()` lets
+        the guide catch up with the model before each of its steps.
     on_step
         Called after each step with its number, from 1, and its loss.
 
@@ -211,7 +217,9 @@ def fit(
 
 def _take_up(learner: Learner, state: dict[str, Any] | None) -> None:
     """Put a learner where an earlier session stopped."""
-    if state is not None:
+    if state is None:
+        learner.extras.reset()
+    else:
         learner.load_state_dict(state["learner"])
         learner.interrupt.asked = False
         learner.resumed = state
@@ -224,7 +232,7 @@ def _run(learner: Learner) -> Run:
     if plan.is_over(at) and at.epoch < plan.epochs:
         notes.append(f"Stopped early: no better bound for {plan.patience} epochs.")
     weight = at.history[-1]["kl_weight"] if at.history else 1.0
-    if callable(plan.objective.kl_weight) and weight < 1:
+    if callable(plan.objective.kl_weight) and not learner.extras.steered and weight < 1:
         notes.append(
             f"The KL weight had only reached {weight:.2g} when training ended, so it was not the "
             "bound that was maximised: train for longer than the warm-up, or shorten that."

@@ -17,15 +17,16 @@ from typing import Any
 import lightning.pytorch as lightning
 import pyro
 import torch
-from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor, nn
 
 from inference.errors import NonFiniteError, PairError
-from inference.fit_data import Columns, Source
+from inference.fit_data import Columns
+from inference.fit_extras import Extras
+from inference.fit_report import make_row
 from inference.fit_session import Bar, Interrupt, Plan
 from inference.fit_state import Progress
 from inference.nonfinite import count_nonfinite, explain_nonfinite
-from inference.randomness import derive, reseed, seeded
+from inference.randomness import derive, reseed
 from ppl_models.errors import InputError
 
 Batch = tuple[tuple[Any, ...], dict[str, Any], int, int]  # args, kwargs, own rows, rows of all
@@ -39,6 +40,7 @@ class Learner(lightning.LightningModule):
     def __init__(self, model: nn.Module, guide: nn.Module, plan: Plan) -> None:
         super().__init__()
         self.model, self.guide, self.plan = model, guide, plan
+        self.extras = Extras(plan.objective, plan.updates, model, guide)
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
         self.interrupt = Interrupt()
@@ -49,8 +51,9 @@ class Learner(lightning.LightningModule):
     # -- a step
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Make the optimiser of all parameters that want a gradient."""
-        self.trained = [p for p in self.parameters() if p.requires_grad]
+        """Make the optimiser of all parameters of the pair that want a gradient."""
+        others = {id(p) for p in self.extras.parameters()}
+        self.trained = [p for p in self.parameters() if p.requires_grad and id(p) not in others]
         return self.plan.optimizer(self.trained)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -60,18 +63,19 @@ class Learner(lightning.LightningModule):
         if plan.learning_rate is not None:
             self._set_rate(plan.learning_rate(step))
         reseed(derive(plan.seed, "step", step, self.global_rank))
-        args, kwargs = self._transformed(args, kwargs, rows)
+        args, kwargs = self.transformed(args, kwargs, rows)
         for set_step in self.hooks:
             set_step(step)
+        self.extras.begin(step)
         # Pyro looks at every value until each datum was seen once; that is a tenth of the time
         unwatched = pyro.validation_enabled(False) if self.progress.epoch else nullcontext()
-        with self._explained(args, kwargs), unwatched:
-            loss = plan.objective.loss(
+        with self.explained(args, kwargs), unwatched:
+            self.measured = plan.objective.measure(
                 self.model, self.guide, args, kwargs, step, plan.data_size, plan.plate
             )
         if step == 0:
             _refuse_stray_parameters()
-        self.loss, self.batch = loss.detach(), (args, kwargs)
+        loss, self.batch = self.measured.loss, (args, kwargs)
         share = rows * self.trainer.world_size / of  # processes are averaged, rows should be
         return loss if share == 1.0 else loss * share
 
@@ -79,7 +83,7 @@ class Learner(lightning.LightningModule):
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = rate
 
-    def _transformed(self, args: Any, kwargs: Any, rows: int) -> tuple[Any, Any]:
+    def transformed(self, args: Any, kwargs: Any, rows: int) -> tuple[Any, Any]:
         """What the user's transform makes of a batch, under the seed of the place."""
         if self.plan.transform is None:
             return args, kwargs
@@ -88,10 +92,14 @@ class Learner(lightning.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Stop before a step that would spoil the parameters."""
+        self.extras.hold_still()
         norm = nn.utils.get_total_norm([p.grad for p in self.trained if p.grad is not None])
-        self.loss_value, size = torch.stack([self.loss, norm.to(self.loss)]).tolist()
+        loss, figures = self.measured.loss.detach(), self.measured.figures
+        values = torch.stack([loss, norm.to(loss), *(v.to(loss) for v in figures.values())])
+        self.loss_value, size, *seen = values.tolist()
+        self.figures = dict(zip(figures, seen, strict=True))
         if not math.isfinite(self.loss_value):
-            raise self._found(*self.batch)
+            raise self.found(*self.batch)
         if not math.isfinite(size):
             self._stop_at_gradient()
 
@@ -100,6 +108,10 @@ class Learner(lightning.LightningModule):
         at, loss, rows = self.progress, self.loss_value, batch[2]
         at.step, at.batch = at.step + 1, at.batch + 1
         at.loss, at.rows = at.loss + loss * rows, at.rows + rows
+        for name, value in self.figures.items():
+            at.sums[name] = at.sums.get(name, 0.0) + value * rows
+        self.extras.end(self.measured, loss)
+        del self.measured  # and the graph of its draws
         if self.bar is not None:
             self.bar.step()
         if self.plan.on_step is not None:
@@ -109,25 +121,27 @@ class Learner(lightning.LightningModule):
             self._pause(within_epoch=True)
 
     @contextmanager
-    def _explained(self, args: Any, kwargs: Any) -> Iterator[None]:
+    def explained(self, args: Any, kwargs: Any) -> Iterator[None]:
         """Say of Pyro's complaints about NaN which site they come from."""
         try:
             yield
         except (PairError, InputError):
             raise
         except ValueError as error:
-            found = self._found(args, kwargs)
+            found = self.found(args, kwargs)
             if found.site is None:
                 raise
             raise found from error
 
-    def _found(self, args: Any, kwargs: Any) -> NonFiniteError:
+    def found(self, args: Any, kwargs: Any) -> NonFiniteError:
         """Find what a non-finite density comes from."""
         try:
             found = explain_nonfinite(self.model, self.guide, args, kwargs)
         except ValueError:  # the model's own, which is no matter of finiteness
             cure = "lower the learning rate, or clip gradients (fit(..., clip=1.0))"
             found = NonFiniteError(None, "a loss that is not finite", "a finite loss", cure)
+        if found.site is None:
+            found = self.extras.found(getattr(self, "figures", {})) or found
         return self.plan.located(found, self._where(), Columns(args, kwargs, 0))
 
     def _where(self) -> str:
@@ -156,7 +170,7 @@ class Learner(lightning.LightningModule):
         self.bar = Bar(self.plan, self.progress, self.global_rank)
         self.began = time.monotonic() - self.progress.seconds
         if self.global_rank > 0:  # the first process has the sums of all
-            self.progress.loss, self.progress.rows = 0.0, 0
+            self.progress.loss, self.progress.rows, self.progress.sums = 0.0, 0, {}
         if self.resumed is not None and self.plan.folder is not None:
             self.plan.folder.compare(
                 {"optimizer": self.resumed["kind"]}, {"optimizer": self._kind()}
@@ -172,66 +186,19 @@ class Learner(lightning.LightningModule):
         """Report the epoch, keep the best weights, save, stop if the bound no longer rises."""
         if not self.trainer.is_last_batch:  # interrupted within the epoch
             return
-        at, row = self.progress, self._row()
+        at, row = self.progress, make_row(self)
         at.history.append(row)
         at.epoch, at.batch, at.loss, at.rows = at.epoch + 1, 0, 0.0, 0
+        at.sums = {}
         bound = row.get("validation_bound", row["bound"])
-        if at.best_bound is None or bound > at.best_bound:
+        # while a weight is steered, early weights have another rate: the last ones are kept
+        if at.best_bound is None or bound > at.best_bound or self.extras.steered:
             at.best_epoch, at.best_bound = at.epoch, bound
             if self.plan.validation is not None:
                 self.best = {name: tensor.clone() for name, tensor in self.weights().items()}
         if self.bar is not None:
             self.bar.epoch(row)
         self._pause(within_epoch=False)
-
-    def _row(self) -> dict[str, Any]:
-        """Make the epoch's line of the history."""
-        at, plan = self.progress, self.plan
-        loss, rows = self._over_all([at.loss, at.rows])
-        row = {"epoch": at.epoch + 1, "step": at.step, "loss": loss / rows}
-        row["kl_weight"] = plan.objective.weight(at.step - 1)
-        row["bound"], row["bound_se"] = self.bound(plan.audited)
-        if plan.validation is not None:
-            row["validation_bound"], row["validation_bound_se"] = self.bound(plan.validation)
-        return row
-
-    def bound(self, source: Source) -> tuple[float, float]:
-        """Estimate the plain bound per observation, with its standard error.
-
-        The noise is the same each time. The error is that over observations; where the bound does
-        not fall apart into them, that over batches (nan for a single one).
-        """
-        plan, parts = self.plan, []
-        self.eval()
-        with torch.no_grad(), seeded(derive(plan.seed, "bound", self.global_rank)):
-            for batch in self.shares(source.batches(derive(plan.seed, "bound"))):
-                args, kwargs, rows, _ = move_data_to_device(batch, self.device)
-                args, kwargs = self._transformed(args, kwargs, rows)
-                with self._explained(args, kwargs):
-                    value = plan.objective.bound(
-                        self.model, self.guide, args, kwargs, plan.data_size, plan.plate
-                    )
-                value = value.cpu().double()
-                if value[:rows].isnan().any() if value.ndim else value.isnan():
-                    raise self._found(args, kwargs)
-                if rows:  # a value an observation, or one that stands for all of them
-                    parts.append((1, value[:rows]) if value.ndim else (rows, value[None]))
-        self.train()
-        return self._mean_and_error(parts)
-
-    def _mean_and_error(self, parts: list[tuple[int, Tensor]]) -> tuple[float, float]:
-        """Mean of values with weights, and its standard error, over all processes."""
-        count, rows, total = self._over_all(
-            [
-                sum(len(value) for _, value in parts),
-                sum(weight * len(value) for weight, value in parts),
-                sum(weight * value.sum().item() for weight, value in parts),
-            ]
-        )
-        mean = total / rows
-        squares = sum(w * (value - mean).square().sum().item() for w, value in parts)
-        (squares,) = self._over_all([squares])
-        return mean, math.sqrt(squares / (count - 1) / rows) if count > 1 else math.nan
 
     # -- interruptions
 
@@ -286,10 +253,12 @@ class Learner(lightning.LightningModule):
         at = self.progress
         at.seconds = time.monotonic() - self.began
         if self.trainer.world_size > 1:
-            loss, rows = self._over_all([at.loss, at.rows])
-            at.loss, at.rows = (loss, int(rows)) if self.global_rank == 0 else (0.0, 0)
+            loss, rows, *sums = self.over_all([at.loss, at.rows, *at.sums.values()])
+            first = self.global_rank == 0
+            at.loss, at.rows = (loss, int(rows)) if first else (0.0, 0)
+            at.sums = {n: v if first else 0.0 for n, v in zip(at.sums, sums, strict=True)}
 
-    def _over_all(self, values: list[float]) -> list[float]:
+    def over_all(self, values: list[float]) -> list[float]:
         """Sum numbers over the processes."""
         if self.trainer.world_size == 1:
             return values

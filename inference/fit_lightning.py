@@ -47,6 +47,8 @@ def train(learner: Learner, clip: float | None, **hardware: Any) -> None:
 
     Raises
     ------
+    InputError
+        Several processes, and what only one can do.
     KeyboardInterrupt
         After a second Ctrl-C.
     """
@@ -63,6 +65,7 @@ def train(learner: Learner, clip: float | None, **hardware: Any) -> None:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
+        learner.extras.refuse_several(trainer.world_size)
         try:
             trainer.fit(learner, Feed(learner))
         except SystemExit as stop:  # Lightning's word for it

@@ -61,6 +61,7 @@ def prepare(
         "learning_rate": _name(rate) if callable(rate) else rate,
         **{name: settings[name] for name in ("batch_size", "seed", "clip")},
         **({} if transform is None else {"transform": _name(transform)}),
+        **({} if settings["updates"] is None else {"updates": _name(settings["updates"])}),
     }
     directory, optimizer = settings["directory"], settings["optimizer"]
     plan = Plan(
@@ -76,7 +77,10 @@ def prepare(
         folder=None if directory is None else RunFolder(directory, identity),
         story=story,
         names=names,
-        **{n: settings[n] for n in ("epochs", "patience", "plate", "progress", "on_step")},
+        **{
+            n: settings[n]
+            for n in ("epochs", "patience", "plate", "progress", "on_step", "updates")
+        },
     )
     return model, guide, plan
 
@@ -122,6 +126,9 @@ def check_settings(settings: dict[str, Any]) -> None:
     if settings["transform"] is not None and not callable(settings["transform"]):
         seen, cure = f"a {type(settings['transform']).__name__}", "transform=torch.bernoulli"
         raise InputError("transform", seen, "a function of a batch", cure)
+    if not isinstance(settings["updates"], nn.Module | None):
+        seen, cure = f"a {type(settings['updates']).__name__}", "updates=Aggressive()"
+        raise InputError("updates", seen, "a module that says whose turn it is", cure)
     if not isinstance(settings["objective"], Objective | None):
         seen, cure = repr(settings["objective"]), "objective=Objective('meanfield')"
         raise InputError("objective", seen, "an Objective", cure)

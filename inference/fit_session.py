@@ -30,6 +30,7 @@ class Plan:
     optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer]
     learning_rate: Callable[[int], float] | None  # a schedule; None where the optimiser has its own
     transform: Callable[[Any], Any] | None
+    updates: nn.Module | None
     data_size: int
     epochs: int
     seed: int

@@ -36,6 +36,7 @@ class Progress:
     step: int = 0  # batches done in all
     loss: float = 0.0  # sum over the observations seen in this epoch
     rows: int = 0  # how many these are
+    sums: dict[str, float] = field(default_factory=dict)  # of other figures, like that of the loss
     seconds: float = 0.0  # of training, over all sessions
     best_epoch: int = 0
     best_bound: float | None = None

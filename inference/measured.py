@@ -29,8 +29,8 @@ class Measured:
     loss
         A scalar to differentiate, in nats per observation.
     figures
-        By name, without gradient: ``rate``, the unweighted KL term in nats per observation, and
-        ``penalty``, the sum of the penalties.
+        By name, without gradient, in nats per observation: ``rate``, the unweighted KL term, where
+        it was taken apart; and each penalty, by the name of its class.
     view
         A draw for critics to learn from.
     """
@@ -127,6 +127,9 @@ def _penalised(
     figures = {} if rate is None else {"rate": rate.detach()}
     if not objective.penalties:
         return Measured(loss, figures)
-    added = [penalty(view) for view in views for penalty in objective.penalties]
-    penalty = torch.stack([torch.as_tensor(value) for value in added]).sum() / len(views)
-    return Measured(loss + penalty, {**figures, "penalty": penalty.detach()}, views[-1])
+    for number, penalty in enumerate(objective.penalties):
+        value = torch.stack([torch.as_tensor(penalty(view)) for view in views]).mean()
+        name = type(penalty).__name__
+        figures[name if name not in figures else f"{name} {number + 1}"] = value.detach()
+        loss = loss + value
+    return Measured(loss, figures, views[-1])

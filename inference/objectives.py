@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 import torch
@@ -24,17 +24,17 @@ from inference.measured import Measured, many_draws_loss, one_draw_loss
 from inference.nonfinite import explain_nonfinite as explain_nonfinite
 from inference.nonfinite import no_warnings
 from inference.pathwise import pathwise_bound
-from inference.perdatum import enumerated_terms, mean_field_terms, trace_terms
+from inference.perdatum import bound_per_datum
 from inference.structure import Layout, batch_length, layout
 from inference.target_rate import TargetRate as TargetRate
 from inference.weights import weighted
 
 Kind = Literal["auto", "trace", "meanfield", "enum", "iwae", "renyi"]
 Schedule = Callable[[int], float]
-_PLAIN: dict[str, Any] = {  # Pyro's class, and its terms an observation
-    "trace": (Trace_ELBO, trace_terms),
-    "meanfield": (TraceMeanField_ELBO, mean_field_terms),
-    "enum": (TraceEnum_ELBO, enumerated_terms),
+_ELBOS: dict[str, Any] = {
+    "trace": Trace_ELBO,
+    "meanfield": TraceMeanField_ELBO,
+    "enum": TraceEnum_ELBO,
 }
 
 
@@ -114,6 +114,12 @@ class Objective:
                 raise ValueError(f"penalties hold a {type(penalty).__name__}; expected nn.Modules")
         if isinstance(self.kl_weight, (int, float)):
             _check_weight(self.kl_weight)
+
+    def __repr__(self) -> str:
+        values = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
+        common = ("kind", "kl_weight", "num_particles")
+        shown = (f"{n}={v!r}" for n, (v, usual) in values.items() if n in common or v != usual)
+        return f"Objective({', '.join(shown)})"
 
     @property
     def many(self) -> bool:
@@ -238,8 +244,10 @@ class Objective:
         """
         kwargs = kwargs or {}
         shape = layout(model, guide, args, kwargs, plate)
-        if shape.local:
-            return self._per_datum(model, guide, args, kwargs, shape)
+        if shape.local and shape.plate is not None:
+            with no_warnings():
+                elbo, kind = self._elbo(shape), self.resolve(shape)
+                return bound_per_datum(elbo, kind, model, guide, args, kwargs, shape.plate.name)
         model, guide, size = scaled(model, guide, shape, batch_length(args, kwargs), data_size)
         with no_warnings():
             loss = self._elbo(shape).loss(model, guide, *args, **kwargs)
@@ -266,7 +274,7 @@ class Objective:
         return self.kind
 
     def _elbo(self, shape: Layout) -> Any:
-        return _PLAIN[self.resolve(shape)][0](
+        return _ELBOS[self.resolve(shape)](
             num_particles=1 if self.many else self.num_particles,
             max_plate_nesting=shape.max_plate_nesting,
             strict_enumeration_warning=False,
@@ -282,16 +290,6 @@ class Objective:
             total = total - bound
         loss: Tensor = total / self.num_particles
         return loss
-
-    def _per_datum(self, model: Any, guide: Any, args: Any, kwargs: Any, shape: Layout) -> Tensor:
-        assert shape.plate is not None
-        terms = _PLAIN[self.resolve(shape)][1]
-        total: Any = 0.0
-        with no_warnings():
-            for traces in self._elbo(shape)._get_traces(model, guide, args, kwargs):
-                total = total + terms(*traces, shape.plate.name)
-        bound: Tensor = total / (1 if self.many else self.num_particles)
-        return bound
 
 
 def _check_weight(weight: float) -> float:

@@ -6,6 +6,7 @@ lie in one data plate, and returns the bound of each of its B elements, shape (B
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -69,6 +70,22 @@ def enumerated_terms(model_trace: Trace, guide_trace: Trace, plate: str) -> Tens
         total = Dice(guide_trace, ordering).compute_expectation(weighed)
         (bound,) = torch.autograd.grad(total, factor)
     return bound * _undo_subsampling(frame)
+
+
+_TERMS: dict[str, Callable[[Trace, Trace, str], Tensor]] = {
+    "trace": trace_terms,
+    "meanfield": mean_field_terms,
+    "enum": enumerated_terms,
+}
+
+
+def bound_per_datum(
+    elbo: Any, kind: str, model: Any, guide: Any, args: Any, kwargs: Any, plate: str
+) -> Tensor:
+    """Return the bound of each observation, (B,), as one of Pyro's classes averages its draws."""
+    traces = elbo._get_traces(model, guide, args, kwargs)
+    terms = [_TERMS[kind](told, drawn, plate) for told, drawn in traces]
+    return torch.stack(terms).sum(0) / elbo.num_particles
 
 
 def _costs(model_trace: Trace, guide_trace: Trace) -> tuple[dict[Any, list[Tensor]], Any]:

@@ -1,0 +1,166 @@
+"""What a run trains or steers beside its pair: critics, a target rate, and whose turn a step is.
+
+They are modules, so that their state travels with the run's: an interrupted run goes on with them
+where they were. The run's own optimiser never sees their parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inference.errors import NonFiniteError
+from inference.fit_data import Columns, Source, is_column
+from inference.measured import Measured
+from inference.objectives import Objective
+from inference.target_rate import TargetRate
+from ppl_models.errors import InputError
+
+ROWS = 1024  # data that a mutual information is estimated on: its cost grows as their square
+
+
+class Extras(nn.Module):
+    """The modules beside a pair, if there are any; else nothing, at no cost.
+
+    Parameters
+    ----------
+    objective
+        Its penalties, and its target rate.
+    updates
+        A module that says whose turn a step is (``turn``, ``after_step``, ``after_epoch``), as
+        `inference.aggressive.Aggressive` does; or None.
+    model, guide
+        The pair. Parameters that both have move in the model's turn.
+    """
+
+    def __init__(
+        self, objective: Objective, updates: nn.Module | None, model: nn.Module, guide: nn.Module
+    ) -> None:
+        super().__init__()
+        self.objective, self.turn = objective, "both"
+        self.steered = isinstance(objective.kl_weight, TargetRate)
+        if isinstance(objective.kl_weight, TargetRate):
+            self.kl_weight = objective.kl_weight
+        if objective.penalties:
+            self.penalties = nn.ModuleList(objective.penalties)
+        self.updates: Any = updates
+        own = {id(p) for p in model.parameters()}
+        self._idle = {
+            "guide": list(model.parameters()),
+            "model": [p for p in guide.parameters() if id(p) not in own],
+            "both": [],
+        }
+
+    def reset(self) -> None:
+        """Let what can begin anew do so, for a new run."""
+        for part in self.children():
+            if callable(again := getattr(part, "reset", None)):
+                again()
+
+    def refuse_several(self, processes: int) -> None:
+        """Refuse what several processes would each do for themselves, from their share of a batch.
+
+        Raises
+        ------
+        InputError
+            The objective has free bits, a target rate or penalties; or there are updates.
+        """
+        held = {
+            "free bits": self.objective.free_bits is not None,
+            "a target rate": self.steered,
+            "penalties": bool(self.objective.penalties),
+            "updates": self.updates is not None,
+        }
+        for name in (name for name, there in held.items() if there and processes > 1):
+            seen = f"{processes} processes and {name}, which look at a batch as a whole"
+            raise InputError("devices", seen, "one process", "devices=1")
+
+    # -- a step
+
+    def begin(self, step: int) -> None:
+        """Ask whose turn a step is.
+
+        Raises
+        ------
+        InputError
+            The answer is not ``"both"``, ``"guide"`` or ``"model"``.
+        """
+        if self.updates is None:
+            return
+        self.turn = self.updates.turn(step)
+        if self.turn not in self._idle:
+            cure = "see inference.aggressive.Aggressive"
+            raise InputError("updates", repr(self.turn), "a turn: both, guide or model", cure)
+
+    def hold_still(self) -> None:
+        """Take the gradients of those whose turn it is not: optimisers pass over them."""
+        for parameter in self._idle[self.turn]:
+            parameter.grad = None
+
+    def end(self, measured: Measured, loss: float) -> None:
+        """Learn from a step that was taken."""
+        self.objective.after_step(measured)
+        if self.updates is not None:
+            self.updates.after_step(loss)
+
+    def found(self, figures: dict[str, float]) -> NonFiniteError | None:
+        """Return the error for a penalty that is not finite, if one is."""
+        for name, value in figures.items():
+            if name != "rate" and not abs(value) < float("inf"):
+                seen = f"the penalty {name} is {value}"
+                cure = "look at its critic, or at kernels of codes that coincide"
+                return NonFiniteError(name, seen, "a finite penalty", cure)
+        return None
+
+    # -- an epoch
+
+    def report(self, information: Callable[[], float]) -> dict[str, Any]:
+        """Tell the updates that an epoch is over; return what the history should know of them.
+
+        Parameters
+        ----------
+        information
+            Estimates the mutual information of data and latents; called if the updates ask for it.
+        """
+        if self.updates is None:
+            return {}
+        asked: list[float] = []
+
+        def ask() -> float:
+            asked.append(information())
+            return asked[-1]
+
+        self.updates.after_epoch(ask)
+        row: dict[str, Any] = {"updates": getattr(self.updates, "mode", self.turn)}
+        return {**row, "information": asked[-1]} if asked else row
+
+
+def information(
+    model: nn.Module, guide: nn.Module, data: Columns, seed: int, plate: str | None
+) -> float:
+    """Estimate the mutual information of data and latents, in nats, always with the same noise."""
+    from inference.diagnostics.information import mutual_information
+
+    found = mutual_information(model, guide, *data.args, seed=seed, plate=plate, **data.kwargs)
+    return float(found.nats)
+
+
+def some_rows(source: Source, seed: int) -> Columns:
+    """Return the first data of a source, in the order of a seed: at most `ROWS`."""
+    held: list[Columns] = []
+    for batch in source.batches(seed):
+        held.append(batch)
+        if sum(b.size for b in held) >= ROWS:
+            break
+    args = tuple(_joined(values) for values in zip(*(b.args for b in held), strict=True))
+    kwargs = {name: _joined([b.kwargs[name] for b in held]) for name in held[0].kwargs}
+    whole = Columns(args, kwargs, sum(b.size for b in held))
+    return whole.rows(slice(ROWS)) if whole.size > ROWS else whole
+
+
+def _joined(values: Any) -> Any:
+    parts: list[Tensor] = list(values)
+    return torch.cat(parts) if is_column(parts[0]) else parts[0]
