@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from guides.dvae import SRNNGuide as SRNNGuide
     from guides.ica import ICAGuide as ICAGuide
     from guides.linear import PPCAGuide as PPCAGuide
+    from guides.made import MADEGuide as MADEGuide
     from guides.mixdvae import MixDVAEGuide as MixDVAEGuide
     from guides.mixture import GaussianMixtureGuide as GaussianMixtureGuide
     from guides.multimodal import JMVAEGuide as JMVAEGuide
     from guides.multimodal import MMVAEGuide as MMVAEGuide
     from guides.multimodal import MoPoEGuide as MoPoEGuide
     from guides.multimodal import MVAEGuide as MVAEGuide
+    from guides.rbm import RBMGuide as RBMGuide
     from guides.state_space import LinearMotionGuide as LinearMotionGuide
     from guides.vae import VAEGuide as VAEGuide
 
@@ -30,6 +32,8 @@ _HOME = {
     "CVAEGuide": "cvae",
     "PPCAGuide": "linear",
     "ICAGuide": "ica",
+    "MADEGuide": "made",
+    "RBMGuide": "rbm",
     "GaussianMixtureGuide": "mixture",
     "SRNNGuide": "dvae",
     "DeepARGuide": "dvae",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ppl_models.errors import InputError as InputError
     from ppl_models.ica import ICA as ICA
     from ppl_models.linear import PPCA as PPCA
+    from ppl_models.made import MADE as MADE
     from ppl_models.mixdvae import MixDVAE as MixDVAE
     from ppl_models.mixture import GaussianMixture as GaussianMixture
     from ppl_models.multimodal import JMVAE as JMVAE
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ppl_models.priors import MixturePrior as MixturePrior
     from ppl_models.priors import StandardPrior as StandardPrior
     from ppl_models.priors import VampPrior as VampPrior
+    from ppl_models.rbm import RBM as RBM
     from ppl_models.state_space import LinearMotion as LinearMotion
     from ppl_models.vae import VAE as VAE
 
@@ -45,6 +47,8 @@ _HOME = {
     "CVAE": "cvae",
     "PPCA": "linear",
     "ICA": "ica",
+    "MADE": "made",
+    "RBM": "rbm",
     "GaussianMixture": "mixture",
     "SRNN": "dvae",
     "DeepAR": "dvae",

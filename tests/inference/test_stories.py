@@ -38,6 +38,8 @@ def test_the_order_is_the_one_to_read_them_in() -> None:
             "CVAE",
             "PPCA",
             "ICA",
+            "MADE",
+            "RBM",
             "GaussianMixture",
             "SRNN",
             "DeepAR",

@@ -1,0 +1,108 @@
+r"""An autoregressive density: a vector told number by number, each from those before it.
+
+::
+
+    x_d ~ p(x_d | x_1, ..., x_{d-1})          d = 1, ..., D, all told by one masked network
+
+Nothing is latent, the density is exact, and sampling takes D passes of the network.
+
+References
+----------
+Germain, Gregor, Murray and Larochelle, "MADE: Masked Autoencoder for Distribution Estimation", ICML
+2015, sections 3-4. Uria, Murray and Larochelle, "RNADE: The Real-Valued Neural Autoregressive
+Density-Estimator", NeurIPS 2013: mixtures for real numbers.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.distributions.torch_distribution import TorchDistribution
+from pyro.nn import AutoRegressiveNN
+from torch import LongTensor, Tensor, nn
+
+from ppl_models.exact import Density, Kind, check_kind
+from ppl_models.inputs import check_count, check_positive, count_rows
+
+
+class MADE(nn.Module):
+    r"""An autoregressive density, all conditionals of which one masked network tells.
+
+    Real numbers have mixtures of K Gaussians, bits a logit. One site, ``x`` (D,), in the plate
+    ``data``, its density exact: the guide is empty. Pyro's `AutoRegressiveNN` is the network.
+
+    Parameters
+    ----------
+    data_dim : int
+        D, at least 2.
+    hidden_dim : int
+        Width of the two hidden layers.
+    kind : "real" or "bits"
+    num_components : int
+        K.
+    floor : float
+        Least standard deviation of a Gaussian, in the units of x: a number that is constant, or the
+        copy of another, would otherwise have a density without bound.
+
+    Raises
+    ------
+    InputError
+        A setting out of its range.
+    """
+
+    def __init__(
+        self,
+        data_dim: int = 2,
+        hidden_dim: int = 64,
+        *,
+        kind: Kind = "real",
+        num_components: int = 8,
+        floor: float = 1e-2,
+    ) -> None:
+        super().__init__()
+        check_count("data_dim", data_dim, 2)
+        check_count("num_components", num_components)
+        check_positive("floor", floor)
+        check_kind(kind)
+        self.data_dim, self.kind, self.floor = data_dim, kind, floor
+        outputs = [1] if kind == "bits" else 3 * [num_components]
+        order, widths = cast(LongTensor, torch.arange(data_dim)), 2 * [max(hidden_dim, data_dim)]
+        self.network = AutoRegressiveNN(data_dim, widths, outputs, order, nonlinearity=nn.Tanh())
+
+    def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
+        """Tell how ``x`` (N, D) came to be; without it, simulate ``num_data`` data.
+
+        Raises
+        ------
+        InputError
+            ``x`` does not have the shape (N, data_dim).
+        """
+        num_data = num_data if x is None else count_rows(x, self.data_dim)
+        with pyro.plate("data", num_data, dim=-1):
+            return pyro.sample("x", self.density(), obs=x)
+
+    def density(self) -> Density:
+        """Return p(x), event shape (D,)."""
+        return Density(self._draw, self._log_prob, self.data_dim, self.kind)
+
+    def conditionals(self, x: Tensor) -> TorchDistribution:
+        """Return p(x_d | x_1, ..., x_{d-1}) of batch shape (..., D), given x (..., D)."""
+        said = self.network(x)
+        if self.kind == "bits":
+            return dist.Bernoulli(logits=said, validate_args=False)
+        logits, loc, log_scale = (part.mT for part in said)  # each (..., D, K)
+        parts = dist.Normal(loc, log_scale.exp() + self.floor, validate_args=False)
+        shares = dist.Categorical(logits=logits, validate_args=False)
+        return dist.MixtureSameFamily(shares, parts, validate_args=False)
+
+    def _log_prob(self, x: Tensor) -> Tensor:
+        return self.conditionals(x).log_prob(x).sum(-1)
+
+    def _draw(self, shape: torch.Size) -> Tensor:
+        x = next(self.parameters()).new_zeros(*shape, self.data_dim)
+        for d in range(self.data_dim):  # a pass a number
+            x[..., d] = self.conditionals(x).sample()[..., d]
+        return x
