@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 import torch
-from pyro.distributions import MaskedDistribution
+from pyro.distributions import ExpandedDistribution, MaskedDistribution
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
@@ -99,12 +99,11 @@ def divergence_parts(q: Any, p: Any, closed_form: bool) -> Divergence:
     """
     z = q["value"]
     a, b = _factors(q["fn"], z), _factors(p["fn"], z)
-    if a.dims == b.dims and a.base.event_shape == b.base.event_shape:
+    if hasattr(a.base, "score_frames") and hasattr(b.base, "score_frames"):
+        values, kept, hidden = a.base.score_frames(z) - b.base.score_frames(z), 1, None
+    elif a.dims == b.dims and a.base.event_shape == b.base.event_shape:
         values = _factor_kl(a, b, z, closed_form)
         kept, hidden = a.dims, _both(a.mask, b.mask)
-    elif hasattr(q["fn"], "score_frames") and hasattr(p["fn"], "score_frames"):
-        values, hidden = q["fn"].score_frames(z) - p["fn"].score_frames(z), None
-        kept = 1
     else:
         values, kept, hidden = divergence(_plain(q), _plain(p), closed_form), 0, None
     ones = torch.ones((), dtype=values.dtype, device=values.device)
@@ -129,6 +128,8 @@ def _factors(fn: Any, value: Tensor) -> _Factors:
             fn, dims, mask = fn.base_dist, dims + few, _widen(mask, few)
         elif isinstance(fn, MaskedDistribution):
             fn, mask = fn.base_dist, _both(fn._mask, mask)
+        elif isinstance(fn, ExpandedDistribution) and hasattr(fn.base_dist, "score_frames"):
+            fn = fn.base_dist
         elif hasattr(fn, "moments") and hasattr(fn, "score_frames"):
             loc, scale = fn.moments(value)
             frames = _widen(getattr(fn, "mask_frames", None), 1)
