@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from inference.check import check as check
     from inference.checkpoint import load as load
     from inference.checkpoint import save as save
+    from inference.diagnostics import collapse_report as collapse_report
     from inference.diagnostics import importance as importance
     from inference.diagnostics import mutual_information as mutual_information
     from inference.diagnostics import posterior as posterior
@@ -59,6 +60,7 @@ _HOME = {
     "enumerated": "enumeration",
     "posterior": "diagnostics",
     "rates": "diagnostics",
+    "collapse_report": "diagnostics",
     "importance": "diagnostics",
     "mutual_information": "diagnostics",
     "sbc": "diagnostics",

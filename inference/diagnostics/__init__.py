@@ -7,6 +7,7 @@ random generators and Pyro's param store as they found them.
 from __future__ import annotations
 
 from inference.diagnostics.arviz_export import posterior
+from inference.diagnostics.collapse import CollapseReport, collapse_report
 from inference.diagnostics.importance import Importance, importance
 from inference.diagnostics.information import Information, mutual_information
 from inference.diagnostics.ppc import PPC, ppc
@@ -16,10 +17,12 @@ from inference.diagnostics.sbc import SBC, sbc
 __all__ = [
     "PPC",
     "SBC",
+    "CollapseReport",
     "Importance",
     "Information",
     "Rate",
     "Rates",
+    "collapse_report",
     "importance",
     "mutual_information",
     "posterior",

@@ -98,7 +98,8 @@ def drawn_sites(sampler: Sampler, names: Sequence[str] | None) -> list[str]:
                 name,
                 f"a latent outside the data plate {plate.name!r}",
                 "latents of each datum: what all data share tells nothing of one of them",
-                "name the sites to look at: site='...'",
+                "draw it in the plate, or look at the others alone: "
+                "mutual_information(..., site='...')",
             )
     return chosen
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.diagnostics.aggregate import contrasts, drawn_sites, local_plate
+from inference.diagnostics.aggregate import Contrast, contrasts, drawn_sites, local_plate
 from inference.diagnostics.draws import Sampler, mean_and_error, quiet, stack_draws
 from inference.diagnostics.sites import counted
 from inference.diagnostics.summing import contract, reduce, split
@@ -57,6 +57,12 @@ class Information:
     rate: float
     size: int
     sites: tuple[str, ...]
+
+    @staticmethod
+    def of(contrast: Contrast, rate: Tensor, sites: Sequence[str]) -> Information:
+        """Average what draws told: a contrast, and the log ratios to the prior, ``(S, N)``."""
+        nats, upper = mean_and_error(contrast.all.mean(0)), mean_and_error(contrast.others.mean(0))
+        return Information(*nats, *upper, float(rate.mean()), rate.shape[1], tuple(sites))
 
     @property
     def marginal_kl(self) -> float:
@@ -127,20 +133,14 @@ def mutual_information(
     names = (site,) if isinstance(site, str) else site
     with quiet(model, guide, seed):
         sampler = Sampler(model, guide, data, named, plate)
-        frame, chosen = local_plate(sampler), drawn_sites(sampler, names)
+        chosen = drawn_sites(sampler, names)
         parts = []
         for traces in sampler.chunks(draws, "summed"):
             (found,) = contrasts(sampler, traces, [chosen], chunk)
             rate = log_ratio(sampler, traces, None if site is None else chosen)
             parts.append((found.all, found.others, rate))
-    nats, upper, rates = (stack_draws(list(column)).mean(0) for column in zip(*parts, strict=True))
-    return Information(
-        *mean_and_error(nats),
-        *mean_and_error(upper),
-        rate=float(rates.mean()),
-        size=frame.size,
-        sites=tuple(chosen),
-    )
+    ours, others, rates = (stack_draws(list(column)) for column in zip(*parts, strict=True))
+    return Information.of(Contrast(ours, others), rates, chosen)
 
 
 def log_ratio(sampler: Sampler, traces: Traces, names: Sequence[str] | None = None) -> Tensor:

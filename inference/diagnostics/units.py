@@ -1,0 +1,104 @@
+r"""Latents number by number: what each costs, and whether it moves with the data.
+
+A unit j is active if :math:`\mathrm{Var}_x E_{q(z \mid x)} z_j > 0.01` (Burda, Grosse and
+Salakhutdinov 2016, section 5; He et al. 2019, section 4.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pyro.distributions import Independent
+from pyro.distributions.torch_distribution import MaskedDistribution
+from torch import Tensor
+
+from inference.diagnostics.draws import Sampler
+from inference.diagnostics.sites import Place, Plate, node
+from inference.diagnostics.traces import Traces
+
+ACTIVE = 0.01
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One number of a latent site.
+
+    Parameters
+    ----------
+    site, index
+        Which: ``index`` among the numbers a datum has at this site.
+    rate
+        Its part of the site's rate, in nats a datum; None where guide or prior do not take the
+        site's numbers one by one.
+    spread
+        The variance over the data of its posterior mean.
+    """
+
+    site: str
+    index: tuple[int, ...]
+    rate: float | None
+    spread: float
+
+    @property
+    def active(self) -> bool:
+        """Whether it moves with the data."""
+        return self.spread > ACTIVE
+
+
+def units(sampler: Sampler, draws: list[Traces], name: str, plate: Plate) -> list[Unit]:
+    """Return the units of a guide's site, from draws of the pair."""
+    place = sampler.guide_places[name]
+    means = torch.cat([_by_datum(_mean(t, name), place, plate, t.size) for t in draws])
+    across, size = means.mean(0), len(means)
+    spread = across.var(0) if len(across) > 1 else torch.zeros_like(across[0])
+    if size > 1:  # the variance that so few draws leave in a mean is no spread over the data
+        spread = (spread - means.var(0).mean(0) / size).clamp(min=0.0)
+    parts = [_rates(sampler, t, name, place, plate) for t in draws]
+    rates = None if parts[0] is None else torch.cat([p for p in parts if p is not None]).mean(0)
+    indices = [tuple(i) for i in torch.ones(spread.shape).nonzero().tolist()]
+    return [
+        Unit(name, i, None if rates is None else float(rates[i]), float(spread[i])) for i in indices
+    ]
+
+
+def _mean(traces: Traces, name: str) -> Tensor:
+    site = node(traces.guide, name)
+    try:
+        mean = site["fn"].mean
+    except (NotImplementedError, AttributeError):
+        mean = site["value"]
+    return (mean if bool(mean.isfinite().all()) else site["value"]).double()
+
+
+def _by_datum(tensor: Tensor, place: Place, plate: Plate, size: int) -> Tensor:
+    """Lay out values as (S, N, numbers a datum...)."""
+    axis = place.axis(plate.name)
+    assert axis is not None
+    return place.value(tensor, size).movedim(axis, 1)
+
+
+def _rates(
+    sampler: Sampler, traces: Traces, name: str, place: Place, plate: Plate
+) -> Tensor | None:
+    """Return log q - log p number by number, (S, numbers...), or None."""
+    if name not in sampler.latents:
+        return None
+    value = node(traces.guide, name)["value"]
+    terms = []
+    for trace in (traces.guide, traces.model):
+        base = _elementwise(node(trace, name)["fn"])
+        if base is None or len(base.batch_shape) > place.nesting + 1 + place.event_dim:
+            return None
+        terms.append(_by_datum(base.log_prob(value).double(), place, plate, traces.size))
+    return (terms[0] - terms[1]).mean(1)
+
+
+def _elementwise(fn: Any) -> Any:
+    """Return the law of single numbers under a distribution, None if it is not made of such."""
+    while isinstance(fn, (Independent, MaskedDistribution)):
+        if isinstance(fn, MaskedDistribution) and fn._mask is not True:
+            return None
+        fn = fn.base_dist
+    return fn if not fn.event_shape else None

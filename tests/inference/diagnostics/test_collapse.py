@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from pyro.infer.autoguide import AutoNormal
+
+from inference.diagnostics.collapse import collapse_report
+from inference.errors import PairError
+from tests.inference.diagnostics.odd_pairs import Sequence, SequenceGuide
+from tests.inference.diagnostics.test_information import Chain, ChainGuide, data
+from tests.pairs import (
+    Amortised,
+    AmortisedGuide,
+    Conjugate,
+    ConjugateGuide,
+    GlobalMean,
+    GlobalMeanGuide,
+    MixturePrior,
+)
+
+QUICK = {"draws": 10, "particles": 50, "optimised": 40}
+
+
+def twisted(slope: float = 0.0, scale: float = 0.8) -> ConjugateGuide:
+    guide = ConjugateGuide()
+    guide.slope.data.fill_(slope)
+    guide.log_scale.data.fill_(math.log(scale))
+    return guide
+
+
+@pytest.mark.usefixtures("untouched")
+def test_an_exact_pair_has_every_number_that_is_known():
+    x = data(600)
+    report = collapse_report(Conjugate(), ConjugateGuide(exact=True), x, **QUICK)
+    evidence = float(Conjugate().evidence(x).detach().mean())
+    assert report.iwae == pytest.approx(evidence, abs=1e-4)
+    assert report.rates.bound == pytest.approx(evidence, abs=1e-4)
+    assert report.information.nats == pytest.approx(0.5 * math.log(17), abs=0.1)
+    (site,) = report.sites
+    assert site.information == pytest.approx(report.information.nats)
+    (unit,) = site.units
+    # the spread of 4 x / 4.25 is known exactly; the rate of 6,000 draws to 0.02
+    assert unit.spread == pytest.approx(float((4 / 4.25 * x).var()), rel=1e-4)
+    assert unit.rate == pytest.approx(report.rate, abs=0.05)
+    assert report.gap.nats == pytest.approx(0.0, abs=0.01)
+    assert not report.collapsed and report.verdict.startswith("Healthy: all 1 units")
+    assert "Limited" not in report.verdict
+
+
+def test_a_bad_encoder_is_told_from_a_bad_model_by_a_gap_that_is_known():
+    x = data(64)
+    guide = twisted(0.7, 0.8)
+    report = collapse_report(Conjugate(), guide, x, optimised=64)
+    q = torch.distributions.Normal(guide.slope * x, guide.log_scale.exp())
+    posterior = Conjugate().posterior(x)
+    truth = float(torch.distributions.kl_divergence(q, posterior).detach().mean())
+    assert report.gap.nats == pytest.approx(truth, abs=0.03)  # 200 paired draws a datum
+    assert "Limited by its encoder" in report.verdict and not report.collapsed
+
+
+def test_a_collapsed_pair_and_one_that_pays_for_nothing():
+    collapsed = collapse_report(Conjugate(), twisted(scale=2.0), data(100), **QUICK)
+    assert collapsed.collapsed and collapsed.verdict.startswith("Collapsed: the guide is the prior")
+    assert collapsed.rate == pytest.approx(0.0, abs=1e-6) and collapsed.sites[0].active == 0
+    paying = collapse_report(Conjugate(), twisted(scale=0.3), data(100), **QUICK)
+    assert paying.collapsed and "every datum has one posterior" in paying.verdict
+
+
+def test_units_that_are_idle_are_named():
+    guide = AmortisedGuide()
+    with torch.no_grad():
+        guide.encoder.weight[1].zero_()  # the second number's mean
+    report = collapse_report(Amortised(), guide, torch.randn(60, 4), **QUICK)
+    assert [unit.active for unit in report.sites[0].units] == [True, False]
+    assert report.verdict.startswith("Partly collapsed: 1 of 2 units")
+    assert "1 of 2 (not 1)" in str(report)
+    assert sum(u.rate for u in report.sites[0].units) == pytest.approx(
+        report.rate, abs=0.15
+    )  # 600 other draws
+
+
+def test_sites_share_the_information_by_the_chain_rule():
+    report = collapse_report(Chain(), ChainGuide(), data(800, math.sqrt(3.0)), **QUICK)
+    first, second = report.sites
+    assert first.information == pytest.approx(0.5 * math.log(1.5), abs=0.06)
+    assert first.information + second.information == pytest.approx(report.information.nats)
+    assert report.gap.nats == pytest.approx(0.0, abs=0.02)
+
+
+def test_priors_without_a_closed_form_and_summed_components():
+    report = collapse_report(MixturePrior(), ConjugateGuide(), data(100), **QUICK)
+    assert report.rate == pytest.approx(report.information.rate, abs=0.2)
+    assert report.sites[0].units[0].rate is None  # its prior is a mixture
+    assert {row.site for row in report.rates.rows} == {"z", "w", "x"}
+
+
+def test_what_cannot_be_moved_says_so():
+    model = Conjugate()
+    report = collapse_report(model, AutoNormal(model), data(20), draws=3, particles=5, steps=5)
+    assert report.gap is None or report.gap.sites == ("z_unconstrained",)
+
+
+def test_sequences_and_keyword_data():
+    x, mask = torch.randn(6, 4, 2), torch.ones(6, 4, dtype=torch.bool)
+    report = collapse_report(Sequence(), SequenceGuide(), x, mask=mask, steps=30, **QUICK)
+    assert len(report.sites[0].units) == 8 and report.sites[0].units[5].index == (2, 1)
+    assert "With 6 data" in report.verdict
+
+
+def test_a_latent_that_all_data_share_has_no_report():
+    with pytest.raises(PairError, match="outside the data plate") as caught:
+        collapse_report(GlobalMean(), GlobalMeanGuide(), data(10))
+    assert caught.value.site == "mu"
+
+
+def test_the_table_reads_and_the_plot_draws():
+    report = collapse_report(Conjugate(), ConjugateGuide(), data(30), steps=10, **QUICK)
+    text = str(report)
+    for words in ("ELBO", "active units", "I_q(x; z)", "bound, 50 draws", "amortisation gap"):
+        assert words in text
+    left, right = report.plot()
+    assert len(left.patches) == 1 and len(right.patches) == 5
+
+
+def test_more_data_than_it_looks_at_and_one_datum():
+    report = collapse_report(Conjugate(), ConjugateGuide(), data(300), most=50, steps=5, **QUICK)
+    assert report.information.size == 50 and report.gap.size == 40
+    alone = collapse_report(Conjugate(), ConjugateGuide(), data(1), steps=5, **QUICK)
+    assert alone.collapsed and math.isnan(alone.gap.error)
