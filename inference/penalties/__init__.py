@@ -13,3 +13,4 @@ from inference.penalties.correlation import TotalCorrelation as TotalCorrelation
 from inference.penalties.critics import AdversarialPrior as AdversarialPrior
 from inference.penalties.critics import FactorCritic as FactorCritic
 from inference.penalties.critics import WassersteinCritic as WassersteinCritic
+from inference.penalties.ratio import DensityRatio as DensityRatio
