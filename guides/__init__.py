@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from guides.disentangled import DMVAEGuide as DMVAEGuide
     from guides.dvae import DeepARGuide as DeepARGuide
     from guides.dvae import SRNNGuide as SRNNGuide
+    from guides.hierarchy import HierarchicalVAEGuide as HierarchicalVAEGuide
     from guides.ica import ICAGuide as ICAGuide
     from guides.linear import PPCAGuide as PPCAGuide
     from guides.made import MADEGuide as MADEGuide
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _HOME = {
     "VAEGuide": "vae",
     "CVAEGuide": "cvae",
+    "HierarchicalVAEGuide": "hierarchy",
     "PPCAGuide": "linear",
     "ICAGuide": "ica",
     "MADEGuide": "made",

@@ -247,6 +247,11 @@ STORIES = (
         simulate=_drawn("conditioned"),
     ),
     _of_vectors(
+        "hierarchy",
+        "HierarchicalVAE",
+        "A datum is told from codes on several levels, each from those above it.",
+    ),
+    _of_vectors(
         "linear", "PPCA", "A datum is a matrix times a few standard normal numbers, and noise."
     ),
     _of_vectors(

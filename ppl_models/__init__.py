@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ppl_models.dvae import SRNN as SRNN
     from ppl_models.dvae import DeepAR as DeepAR
     from ppl_models.errors import InputError as InputError
+    from ppl_models.hierarchy import HierarchicalVAE as HierarchicalVAE
     from ppl_models.ica import ICA as ICA
     from ppl_models.linear import PPCA as PPCA
     from ppl_models.made import MADE as MADE
@@ -45,6 +46,7 @@ _HOME = {
     "FlowPrior": "density_priors",
     "AggregatedPosterior": "density_priors",
     "CVAE": "cvae",
+    "HierarchicalVAE": "hierarchy",
     "PPCA": "linear",
     "ICA": "ica",
     "MADE": "made",

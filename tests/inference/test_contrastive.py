@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from inference.contrastive import contrastive_loss, fit_energy
 from inference.errors import NonFiniteError
+from inference.schedules import cosine
 from ppl_models.rbm import RBM
 
 
@@ -64,7 +65,7 @@ def test_persistent_chains_learn_a_likelihood_near_the_best() -> None:
     model = RBM(6, 3)
     independent = x.mean(0).clamp(0.01, 0.99)
     base = torch.distributions.Bernoulli(independent).log_prob(x).sum(-1).mean()
-    fit_energy(model, x, epochs=30, learning_rate=0.02)
+    fit_energy(model, x, epochs=60, learning_rate=cosine(600, start=0.05))
     found, best = (m.density().log_prob(x).mean().item() for m in (model, truth))
     assert base < best - 0.5
     assert found > best - 0.1  # nats a datum

@@ -36,6 +36,7 @@ def test_the_order_is_the_one_to_read_them_in() -> None:
             "VAE",
             "VampPrior",
             "CVAE",
+            "HierarchicalVAE",
             "PPCA",
             "ICA",
             "MADE",
