@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from inference.diagnostics import mutual_information as mutual_information
     from inference.diagnostics import posterior as posterior
     from inference.diagnostics import ppc as ppc
+    from inference.diagnostics import rate_distortion as rate_distortion
     from inference.diagnostics import rates as rates
     from inference.diagnostics import sbc as sbc
     from inference.enumeration import enumerated as enumerated
@@ -62,6 +63,7 @@ _HOME = {
     "rates": "diagnostics",
     "collapse_report": "diagnostics",
     "importance": "diagnostics",
+    "rate_distortion": "diagnostics",
     "mutual_information": "diagnostics",
     "sbc": "diagnostics",
     "ppc": "diagnostics",

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from inference.diagnostics.arviz_export import posterior
 from inference.diagnostics.collapse import CollapseReport, collapse_report
+from inference.diagnostics.curve import Curve, Point
 from inference.diagnostics.importance import Importance, importance
 from inference.diagnostics.information import Information, mutual_information
 from inference.diagnostics.ppc import PPC, ppc
+from inference.diagnostics.rate_distortion import rate_distortion
 from inference.diagnostics.rates import Rate, Rates, rates
 from inference.diagnostics.sbc import SBC, sbc
 
@@ -18,8 +20,10 @@ __all__ = [
     "PPC",
     "SBC",
     "CollapseReport",
+    "Curve",
     "Importance",
     "Information",
+    "Point",
     "Rate",
     "Rates",
     "collapse_report",
@@ -27,6 +31,7 @@ __all__ = [
     "mutual_information",
     "posterior",
     "ppc",
+    "rate_distortion",
     "rates",
     "sbc",
 ]

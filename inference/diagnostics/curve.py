@@ -1,0 +1,198 @@
+"""The rate-distortion curve that a family of fits traces, and what it shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class Point:
+    """One member of the family; nats a datum, errors over the data it was judged on.
+
+    Parameters
+    ----------
+    name
+        Its setting: ``beta 1``, or ``rate 4``.
+    beta
+        Its KL weight, at the end of training.
+    rate, rate_error, distortion, distortion_error
+        R and D.
+    bound, bound_error
+        -(D + R), and its own error: of a datum, D and R are not independent.
+    train_rate, train_distortion
+        R and D on data it was trained on.
+    """
+
+    name: str
+    beta: float
+    rate: float
+    rate_error: float
+    distortion: float
+    distortion_error: float
+    bound: float
+    bound_error: float
+    train_rate: float
+    train_distortion: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A family of fits; ``print`` it, or ``plot()`` it.
+
+    Parameters
+    ----------
+    points
+        In the order of their rates.
+    entropy
+        H(x), where it was given.
+    interrupted
+        Whether members are missing.
+    """
+
+    points: tuple[Point, ...]
+    entropy: float | None = None
+    interrupted: bool = False
+
+    @property
+    def best(self) -> Point:
+        """The member of the highest bound."""
+        return max(self.points, key=lambda point: point.bound)
+
+    @property
+    def hull(self) -> tuple[Point, ...]:
+        """The lower convex hull of the points, where it falls: no mixture of members is below."""
+        kept: list[Point] = []
+        for point in self.points:
+            while len(kept) > 1 and not _turns_up(kept[-2], kept[-1], point):
+                kept.pop()
+            if kept and point.distortion >= kept[-1].distortion:
+                continue
+            kept.append(point)
+        return tuple(kept)
+
+    def running_mean(self, window: int = 5) -> list[tuple[float, float]]:
+        """Means of rate and distortion over so many neighbours in rate, fewer at the ends."""
+        if window < 1:
+            raise ValueError(f"window is {window}; expected at least 1")
+        means = []
+        for i in range(len(self.points)):
+            reach = min(window // 2, i, len(self.points) - 1 - i)
+            near = self.points[i - reach : i + reach + 1]
+            rate = sum(p.rate for p in near) / len(near)
+            means.append((rate, sum(p.distortion for p in near) / len(near)))
+        return means
+
+    @property
+    def monotone(self) -> bool:
+        """Whether, on training data, more rate always bought less distortion."""
+        ordered = sorted(self.points, key=lambda p: p.train_rate)
+        pairs = zip(ordered, ordered[1:], strict=False)
+        return all(b.train_distortion <= a.train_distortion for a, b in pairs)
+
+    @property
+    def tangent(self) -> Point | None:
+        """The member of KL weight 1, at which D + R should be least; None if there is none."""
+        return next((p for p in self.points if p.name == "beta 1"), None)
+
+    def findings(self) -> list[str]:
+        """Say in sentences which of the curve's known properties the family has."""
+        if not self.points:
+            return ["No member is done."]
+        words = [
+            "On training data the distortion falls as the rate grows."
+            if self.monotone
+            else "On training data the distortion does not always fall as the rate grows: "
+            "some members are not trained to their end."
+        ]
+        one, best = self.tangent, self.best
+        if one is None:
+            words.append(f"The bound is highest at {best.name}; beta = 1 is not in the family.")
+        else:
+            behind = best.bound - one.bound
+            error = (best.bound_error**2 + one.bound_error**2) ** 0.5
+            words.append(
+                f"D + R is least at beta = 1, as it should be ({-one.bound:.3f})."
+                if one is best
+                else f"D + R is least at {best.name}, {behind:.3f} nats under beta = 1, "
+                + ("which is within 2 s.e." if behind <= 2 * error else "more than 2 s.e.")
+            )
+        low = [p.name for p in self.points if self._is_impossible(p)]
+        if low:
+            words.append(f"Under the entropy floor, which cannot be: {', '.join(low)}.")
+        if self.interrupted:
+            words.append("Interrupted: members are missing; call again with the same directory.")
+        return words
+
+    def _is_impossible(self, point: Point) -> bool:
+        return self.entropy is not None and -point.bound < self.entropy - 3 * point.bound_error
+
+    def __str__(self) -> str:
+        width = max([len("member"), *(len(p.name) for p in self.points)])
+        lines = [
+            f"{'member':<{width}}  {'beta':>8}  {'R':>9}  {'s.e.':>7}  {'D':>10}  {'s.e.':>7}"
+            f"  {'D + R':>10}  {'s.e.':>7}"
+        ]
+        for p in self.points:
+            rate = f"{p.rate:9.3f}  {p.rate_error:7.3f}"
+            distortion = f"{p.distortion:10.3f}  {p.distortion_error:7.3f}"
+            total = f"{-p.bound:10.3f}  {p.bound_error:7.3f}"
+            lines.append(f"{p.name:<{width}}  {p.beta:8.3g}  {rate}  {distortion}  {total}")
+        if self.entropy is not None:
+            lines.append(f"entropy of the data, the floor of D + R: {self.entropy:.3f}")
+        return "\n".join([*lines, "", *self.findings()])
+
+    def plot(self, ax: Axes | None = None, window: int = 5) -> Axes:
+        """Plot the members, their hull, the running mean and the tangent; returns the axes.
+
+        Parameters
+        ----------
+        ax
+            Matplotlib axes; a figure of its own by default (``.figure``).
+        window
+            Of the running mean.
+        """
+        from inference.diagnostics.figures import axes_of
+
+        ax = axes_of(ax)
+        rates = [p.rate for p in self.points]
+        distortions = [p.distortion for p in self.points]
+        ax.errorbar(
+            rates,
+            distortions,
+            xerr=[p.rate_error for p in self.points],
+            yerr=[p.distortion_error for p in self.points],
+            fmt="o",
+            color="C0",
+            markersize=4,
+            label="members",
+        )
+        ax.plot([p.rate for p in self.hull], [p.distortion for p in self.hull], "C0-", label="hull")
+        if len(self.points) > window:
+            ax.plot(*zip(*self.running_mean(window), strict=True), "C7--", label="running mean")
+        if self.points:
+            ends = min(rates), max(rates)
+            line = [-self.best.bound - r for r in ends]
+            label = f"D + R = {-self.best.bound:.2f} ({self.best.name})"
+            ax.plot(ends, line, "C1:", label=label)
+            ax.plot(self.best.rate, self.best.distortion, "C1o")
+            ax.set_ylim(*_limits(distortions))
+            if self.entropy is not None:
+                ax.plot(ends, [self.entropy - r for r in ends], "k-", lw=0.8, label="D + R = H(x)")
+        ax.set(xlabel="rate R (nats a datum)", ylabel="distortion D (nats a datum)")
+        ax.legend()
+        return ax
+
+
+def _turns_up(a: Point, b: Point, c: Point) -> bool:
+    """Say whether b lies below the straight line from a to c."""
+    across = (b.rate - a.rate) * (c.distortion - a.distortion)
+    return across > (b.distortion - a.distortion) * (c.rate - a.rate)
+
+
+def _limits(values: list[float]) -> tuple[float, float]:
+    margin = 0.1 * (max(values) - min(values)) or 1.0
+    return min(values) - margin, max(values) + margin
