@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pyro
 import pyro.distributions as dist
@@ -83,7 +84,7 @@ def test_one_datum_has_a_finite_penalty(kind: Callable[..., Penalty]) -> None:
 @every
 def test_a_weight_of_zero_costs_and_changes_nothing(kind: Callable[..., Penalty]) -> None:
     seen = view(*affine(), torch.randn(5, 3))
-    seen.model = None  # which nobody may ask
+    seen = replace(seen, model=None)  # which nobody may ask
     assert kind(linear(10))(seen).item() == 0
 
 
@@ -125,7 +126,7 @@ def test_the_prior_is_drawn_from_the_models_own_start() -> None:
     """Labels, upper codes and all; and the run goes no further than the site."""
     model = Two()
     seen, penalty = view(model, TwoGuide(), torch.randn(2000, 2)), MMD(1.0, site="z")
-    seen.args = (torch.full((2000, 2), torch.nan),)  # which scoring x would complain of
+    seen = replace(seen, args=(torch.full((2000, 2), torch.nan),))  # x's scoring would complain
     drawn = prior_draws(seen, penalty.codes(seen))
     assert drawn.shape == (2000, 2)
     upper = drawn[:, 0] > 5
@@ -134,8 +135,7 @@ def test_the_prior_is_drawn_from_the_models_own_start() -> None:
 
 
 def test_a_site_without_a_prior_is_refused() -> None:
-    seen = view(*affine(), torch.randn(5, 3))
-    seen.model = lambda x: None
+    seen = replace(view(*affine(), torch.randn(5, 3)), model=lambda x: None)
     with pytest.raises(PairError, match="a site of the guide alone") as found:
         SlicedWasserstein(1.0)(seen)
     assert found.value.site == "z"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pyro
@@ -12,6 +11,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from inference.structure import sample_sites
+from inference.terms import View
 
 
 class Story(nn.Module):
@@ -52,13 +52,13 @@ def affine(dim: int = 3, **settings: Any) -> tuple[Story, Affine]:
     return Story(dim), Affine(weight, **settings)
 
 
-def view(model: Any, guide: Any, x: Tensor, data_size: int | None = None, step: int = 0) -> Any:
+def view(model: Any, guide: Any, x: Tensor, data_size: int | None = None, step: int = 0) -> View:
     """Draw from a pair."""
     q = poutine.trace(guide).get_trace(x)
     p = poutine.trace(poutine.replay(model, trace=q)).get_trace(x)
     latent, every = (sample_sites(trace) for trace in (q, p))
-    parts = {"model": model, "guide": guide, "args": (x,), "kwargs": {}, "q": latent, "p": every}
-    return SimpleNamespace(**parts, step=step, batch=len(x), data_size=data_size or len(x))
+    size = data_size or len(x)
+    return View(model, guide, (x,), {}, step, size, len(x), latent, every, "data", latent)
 
 
 def gradients(value: Tensor, module: nn.Module) -> list[bool]:
