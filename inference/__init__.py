@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     from inference.checkpoint import save as save
     from inference.diagnostics import collapse_report as collapse_report
     from inference.diagnostics import importance as importance
+    from inference.diagnostics import imputations as imputations
     from inference.diagnostics import mutual_information as mutual_information
     from inference.diagnostics import posterior as posterior
     from inference.diagnostics import ppc as ppc
     from inference.diagnostics import rate_distortion as rate_distortion
     from inference.diagnostics import rates as rates
+    from inference.diagnostics import reconstructions as reconstructions
+    from inference.diagnostics import samples as samples
     from inference.diagnostics import sbc as sbc
+    from inference.diagnostics import traversal as traversal
     from inference.enumeration import enumerated as enumerated
     from inference.errors import CheckpointError as CheckpointError
     from inference.errors import NonFiniteError as NonFiniteError
@@ -63,6 +67,10 @@ _HOME = {
     "rates": "diagnostics",
     "collapse_report": "diagnostics",
     "importance": "diagnostics",
+    "imputations": "diagnostics",
+    "reconstructions": "diagnostics",
+    "samples": "diagnostics",
+    "traversal": "diagnostics",
     "rate_distortion": "diagnostics",
     "mutual_information": "diagnostics",
     "sbc": "diagnostics",

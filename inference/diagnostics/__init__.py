@@ -11,6 +11,7 @@ from inference.diagnostics.collapse import CollapseReport, collapse_report
 from inference.diagnostics.curve import Curve, Point
 from inference.diagnostics.importance import Importance, importance
 from inference.diagnostics.information import Information, mutual_information
+from inference.diagnostics.pictures import imputations, reconstructions, samples, traversal
 from inference.diagnostics.ppc import PPC, ppc
 from inference.diagnostics.rate_distortion import rate_distortion
 from inference.diagnostics.rates import Rate, Rates, rates
@@ -28,10 +29,14 @@ __all__ = [
     "Rates",
     "collapse_report",
     "importance",
+    "imputations",
     "mutual_information",
     "posterior",
     "ppc",
     "rate_distortion",
     "rates",
+    "reconstructions",
+    "samples",
     "sbc",
+    "traversal",
 ]

@@ -1,0 +1,91 @@
+"""The rows of one observed site, as images."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from inference.diagnostics.draws import Sampler
+from inference.diagnostics.sites import is_observed, node
+from inference.errors import PairError
+from ppl_models.errors import InputError
+
+if TYPE_CHECKING:
+    from pyro.poutine import Trace
+
+Shape = tuple[int, int]
+
+
+class ImageView:
+    """The images of one observed site of a pair."""
+
+    def __init__(self, sampler: Sampler, site: str | None, shape: Shape | None) -> None:
+        self.sampler = sampler
+        observed = [n for n, s in sampler.sites.items() if is_observed(s)]
+        self.site = only_site(site, observed, "observed")
+        width = self.value(sampler.sites[self.site]["value"]).shape[1]
+        side = math.isqrt(width)
+        if shape is None and side * side != width or shape and math.prod(shape) != width:
+            seen = f"rows of {width} numbers, and " + ("no shape" if shape is None else str(shape))
+            raise InputError("shape", seen, "height and width of an image", "shape=(height, width)")
+        self.shape = shape or (side, side)
+
+    def value(self, tensor: Tensor) -> Tensor:
+        """Lay out values of the site as rows (N, D)."""
+        value = self.sampler.places[self.site].value(tensor.detach(), 1)[0]
+        return value.flatten(1) if value.dim() > 1 else value[:, None]
+
+    def told(self, guide: Trace) -> Trace:
+        """Run the model on a guide's trace."""
+        return self.sampler.replayed(guide, None, "plain")
+
+    def draw(self) -> Trace:
+        """Run the model on a draw of the guide; enumerated sites from their posterior."""
+        return self.sampler.traces(None, "sampled").model
+
+    def forward(self, trace: Trace) -> Tensor:
+        """Draw the site anew, given the latents of a trace."""
+        fn = node(trace, self.site)["fn"]
+        return torch.as_tensor(fn.sample())
+
+    def mean(self, trace: Trace) -> Tensor:
+        """Return the site's mean rows, or a draw where there is no mean."""
+        fn = node(trace, self.site)["fn"]
+        try:
+            mean = fn.mean
+        except (NotImplementedError, AttributeError):
+            mean = None
+        usable = mean is not None and bool(mean.isfinite().all())
+        return self.value(mean if usable else self.forward(trace))
+
+    def image(self, row: Tensor) -> Tensor:
+        """Return a row as an image."""
+        return row.reshape(self.shape).float().cpu()
+
+    def images(self, trace: Trace) -> list[Tensor]:
+        """Return the images of a run of the model."""
+        return [self.image(row) for row in self.mean(trace)]
+
+    def data(self, rows: Tensor | None = None) -> list[Tensor]:
+        """Return the images of the data themselves, or of rows like them."""
+        rows = self.value(self.sampler.sites[self.site]["value"]) if rows is None else rows
+        return [self.image(row) for row in rows]
+
+
+def only_site(name: str | None, names: list[str], what: str) -> str:
+    """Return the name given, or the only one there is.
+
+    Raises
+    ------
+    PairError
+        There is no such site, or several and none was named.
+    """
+    if name in names:
+        return str(name)
+    if name is not None or len(names) != 1:
+        seen, cure = f"the {what} sites {names}", f"name one of them: {names}"
+        raise PairError(name, seen, f"one {what} site", cure)
+    return names[0]
