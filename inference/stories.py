@@ -200,12 +200,12 @@ def _drawn(how: str) -> Callable[[Any, int], Data]:
     return lambda story, size: _load(f"inference.tasks.examples:{how}")(story, size)
 
 
-def _of_vectors(file: str, name: str, sentence: str, **more: Any) -> Story:
+def _of_vectors(file: str, name: str, sentence: str, source: str = "004", **more: Any) -> Story:
     """Return the entry of a story of vectors ``x`` (N, D), which its class simulates."""
     return Story(
         f"ppl_models.{file}:{name}",
         f"guides.{file}:{name}Guide",
-        "004",
+        source,
         sentence,
         settings=lambda data: {"data_dim": data["x"].shape[-1]},
         simulate=lambda story, size: {"x": story(num_data=size)},
@@ -262,15 +262,16 @@ STORIES = (
     ),
     _of_vectors("made", "MADE", "A datum is told number by number, each from those before it."),
     _of_vectors(
-        "rbm", "RBM", "A datum and hidden bits pull at each other, and low energies are common."
+        "rbm",
+        "RBM",
+        "A datum and hidden bits pull at each other, and low energies are common.",
+        adapt=lambda pair, data: pair[0].start_from(data["x"]),
     ),
-    Story(
-        "ppl_models.mixture:GaussianMixture",
-        "guides.mixture:GaussianMixtureGuide",
-        "000/001",
+    _of_vectors(
+        "mixture",
+        "GaussianMixture",
         "A datum comes from one of K Gaussians, and nobody says which.",
-        settings=lambda data: {"data_dim": data["x"].shape[-1]},
-        simulate=lambda story, size: {"x": story(num_data=size)},
+        source="000/001",
         adapt=lambda pair, data: pair[1].start_from(data["x"]),
     ),
     Story(

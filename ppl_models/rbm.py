@@ -28,6 +28,7 @@ from torch.nn.functional import softplus
 from ppl_models.errors import InputError
 from ppl_models.exact import Density, Kind, check_kind
 from ppl_models.inputs import check_count, count_rows
+from ppl_models.linear import finite
 
 ENUMERABLE = 20  # bits: a million states
 
@@ -84,6 +85,18 @@ class RBM(nn.Module):
         num_data = num_data if x is None else count_rows(x, self.data_dim)
         with pyro.plate("data", num_data, dim=-1):
             return pyro.sample("x", self.density(), obs=x)
+
+    @torch.no_grad()
+    def start_from(self, x: Tensor) -> None:
+        """Begin where ``x`` (N, D) is: hidden bits on half of the time, real noise of a third."""
+        mean = finite(x, self.data_dim).mean(0)
+        if self.log_scale is None:
+            self.bias.copy_(mean.clamp(0.01, 0.99).logit())
+        else:
+            self.log_scale.copy_((x - mean).square().mean().sqrt().clamp(min=1e-3).log() - 1)
+            self.weight.mul_(1.5 * self.log_scale.exp())
+            self.bias.copy_(mean - self.weight.sum(1) / 2)
+        self.hidden_bias.copy_(-(mean @ self.weight) * self.precision)
 
     def density(self) -> Density:
         """Return p(x), event shape (D,)."""

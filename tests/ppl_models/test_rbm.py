@@ -98,6 +98,16 @@ def test_where_the_sum_is_in_reach_fit_maximises_the_likelihood_itself() -> None
     assert run.history[-1]["bound"] > -0.8  # ln 2 = 0.693 is all there is to tell; 2.08 at first
 
 
+@pytest.mark.parametrize("kind", ["bits", "real"])
+def test_it_begins_where_the_data_are(kind: str) -> None:
+    x = 5 * torch.rand(500, 4) + 3 if kind == "real" else (torch.rand(500, 4) < 0.2).float()
+    model = RBM(4, 6, kind=kind)
+    before = model.density().log_prob(x).mean()
+    model.start_from(x)
+    assert model.density().log_prob(x).mean() > before + 0.3
+    assert (model.posterior(x).mean.mean(0) - 0.5).abs().max() < 0.2
+
+
 def test_settings_out_of_range_are_named() -> None:
     for settings in ({"data_dim": 0}, {"hidden_dim": 0}, {"kind": "words"}):
         with pytest.raises(InputError, match=next(iter(settings))):
