@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from guides.multimodal import MVAEGuide as MVAEGuide
     from guides.rbm import RBMGuide as RBMGuide
     from guides.state_space import LinearMotionGuide as LinearMotionGuide
+    from guides.text import TextVAEGuide as TextVAEGuide
     from guides.vae import VAEGuide as VAEGuide
 
 _HOME = {
     "VAEGuide": "vae",
+    "TextVAEGuide": "text",
     "CVAEGuide": "cvae",
     "HierarchicalVAEGuide": "hierarchy",
     "PPCAGuide": "linear",

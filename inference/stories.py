@@ -251,6 +251,14 @@ STORIES = (
         "HierarchicalVAE",
         "A datum is told from codes on several levels, each from those above it.",
     ),
+    Story(
+        "ppl_models.text:TextVAE",
+        "guides.text:TextVAEGuide",
+        "004",
+        "A sentence is told token by token, from those before it and one code for all of it.",
+        settings=lambda data: {"num_tokens": int(data["x"].max()) + 1},
+        simulate=lambda story, size: {"x": story(num_data=size)},
+    ),
     _of_vectors(
         "linear", "PPCA", "A datum is a matrix times a few standard normal numbers, and noise."
     ),

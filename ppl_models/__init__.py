@@ -34,11 +34,13 @@ if TYPE_CHECKING:
     from ppl_models.priors import VampPrior as VampPrior
     from ppl_models.rbm import RBM as RBM
     from ppl_models.state_space import LinearMotion as LinearMotion
+    from ppl_models.text import TextVAE as TextVAE
     from ppl_models.vae import VAE as VAE
 
 _HOME = {
     "InputError": "errors",
     "VAE": "vae",
+    "TextVAE": "text",
     "StandardPrior": "priors",
     "MixturePrior": "priors",
     "VampPrior": "priors",

@@ -37,6 +37,7 @@ def test_the_order_is_the_one_to_read_them_in() -> None:
             "VampPrior",
             "CVAE",
             "HierarchicalVAE",
+            "TextVAE",
             "PPCA",
             "ICA",
             "MADE",

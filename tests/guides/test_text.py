@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pyro
+import torch
+
+from guides.text import TextVAEGuide
+
+
+def test_the_whole_sentence_is_read():
+    guide = TextVAEGuide(5, 2)
+    x = torch.zeros(4, 6, dtype=torch.long)
+    x[1, 0], x[2, -1] = 3, 3
+    fn = pyro.poutine.trace(guide).get_trace(x).nodes["z"]["fn"]
+    assert fn.batch_shape == (4,) and fn.event_shape == (2,)
+    mean = fn.mean.detach()
+    assert not torch.allclose(mean[0], mean[1]) and not torch.allclose(mean[0], mean[2])
+    assert torch.equal(mean[0], mean[3])
+
+
+def test_the_code_of_a_short_sentence_does_not_see_its_padding():
+    guide = TextVAEGuide(5, 2)
+    x = torch.randint(5, (3, 6))
+    mask = (torch.arange(6) < 4).expand(3, 6)
+    short = pyro.poutine.trace(guide).get_trace(x[:, :4]).nodes["z"]["fn"].mean
+    padded = pyro.poutine.trace(guide).get_trace(x.masked_fill(~mask, -1), mask)
+    assert torch.allclose(short, padded.nodes["z"]["fn"].mean, atol=1e-6)
