@@ -86,6 +86,10 @@ class Aggressive(nn.Module):
             seen, cure = f"{check}, of at most {most} steps", f"check={max(1, most // 10)}"
             raise InputError("check", seen, "two blocks or more of so many steps", cure)
         self.most, self.check, self.patience, self.look = most, check, patience, look
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin again: a new run starts aggressively."""
         self.history: list[dict[str, Any]] = []
         self._at: dict[str, Any] = {
             "aggressive": True,

@@ -56,7 +56,7 @@ class Extras(nn.Module):
 
     def reset(self) -> None:
         """Let what can begin anew do so, for a new run."""
-        for part in self.children():
+        for part in [*self.children(), *self.objective.penalties]:
             if callable(again := getattr(part, "reset", None)):
                 again()
 

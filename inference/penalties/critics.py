@@ -89,8 +89,7 @@ class Critic(Penalty):
             self._optimizer.step()
         self._optimizer.zero_grad()
 
-    LEAST = 2
-    """Codes from which it can learn; smaller batches teach it nothing."""
+    LEAST = 2  # codes from which it can learn; smaller batches teach it nothing
 
     @abstractmethod
     def loss(self, net: nn.Module, view: View, codes: Codes, lap: int) -> Tensor:
@@ -124,6 +123,10 @@ class Critic(Penalty):
         if state:
             self._optimizer.load_state_dict(state)
 
+    def reset(self) -> None:
+        """Forget T: a new run makes its own."""
+        self._net, self._optimizer = None, None
+
     def get_extra_state(self) -> dict[str, Any]:
         """Return what T is made for, and its optimiser's state."""
         if self._net is None or self._optimizer is None:
@@ -135,7 +138,7 @@ class Critic(Penalty):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Make T anew; its weights, which follow, then have a place to go."""
-        self._net, self._optimizer = None, None
+        self.reset()
         if state:
             self._build(state["dim"], getattr(torch, state["dtype"]))
             self._optimize(copy.deepcopy(state["optimizer"]))
@@ -148,17 +151,17 @@ class FactorCritic(Critic):
         T \approx \log \frac{q(z)}{\prod_d q(z_d)}
 
     T is the logit of a classifier between codes and codes whose dims were each permuted over the
-    batch by themselves. It learns from the batch split in two halves: the first is what it is to
-    call codes, the second is permuted. (Kim and Mnih draw a second batch; a half costs no second
-    pass of the guide, and keeps the two as independent as theirs.) The gradient reaches the guide
-    through z alone; T is held fixed. An untrained or too small T sees too little correlation.
+    batch by themselves. It learns from the batch's two halves: the first it is to call codes, the
+    second is permuted. (Kim and Mnih draw a second batch; a half costs no second pass of the guide,
+    and is as independent.) The gradient reaches the guide through z alone; T is held fixed. A T
+    that has learned little sees little correlation.
 
     Kim and Mnih, "Disentangling by Factorising", ICML 2018, equations 2-3 and algorithm 2.
 
     Parameters
     ----------
     weight
-        gamma, on top of the KL term's own total correlation; the paper takes 6 to 40.
+        gamma, beside the KL term's own total correlation; the paper takes 6 to 40.
     hidden, learning_rate, steps, seed, site
         As for `Critic`. The paper's T has layers of 1000, six in all.
     """
@@ -290,11 +293,9 @@ class WassersteinCritic(Critic):
 
 
 def _judge(real: Tensor, fake: Tensor) -> Tensor:
-    """A classifier's mean loss, from its logits."""
     return softplus(-real).mean() + softplus(fake).mean()
 
 
 def permuted(z: Tensor) -> Tensor:
     """Permute each dim of codes (B, D) over the batch by itself: draws of prod_d q(z_d)."""
-    order = torch.rand_like(z).argsort(0)
-    return z.gather(0, order)
+    return z.gather(0, torch.rand_like(z).argsort(0))

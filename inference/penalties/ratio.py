@@ -102,6 +102,11 @@ class DensityRatio(Critic):
             raise PairError(None, f"a model with {seen}", "an AggregatedPosterior there", cure)
         return found
 
+    def reset(self) -> None:
+        """Begin a new run with T as it is, which the prior may hold already."""
+        self._laps = 0
+        self._optimize({})
+
     def get_extra_state(self) -> dict[str, Any]:
         """Return the optimiser's state, and the steps taken."""
         assert self._optimizer is not None
