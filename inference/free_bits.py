@@ -54,7 +54,7 @@ class FreeBits:
             names = (self.sites,) if isinstance(self.sites, str) else tuple(self.sites)
             object.__setattr__(self, "sites", names)
 
-    def granularity(self, latent: list[str]) -> dict[str, Per]:
+    def granularity(self, latent: tuple[str, ...]) -> dict[str, Per]:
         """Return how each site that it holds for is to be taken apart."""
         return {name: self.per for name in (latent if self.sites is None else self.sites)}
 

@@ -16,20 +16,19 @@ which is run again in the backward pass, so that memory holds one chunk: the gra
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import pyro
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from inference.at_once import sampler_of
 from inference.errors import PairError
 from inference.pathwise import Sites
-from inference.structure import Layout, batch_length
+from inference.structure import Layout
 from inference.terms import is_fixed, log_density, plain_sites, refuse_pathless
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ Run = Callable[[int, tuple[Any, ...], dict[str, Any]], Draws]
 
 def _runner(model: Any, guide: Any, args: Any, kwargs: Any, shape: Layout) -> tuple[Run, bool]:
     """Return what draws so many times, and whether it does so in one run."""
-    sampler = _sampler(model, guide, args, kwargs, shape)
+    sampler = sampler_of(model, guide, args, kwargs, shape)
     at_once, nesting = sampler.vectorised, sampler.nesting
     if shape.enumerated:
         return _summed(sampler), at_once
@@ -174,26 +173,3 @@ def _summed(sampler: Sampler) -> Run:
         return Draws(log_weights(traces, sampler.plate), None)
 
     return run
-
-
-# by model, guide and the shape of the call: whether, and how, draws are made at once
-_samplers: WeakKeyDictionary[Any, WeakKeyDictionary[Any, dict[Any, Sampler]]] = WeakKeyDictionary()
-
-
-def _sampler(model: Any, guide: Any, args: Any, kwargs: Any, shape: Layout) -> Sampler:
-    """Find out whether a pair's draws can be made at once; it is asked once for a size of batch."""
-    from inference.diagnostics.draws import Sampler, quiet
-
-    assert shape.plate is not None
-    dims = tuple(v.dim() if isinstance(v, Tensor) else None for v in (*args, *kwargs.values()))
-    key = shape.plate.name, batch_length(args, kwargs), dims, tuple(kwargs)
-    known = _samplers.setdefault(model, WeakKeyDictionary()).setdefault(guide, {})
-    if key not in known:
-        with quiet(model, guide, seed=0):
-            found = copy.copy(Sampler(model, guide, args, kwargs, shape.plate.name))
-        found.model = found.guide = nn.Identity()  # what is kept holds neither pair nor data
-        found.sites, found.args, found.kwargs = {}, (), {}
-        known[key] = found
-    sampler = known[key].with_data(args, kwargs)
-    sampler.model, sampler.guide = model, guide
-    return sampler

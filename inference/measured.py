@@ -13,6 +13,7 @@ from inference.batches import precision, whole_size
 from inference.errors import PairError
 from inference.many_draws import draw_many, iwae, renyi
 from inference.structure import Layout, batch_length
+from inference.summed_terms import summed_terms
 from inference.target_rate import TargetRate
 from inference.terms import View, average, look, terms
 
@@ -65,17 +66,20 @@ def one_draw_loss(
     Raises
     ------
     PairError
-        As `inference.terms.look` and `inference.terms.terms` do.
+        As `inference.terms.look` and `inference.terms.terms` do; or, where sites are summed out,
+        `inference.summed_terms.summed_terms`.
     """
     closed_form = objective.resolve(shape) == "meanfield"
     size = whole_size(shape, batch_length(args, kwargs), data_size)
-    views = [
-        look(model, guide, args, kwargs, shape, size, step) for _ in range(objective.num_particles)
-    ]
-    free = objective.free_bits
-    latent = [name for name, site in views[0].p.items() if not site["is_observed"]]
-    per = {} if free is None else free.granularity(latent)
-    mean = average([terms(view, closed_form, per) for view in views])
+    free, views = objective.free_bits, list[View]()
+    per = {} if free is None else free.granularity(shape.drawn)
+    draws = range(objective.num_particles)
+    if shape.enumerated and not objective.penalties:
+        parts = [summed_terms(model, guide, args, kwargs, shape, per) for _ in draws]
+    else:
+        views = [look(model, guide, args, kwargs, shape, size, step) for _ in draws]
+        parts = [terms(view, closed_form, per) for view in views]
+    mean = average(parts)
     shaped = mean.rate if free is None else free.rate(mean)
     loss = mean.distortion + objective.weight(step) * shaped
     return _penalised(loss, mean.rate, objective, views)

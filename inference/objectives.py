@@ -64,7 +64,8 @@ class Objective:
         Beta, the weight of the log ratio of guide and prior at every latent site that the guide
         names; a number, a schedule (`inference.schedules`), or `TargetRate`. Sites summed out are
         never weighted. Where the prior of a weighted site depends on an enumerated one, its density
-        is raised to that power inside the sum.
+        is raised to that power inside the sum; with free bits or a target rate, which are about
+        rates, it is the sum that is weighted (`inference.summed_terms`).
     num_particles
         Draws of the guide a step: averaged, or the K of a bound of many draws.
     alpha
@@ -105,7 +106,7 @@ class Objective:
             raise ValueError(f"alpha is {self.alpha}; expected a finite number")
         if self.chunk is not None and not self.many:
             raise ValueError(f"chunk is of kinds 'iwae' and 'renyi'; kind is {self.kind!r}")
-        if self.free_bits is not None and (self.many or self.kind == "enum"):
+        if self.free_bits is not None and self.many:
             raise ValueError(f"free_bits need KL terms, which kind {self.kind!r} does not have")
         given = (self.penalties,) if callable(self.penalties) else tuple(self.penalties)
         object.__setattr__(self, "penalties", given)

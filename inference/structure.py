@@ -42,6 +42,8 @@ class Layout:
         The enumerated sites outside the data plate.
     pathwise
         Whether the guide draws every latent site, as a differentiable function of noise.
+    drawn
+        Latent sites of the model that the guide names.
     """
 
     plate: CondIndepStackFrame | None
@@ -51,6 +53,7 @@ class Layout:
     local: bool
     outside: tuple[str, ...]
     pathwise: bool
+    drawn: tuple[str, ...]
 
 
 # by model, guide and the shape of the call
@@ -114,15 +117,19 @@ def _layout(
         local=frame is not None and all(in_plate(site, frame.name) for site in counted),
         outside=tuple(n for n in summed if frame and not in_plate(sites[n], frame.name)),
         pathwise=plain and _is_pathwise(model_trace, guide_trace),
+        drawn=tuple(n for n, s in _latent(model_trace).items() if n in guide_trace),
     )
 
 
 def _is_pathwise(model_trace: Trace, guide_trace: Trace) -> bool:
     drawn = sample_sites(guide_trace)
-    latent = (name for name, site in sample_sites(model_trace).items() if not site["is_observed"])
-    return all(name in drawn for name in latent) and all(
+    return all(name in drawn for name in _latent(model_trace)) and all(
         getattr(site["fn"], "has_rsample", False) for site in drawn.values()
     )
+
+
+def _latent(trace: Trace) -> dict[str, Any]:
+    return {name: site for name, site in sample_sites(trace).items() if not site["is_observed"]}
 
 
 def in_plate(site: Any, name: str) -> bool:
