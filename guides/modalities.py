@@ -8,6 +8,7 @@ ones. A row of which nothing is seen gets the prior N(0, I), exactly.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyro
@@ -28,6 +29,9 @@ Moments = tuple[Tensor, Tensor]
 class MultimodalGuide(nn.Module):
     """What the guides share: readers, encoders, and the call.
 
+    After training, in evaluation mode, a modality that training never showed is not read: its
+    encoder has learned nothing, and the prior says more.
+
     Parameters
     ----------
     story : MultimodalVAE
@@ -45,6 +49,7 @@ class MultimodalGuide(nn.Module):
     """
 
     zero: Tensor
+    known: Tensor
 
     def __init__(
         self,
@@ -66,6 +71,7 @@ class MultimodalGuide(nn.Module):
             raise InputError("encoders", f"{sorted(extra)}", expected, "correct the name")
         self.encoders = nn.ModuleDict({n: given.get(n) or self._encoder(n) for n in self.names})
         self.register_buffer("zero", torch.zeros(()), persistent=False)
+        self.register_buffer("known", torch.zeros(len(self.names), dtype=torch.bool))
 
     def _encoder(self, name: str) -> nn.Module:
         hidden = [self.hidden_dim] * self.num_layers
@@ -100,7 +106,19 @@ class MultimodalGuide(nn.Module):
         """
         rows = read_rows(self.widths, x, named, mask, seen, num_data)
         with pyro.plate("data", rows.size, dim=-1):
-            return self._look(rows)
+            return self._look(self._trusted(rows))
+
+    def _trusted(self, rows: Rows) -> Rows:
+        """Remember which modalities training has shown; once it has any, read no others."""
+        if self.training:
+            if not self.known.all():
+                self.known |= True if rows.seen is None else rows.seen.any(0)
+            return rows
+        if self.known.all() or not self.known.any():
+            return rows
+        known = self.known.expand(rows.size, -1)
+        told, seen = (known if m is None else known & m for m in (rows.told, rows.seen))
+        return replace(rows, told=told, seen=seen)
 
     def _look(self, rows: Rows) -> Tensor:
         """Sample the codes of rows, inside the plate."""

@@ -19,6 +19,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from inference.fit_data import Columns
 from inference.measured import Measured
 from inference.objectives import Objective
 from inference.pathwise import Sites
@@ -94,7 +95,8 @@ class SubsetObjective(Objective):
     ) -> Measured:
         """Estimate the negative sum, as `Objective.measure` does each term.
 
-        Penalties, and what a target rate sees, are those of the whole.
+        Penalties, and what a target rate sees, are those of the whole. Rows in which a part does
+        not count are left out of its batch.
         """
         kwargs, rest = kwargs or {}, (step, data_size, plate)
         present = presence(self.modalities, args, kwargs)
@@ -102,10 +104,13 @@ class SubsetObjective(Objective):
         part = Objective(**own | {"penalties": ()})
         with Weighted(dict(zip(self.modalities, self.weights, strict=False))):
             whole = super().measure(model, guide, args, kwargs, *rest)
-            loss = whole.loss
+            loss, whole_batch = whole.loss, Columns(args, kwargs, len(present))
             for told, seen in self._parts(present):
-                masks = {"mask": told, "seen": seen}
-                loss = loss + part.measure(model, guide, args, kwargs | masks, *rest).loss
+                batch = replace(whole_batch, kwargs=kwargs | {"mask": told, "seen": seen})
+                rows = seen.any(-1).nonzero()[:, 0]
+                batch = batch if len(rows) == batch.size else batch.rows(rows)
+                of_part = part.measure(model, guide, batch.args, batch.kwargs, *rest).loss
+                loss = loss + of_part * (batch.size / whole_batch.size)
         return replace(whole, loss=loss)
 
     def _parts(self, present: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

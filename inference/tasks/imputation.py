@@ -1,0 +1,116 @@
+"""What is missing, told from what is there: draws of masked data, for any pair that masks them.
+
+One sense from another is the same thing: ``impute(model, guide, image=image)`` draws the sounds
+that go with images, where the pair was built for images and sounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inference.diagnostics.draws import Sampler, quiet, stack_draws
+from inference.diagnostics.sites import is_observed, mask_of, node
+from inference.errors import PairError
+from inference.pair import bind
+
+
+@dataclass(frozen=True)
+class Imputation:
+    """Draws of what is missing, beside what is there.
+
+    Parameters
+    ----------
+    draws
+        By observed site, (S, N, ...): drawn where the site is masked, as observed where it is not.
+    missing
+        By site, bool, of the shape of one draw or its leading dims: what was drawn.
+    """
+
+    draws: dict[str, Tensor]
+    missing: dict[str, Tensor]
+
+    def mean(self, site: str) -> Tensor:
+        """Return the mean over draws, (N, ...)."""
+        return self.draws[site].double().mean(0)
+
+    def interval(self, site: str, probability: float = 0.9) -> tuple[Tensor, Tensor]:
+        """Return the ends of the central interval of that probability, (N, ...) each."""
+        tail = torch.tensor([(1 - probability) / 2, (1 + probability) / 2], dtype=torch.double)
+        low, high = self.draws[site].double().quantile(tail, dim=0)
+        return low, high
+
+    def shares(self, site: str, classes: int) -> Tensor:
+        """Return how often each of C classes was drawn, (N, ..., C): what a label may be."""
+        hits = torch.nn.functional.one_hot(self.draws[site].long(), classes)
+        return hits.double().mean(0)
+
+
+def impute(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    *data: Any,
+    draws: int = 100,
+    seed: int = 0,
+    plate: str | None = None,
+    chunk: int | None = None,
+    **named: Any,
+) -> Imputation:
+    """Draw what masks say is missing, given what is there: codes by the guide, data by the model.
+
+    The spread of the draws is that of the guide's posterior and of the likelihood together.
+
+    Parameters
+    ----------
+    model, guide
+        Any pair whose observed sites are masked where data are missing (``dist.mask``).
+    *data, **named
+        The data, as the pair takes them, masks among them.
+    draws
+        S.
+    seed
+        Where the draws begin.
+    plate
+        The name of the data plate, when it is ambiguous.
+    chunk
+        Draws made at a time; by default as many as a fixed budget allows.
+
+    Raises
+    ------
+    PairError
+        Nothing is missing, or the guide misses a latent site.
+    """
+    model, guide = bind(model, guide, *data, **named)
+    with quiet(model, guide, seed):
+        sampler = Sampler(model, guide, data, named, plate)
+        missing = _missing(sampler)
+        parts: dict[str, list[Tensor]] = {name: [] for name in missing}
+        for traces in sampler.chunks(draws, "sampled", chunk):
+            forward = sampler.predict(traces)
+            for name, gone in missing.items():
+                place, known = sampler.places[name], sampler.sites[name]["value"]
+                drawn = place.value(node(forward, name)["value"], traces.size)
+                parts[name].append(torch.where(gone, drawn, place.value(known, 1).to(drawn)))
+    return Imputation({name: stack_draws(values) for name, values in parts.items()}, missing)
+
+
+def _missing(sampler: Sampler) -> dict[str, Tensor]:
+    """Return which values of each observed site are masked, of the shape of one draw."""
+    found = {}
+    for name, site in sampler.sites.items():
+        if is_observed(site):
+            mask, value = mask_of(site), site["value"]
+            gone = torch.zeros_like(value, dtype=torch.bool) if mask is None else ~mask
+            found[name] = sampler.places[name].value(gone.expand(value.shape), 1)[0]
+    if not any(bool(gone.any()) for gone in found.values()):
+        raise PairError(
+            None,
+            f"the observed sites {', '.join(found) or '(none)'}, no value of them masked",
+            "something missing",
+            "say what is: mask=, or leave a modality out",
+        )
+    return found

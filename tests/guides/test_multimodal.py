@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+
+from guides.disentangled import DMVAEGuide
+from guides.multimodal import JMVAEGuide, MMVAEGuide, MoPoEGuide, MVAEGuide
+from inference import Objective, importance
+from ppl_models.disentangled import DMVAE
+from ppl_models.likelihoods import Bernoulli, Categorical
+from ppl_models.modalities import read_rows
+from ppl_models.multimodal import JMVAE, MMVAE, MVAE, MoPoE
+from tests.senses import LATENT, PATTERNS, evidence, exact_pair, posterior, simulated
+
+PAIRS = [
+    (JMVAE, JMVAEGuide),
+    (MVAE, MVAEGuide),
+    (DMVAE, DMVAEGuide),
+    (MMVAE, MMVAEGuide),
+    (MoPoE, MoPoEGuide),
+]
+IDS = [story.__name__ for story, _ in PAIRS]
+PARTS = {"image": Bernoulli(6), "label": Categorical(1, 3), "sound": 4}
+
+
+def rows_of(data: dict[str, Tensor], mask: Tensor | None) -> Any:
+    return read_rows({n: x.shape[1] for n, x in data.items()}, (), data, mask, None, 1)
+
+
+@pytest.mark.parametrize("mask", PATTERNS, ids=lambda m: "".join("01"[int(b)] for b in m))
+def test_exact_experts_make_the_exact_posterior_and_the_bound_is_the_evidence(mask: Tensor) -> None:
+    model, guide = exact_pair()
+    data = simulated(model, 5)
+    every = mask.expand(5, 3)
+    law, known = guide.law(rows_of(data, every)), posterior(model, data, mask)
+    assert (law.mean - known.mean).abs().max() < 1e-6
+    assert (torch.diag_embed(law.variance) - known.covariance_matrix).abs().max() < 1e-6
+    bound = Objective().bound(model, guide, (), {**data, "mask": every})
+    assert (bound - evidence(model, data, mask)).abs().max() < 1e-6
+
+
+def test_one_batch_holds_rows_of_every_pattern() -> None:
+    model, guide = exact_pair()
+    data = simulated(model, 8)
+    bound = Objective().bound(model, guide, (), {**data, "mask": PATTERNS})
+    each = [
+        evidence(model, {n: x[i : i + 1] for n, x in data.items()}, mask)
+        for i, mask in enumerate(PATTERNS)
+    ]
+    assert (bound - torch.cat(each)).abs().max() < 1e-6
+
+
+def test_a_mixture_of_all_products_holds_the_exact_posterior_as_one_part() -> None:
+    model, product = exact_pair()
+    guide = MoPoEGuide(model, encoders=product.encoders).double()
+    law = guide.law(rows_of(data := simulated(model, 4), None))
+    whole = guide.family.all(-1).nonzero()[0, 0]
+    known = posterior(model, data, torch.ones(3).bool())
+    assert (law.loc[:, whole] - known.mean).abs().max() < 1e-6
+    bound = Objective("trace", num_particles=200).bound(model, guide, (), data)
+    truth = evidence(model, data, torch.ones(3).bool())
+    assert (bound < truth).all()
+
+
+@pytest.mark.parametrize(("story", "look"), PAIRS, ids=IDS)
+def test_what_stands_in_the_padding_reaches_neither_value_nor_gradient(
+    story: Any, look: Any
+) -> None:
+    model = story(PARTS, 3, hidden_dim=8)
+    guide = look(model)
+    data = {name: x.detach().float() for name, x in model(num_data=8).items()}
+    answers = []
+    for padding in (torch.nan, 0.0, torch.inf):
+        padded = {
+            name: torch.where(PATTERNS[:, m, None], x, padding)
+            for m, (name, x) in enumerate(data.items())
+        }
+        torch.manual_seed(1)
+        parameters = [*model.parameters(), *guide.parameters()]
+        loss = Objective().loss(model, guide, (), {**padded, "mask": PATTERNS})
+        grads = torch.autograd.grad(loss, parameters)
+        assert loss.isfinite() and all(g.isfinite().all() for g in grads)
+        answers.append([loss.detach(), *grads])
+    for other in answers[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(answers[0], other, strict=True))
+
+
+@pytest.mark.parametrize(("story", "look"), PAIRS, ids=IDS)
+def test_rows_together_are_rows_one_by_one(story: Any, look: Any) -> None:
+    model = story(PARTS, 3, hidden_dim=8)
+    guide = look(model)
+    data = model(num_data=8)
+    codes = {n: torch.randn(8, 2) for n in ("z_image", "z_label", "z_sound")}
+    codes["z"] = torch.randn(8, 3)
+
+    def score(rows: slice) -> Tensor:
+        part = {n: x[rows] for n, x in data.items()} | {"mask": PATTERNS[rows]}
+        held = {n: z[rows] for n, z in codes.items()}
+        total: Any = 0.0
+        for fn, sign in ((model, 1), (guide, -1)):
+            trace = poutine.trace(poutine.condition(fn, held)).get_trace(**part)
+            trace.compute_log_prob()
+            sites = (s for s in trace.nodes.values() if s["type"] == "sample" and "log_prob" in s)
+            total = total + sign * sum(s["log_prob"] for s in sites if s["name"] != "data")
+        return torch.as_tensor(total)
+
+    together = score(slice(0, 8))
+    alone = torch.cat([score(slice(i, i + 1)) for i in range(8)])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(("story", "look"), PAIRS, ids=IDS)
+def test_a_row_of_which_nothing_is_seen_has_the_prior_and_a_bound_of_zero(
+    story: Any, look: Any
+) -> None:
+    model = story(PARTS, 3, hidden_dim=8)
+    guide = look(model)
+    data = model(num_data=3)
+    mask = torch.tensor([[1, 0, 1], [0, 0, 0], [0, 0, 0]]).bool()
+    for kind in ("trace", "meanfield"):
+        bound = Objective(kind).bound(model, guide, (), {**data, "mask": mask})
+        assert bound[0] != 0 and bound[1:].abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(("story", "look"), PAIRS, ids=IDS)
+def test_the_number_of_parameters_is_linear_in_the_number_of_modalities(
+    story: Any, look: Any
+) -> None:
+    def count(senses: int) -> int:
+        model = story({f"sense{m}": 5 for m in range(senses)}, 3, hidden_dim=8)
+        return sum(p.numel() for part in (model, look(model)) for p in part.parameters())
+
+    first, second, third = count(3), count(4), count(5)
+    grown = second - first
+    told = 8 if story is JMVAE else 0  # the joint encoder's first layer reads the mask too
+    assert third - second == grown and grown < first and told < grown
+
+
+def test_a_mixture_of_experts_weighs_those_that_are_seen_alike() -> None:
+    model, product = exact_pair()
+    guide = MMVAEGuide(model, encoders=product.encoders).double()
+    data = simulated(model, 2)
+    mask = torch.tensor([[True, False, True], [False, True, False]])
+    law = guide.law(rows_of(data, mask))
+    z = torch.randn(2, LATENT).double()
+    loc, scale = guide.experts(rows_of(data, mask))
+    each = torch.distributions.Normal(loc, scale).log_prob(z[:, None]).sum(-1)
+    known = torch.stack([each[0, [0, 2]].logsumexp(0) - torch.tensor(2.0).log(), each[1, 1]])
+    assert torch.allclose(law.log_prob(z), known)
+
+
+def test_of_many_modalities_a_part_of_the_subsets_stands_for_all() -> None:
+    model = MoPoE({f"sense{m}": 2 for m in range(12)}, 2, hidden_dim=4)
+    guide = MoPoEGuide(model, max_subsets=20)
+    assert guide.family.shape == (20, 12) and len(guide.family.unique(dim=0)) == 20
+    assert guide.family.all(-1).any() and (guide.family.sum(-1) == 1).sum() >= 12
+    again = MoPoEGuide(model, max_subsets=20, seed=1)
+    assert not torch.equal(guide.family, again.family)
+    mask = torch.zeros(3, 12, dtype=torch.bool)
+    mask[0, 3], mask[1] = True, True
+    data = {name: x.detach() for name, x in model(num_data=3).items()}
+    bound = Objective().bound(model, guide, (), {**data, "mask": mask})
+    assert bound[:2].isfinite().all() and bound[2].abs() < 1e-6
+
+
+def test_jmvae_reads_one_modality_by_its_own_encoder_and_several_by_the_joint_one() -> None:
+    model = JMVAE(PARTS, 3, hidden_dim=8)
+    guide = JMVAEGuide(model)
+    data = model(num_data=8)
+    law = guide.law(rows_of(data, PATTERNS))
+    other = copy.deepcopy(guide)
+    nn.init.zeros_(other.joint[-1].weight)
+    nn.init.zeros_(other.encoders["image"][-1].weight)
+    changed = (other.law(rows_of(data, PATTERNS)).mean != law.mean).any(-1)
+    several, image = PATTERNS.sum(-1) > 1, torch.tensor([True, False, False])
+    assert torch.equal(changed, several | (PATTERNS == image).all(-1))
+
+
+def test_two_modalities_are_joined_without_being_told_which_they_are() -> None:
+    story = JMVAE({"image": 4, "sound": 5}, 3, hidden_dim=8)
+    assert JMVAEGuide(story).joint[0].in_features == 16
+
+
+def test_a_private_code_follows_its_modality_and_costs_nothing_without_it() -> None:
+    model = DMVAE(PARTS, 3, hidden_dim=8)
+    guide = DMVAEGuide(model)
+    data = model(num_data=8)
+    trace = poutine.trace(guide).get_trace(**data, mask=PATTERNS)
+    for m, name in enumerate(PARTS):
+        fn = trace.nodes[f"z_{name}"]["fn"]
+        rests = (fn.mean == 0).all(-1) & (fn.variance == 1).all(-1)
+        assert torch.equal(rests, ~PATTERNS[:, m])
+    # the shared code from the image alone; private ones from all that the row has
+    seen = torch.tensor([True, False, False]).expand(8, 3)
+    cross = poutine.trace(guide).get_trace(**data, seen=seen)
+    whole = poutine.trace(guide).get_trace(**data)
+    assert not torch.equal(cross.nodes["z"]["fn"].mean, whole.nodes["z"]["fn"].mean)
+    assert torch.equal(cross.nodes["z_sound"]["fn"].mean, whole.nodes["z_sound"]["fn"].mean)
+
+
+def test_one_modality_is_scored_with_codes_read_from_all() -> None:
+    model, guide = exact_pair()
+    data = simulated(model, 20)
+    mask = torch.tensor([True, False, False]).expand(20, 3)
+    truth = evidence(model, data, mask[0])
+    seen = torch.ones_like(mask)
+    found = importance(model, guide, **data, mask=mask, seen=seen, draws=4000)
+    # The posterior given all is narrower than that given one: the bound is tight in most rows only
+    gap = truth - found.iwae
+    assert (found.elbo < truth).all() and gap.median() < 0.15
+    assert gap.mean() < 0.2 * (truth - found.elbo).mean()

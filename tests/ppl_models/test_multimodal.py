@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from pyro import poutine
+from torch import nn
+
+from ppl_models.errors import InputError
+from ppl_models.likelihoods import Bernoulli, Categorical
+from ppl_models.multimodal import MVAE, MultimodalVAE
+from ppl_models.priors import MixturePrior
+
+PARTS = {"image": Bernoulli(6), "label": Categorical(1, 3), "sound": 4}
+
+
+def test_it_simulates_what_it_can_be_told_of(untouched: None) -> None:
+    with torch.random.fork_rng():
+        model = MultimodalVAE(PARTS, 3)
+        data = model(num_data=5)
+        assert {n: tuple(x.shape) for n, x in data.items()} == {
+            "image": (5, 6),
+            "label": (5, 1),
+            "sound": (5, 4),
+        }
+        again = model(**data)
+    assert all(torch.equal(data[name], again[name]) for name in data)
+
+
+def test_sites_are_named_after_the_modalities_and_masked_rows_count_for_nothing() -> None:
+    model = MultimodalVAE(PARTS, 3)
+    data = model(num_data=4)
+    mask = torch.tensor([[1, 1, 1], [0, 1, 1], [0, 0, 1], [0, 0, 0]]).bool()
+    trace = poutine.trace(model).get_trace(**data, mask=mask)
+    trace.compute_log_prob()
+    for m, name in enumerate(PARTS):
+        assert torch.equal(trace.nodes[name]["log_prob"] != 0, mask[:, m])
+
+
+def test_a_modality_that_is_not_given_is_predicted_all_the_same() -> None:
+    model = MVAE(PARTS, 3)
+    image = torch.bernoulli(torch.full((4, 6), 0.5))
+    trace = poutine.trace(poutine.uncondition(model)).get_trace(image)
+    assert trace.nodes["sound"]["value"].shape == (4, 4)
+    assert trace.nodes["sound"]["value"].count_nonzero() == 16
+
+
+def test_a_likelihood_looks_at_what_is_there_only() -> None:
+    model = MultimodalVAE(PARTS, 3)
+    data = model(num_data=2)
+    data["image"] = torch.tensor([[0.5] * 6, [1.0] * 6])
+    model(**data, mask=torch.tensor([[False, True, True], [True, True, True]]))
+    with pytest.raises(InputError, match="other numbers than 0 and 1"):
+        model(**data)
+
+
+def test_parts_of_ones_own() -> None:
+    prior, decoder = MixturePrior(3, 2), nn.Linear(3, 4)
+    model = MultimodalVAE(PARTS, 3, decoders={"sound": decoder}, prior=prior)
+    assert model.decoders["sound"] is decoder and model.prior is prior
+    with pytest.raises(InputError, match="decoders"):
+        MultimodalVAE(PARTS, 3, decoders={"smell": decoder})
+    with pytest.raises(InputError, match="latent_dim 3"):
+        MultimodalVAE(PARTS, 2, prior=prior)
+    with pytest.raises(InputError, match="latent_dim"):
+        MultimodalVAE(PARTS, 0)
