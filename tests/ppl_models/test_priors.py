@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -110,6 +111,11 @@ def test_a_mixture_s_marginal_is_what_enumeration_sums() -> None:
     z, q = trace.nodes["z"]["value"], trace.nodes["z"]["fn"]
     by_hand = model.prior.log_prob(z) + model.observation(z).log_prob(x) - q.log_prob(z)
     assert torch.allclose(summed, by_hand, atol=1e-6)
+    short = copy.deepcopy(model)
+    short.prior.summed = True  # the same model without the site
+    torch.manual_seed(5)
+    assert torch.allclose(Objective("trace").bound(short, guide, (x,)), by_hand, atol=1e-6)
+    assert {row.name for row in check(short, guide, x).sites} == {"z", "x"}
 
 
 def test_a_mixture_s_parameters_are_recovered() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import pyro
 import pytest
@@ -11,7 +12,9 @@ from torch import nn
 
 from guides.vae import VAEGuide
 from inference import check, fit
+from inference.errors import NonFiniteError
 from ppl_models.errors import InputError
+from ppl_models.likelihoods import Categorical, Gaussian
 from ppl_models.vae import VAE
 
 
@@ -150,3 +153,40 @@ def test_what_is_no_bit_is_named(value: float) -> None:
     x[2, 3] = value
     with pytest.raises(InputError, match="bits"):
         VAE(5, 2, likelihood="bernoulli")(x)
+
+
+@pytest.mark.parametrize("scale", ["shared", "pixel", "decoded"])
+def test_a_constant_pixel_leaves_the_bound_finite(scale: Literal["shared", "pixel"]) -> None:
+    """Its scale goes to the floor, where one such pixel is worth -log(floor) - 0.9 nats."""
+    x = torch.randn(64, 3)
+    x[:, 0] = 3.0
+    part = Gaussian(3, scale, floor=0.05)
+    model, guide = VAE(3, 1, hidden_dim=8, likelihood=part), VAEGuide(3, 1)
+    run = fit(model, guide, x, epochs=60, batch_size=64, learning_rate=0.1, progress=False)
+    bounds = [row["bound"] for row in run.history]
+    assert all(math.isfinite(bound) for bound in bounds)
+    assert bounds[-1] < 3 * (-math.log(0.05) - 0.9)
+
+
+def test_an_infinite_decoded_scale_is_named_by_fit() -> None:
+    decoder = nn.Linear(1, 4)
+    with torch.no_grad():
+        decoder.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 200.0]))
+    model = VAE(2, 1, likelihood=Gaussian(2, "decoded"), decoder=decoder)
+    with pytest.raises(NonFiniteError, match="x"):
+        fit(model, VAEGuide(2, 1), torch.zeros(4, 2), epochs=1, progress=False)
+
+
+def test_a_decoder_of_the_wrong_size_is_named() -> None:
+    model = VAE(3, 1, likelihood=Categorical(3, 4), decoder=nn.Linear(1, 3))
+    with pytest.raises(InputError, match="expected: 12, which Categorical reads"):
+        model()
+
+
+def test_the_guide_reads_classes_as_the_likelihood_says() -> None:
+    part = Categorical(3, 4)
+    guide = VAEGuide(3, 2, likelihood=part)
+    assert guide.encoder[0].in_features == 12 and not list(part.parameters())
+    x = torch.randint(0, 4, (5, 3))
+    assert check(VAE(3, 2, likelihood=part), guide, x).sites
+    assert not any("log_scale" in name for name in VAEGuide(3, 2).state_dict())
