@@ -140,7 +140,8 @@ def _runner(model: Any, guide: Any, args: Any, kwargs: Any, shape: Layout) -> tu
             for site in found.values():
                 laid = _laid_out(sign * log_density(site), site, plate.name, size, nesting)
                 data.append(laid) if is_fixed(site) else ratio.append(-laid)
-        return Draws(torch.stack(data).sum(0), torch.stack(ratio).sum(0))
+        whole = torch.stack(data).sum(0)
+        return Draws(whole, torch.stack([0 * whole, *ratio]).sum(0))  # 0: a story without latents
 
     return run, at_once
 

@@ -69,7 +69,7 @@ def one_draw_loss(
         As `inference.terms.look` and `inference.terms.terms` do; or, where sites are summed out,
         `inference.summed_terms.summed_terms`.
     """
-    closed_form = objective.resolve(shape) == "meanfield"
+    closed_form, weight = objective.resolve(shape) == "meanfield", _weight(objective, shape, step)
     size = whole_size(shape, batch_length(args, kwargs), data_size)
     free, views = objective.free_bits, list[View]()
     per = {} if free is None else free.granularity(shape.drawn)
@@ -81,7 +81,7 @@ def one_draw_loss(
         parts = [terms(view, closed_form, per) for view in views]
     mean = average(parts)
     shaped = mean.rate if free is None else free.rate(mean)
-    loss = mean.distortion + objective.weight(step) * shaped
+    loss = mean.distortion + weight * shaped
     return _penalised(loss, mean.rate, objective, views)
 
 
@@ -103,7 +103,7 @@ def many_draws_loss(
         As `inference.many_draws.draw_many` does; or a KL weight, where sites are summed out.
     """
     size = whole_size(shape, batch_length(args, kwargs), data_size)
-    weight, steered = objective.weight(step), isinstance(objective.kl_weight, TargetRate)
+    weight, steered = _weight(objective, shape, step), isinstance(objective.kl_weight, TargetRate)
     if shape.enumerated and (weight != 1 or steered):
         raise PairError(
             shape.enumerated[0],
@@ -123,6 +123,14 @@ def many_draws_loss(
     if objective.penalties:
         views = [look(model, guide, args, kwargs, shape, size, step)]
     return _penalised(loss, rate, objective, views)
+
+
+def _weight(objective: Objective, shape: Layout, step: int) -> float:
+    """Return the KL weight; refuse to steer a rate that nothing has."""
+    if isinstance(objective.kl_weight, TargetRate) and not shape.drawn:
+        seen, cure = "a target rate, and no latent site that the guide draws", "kl_weight=1"
+        raise PairError(None, seen, "a site to have a rate", cure)
+    return objective.weight(step)
 
 
 def _penalised(

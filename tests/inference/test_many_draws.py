@@ -190,6 +190,24 @@ def test_a_pair_that_does_not_broadcast_is_drawn_from_again_and_again() -> None:
         assert guide.slope.grad is not None and guide.slope.grad.isfinite()
 
 
+class Told(nn.Module):
+    """x ~ N(loc, 1): a story without latents."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loc = nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("x", dist.Normal(self.loc, 1.0), obs=x)
+
+
+def test_without_latents_it_is_the_evidence() -> None:
+    x = data(6)
+    loss = Objective("iwae", num_particles=3).loss(Told(), pairs.NoLatents(), (x,))
+    torch.testing.assert_close(-loss, dist.Normal(0.3, 1.0).log_prob(x).mean())
+
+
 def test_the_reported_bound_is_the_elbo() -> None:
     model, guide, x = linear()
     with seeded(0):

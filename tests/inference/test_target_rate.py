@@ -82,11 +82,10 @@ def test_it_is_told_the_unweighted_rate(settings: dict[str, Any]) -> None:
     assert math.isclose(target.weight, 0.2 * 1.01)
 
 
-def test_a_pair_whose_data_are_summed_over_is_refused() -> None:
-    with pytest.raises(PairError, match="summed out"):
-        Objective(kl_weight=TargetRate(1.0)).loss(
-            pairs.TwoComponents(), pairs.NoLatents(), (torch.randn(3),)
-        )
+def test_a_pair_without_a_rate_is_refused() -> None:
+    nothing, x = pairs.NoLatents(), torch.randn(3)
+    with pytest.raises(PairError, match="no latent site"):
+        Objective(kl_weight=TargetRate(1.0)).loss(pairs.TwoComponents(), nothing, (x,))
 
 
 @pytest.mark.parametrize(
