@@ -13,7 +13,7 @@ from inference.randomness import seeded
 from inference.schedules import cyclical
 from inference.terms import View
 from tests import pairs
-from tests.inference.test_pathwise import case
+from tests.inference.test_pathwise import AUTO, NAMES, case
 
 
 class Pull(nn.Module):
@@ -138,3 +138,28 @@ def test_what_is_plain_stays_as_it_was() -> None:
     assert repr(Objective()) == "Objective(kind='auto', kl_weight=1.0, num_particles=1)"
     assert repr(Objective(alpha=0.2)).endswith("num_particles=1, alpha=0.2)")
     assert Objective(kl_weight=TargetRate(1.0)).shaped
+
+
+class Nothing(nn.Module):
+    """A penalty of nothing: the loss is taken apart, and put together again."""
+
+    def forward(self, view: View) -> Tensor:
+        return torch.zeros(())
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [(n, k) for n in NAMES for k in ("trace", "meanfield")] + [(n, "trace") for n in AUTO],
+)
+@pytest.mark.parametrize("weight", [1.0, 0.3])
+def test_taken_apart_it_is_the_plain_loss(name: str, kind: Any, weight: float) -> None:
+    model, guide, x = case(name)
+    trained = [p for p in (*model.parameters(), *guide.parameters()) if p.requires_grad]
+    size = None if name == "subsampled" else 60
+    found = []
+    for penalties in ((), (Nothing(),)):
+        objective = Objective(kind, weight, 2, penalties=penalties)
+        with seeded(5), pyro.validation_enabled(False):
+            loss = objective.loss(model, guide, (x,), data_size=size)
+        found.append((loss, torch.autograd.grad(loss, trained, allow_unused=True)))
+    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-10)
