@@ -86,7 +86,7 @@ class MixturePrior(Prior):
         K. Means start as draws of Normal(0, I), scales at 1, weights equal.
     summed : bool
         Leave the site ``component`` out, and give z its marginal density: the same bound in less
-        time, and what objectives take that want a draw of every latent site (penalties, free bits).
+        time, and what penalties take, which want a draw of every latent site.
     """
 
     def __init__(self, latent_dim: int, num_components: int, *, summed: bool = False) -> None:
