@@ -124,9 +124,11 @@ def fit(
         of an epoch may be smaller, and counts as what it is.
     validation
         Data to judge by, in the same forms, or the fraction of the data to keep back for it. The
-        weights of the best epoch are the ones that remain.
+        weights of the best epoch are the ones that remain; with a `TargetRate`, whose early weights
+        have another rate, those of the last.
     objective
-        What to maximise; by default `Objective()`, the plain bound.
+        What to maximise; by default `Objective()`, the plain bound. Its penalties' critics and its
+        target rate are trained in place, by themselves, and go on with a run that is resumed.
     learning_rate
         Of Adam, where no ``optimizer`` is given; or a schedule (`inference.schedules`), which sets
         the rate of any optimiser before each step.
@@ -189,7 +191,8 @@ def fit(
     Pyro's validation of values, where it is on, watches the first epoch, in which it sees every
     datum; after that only NaN and infinite numbers are looked for.
 
-    Modules with a method ``set_step(step)`` are told each step's number, from 0.
+    Modules with a method ``set_step(step)`` are told each step's number, from 0. A target rate,
+    penalties and updates with a method ``reset()`` begin anew with each new run.
 
     A first Ctrl-C finishes the step, saves, and returns with ``interrupted``; a second one stops at
     once. The global random generators and Pyro's param store are left as they were.
