@@ -134,7 +134,7 @@ def test_a_mixture_s_parameters_are_recovered() -> None:
     with torch.no_grad():
         model.prior.loc.copy_(torch.tensor([[-0.5], [0.5]]))
     guide = VAEGuide(1, 1, hidden_dim=16)
-    fit(model, guide, x, epochs=60, batch_size=250, learning_rate=5e-2, progress=False)
+    fit(model, guide, x, epochs=30, batch_size=250, learning_rate=0.1, progress=False)
     weights = model.prior.logits.softmax(-1)
     # 4 s.e. of 1000 data: a share by 0.06, a mean by 4 / sqrt(700) = 0.15, a scale by 0.11
     assert weights[0].item() == pytest.approx(0.3, abs=0.06)
