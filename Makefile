@@ -26,7 +26,7 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	done; \
 	if [ $$python = none ]; then echo "make install needs Python 3.11 or newer on the PATH" >&2; exit 1; fi; \
 	[ -x $(BIN)/python ] || $$python -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[tracking,graph,notebooks,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[tracking,graph,audio,notebooks,dev]'
 	@touch $@
 
 install: $(STAMP)

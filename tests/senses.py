@@ -14,6 +14,7 @@ from ppl_models.multimodal import MultimodalVAE
 
 WIDTHS = {"sight": 4, "sound": 3, "touch": 5}
 LATENT, NOISE = 2, 0.6
+ALL = torch.ones(3, dtype=torch.bool)
 PATTERNS = torch.tensor(list(product([True, False], repeat=3)))  # all eight
 
 
