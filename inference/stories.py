@@ -157,21 +157,6 @@ def _build(kind: type, settings: Settings) -> Any:
         raise InputError("settings", f"{mine} ({error})", expected, cure) from error
 
 
-def _source(settings: Settings) -> dict[str, Any]:
-    """Make the prior of one source, and its guide."""
-    from guides.dvae import SRNNGuide
-    from ppl_models.dvae import SRNN
-
-    prior = SRNN(settings.get("data_dim", 4), increments=True)
-    return {"prior": prior, "source_guide": SRNNGuide(prior)}
-
-
-def _widths(data: Data) -> dict[str, Any]:
-    """Say what modalities there are: all that is no mask."""
-    masks = ("mask", "seen")
-    return {"modalities": {n: x.shape[-1] for n, x in data.items() if n not in masks}}
-
-
 def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
     """Return the error for a name that is none of the ``known``, with the nearest of these."""
     names = sorted(known)
@@ -195,9 +180,9 @@ def find(name: str) -> Story:
     raise unknown("story", name, (story.name for story in STORIES))
 
 
-def _drawn(how: str) -> Callable[[Any, int], Data]:
+def _later(how: str) -> Callable[..., dict[str, Any]]:
     """Return a function of `inference.tasks.examples`, imported when it is first called."""
-    return lambda story, size: _load(f"inference.tasks.examples:{how}")(story, size)
+    return lambda *given: _load(f"inference.tasks.examples:{how}")(*given)
 
 
 def _of_vectors(file: str, name: str, sentence: str, source: str = "004", **more: Any) -> Story:
@@ -220,8 +205,8 @@ def _of_senses(file: str, name: str, rest: str) -> Story:
         f"guides.{file}:{name}Guide",
         "004",
         f"Several senses of one thing, {rest}",
-        settings=_widths,
-        simulate=_drawn("senses"),
+        settings=_later("widths"),
+        simulate=_later("senses"),
     )
 
 
@@ -231,7 +216,7 @@ STORIES = (
         "vae",
         "VAE",
         "A datum is told as by VAE, from a code like those of K learned data.",
-        parts=lambda settings: _load("inference.tasks.examples:pseudo_data")(settings),
+        parts=_later("pseudo_data"),
         adapt=lambda pair, data: pair[0].prior.start_from(data["x"]),
         title="VampPrior",
     ),
@@ -244,7 +229,7 @@ STORIES = (
             "data_dim": data["x"].shape[-1],
             "condition_dim": data["c"].shape[-1],
         },
-        simulate=_drawn("conditioned"),
+        simulate=_later("conditioned"),
     ),
     _of_vectors(
         "hierarchy",
@@ -288,7 +273,7 @@ STORIES = (
         "000/001",
         "A path is told frame by frame, each from its own past and from a latent path.",
         settings=lambda data: {"data_dim": data["s"].shape[-1]},
-        simulate=_drawn("paths"),
+        simulate=_later("paths"),
     ),
     Story(
         "ppl_models.dvae:DeepAR",
@@ -296,7 +281,7 @@ STORIES = (
         "000/001",
         "A path is told frame by frame from its own past alone.",
         settings=lambda data: {"data_dim": data["s"].shape[-1]},
-        simulate=_drawn("paths"),
+        simulate=_later("paths"),
     ),
     Story(
         "ppl_models.mixdvae:MixDVAE",
@@ -304,8 +289,8 @@ STORIES = (
         "000/001",
         "Several paths are seen as detections in any order, and nobody says which is whose.",
         settings=lambda data: {"data_dim": data["o"].shape[-1]},
-        simulate=_drawn("detections"),
-        parts=_source,
+        simulate=_later("detections"),
+        parts=_later("source_prior"),
     ),
     _of_senses("multimodal", "JMVAE", "read together by one encoder, and apart by one each."),
     _of_senses("multimodal", "MVAE", "each an expert on it, and what they say is multiplied."),

@@ -1,4 +1,4 @@
-"""Data to try a story on, where drawing from the story itself is not enough."""
+"""What a story is tried on, and made of, where its class and its own draws are not enough."""
 
 from __future__ import annotations
 
@@ -59,3 +59,18 @@ def pseudo_data(settings: Mapping[str, Any]) -> dict[str, Any]:
     encoder = MLP(*sizes, 2 * settings.get("latent_dim", 8))
     bounds = (0.0, 1.0) if settings.get("likelihood") == "bernoulli" else None
     return {"encoder": encoder, "prior": VampPrior(encoder, torch.rand(50, sizes[0]), bounds)}
+
+
+def source_prior(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the prior of one source, and its guide."""
+    from guides.dvae import SRNNGuide
+    from ppl_models.dvae import SRNN
+
+    prior = SRNN(settings.get("data_dim", 4), increments=True)
+    return {"prior": prior, "source_guide": SRNNGuide(prior)}
+
+
+def widths(data: Data) -> dict[str, Any]:
+    """Say what modalities there are: all that is no mask."""
+    masks = ("mask", "seen")
+    return {"modalities": {n: x.shape[-1] for n, x in data.items() if n not in masks}}
