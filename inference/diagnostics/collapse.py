@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +20,7 @@ from inference.diagnostics.importance import importance
 from inference.diagnostics.information import Information, log_ratio
 from inference.diagnostics.rates import Rates, rates
 from inference.diagnostics.units import Unit, units
+from inference.diagnostics.verdict import COLLAPSED, verdict_of
 from inference.fit_data import Columns
 from inference.pair import batch_length, bind
 from inference.randomness import derive
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COMPARED = 5  # draws that each datum compares with all data
-COLLAPSED = 0.1  # nats: a rate, or an information, under which nothing is told
 
 
 @dataclass(frozen=True)
@@ -99,10 +98,10 @@ class CollapseReport:
         """Whether the latents tell less than 0.1 nat of a datum."""
         return self.information.nats < COLLAPSED
 
-    @cached_property
+    @property
     def verdict(self) -> str:
         """What the numbers say, in words."""
-        return " ".join(_verdict(self))
+        return " ".join(verdict_of(self))
 
     def __str__(self) -> str:
         head, shown = str(self.rates).splitlines(), self.information
@@ -262,39 +261,3 @@ def _named(site: SiteReport) -> str:
         return ""
     words = [",".join(map(str, index)) for index in idle[:8]]
     return f" (not {'; '.join(words)}{'; ...' if len(idle) > 8 else ''})"
-
-
-def _verdict(report: CollapseReport) -> list[str]:
-    """Put the findings in sentences, the gravest first."""
-    shown, rate, words = report.information, report.rate, []
-    total = sum(len(site.units) for site in report.sites)
-    active = sum(site.active for site in report.sites)
-    idle = [s.site for s in report.sites if s.information < COLLAPSED and len(report.sites) > 1]
-    if report.collapsed and rate < COLLAPSED:
-        words.append("Collapsed: the guide is the prior, and the latents tell nothing.")
-    elif report.collapsed:
-        words.append(f"Collapsed, though {rate:.2f} nats are paid: every datum has one posterior.")
-    elif idle or active < total:
-        words.append(f"Partly collapsed: {active} of {total} units are active.")
-    else:
-        words.append(f"Healthy: all {total} units are active.")
-    if not report.collapsed:
-        words.append(f"The latents carry {shown.nats:.2f} of the {shown.rate:.2f} nats they cost.")
-        words += [f"Site {name!r} adds nothing to those before it." for name in idle]
-    gap, loose = report.gap, report.iwae - report.rates.bound
-    if gap is not None and gap.nats > max(3 * gap.error, 0.05):
-        share = f", {min(gap.nats / loose, 1):.0%} of what {report.particles} draws regain"
-        words.append(
-            f"Limited by its encoder: posteriors fitted to each datum gain {gap.nats:.2f} nats"
-            f"{share if loose > 0 else ''}."
-        )
-    elif loose > max(3 * report.iwae_error, 0.5):
-        words.append(
-            f"Limited by the guide's family: {report.particles} draws gain {loose:.2f} nats, "
-            "and no posterior of this form does."
-        )
-    if shown.marginal_kl > max(0.5, 0.25 * rate):
-        words.append("The aggregated posterior is not the prior: its samples will miss the data.")
-    if not report.collapsed and shown.nats > shown.ceiling - 1:
-        words.append(f"With {shown.size} data no more than {shown.ceiling:.1f} nats can be seen.")
-    return words

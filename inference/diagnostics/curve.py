@@ -171,7 +171,7 @@ class Curve:
             label="members",
         )
         ax.plot([p.rate for p in self.hull], [p.distortion for p in self.hull], "C0-", label="hull")
-        if len(self.points) > window:
+        if len(self.points) > 2 * window:
             ax.plot(*zip(*self.running_mean(window), strict=True), "C7--", label="running mean")
         if self.points:
             ends = min(rates), max(rates)

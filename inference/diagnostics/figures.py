@@ -26,7 +26,7 @@ def axes_row(axes: Sequence[Axes] | None, count: int) -> list[Axes]:
         if len(axes) != count:
             raise ValueError(f"ax: saw {len(axes)} axes, expected {count}; pass a list of {count}")
         return list(axes)
-    from matplotlib.figure import Figure
+    from inference.diagnostics.canvas import Picture
 
-    figure = Figure(figsize=(min(4.0 * count, 16.0) if count > 1 else 6.0, 3.6), layout="tight")
+    figure = Picture(figsize=(min(4.0 * count, 16.0) if count > 1 else 6.0, 3.6), layout="tight")
     return list(figure.subplots(1, count, squeeze=False)[0])

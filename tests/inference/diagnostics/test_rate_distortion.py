@@ -130,7 +130,7 @@ def test_findings_on_the_tangent_and_the_floor():
 
 
 def test_the_curve_is_drawn():
-    points = tuple(point(r, 10 - 2 * r + 0.2 * r * r, f"beta {r}") for r in range(7))
+    points = tuple(point(r, 20 - 2 * r + 0.08 * r * r, f"beta {r}") for r in range(11))
     ax = Curve(points, entropy=6.0).plot()
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert "hull" in labels and "running mean" in labels and "D + R = H(x)" in labels

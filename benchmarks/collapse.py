@@ -1,0 +1,236 @@
+"""Posterior collapse, and four remedies, where the truth is known.
+
+Run ``python -m benchmarks.collapse`` (``--part gaussian`` or ``text``, ``--seeds 3``, ``--quick``).
+
+1. Gaussian decoders of a fixed variance gamma (Dai, Wang and Wipf 2020, "The usual suspects?
+   Reassessing blame for VAE posterior collapse", section 3). A linear one loses every direction of
+   the data whose variance is below gamma, at its best and not for want of training: the rate is the
+   sum of log(variance / gamma) / 2 over the others. Learning gamma brings the directions back.
+2. Sentences (He et al. 2019, "Lagging inference networks", appendix B, scaled down): codes from
+   four Gaussians at (+-2, +-2), a random LSTM that tells ten tokens, and so a mutual information of
+   codes and sentences that importance sampling knows. The learned decoder reads its own past, and
+   can tell the sentences without a code. What is measured is I_q(x; z) on fresh sentences.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass
+from statistics import mean, stdev
+from time import process_time
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+from guides.text import TextVAEGuide
+from guides.vae import VAEGuide
+from inference import Objective, fit, mutual_information, rates
+from inference.aggressive import Aggressive
+from inference.free_bits import FreeBits
+from inference.randomness import derive, seeded
+from inference.schedules import cosine, cyclical, linear
+from ppl_models.text import TextVAE
+from ppl_models.vae import VAE
+
+VARIANCES = (4.0, 2.0, 1.0, 0.5, 0.25, 0.1)
+
+
+def whitened(variances: tuple[float, ...] = VARIANCES, size: int = 500) -> Tensor:
+    """Data (N, D) whose own covariance has these eigenvalues exactly, in a random rotation."""
+    with seeded(1):
+        x = torch.randn(size, len(variances), dtype=torch.double)
+        turn = torch.linalg.qr(torch.randn(len(variances), len(variances), dtype=torch.double))[0]
+    x = x - x.mean(0)
+    x = x @ torch.linalg.inv(torch.linalg.cholesky(x.T @ x / size)).T
+    return (x * torch.tensor(variances).double().sqrt() @ turn.T).float()
+
+
+def expected_rate(gamma: float, latent_dim: int) -> tuple[float, int]:
+    """Nats a datum of the best linear VAE of noise gamma, and its number of active units."""
+    kept = [v for v in VARIANCES[:latent_dim] if v > gamma]
+    return sum(0.5 * math.log(v / gamma) for v in kept), len(kept)
+
+
+def linear_vae(gamma: float | None, latent_dim: int = 4, epochs: int = 200) -> tuple[float, float]:
+    """Fit a linear VAE of noise variance gamma (None: learned); return its rate and its gamma."""
+    x = whitened()
+    with seeded(2):
+        model = VAE(
+            x.shape[1],
+            latent_dim,
+            decoder=nn.Linear(latent_dim, x.shape[1]),
+            scale=None if gamma is None else math.sqrt(gamma),
+        )
+        guide = VAEGuide(x.shape[1], latent_dim, encoder=nn.Linear(x.shape[1], 2 * latent_dim))
+    steps = epochs * math.ceil(len(x) / 100)
+    fit(
+        model,
+        guide,
+        x,
+        objective=Objective("meanfield"),
+        epochs=epochs,
+        batch_size=100,
+        learning_rate=cosine(steps, 0.02),
+        progress=False,
+    )
+    scale = model.observation(torch.zeros(1, latent_dim)).base_dist.scale.detach().flatten()[0]
+    return rates(model, guide, x, draws=100)["z"].nats, float(scale**2)
+
+
+def gaussian() -> None:
+    print("Linear VAE of four codes, data of variances", *VARIANCES)
+    print(f"{'gamma':>8s} {'rate':>8s} {'known':>8s}  directions kept")
+    for gamma in (0.2, 0.75, 1.5, 3.0, 6.0):
+        rate, _ = linear_vae(gamma)
+        known, kept = expected_rate(gamma, 4)
+        print(f"{gamma:8.2f} {rate:8.3f} {known:8.3f}  {kept}")
+    rate, gamma = linear_vae(None)
+    known, kept = expected_rate(sum(VARIANCES[4:]) / 2, 4)
+    print(
+        f"learned: {gamma:.3f} (known {sum(VARIANCES[4:]) / 2:.3f}), rate {rate:.3f} ({known:.3f})"
+    )
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """A random decoder that tells sentences, with codes from four Gaussians."""
+
+    story: TextVAE
+
+    @staticmethod
+    def random(num_tokens: int = 20, hidden_dim: int = 20, seed: int = 0) -> Sentences:
+        """Draw the decoder's weights, evenly; half as wide as the paper's, or a fifth."""
+        with seeded(seed), torch.no_grad():
+            story = TextVAE(num_tokens, length=10, embedding_dim=hidden_dim, hidden_dim=hidden_dim)
+            for part, width in (
+                (story.embedding, 1.0),
+                (story.recurrence, 0.5),
+                (story.readout, 2.0),
+            ):
+                for parameter in part.parameters():
+                    parameter.uniform_(-width, width)
+        return Sentences(story)
+
+    def codes(self, size: int) -> Tensor:
+        """Draw codes (N, 2)."""
+        return 4.0 * torch.randint(2, (size, 2)) - 2.0 + torch.randn(size, 2)
+
+    def draw(self, size: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Codes (N, 2) and sentences (N, T)."""
+        with seeded(seed):
+            z = self.codes(size)
+            return z, self.story.say(z, self.story.length)
+
+    @torch.no_grad()
+    def information(self, size: int = 400, draws: int = 4000, seed: int = 5) -> tuple[float, float]:
+        """I(x; z) in nats and its error: log p(x) by draws from the prior of codes."""
+        z, x = self.draw(size, seed)
+        with seeded(derive(seed, "codes")):
+            others = self.codes(draws).unsqueeze(1)
+        own = self.story.observation(z).log_prob(x).double()
+        weights = [self.story.observation(others).log_prob(part) for part in x.split(5)]
+        evidence = torch.cat(weights, 1).double().logsumexp(0) - math.log(draws)
+        nats = own - evidence
+        return float(nats.mean()), float(nats.std() / math.sqrt(size))
+
+
+def remedies(steps: int, nats: float) -> dict[str, dict[str, Any]]:
+    """What each remedy gives to `fit`, for so many steps and a known information."""
+    plain = Objective("meanfield")
+    warm = Objective("meanfield", kl_weight=linear(steps // 2, start=0.1))
+    return {
+        "plain": {"objective": plain},
+        "annealing": {"objective": Objective("meanfield", kl_weight=linear(13 * steps // 20))},
+        "cyclical": {"objective": Objective("meanfield", kl_weight=cyclical(steps // 4, 0.8))},
+        "free bits": {"objective": Objective("meanfield", free_bits=FreeBits(nats, per="total"))},
+        "aggressive": {"objective": warm, "updates": Aggressive(most=10, check=5, look=50)},
+    }
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one fit came to, in nats a sentence it has not seen; and CPU seconds."""
+
+    information: float
+    rate: float
+    bound: float
+    seconds: float
+
+
+def train(source: Sentences, how: dict[str, Any], seed: int, epochs: int, size: int) -> Result:
+    """Fit a VAE to sentences of the source; judge its last weights."""
+    _, x = source.draw(size, derive(seed, "train"))
+    _, test = source.draw(1000, derive(seed, "test"))
+    tokens = source.story.num_tokens
+    with seeded(derive(seed, "pair")):
+        model, guide = TextVAE(tokens), TextVAEGuide(tokens)
+    steps, began = epochs * math.ceil(size / 32), process_time()
+    fit(
+        model,
+        guide,
+        x,
+        epochs=epochs,
+        batch_size=32,
+        learning_rate=cosine(steps, 3e-3),
+        clip=5.0,
+        seed=seed,
+        progress=False,
+        **how,
+    )
+    seconds = process_time() - began
+    told = rates(model, guide, test, draws=10)
+    found = mutual_information(model, guide, test)
+    return Result(found.nats, told["z"].nats, told.bound, seconds)
+
+
+def text(seeds: int, epochs: int = 8, size: int = 8000) -> dict[str, list[Result]]:
+    """Fit every remedy; print and return what it came to."""
+    source = Sentences.random()
+    truth, error = source.information()
+    print(f"\nSentences: known I(x; z) = {truth:.2f} +- {error:.2f} nats")
+    print(f"{'':12s}{'I_q(x; z)':>16s}{'recovered':>12s}{'rate':>8s}{'bound':>16s}{'CPU s':>8s}")
+    results: dict[str, list[Result]] = {}
+    for name in remedies(100, truth):
+        # most steps of the aggressive schedule are the guide's alone
+        laps = epochs * (2 if name == "aggressive" else 1)
+        steps = laps * math.ceil(size / 32)
+        results[name] = [
+            train(source, remedies(steps, truth)[name], seed, laps, size) for seed in range(seeds)
+        ]
+        print(f"{name:12s}{_row(results[name], truth)}", flush=True)
+    return results
+
+
+def _row(found: list[Result], truth: float) -> str:
+    nats, bound = _told([r.information for r in found]), _told([r.bound for r in found])
+    share = mean(r.information for r in found) / truth
+    rate, seconds = mean(r.rate for r in found), mean(r.seconds for r in found)
+    return f"{nats:>16s}{share:11.0%} {rate:8.2f}{bound:>16s}{seconds:8.1f}"
+
+
+def _told(values: list[float]) -> str:
+    """Mean and standard error over seeds."""
+    if len(values) < 2:
+        return f"{values[0]:.2f}"
+    return f"{mean(values):.2f} +- {stdev(values) / math.sqrt(len(values)):.2f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--part", choices=("gaussian", "text"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="one seed")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    pyro.enable_validation(False)
+    if options.part != "text":
+        gaussian()
+    if options.part != "gaussian":
+        text(1 if options.quick else options.seeds)
+
+
+if __name__ == "__main__":
+    main()
