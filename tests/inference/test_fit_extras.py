@@ -110,7 +110,10 @@ def state(settings: dict[str, Any]) -> list[Any]:
     return [part.state_dict() for part in parts if isinstance(part, nn.Module)]
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [n if n in ("all", "aggressive") else pytest.param(n, marks=pytest.mark.slow) for n in CASES],
+)
 def test_an_interrupted_run_goes_on_to_the_same_numbers(tmp_path: Path, name: str) -> None:
     """Step 6 is within the second of four epochs."""
     whole, first, second = (CASES[name]() for _ in range(3))
