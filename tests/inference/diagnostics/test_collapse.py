@@ -20,7 +20,7 @@ from tests.pairs import (
     MixturePrior,
 )
 
-QUICK = {"draws": 10, "particles": 50, "optimised": 40}
+QUICK = {"draws": 10, "particles": 50, "optimised": 40, "steps": 40}
 
 
 def twisted(slope: float = 0.0, scale: float = 0.8) -> ConjugateGuide:
@@ -32,18 +32,18 @@ def twisted(slope: float = 0.0, scale: float = 0.8) -> ConjugateGuide:
 
 @pytest.mark.usefixtures("untouched")
 def test_an_exact_pair_has_every_number_that_is_known():
-    x = data(600)
+    x = data(300)
     report = collapse_report(Conjugate(), ConjugateGuide(exact=True), x, **QUICK)
     evidence = float(Conjugate().evidence(x).detach().mean())
     assert report.iwae == pytest.approx(evidence, abs=1e-4)
     assert report.rates.bound == pytest.approx(evidence, abs=1e-4)
-    assert report.information.nats == pytest.approx(0.5 * math.log(17), abs=0.1)
+    assert report.information.nats == pytest.approx(0.5 * math.log(17), abs=0.15)
     (site,) = report.sites
     assert site.information == pytest.approx(report.information.nats)
     (unit,) = site.units
-    # the spread of 4 x / 4.25 is known exactly; the rate of 6,000 draws to 0.02
+    # the spread of 4 x / 4.25 is known exactly; the rate of 3,000 draws to 0.03
     assert unit.spread == pytest.approx(float((4 / 4.25 * x).var()), rel=1e-4)
-    assert unit.rate == pytest.approx(report.rate, abs=0.05)
+    assert unit.rate == pytest.approx(report.rate, abs=0.1)
     assert report.gap.nats == pytest.approx(0.0, abs=0.01)
     assert not report.collapsed and report.verdict.startswith("Healthy: all 1 units")
     assert "Limited" not in report.verdict
@@ -82,9 +82,9 @@ def test_units_that_are_idle_are_named():
 
 
 def test_sites_share_the_information_by_the_chain_rule():
-    report = collapse_report(Chain(), ChainGuide(), data(800, math.sqrt(3.0)), **QUICK)
+    report = collapse_report(Chain(), ChainGuide(), data(500, math.sqrt(3.0)), **QUICK)
     first, second = report.sites
-    assert first.information == pytest.approx(0.5 * math.log(1.5), abs=0.06)
+    assert first.information == pytest.approx(0.5 * math.log(1.5), abs=0.08)
     assert first.information + second.information == pytest.approx(report.information.nats)
     assert report.gap.nats == pytest.approx(0.0, abs=0.02)
 
@@ -104,7 +104,7 @@ def test_what_cannot_be_moved_says_so():
 
 def test_sequences_and_keyword_data():
     x, mask = torch.randn(6, 4, 2), torch.ones(6, 4, dtype=torch.bool)
-    report = collapse_report(Sequence(), SequenceGuide(), x, mask=mask, steps=30, **QUICK)
+    report = collapse_report(Sequence(), SequenceGuide(), x, mask=mask, **QUICK)
     assert len(report.sites[0].units) == 8 and report.sites[0].units[5].index == (2, 1)
     assert "With 6 data" in report.verdict
 
@@ -116,7 +116,7 @@ def test_a_latent_that_all_data_share_has_no_report():
 
 
 def test_the_table_reads_and_the_plot_draws():
-    report = collapse_report(Conjugate(), ConjugateGuide(), data(30), steps=10, **QUICK)
+    report = collapse_report(Conjugate(), ConjugateGuide(), data(30), **QUICK)
     text = str(report)
     for words in ("ELBO", "active units", "I_q(x; z)", "bound, 50 draws", "amortisation gap"):
         assert words in text
@@ -125,7 +125,7 @@ def test_the_table_reads_and_the_plot_draws():
 
 
 def test_more_data_than_it_looks_at_and_one_datum():
-    report = collapse_report(Conjugate(), ConjugateGuide(), data(300), most=50, steps=5, **QUICK)
+    report = collapse_report(Conjugate(), ConjugateGuide(), data(300), most=50, **QUICK)
     assert report.information.size == 50 and report.gap.size == 40
-    alone = collapse_report(Conjugate(), ConjugateGuide(), data(1), steps=5, **QUICK)
+    alone = collapse_report(Conjugate(), ConjugateGuide(), data(1), **QUICK)
     assert alone.collapsed and math.isnan(alone.gap.error)
