@@ -170,11 +170,8 @@ def _classes(size: int) -> tuple[dict[str, Tensor], Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("story", "look", "terms"),
-    [(MVAE, MVAEGuide, "own"), (MVAE, MVAEGuide, "cross"), (DMVAE, DMVAEGuide, "cross")],
-)
-def test_what_one_sense_says_of_the_other_is_right(story: Any, look: Any, terms: Any) -> None:
+@pytest.mark.parametrize(("story", "look"), [(MVAE, MVAEGuide), (DMVAE, DMVAEGuide)])
+def test_what_one_sense_says_of_the_other_is_right(story: Any, look: Any) -> None:
     data, _ = _classes(2000)
     model = story({"image": 8, "sound": 4}, 4, hidden_dim=32)
     guide = look(model)
@@ -184,7 +181,7 @@ def test_what_one_sense_says_of_the_other_is_right(story: Any, look: Any, terms:
         data,
         epochs=20,
         batch_size=50,
-        objective=SubsetObjective("meanfield", modalities=("image", "sound"), terms=terms),
+        objective=SubsetObjective("meanfield", modalities=("image", "sound"), terms="cross"),
         learning_rate=3e-3,
         progress=False,
     )
