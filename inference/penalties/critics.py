@@ -64,9 +64,8 @@ class Critic(Penalty):
             number("hidden", width, 0)
         number("learning_rate", learning_rate, 0)
         number("steps", steps, 0)
-        self.hidden, self.learning_rate = tuple(hidden), learning_rate
-        self.steps, self.seed = steps, seed
-        self._net, self._optimizer = None, None
+        self.hidden, self.learning_rate, self.steps = tuple(hidden), learning_rate, steps
+        self.seed, self._net, self._optimizer = seed, None, None
 
     def score(self, z: Tensor) -> Tensor:
         """Return T(z), shape (B,), with a gradient to the codes and none to T."""
@@ -80,7 +79,7 @@ class Critic(Penalty):
         codes = self.codes(view)
         if len(codes.z) < self.LEAST:
             return
-        net = self._network(codes.z.detach())
+        net = self._network(codes.z)
         assert self._optimizer is not None
         for lap in range(self.steps):
             loss = self.loss(net, view, codes, lap)
@@ -99,11 +98,10 @@ class Critic(Penalty):
         """T, made for these codes where there is none, and on their device."""
         if self._net is None:
             self._build(z.shape[1], z.dtype)
-        assert self._net is not None
-        if next(self._net.parameters()).device != z.device:
-            state = self._optimizer.state_dict() if self._optimizer is not None else {}
+        assert self._net is not None and self._optimizer is not None
+        if self._device != z.device:  # of the optimiser: others may have moved the network alone
             self._net.to(z.device)
-            self._optimize(state)
+            self._optimize(self._optimizer.state_dict())
         return self._net
 
     def _build(self, dim: int, dtype: torch.dtype) -> None:
@@ -118,7 +116,8 @@ class Critic(Penalty):
     def _optimize(self, state: dict[str, Any]) -> None:
         assert self._net is not None
         weights, rate = list(self._net.parameters()), self.learning_rate
-        fused = weights[0].device.type in ("cpu", "cuda")  # half of a critic's step otherwise
+        self._device = weights[0].device
+        fused = self._device.type in ("cpu", "cuda")  # half of a critic's step otherwise
         self._optimizer = torch.optim.Adam(weights, rate, (0.5, 0.9), fused=fused)
         if state:
             self._optimizer.load_state_dict(state)
@@ -297,5 +296,5 @@ def _judge(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def permuted(z: Tensor) -> Tensor:
-    """Permute each dim of codes (B, D) over the batch by itself: draws of prod_d q(z_d)."""
+    """Permute each dim of codes (B, D) by itself: draws of prod_d q(z_d)."""
     return z.gather(0, torch.rand_like(z).argsort(0))

@@ -57,7 +57,7 @@ def same(*runs: Run) -> bool:
 
 def test_all_at_once_trains_and_reports_the_plain_bound(untouched: None) -> None:
     """What is reported is what an untrained objective reports of the same weights."""
-    run = train(**everything(), epochs=12)
+    run = train(**everything(), epochs=8)
     last = run.history[-1]
     assert run.history[0]["validation_bound"] < last["validation_bound"]
     assert all(torch.isfinite(torch.tensor(row["loss"])) for row in run.history)
