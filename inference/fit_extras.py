@@ -33,7 +33,8 @@ class Extras(nn.Module):
         A module that says whose turn a step is (``turn``, ``after_step``, ``after_epoch``), as
         `inference.aggressive.Aggressive` does; or None.
     model, guide
-        The pair. Parameters that both have move in the model's turn.
+        The pair. Parameters that both have (a story that its guide reads) move in the model's turn;
+        in the guide's, where it has no others (an encoder that is the VampPrior's, too).
     """
 
     def __init__(
@@ -47,10 +48,13 @@ class Extras(nn.Module):
         if objective.penalties:
             self.penalties = nn.ModuleList(objective.penalties)
         self.updates: Any = updates
-        own = {id(p) for p in model.parameters()}
+        of_model, of_guide = list(model.parameters()), list(guide.parameters())
+        told, read = {id(p) for p in of_model}, {id(p) for p in of_guide}
+        if read <= told:
+            told -= read
         self._idle = {
-            "guide": list(model.parameters()),
-            "model": [p for p in guide.parameters() if id(p) not in own],
+            "guide": [p for p in of_model if id(p) in told],
+            "model": [p for p in of_guide if id(p) not in told],
             "both": [],
         }
 
