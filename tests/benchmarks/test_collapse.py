@@ -25,7 +25,7 @@ def test_the_source_s_information_is_the_same_from_other_draws():
     one, error = source.information(100, 1000, seed=1)
     two, other = source.information(100, 1000, seed=2)
     assert abs(one - two) < 4 * (error**2 + other**2) ** 0.5
-    assert 1.3 < one < 2.1
+    assert 1.3 < one < 2.3
 
 
 @pytest.mark.slow
@@ -41,8 +41,8 @@ def test_a_linear_vae_keeps_the_directions_above_its_noise(gamma):
 
 
 @pytest.mark.slow
-def test_sentences_collapse_and_free_bits_bring_them_back():
-    source, size, epochs = Sentences.random(), 4000, 5
+def test_sentences_collapse_and_free_bits_bring_them_back_to_a_better_bound():
+    source, size, epochs = Sentences.random(), 8000, 4
     truth, _ = source.information(100, 1000)
     steps = epochs * size // 32
     found = {
@@ -51,3 +51,4 @@ def test_sentences_collapse_and_free_bits_bring_them_back():
     }
     assert found["plain"].rate < 0.1
     assert found["free bits"].information > 0.8 * truth
+    assert found["free bits"].bound > found["plain"].bound + 0.3  # errors 0.1: 1000 sentences
