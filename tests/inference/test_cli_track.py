@@ -315,7 +315,9 @@ def test_ctrl_c_while_writing_keeps_what_is_whole(
 @pytest.mark.slow
 def test_ctrl_c_from_outside(tmp_path: Path) -> None:
     walk(tmp_path / "a.txt", range(1, 200))
-    code = "from inference.cli import main; main()"
+    # a child of a shell's background job is born deaf to Ctrl-C
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "from inference.cli import main; main()"
     command = "track a.txt --objects 2 --out out --method svi --prior srnn".split()
     command += ["--iterations", "1000000"]
     child = subprocess.Popen(
