@@ -155,7 +155,8 @@ class JMVAEGuide(MultimodalGuide):
         """Return what the encoder of the row's pattern says."""
         if rows.seen is None and len(self.names) > 1:
             return dist.Normal(*self._joint(rows)).to_event(1)
-        seen = torch.ones(rows.size, len(self.names)).bool() if rows.seen is None else rows.seen
+        every = self.known.new_ones(rows.size, len(self.names))  # where the guide is
+        seen = every if rows.seen is None else rows.seen
         count, (loc, scale) = seen.sum(-1), self.rest(rows, self.latent_dim)
         for m in range(len(self.names) + 1):
             joint = m == len(self.names)
