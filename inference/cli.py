@@ -16,7 +16,8 @@ import typer
 
 from inference.cli_track import register
 from inference.errors import CheckpointError, PairError
-from inference.stories import STORIES, Story, find
+from inference.stories import Story
+from inference.tasks.catalogue import STORIES, find
 from ppl_models.errors import InputError, original
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
-"""The stories that the command line knows by name.
+"""What the command line knows of a story: its classes by name, and how to try them.
 
-One entry a story, in the order in which to read them. Model and guide are named, not imported, so
-that a list of them takes no time; any other pair works with the engine without being listed here.
+The entries themselves are in `inference.tasks.catalogue`.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ class Story:
         """
         from inference.randomness import seeded
 
-        model_class, guide_class = _load(self.model), _load(self.guide)
+        model_class, guide_class = load(self.model), load(self.guide)
         taken = _arguments(model_class) | _arguments(guide_class)
         known = {name for name, kind in taken.items() if "Module" not in kind and name != "story"}
         for name in settings or {}:
@@ -100,7 +99,7 @@ class Story:
 
         with seeded(derive(seed, "example")):
             chosen = dict(settings or {})
-            truth = _build(_load(self.model), chosen | self.parts(chosen))
+            truth = _build(load(self.model), chosen | self.parts(chosen))
             data = self.simulate(truth, size)
         data = {name: value.detach() for name, value in data.items()}
         return *self.pair(data, settings, seed), data
@@ -108,7 +107,7 @@ class Story:
     @property
     def arguments(self) -> dict[str, bool]:
         """The story's arguments that take data, and whether a file of data must have them."""
-        parameters = inspect.signature(_load(self.model).forward).parameters.values()
+        parameters = inspect.signature(load(self.model).forward).parameters.values()
         tensors = [p for p in parameters if "Tensor" in str(p.annotation)]
         if self.takes_any:
             return {p.name: False for p in tensors if p.kind is p.KEYWORD_ONLY}
@@ -117,7 +116,7 @@ class Story:
     @property
     def takes_any(self) -> bool:
         """Whether data may have any names: those of modalities, which settle what is told."""
-        parameters = inspect.signature(_load(self.model).forward).parameters.values()
+        parameters = inspect.signature(load(self.model).forward).parameters.values()
         return any(p.kind is p.VAR_KEYWORD for p in parameters)
 
     @property
@@ -126,7 +125,7 @@ class Story:
         return next(iter(self.arguments))
 
 
-def _load(path: str) -> Any:
+def load(path: str) -> Any:
     """Import ``module:Class``."""
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)
@@ -164,137 +163,3 @@ def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
     cure = f"did you mean {folded[near[0]]}?" if near else "take one of these"
     return InputError(what, repr(name), "one of " + ", ".join(names), cure)
-
-
-def find(name: str) -> Story:
-    """Return the story of that name, in capitals or not.
-
-    Raises
-    ------
-    InputError
-        No story has it; the nearest name is suggested.
-    """
-    for story in STORIES:
-        if story.name.lower() == name.lower():
-            return story
-    raise unknown("story", name, (story.name for story in STORIES))
-
-
-def _later(how: str) -> Callable[..., dict[str, Any]]:
-    """Return a function of `inference.tasks.examples`, imported when it is first called."""
-    return lambda *given: _load(f"inference.tasks.examples:{how}")(*given)
-
-
-def _of_vectors(file: str, name: str, sentence: str, source: str = "004", **more: Any) -> Story:
-    """Return the entry of a story of vectors ``x`` (N, D), which its class simulates."""
-    return Story(
-        f"ppl_models.{file}:{name}",
-        f"guides.{file}:{name}Guide",
-        source,
-        sentence,
-        settings=lambda data: {"data_dim": data["x"].shape[-1]},
-        simulate=lambda story, size: {"x": story(num_data=size)},
-        **more,
-    )
-
-
-def _of_senses(file: str, name: str, rest: str) -> Story:
-    """Return the entry of a story of several modalities, which its class simulates."""
-    return Story(
-        f"ppl_models.{file}:{name}",
-        f"guides.{file}:{name}Guide",
-        "004",
-        f"Several senses of one thing, {rest}",
-        settings=_later("widths"),
-        simulate=_later("senses"),
-    )
-
-
-STORIES = (
-    _of_vectors("vae", "VAE", "A datum is what a network makes of a few standard normal numbers."),
-    _of_vectors(
-        "vae",
-        "VAE",
-        "A datum is told as by VAE, from a code like those of K learned data.",
-        parts=_later("pseudo_data"),
-        adapt=lambda pair, data: pair[0].prior.start_from(data["x"]),
-        title="VampPrior",
-    ),
-    Story(
-        "ppl_models.cvae:CVAE",
-        "guides.cvae:CVAEGuide",
-        "003/004",
-        "A datum is what a network makes of a few normal numbers and of a condition.",
-        settings=lambda data: {
-            "data_dim": data["x"].shape[-1],
-            "condition_dim": data["c"].shape[-1],
-        },
-        simulate=_later("conditioned"),
-    ),
-    _of_vectors(
-        "hierarchy",
-        "HierarchicalVAE",
-        "A datum is told from codes on several levels, each from those above it.",
-    ),
-    Story(
-        "ppl_models.text:TextVAE",
-        "guides.text:TextVAEGuide",
-        "004",
-        "A sentence is told token by token, from those before it and one code for all of it.",
-        settings=lambda data: {"num_tokens": int(data["x"].max()) + 1},
-        simulate=lambda story, size: {"x": story(num_data=size)},
-    ),
-    _of_vectors(
-        "linear", "PPCA", "A datum is a matrix times a few standard normal numbers, and noise."
-    ),
-    _of_vectors(
-        "ica",
-        "ICA",
-        "A datum is a mixture of as many independent sources as it has numbers.",
-        adapt=lambda pair, data: pair[0].start_from(data["x"]),
-    ),
-    _of_vectors("made", "MADE", "A datum is told number by number, each from those before it."),
-    _of_vectors(
-        "rbm",
-        "RBM",
-        "A datum and hidden bits pull at each other, and low energies are common.",
-        adapt=lambda pair, data: pair[0].start_from(data["x"]),
-    ),
-    _of_vectors(
-        "mixture",
-        "GaussianMixture",
-        "A datum comes from one of K Gaussians, and nobody says which.",
-        source="000/001",
-        adapt=lambda pair, data: pair[1].start_from(data["x"]),
-    ),
-    Story(
-        "ppl_models.dvae:SRNN",
-        "guides.dvae:SRNNGuide",
-        "000/001",
-        "A path is told frame by frame, each from its own past and from a latent path.",
-        settings=lambda data: {"data_dim": data["s"].shape[-1]},
-        simulate=_later("paths"),
-    ),
-    Story(
-        "ppl_models.dvae:DeepAR",
-        "guides.dvae:DeepARGuide",
-        "000/001",
-        "A path is told frame by frame from its own past alone.",
-        settings=lambda data: {"data_dim": data["s"].shape[-1]},
-        simulate=_later("paths"),
-    ),
-    Story(
-        "ppl_models.mixdvae:MixDVAE",
-        "guides.mixdvae:MixDVAEGuide",
-        "000/001",
-        "Several paths are seen as detections in any order, and nobody says which is whose.",
-        settings=lambda data: {"data_dim": data["o"].shape[-1]},
-        simulate=_later("detections"),
-        parts=_later("source_prior"),
-    ),
-    _of_senses("multimodal", "JMVAE", "read together by one encoder, and apart by one each."),
-    _of_senses("multimodal", "MVAE", "each an expert on it, and what they say is multiplied."),
-    _of_senses("disentangled", "DMVAE", "which share a code and have a private one each."),
-    _of_senses("multimodal", "MMVAE", "its code read from any one of them at a time."),
-    _of_senses("multimodal", "MoPoE", "its code read from any subset of them at a time."),
-)

@@ -11,7 +11,7 @@ import pytest
 
 from inference import load
 from inference.cli import main
-from inference.stories import STORIES
+from inference.tasks.catalogue import STORIES
 
 Ppl = Callable[..., tuple[int, str, str]]
 
