@@ -7,6 +7,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from ppl_models.clusters import spread_out
 from ppl_models.errors import InputError
 from ppl_models.inputs import count_rows
 
@@ -63,7 +64,7 @@ class GaussianMixtureGuide(nn.Module):
         if not x.isfinite().all():
             row = int((~x.isfinite()).any(1).nonzero()[0])
             raise InputError("x", f"NaN or infinity in row {row}", "numbers", "leave such rows out")
-        centres = _spread_out(x, self.num_components, seed)
+        centres = spread_out(x, self.num_components, seed)
         for _ in range(num_steps):
             member = _nearest(x, centres, self.num_components)  # (N, K)
             count = member.sum(0)  # (K,)
@@ -84,18 +85,6 @@ class GaussianMixtureGuide(nn.Module):
         self.loc_log_scale.copy_((spread / count.sqrt()).log())
         self.scale_loc.copy_(spread.log())
         self.scale_log_scale.copy_((2 * count).rsqrt().log().expand_as(centres))
-
-
-def _spread_out(x: Tensor, num_centres: int, seed: int) -> Tensor:
-    """Rows of x (N, D), each drawn far from those before: (K, D)."""
-    generator = torch.Generator(x.device).manual_seed(seed)
-    first = torch.randint(len(x), (1,), generator=generator, device=x.device)
-    centres = x[first]
-    while len(centres) < num_centres:
-        square = torch.cdist(x, centres).amin(1).square()
-        square = square if square.sum() > 0 else torch.ones_like(square)
-        centres = torch.cat([centres, x[torch.multinomial(square, 1, generator=generator)]])
-    return centres
 
 
 def _nearest(x: Tensor, centres: Tensor, num_centres: int) -> Tensor:
