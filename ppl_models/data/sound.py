@@ -1,0 +1,197 @@
+"""Files of sound, one at a time: read with what can be wrong named, trimmed, scaled, written.
+
+Reading and writing need the extra ``[audio]`` (soundfile): WAV, FLAC, Ogg, and uncompressed NIST
+SPHERE.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool1d
+
+from ppl_models.data.motchallenge import write_whole
+from ppl_models.errors import InputError
+
+FULL_SCALE = 1 - 2**-15  # the largest number of 16 bits
+_SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16"}
+
+
+class Sound(NamedTuple):
+    """A sound as it stands in its file.
+
+    Attributes
+    ----------
+    wave : Tensor
+        (N,) float32; a file of whole numbers lies within [-1, 1].
+    rate : int
+        Samples a second, of ``wave``.
+    clipped : float
+        Share of the file's samples at full scale: above some 0.001 it was recorded too loud.
+    """
+
+    wave: Tensor
+    rate: int
+    clipped: float
+
+
+def read_sound(
+    path: str | os.PathLike[str],
+    rate: int = 16000,
+    *,
+    channel: int | Literal["mix"] | None = None,
+    resample: bool = False,
+    cure: str = "fetch the file again, or leave it out",
+) -> Sound:
+    """Read a file of sound.
+
+    Parameters
+    ----------
+    path
+        The file.
+    rate
+        Samples a second that are wanted.
+    channel
+        Of several channels one, from 0, or ``"mix"``, their mean. None refuses a file of several.
+    resample
+        Turn another rate into this one (a polyphase filter); False refuses it.
+    cure
+        What the error is to tell a user to do about a damaged file.
+
+    Raises
+    ------
+    InputError
+        No such file, or it is damaged, empty, not finite, of another rate, or of several channels;
+        the file is named.
+    ImportError
+        The package soundfile is missing.
+    """
+    samples, found = _read(Path(path), cure)
+    clipped = float((samples.abs() >= FULL_SCALE).float().mean())
+    wave = _one_channel(path, samples, channel)
+    if found == rate:
+        return Sound(wave, rate, clipped)
+    if not resample:
+        expected = f"{rate} Hz"
+        raise InputError(str(path), f"{found} Hz", expected, "convert it, or ask for resample=True")
+    return Sound(_resample(wave, found, rate), rate, clipped)
+
+
+def write_sound(path: str | os.PathLike[str], wave: Tensor, rate: int = 16000) -> float:
+    """Write a sound (N,) as 16-bit WAV or FLAC: whole, or not at all.
+
+    What is louder than full scale is not clipped: then all of it is made softer.
+
+    Returns
+    -------
+    float
+        The factor the sound was multiplied by: 1, or less.
+
+    Raises
+    ------
+    InputError
+        Numbers that are not finite, another shape, or another kind of file.
+    ImportError
+        The package soundfile is missing.
+    """
+    path = Path(path)
+    if wave.ndim != 1 or not len(wave) or not wave.isfinite().all():
+        seen = f"shape {tuple(wave.shape)}, {int((~wave.isfinite()).sum())} numbers not finite"
+        raise InputError("wave", seen, "finite samples (N,)", "write one sound at a time")
+    suffix = path.suffix.lower()
+    if suffix not in _SUBTYPES:
+        raise InputError("path", str(path), " or ".join(_SUBTYPES), "name the file so")
+    gain = min(1.0, FULL_SCALE / max(float(wave.abs().max()), FULL_SCALE))
+    content = io.BytesIO()
+    samples = (gain * wave.detach()).cpu().double().numpy()
+    require_soundfile().write(content, samples, rate, _SUBTYPES[suffix], format=suffix[1:].upper())
+    write_whole(path, content.getvalue())
+    return gain
+
+
+def trim(wave: Tensor, top_db: float = 30.0) -> Tensor:
+    """Cut off what is soft at both ends of a sound (N,), frame by frame.
+
+    A frame is 2048 samples around every 512th one, zeros outside the sound; soft is a mean square
+    more than ``top_db`` dB below that of the loudest frame. From the centre of the first frame that
+    is not soft, to a step behind the centre of the last. Those are the rule and the numbers of
+    ``librosa.effects.trim``, which the field's speech experiments use. Silence is left as it is.
+    """
+    energy = avg_pool1d(wave.detach().square()[None, None], 2048, 512, padding=1024)[0, 0]
+    loud = (energy >= energy.max() * 10 ** (-top_db / 10)).nonzero()[:, 0]
+    return wave[512 * int(loud[0]) : 512 * (int(loud[-1]) + 1)]
+
+
+def normalise(wave: Tensor) -> Tensor:
+    """Divide a sound by its largest modulus.
+
+    Raises
+    ------
+    InputError
+        There is nothing but silence in it.
+    """
+    peak = wave.abs().max()
+    if not peak > 0:
+        raise InputError("wave", "silence", "a sound", "leave it out")
+    return wave / peak
+
+
+def require_soundfile() -> ModuleType:
+    """Import soundfile.
+
+    Raises
+    ------
+    ImportError
+        It is missing, with the command that installs it.
+    """
+    try:
+        import soundfile
+    except ImportError as error:
+        message = "reading and writing sound needs: pip install 'ppl-models[audio]'"
+        raise ImportError(message) from error
+    return soundfile
+
+
+def _read(path: Path, cure: str) -> tuple[Tensor, int]:
+    """Return all channels (N, C), N at least 1, and the rate."""
+    soundfile = require_soundfile()
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate, promised = file.samplerate, file.frames
+            samples = torch.from_numpy(file.read(dtype="float32", always_2d=True))
+    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
+        raise InputError(str(path), f"{error}", "a whole recording", cure) from error
+    if not len(samples) or len(samples) != promised or not samples.isfinite().all():
+        bad = int((~samples.isfinite()).sum())
+        seen = f"{len(samples)} samples of {promised}, {bad} of them not finite"
+        raise InputError(str(path), seen, "a whole recording of finite samples", cure)
+    return samples, rate
+
+
+def _one_channel(
+    path: str | os.PathLike[str], samples: Tensor, channel: int | Literal["mix"] | None
+) -> Tensor:
+    count = samples.shape[1]
+    if channel == "mix":
+        return samples.mean(1)
+    if channel is None and count == 1:
+        return samples[:, 0]
+    if channel is None or not 0 <= channel < count:
+        expected = "one channel" if channel is None else f"a channel {channel}, counted from 0"
+        raise InputError(str(path), f"{count} channels", expected, 'choose channel=0, 1, or "mix"')
+    return samples[:, channel].clone()
+
+
+def _resample(wave: Tensor, rate: int, wanted: int) -> Tensor:
+    from scipy.signal import resample_poly
+
+    common = math.gcd(rate, wanted)
+    samples = resample_poly(wave.double().numpy(), wanted // common, rate // common)
+    return torch.from_numpy(samples).float()
