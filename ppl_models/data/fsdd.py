@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from ppl_models.data.sound import read_sound
 from ppl_models.errors import InputError
 
 SOURCE = "https://github.com/Jakobovski/free-spoken-digit-dataset"
@@ -119,20 +120,7 @@ def read(file: Path) -> Tensor:
     ImportError
         The package soundfile is missing.
     """
-    try:
-        import soundfile
-    except ImportError as error:
-        raise ImportError("reading sound needs: pip install 'ppl-models[audio]'") from error
-    cure = f"fetch it again from {SOURCE}"
-    try:
-        samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise InputError(str(file), f"{error}", "a whole recording", cure) from error
-    sound = torch.from_numpy(samples)
-    if rate != RATE or sound.shape[1] != 1 or not len(sound) or not sound.isfinite().all():
-        seen = f"{len(sound)} samples of {sound.shape[1]} channels at {rate} Hz"
-        raise InputError(str(file), seen, f"finite samples, mono, at {RATE} Hz", cure)
-    return sound[:, 0]
+    return read_sound(file, RATE, cure=f"fetch it again from {SOURCE}").wave
 
 
 def log_mel(sound: Tensor, mels: int = 32, frames: int = 32) -> Tensor:

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ppl_models.data.sound import normalise, read_sound, trim, write_sound
+from ppl_models.errors import InputError
+
+soundfile = pytest.importorskip("soundfile", reason="reading sound needs the extra [audio]")
+
+
+def tone(hertz: float, samples: int, rate: int = 16000) -> torch.Tensor:
+    return torch.sin(2 * math.pi * hertz * torch.arange(samples) / rate)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+def test_what_is_written_is_read(tmp_path: Path, name: str) -> None:
+    wave = 0.5 * tone(440, 5000)
+    assert write_sound(tmp_path / name, wave) == 1
+    sound = read_sound(tmp_path / name)
+    assert sound.rate == 16000 and sound.clipped == 0
+    assert sound.wave.dtype == torch.float32
+    assert (sound.wave - wave).abs().max() <= 2**-15  # half a step of 16 bits, and its rounding
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_the_format_of_an4_as_published_is_read(tmp_path: Path) -> None:
+    wave = 0.5 * tone(440, 5000)
+    soundfile.write(tmp_path / "a.sph", wave.numpy(), 16000, "PCM_16", format="NIST")
+    assert (read_sound(tmp_path / "a.sph").wave - wave).abs().max() <= 2**-15
+
+
+def test_too_loud_a_sound_becomes_softer_and_is_not_clipped(tmp_path: Path) -> None:
+    wave = 3 * tone(440, 5000)
+    gain = write_sound(tmp_path / "a.wav", wave)
+    assert math.isclose(gain, 1 / 3, rel_tol=1e-3)
+    assert (read_sound(tmp_path / "a.wav").wave - gain * wave).abs().max() <= 2**-15
+
+
+def test_clipping_is_counted(tmp_path: Path) -> None:
+    clipped = (2 * tone(440, 16000)).clamp(-1, 1)
+    soundfile.write(tmp_path / "a.wav", clipped.numpy(), 16000)
+    assert abs(read_sound(tmp_path / "a.wav").clipped - 2 / 3) < 0.01  # |sin| > 1/2
+
+
+def test_channels_are_chosen_or_mixed_or_refused(tmp_path: Path) -> None:
+    both = torch.stack([0.5 * tone(440, 3000), 0.25 * tone(100, 3000)], 1)
+    soundfile.write(tmp_path / "a.wav", both.numpy(), 16000, "FLOAT")
+    assert torch.equal(read_sound(tmp_path / "a.wav", channel=1).wave, both[:, 1])
+    assert torch.allclose(read_sound(tmp_path / "a.wav", channel="mix").wave, both.mean(1))
+    for channel in (None, 2, -1):
+        with pytest.raises(InputError, match="a.wav: saw 2 channels"):
+            read_sound(tmp_path / "a.wav", channel=channel)
+
+
+def test_another_rate_is_refused_or_resampled(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", 0.5 * tone(440, 48000, 48000).numpy(), 48000)
+    with pytest.raises(InputError, match="a.wav: saw 48000 Hz\n.*16000 Hz\n.*resample=True"):
+        read_sound(tmp_path / "a.wav")
+    sound = read_sound(tmp_path / "a.wav", resample=True)
+    assert sound.rate == 16000 and sound.wave.shape == (16000,)
+    middle = slice(1000, 15000)  # the filter rings at the edges
+    assert (sound.wave - 0.5 * tone(440, 16000))[middle].abs().max() < 1e-3
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.flac"
+    write_sound(file, 0.1 * torch.randn(50000))
+    whole = file.read_bytes()
+    for content in (b"", b"no sound at all", whole[:30], whole[: len(whole) // 2]):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match="a.flac"):
+            read_sound(file)
+    with pytest.raises(InputError, match="none.wav(.*\n)*.*ask the lab"):
+        read_sound(tmp_path / "none.wav", cure="ask the lab")
+    soundfile.write(tmp_path / "empty.wav", torch.zeros(0).numpy(), 16000)
+    with pytest.raises(InputError, match="empty.wav: saw 0 samples"):
+        read_sound(tmp_path / "empty.wav")
+    wave = torch.tensor([0.0, math.nan, 0.0])
+    soundfile.write(tmp_path / "nan.wav", wave.numpy(), 16000, "FLOAT")
+    with pytest.raises(InputError, match="1 of them not finite"):
+        read_sound(tmp_path / "nan.wav")
+
+
+def test_only_a_finite_sound_is_written_and_nothing_is_left_of_another(tmp_path: Path) -> None:
+    file = tmp_path / "a.wav"
+    write_sound(file, 0.5 * tone(440, 100))
+    before = file.read_bytes()
+    for wave in (torch.tensor([0.0, math.inf]), torch.zeros(0), torch.zeros(2, 5)):
+        with pytest.raises(InputError, match="wave"):
+            write_sound(file, wave)
+    with pytest.raises(InputError, match=".wav or .flac"):
+        write_sound(tmp_path / "a.mp3", torch.zeros(5))
+    assert file.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+def test_trim_cuts_what_is_thirty_decibels_softer() -> None:
+    loud = tone(440, 16384)
+    wave = torch.cat([10 ** (-35 / 20) * tone(440, 16384), loud, torch.zeros(16384)])
+    kept = trim(wave)
+    start = next(i for i in range(len(wave)) if torch.equal(wave[i : i + len(kept)], kept))
+    # a frame reaches 1024 samples ahead, and 1.6 % of it loud (1 / 500 of the power) is enough
+    assert 16384 - 1024 <= start <= 16384 - 1024 + 512 and start % 512 == 0
+    assert 0 <= start + len(kept) - 2 * 16384 - 1024 <= 512
+    assert torch.equal(trim(wave, top_db=40.0), wave[: start + len(kept)])
+    assert torch.equal(trim(10 * wave), 10 * kept)
+    assert len(trim(torch.zeros(5000))) == 5000 and len(trim(torch.ones(1))) == 1
+
+
+def test_normalise_makes_the_peak_one_and_refuses_silence() -> None:
+    assert torch.equal(normalise(torch.tensor([0.5, -2.0])), torch.tensor([0.25, -1.0]))
+    with pytest.raises(InputError, match="silence"):
+        normalise(torch.zeros(5))
+
+
+def test_without_soundfile_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_sound(tmp_path / "a.wav", torch.zeros(5))
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    with pytest.raises(ImportError, match=r"ppl-models\[audio\]"):
+        read_sound(tmp_path / "a.wav")
