@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from guides.dvae import DeepARGuide as DeepARGuide
     from guides.dvae import SRNNGuide as SRNNGuide
     from guides.hierarchy import HierarchicalVAEGuide as HierarchicalVAEGuide
+    from guides.hmm import HMMGuide as HMMGuide
     from guides.ica import ICAGuide as ICAGuide
     from guides.linear import PPCAGuide as PPCAGuide
     from guides.made import MADEGuide as MADEGuide
@@ -39,6 +40,7 @@ _HOME = {
     "MADEGuide": "made",
     "RBMGuide": "rbm",
     "GaussianMixtureGuide": "mixture",
+    "HMMGuide": "hmm",
     "SRNNGuide": "dvae",
     "DeepARGuide": "dvae",
     "LinearMotionGuide": "state_space",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from inference.errors import CheckpointError as CheckpointError
     from inference.errors import NonFiniteError as NonFiniteError
     from inference.errors import PairError as PairError
+    from inference.expectation import fit_em as fit_em
     from inference.fit import Run as Run
     from inference.fit import fit as fit
     from inference.objectives import FreeBits as FreeBits
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 _HOME = {
     "check": "check",
     "fit": "fit",
+    "fit_em": "expectation",
     "Run": "fit",
     "Objective": "objectives",
     "FreeBits": "objectives",

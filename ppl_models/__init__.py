@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ppl_models.dvae import DeepAR as DeepAR
     from ppl_models.errors import InputError as InputError
     from ppl_models.hierarchy import HierarchicalVAE as HierarchicalVAE
+    from ppl_models.hmm import HMM as HMM
     from ppl_models.ica import ICA as ICA
     from ppl_models.linear import PPCA as PPCA
     from ppl_models.made import MADE as MADE
@@ -54,6 +55,7 @@ _HOME = {
     "MADE": "made",
     "RBM": "rbm",
     "GaussianMixture": "mixture",
+    "HMM": "hmm",
     "SRNN": "dvae",
     "DeepAR": "dvae",
     "LinearMotion": "state_space",

@@ -44,6 +44,7 @@ def test_the_order_is_the_one_to_read_them_in() -> None:
             "MADE",
             "RBM",
             "GaussianMixture",
+            "HMM",
             "SRNN",
             "DeepAR",
             "MixDVAE",

@@ -1,0 +1,165 @@
+"""The catalogue: stories that the command line knows by name, in the order in which to read them.
+
+Model and guide are named, not imported, so that a list of them takes no time; any other pair works
+with the engine without being listed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from inference.stories import Story, load, unknown
+
+
+def find(name: str) -> Story:
+    """Return the story of that name, in capitals or not.
+
+    Raises
+    ------
+    InputError
+        No story has it; the nearest name is suggested.
+    """
+    for story in STORIES:
+        if story.name.lower() == name.lower():
+            return story
+    raise unknown("story", name, (story.name for story in STORIES))
+
+
+def _later(how: str) -> Callable[..., dict[str, Any]]:
+    """Return a function of `inference.tasks.examples`, imported when it is first called."""
+    return lambda *given: load(f"inference.tasks.examples:{how}")(*given)
+
+
+def _of_vectors(file: str, name: str, sentence: str, source: str = "004", **more: Any) -> Story:
+    """Return the entry of a story of vectors ``x`` (N, D), which its class simulates."""
+    return Story(
+        f"ppl_models.{file}:{name}",
+        f"guides.{file}:{name}Guide",
+        source,
+        sentence,
+        settings=lambda data: {"data_dim": data["x"].shape[-1]},
+        simulate=lambda story, size: {"x": story(num_data=size)},
+        **more,
+    )
+
+
+def _of_senses(file: str, name: str, rest: str) -> Story:
+    """Return the entry of a story of several modalities, which its class simulates."""
+    return Story(
+        f"ppl_models.{file}:{name}",
+        f"guides.{file}:{name}Guide",
+        "004",
+        f"Several senses of one thing, {rest}",
+        settings=_later("widths"),
+        simulate=_later("senses"),
+    )
+
+
+def _of_states(file: str, name: str, sentence: str, **more: Any) -> Story:
+    """Return the entry of a story of paths ``s`` (B, T, D), which its class simulates."""
+    return Story(
+        f"ppl_models.{file}:{name}",
+        f"guides.{file}:{name}Guide",
+        "000/004",
+        sentence,
+        settings=lambda data: {"data_dim": data["s"].shape[-1]},
+        simulate=lambda story, size: {"s": story(size=size)},
+        **more,
+    )
+
+
+STORIES = (
+    _of_vectors("vae", "VAE", "A datum is what a network makes of a few standard normal numbers."),
+    _of_vectors(
+        "vae",
+        "VAE",
+        "A datum is told as by VAE, from a code like those of K learned data.",
+        parts=_later("pseudo_data"),
+        adapt=lambda pair, data: pair[0].prior.start_from(data["x"]),
+        title="VampPrior",
+    ),
+    Story(
+        "ppl_models.cvae:CVAE",
+        "guides.cvae:CVAEGuide",
+        "003/004",
+        "A datum is what a network makes of a few normal numbers and of a condition.",
+        settings=lambda data: {
+            "data_dim": data["x"].shape[-1],
+            "condition_dim": data["c"].shape[-1],
+        },
+        simulate=_later("conditioned"),
+    ),
+    _of_vectors(
+        "hierarchy",
+        "HierarchicalVAE",
+        "A datum is told from codes on several levels, each from those above it.",
+    ),
+    Story(
+        "ppl_models.text:TextVAE",
+        "guides.text:TextVAEGuide",
+        "004",
+        "A sentence is told token by token, from those before it and one code for all of it.",
+        settings=lambda data: {"num_tokens": int(data["x"].max()) + 1},
+        simulate=lambda story, size: {"x": story(num_data=size)},
+    ),
+    _of_vectors(
+        "linear", "PPCA", "A datum is a matrix times a few standard normal numbers, and noise."
+    ),
+    _of_vectors(
+        "ica",
+        "ICA",
+        "A datum is a mixture of as many independent sources as it has numbers.",
+        adapt=lambda pair, data: pair[0].start_from(data["x"]),
+    ),
+    _of_vectors("made", "MADE", "A datum is told number by number, each from those before it."),
+    _of_vectors(
+        "rbm",
+        "RBM",
+        "A datum and hidden bits pull at each other, and low energies are common.",
+        adapt=lambda pair, data: pair[0].start_from(data["x"]),
+    ),
+    _of_vectors(
+        "mixture",
+        "GaussianMixture",
+        "A datum comes from one of K Gaussians, and nobody says which.",
+        source="000/001",
+        adapt=lambda pair, data: pair[1].start_from(data["x"]),
+    ),
+    _of_states(
+        "hmm",
+        "HMM",
+        "Every frame of a path is of one of K kinds, and a kind tells which comes next.",
+        adapt=lambda pair, data: pair[0].start_from(data["s"], data.get("mask")),
+    ),
+    Story(
+        "ppl_models.dvae:SRNN",
+        "guides.dvae:SRNNGuide",
+        "000/001",
+        "A path is told frame by frame, each from its own past and from a latent path.",
+        settings=lambda data: {"data_dim": data["s"].shape[-1]},
+        simulate=_later("paths"),
+    ),
+    Story(
+        "ppl_models.dvae:DeepAR",
+        "guides.dvae:DeepARGuide",
+        "000/001",
+        "A path is told frame by frame from its own past alone.",
+        settings=lambda data: {"data_dim": data["s"].shape[-1]},
+        simulate=_later("paths"),
+    ),
+    Story(
+        "ppl_models.mixdvae:MixDVAE",
+        "guides.mixdvae:MixDVAEGuide",
+        "000/001",
+        "Several paths are seen as detections in any order, and nobody says which is whose.",
+        settings=lambda data: {"data_dim": data["o"].shape[-1]},
+        simulate=_later("detections"),
+        parts=_later("source_prior"),
+    ),
+    _of_senses("multimodal", "JMVAE", "read together by one encoder, and apart by one each."),
+    _of_senses("multimodal", "MVAE", "each an expert on it, and what they say is multiplied."),
+    _of_senses("disentangled", "DMVAE", "which share a code and have a private one each."),
+    _of_senses("multimodal", "MMVAE", "its code read from any one of them at a time."),
+    _of_senses("multimodal", "MoPoE", "its code read from any subset of them at a time."),
+)

@@ -1,0 +1,292 @@
+r"""The hidden Markov model: every frame is of one of K kinds, and a kind tells which comes next.
+
+::
+
+    z_1 -> z_2 -> ... -> z_T          z_1 ~ Categorical(initial)
+     |      |             |           z_t ~ Categorical(transition[z_{t-1}])
+    s_1    s_2           s_T          s_t ~ likelihood(emission[z_t])
+
+.. math:: p(s, z) = p(z_1) \prod_{t > 1} p(z_t \mid z_{t-1}) \prod_t p(s_t \mid z_t)
+
+The states are always summed, never drawn in inference, so the bound is the evidence. Two forms of
+the one story differ in how they sum:
+
+============  ==================  ======================  ===========  =============================
+form          site                batch shape             event shape  states are summed by
+============  ==================  ======================  ===========  =============================
+scan          ``s``               (B,)                    (T, D)       log2 T batched products of
+                                                                       K x K matrices
+enumerated    ``z_1`` ... z_T     (K, ...), enumerated    ()           ``TraceEnum_ELBO``, T steps
+              ``s_1`` ... s_T     (B,)                    (D,)
+============  ==================  ======================  ===========  =============================
+
+The second is the readable reference, and slower; `python -m benchmarks.anchors` says how much.
+
+References: L. R. Rabiner, "A tutorial on hidden Markov models", Proc. IEEE 1989 (equations 19-40);
+S. Sarkka and A. Garcia-Fernandez, "Temporal parallelization of Bayesian smoothers", IEEE TAC 2021
+(the scan).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from pyro.distributions.torch_distribution import TorchDistribution
+from pyro.ops.indexing import Vindex
+from torch import Tensor, nn
+
+from ppl_models import likelihoods
+from ppl_models.clusters import spread_out
+from ppl_models.errors import InputError
+from ppl_models.inputs import check_count
+from ppl_models.likelihoods import Likelihood
+from ppl_models.markov import (
+    MarkovPath,
+    as_path,
+    best_path,
+    filter_states,
+    smooth_states,
+)
+from ppl_models.motion import check_paths, clean
+
+LEAST = 1e-30
+"""What expectation maximisation takes for a probability of zero, so that its logarithm is one."""
+
+
+class HMM(nn.Module):
+    """A hidden Markov model of paths s (B, T, D), with K states.
+
+    Parameters
+    ----------
+    data_dim : int
+        D, numbers a frame.
+    num_states : int
+        K.
+    likelihood : "gaussian", "bernoulli" or Likelihood
+        What a frame is given its state (`ppl_models.likelihoods`): ``"gaussian"`` has a mean and a
+        standard deviation for every state and number (`Gaussian(data_dim, "decoded")`).
+    form : "scan" or "enumerated"
+        How states are summed; the densities are the same.
+
+    Raises
+    ------
+    InputError
+        An unknown likelihood or form, or a size that is no whole number from 1.
+    """
+
+    def __init__(
+        self,
+        data_dim: int = 2,
+        num_states: int = 3,
+        *,
+        likelihood: str | Likelihood = "gaussian",
+        form: Literal["scan", "enumerated"] = "scan",
+    ) -> None:
+        super().__init__()
+        check_count("num_states", num_states)
+        check_form(form, ("scan", "enumerated"))
+        if likelihood == "gaussian":
+            likelihood = likelihoods.Gaussian(data_dim, "decoded")
+        self.likelihood = likelihoods.named(likelihood, data_dim)
+        self.data_dim, self.num_states, self.form = data_dim, num_states, form
+        self.initial_logits = nn.Parameter(torch.zeros(num_states))
+        self.transition_logits = nn.Parameter(2 * torch.eye(num_states))  # states last a little
+        self.emission = nn.Parameter(torch.randn(num_states, self.likelihood.raw_dim))
+        if getattr(self.likelihood, "kind", "") == "decoded":
+            nn.init.zeros_(self.emission[:, data_dim:])
+
+    def forward(
+        self,
+        s: Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        size: int = 1,
+        length: int = 60,
+    ) -> Tensor:
+        """Tell B paths s (B, T, D), or simulate ``size`` of ``length`` frames.
+
+        ``mask`` (B, T) says which frames exist, the first ones of each row; InputError otherwise.
+        """
+        if s is not None:
+            s = self._checked(s, mask)
+            size, length = s.shape[:2]
+        with pyro.plate("data", size, dim=-1):
+            if self.form == "enumerated":
+                return self._frames(s, mask, length)
+            return pyro.sample("s", self.path(length, mask), obs=s)
+
+    def path(self, length: int, mask: Tensor | None = None) -> dist.DiscreteHMM:
+        """Return p(s), its states summed by a parallel scan, event (T, D)."""
+        # DiscreteHMM takes a step before its first frame: from any state, to the initial law
+        anywhere = torch.zeros_like(self.initial_logits)
+        first = self.initial_logits.expand(1, self.num_states, self.num_states)
+        later = self.transition_logits.expand(length - 1, -1, -1)  # normalised by DiscreteHMM
+        law = self.observation(self.emission)
+        if mask is not None:  # a frame that says nothing sums to one, since a chain's rows do
+            law = law.expand((*mask.shape, self.num_states)).mask(mask[..., None])
+        return dist.DiscreteHMM(anywhere, torch.cat([first, later]), law, duration=length)
+
+    def _frames(self, s: Tensor | None, mask: Tensor | None, length: int) -> Tensor:
+        """Tell the story frame by frame, as the graph above has it."""
+        logits, frames = self.initial_logits, []
+        for t in pyro.markov(range(length)):
+            exists: Any = True if mask is None else mask[:, t]
+            with poutine.mask(mask=exists):
+                chain = dist.Categorical(logits=logits)
+                z = pyro.sample(f"z_{t + 1}", chain, infer={"enumerate": "parallel"})
+                law = self.observation(Vindex(self.emission)[z])
+                frames.append(pyro.sample(f"s_{t + 1}", law, obs=None if s is None else s[:, t]))
+                logits = Vindex(self.transition_logits)[z]
+        return torch.stack(frames, 1)
+
+    def observation(self, raw: Tensor) -> TorchDistribution:
+        """Return p(s_t | z_t) from what the states' emissions (..., raw_dim) are, event (D,)."""
+        law: TorchDistribution = self.likelihood(raw)
+        return law
+
+    # --- exact answers ----------------------------------------------------------------------------
+
+    def log_evidence(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return log p(s) (B,) in nats, by the forward algorithm."""
+        return filter_states(*self._logs(), self._said(s, mask)).log_evidence.sum(-1)
+
+    def filter(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return p(z_t | s_{1:t}) (B, T, K); after the last frame that exists, its forecast."""
+        return filter_states(*self._logs(), self._said(s, mask)).log_probs.exp()
+
+    def smooth(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return p(z_t | s_{1:T}) (B, T, K); after the last frame that exists, its forecast."""
+        return self._smoothed(s, mask)[0].exp()
+
+    def posterior(self, s: Tensor, mask: Tensor | None = None) -> MarkovPath:
+        """Return p(z_{1:T} | s), batch (B,), event (T,): to draw paths of states from."""
+        return as_path(*self._smoothed(s, mask)[:2], mask)
+
+    def viterbi(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the most probable path of states (B, T), and after it the best way on."""
+        return best_path(*self._logs(), self._said(s, mask))
+
+    def forecast(self, s: Tensor, mask: Tensor | None = None, *, steps: int = 1) -> Forecast:
+        """Return the laws of the ``steps`` frames that follow the last existing one of each path.
+
+        Raises
+        ------
+        InputError
+            ``steps`` is no whole number from 1.
+        """
+        check_count("steps", steps)
+        filtered = self.filter(s, mask)
+        last = filtered[:, -1] if mask is None else filtered[ends(mask)]
+        transition, probs = self.transition_logits.softmax(-1), []
+        for _ in range(steps):
+            last = last @ transition
+            probs.append(last)
+        states = torch.stack(probs, 1)
+        law = self.observation(self.emission)
+        return Forecast(states, dist.MixtureSameFamily(dist.Categorical(states), law))
+
+    # --- expectation maximisation -----------------------------------------------------------------
+
+    @torch.no_grad()
+    def start_from(self, s: Tensor, mask: Tensor | None = None, seed: int = 0) -> HMM:
+        """Put the states on frames of s that lie apart, each to tell those nearest; return self."""
+        frames = self.likelihood.features(self._checked(s, mask)).flatten(2)
+        exists = frames.new_ones(frames.shape[:2], dtype=torch.bool) if mask is None else mask
+        centres = spread_out(frames[exists], self.num_states, seed)
+        nearest = torch.cdist(frames, centres.expand(len(frames), -1, -1)).argmin(-1)
+        weight = nn.functional.one_hot(nearest, self.num_states).to(frames.dtype)
+        self._fit_emission(self._checked(s, mask), weight * exists[..., None])
+        return self
+
+    @torch.no_grad()
+    def em_step(self, s: Tensor, mask: Tensor | None = None) -> float:
+        """Take one step of Baum and Welch's; return log p(s), summed, from before it.
+
+        E: p(z_t | s) and p(z_t, z_{t+1} | s). M: the counts' shares, and each state's weighted
+        moments (Rabiner 1989, equations 40 and 52-53). The evidence never falls.
+
+        Raises
+        ------
+        InputError
+            A likelihood that is not Bernoulli, Categorical or Gaussian(..., "decoded").
+        """
+        states, pairs, evidence = self._smoothed(s, mask)
+        weight, moves = states.exp(), pairs.exp()
+        if mask is not None:
+            weight, moves = weight * mask[..., None], moves * mask[:, 1:, None, None]
+        self._fit_emission(self._checked(s, mask), weight)
+        self.initial_logits.copy_(weight[:, 0].mean(0).clamp(LEAST).log())
+        count = moves.sum((0, 1))
+        share = (count / count.sum(-1, keepdim=True).clamp(LEAST)).clamp(LEAST).log()
+        left = count.sum(-1, keepdim=True) > LEAST  # a state that is never left tells nothing
+        self.transition_logits.copy_(torch.where(left, share, self.transition_logits))
+        return evidence.sum().item()
+
+    def _fit_emission(self, s: Tensor, weight: Tensor) -> None:
+        """Fit each state to frames s (B, T, D) that are its by the weights (B, T, K)."""
+        part, count = self.likelihood, weight.sum((0, 1))[:, None]
+        if not isinstance(part, (likelihoods.Bernoulli, likelihoods.Categorical)) and (
+            not isinstance(part, likelihoods.Gaussian) or part.kind != "decoded"
+        ):
+            cure = "learn others by gradient, with inference.fit"
+            seen, wanted = type(part).__name__, 'Bernoulli, Categorical or Gaussian(D, "decoded")'
+            raise InputError("likelihood", seen, wanted, cure)
+        x = part.features(s)
+        mean = torch.einsum("btk,btd->kd", weight, x) / count.clamp(LEAST)
+        if isinstance(part, likelihoods.Gaussian):
+            apart = (x[:, :, None] - mean).square()
+            variance = torch.einsum("btk,btkd->kd", weight, apart) / count.clamp(LEAST)
+            least = 1e-4 * part.floor**2
+            raw = torch.cat([mean, 0.5 * (variance - part.floor**2).clamp(least).log()], -1)
+        elif isinstance(part, likelihoods.Bernoulli):
+            raw = mean.clamp(1e-6, 1 - 1e-6).logit()
+        else:
+            raw = mean.clamp(1e-6).log()
+        self.emission.copy_(torch.where(count > LEAST, raw, self.emission))
+
+    # --- parts ------------------------------------------------------------------------------------
+
+    def _logs(self) -> tuple[Tensor, Tensor]:
+        return self.initial_logits.log_softmax(-1), self.transition_logits.log_softmax(-1)
+
+    def _said(self, s: Tensor, mask: Tensor | None) -> Tensor:
+        """Return log p(s_t | z_t) (B, T, K), 0 in frames that do not exist."""
+        said = self.observation(self.emission).log_prob(self._checked(s, mask)[..., None, :])
+        return clean(said, mask)
+
+    def _smoothed(self, s: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        filtered = filter_states(*self._logs(), self._said(s, mask))
+        states, pairs = smooth_states(filtered.log_probs, self._logs()[1])
+        return states, pairs, filtered.log_evidence
+
+    def _checked(self, s: Tensor, mask: Tensor | None) -> Tensor:
+        """Return s with zeros in the padding, if it can be data of this story."""
+        check_paths(s, mask, self.data_dim)
+        s = clean(s, mask)
+        self.likelihood.check(s)
+        return s
+
+
+class Forecast(NamedTuple):
+    """What is known of H frames to come."""
+
+    states: Tensor
+    """(B, H, K): p(z_{T+h} | s_{1:T})."""
+    frames: dist.MixtureSameFamily
+    """p(s_{T+h} | s_{1:T}), batch (B, H), event (D,), each frame by itself: has ``mean`` etc."""
+
+
+def ends(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the index of each path's last existing frame in tensors (B, T, ...)."""
+    return torch.arange(len(mask), device=mask.device), mask.sum(-1).clamp(min=1) - 1
+
+
+def check_form(form: str, known: tuple[str, ...]) -> None:
+    """Raise an InputError for a form that a story does not have."""
+    if form not in known:
+        wanted, cure = " or ".join(map(repr, known)), "take one of them: densities are the same"
+        raise InputError("form", repr(form), wanted, cure)
