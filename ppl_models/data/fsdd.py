@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ppl_models.data.sound import read_sound
+from ppl_models.data.stft import mel_filters
 from ppl_models.errors import InputError
 
 SOURCE = "https://github.com/Jakobovski/free-spoken-digit-dataset"
@@ -133,23 +134,7 @@ def log_mel(sound: Tensor, mels: int = 32, frames: int = 32) -> Tensor:
     padded = torch.nn.functional.pad(sound[:length], (0, max(0, length - len(sound))))
     chunks = padded.unfold(0, WINDOW, STEP) * torch.hann_window(WINDOW)
     power = torch.fft.rfft(chunks, BINS).abs().square()  # (frames, BINS / 2 + 1)
-    bands = mel_filters(mels) @ power.T
+    bands = mel_filters(mels, RATE, BINS // 2 + 1) @ power.T
     loudest = bands.max().clamp(min=torch.finfo(bands.dtype).tiny)
     decibels = 10 * (bands / loudest).clamp(min=10 ** (-FLOOR / 10)).log10()
     return decibels / FLOOR + 1
-
-
-def mel_filters(mels: int) -> Tensor:
-    """Return triangles of height 1, equally wide in mel = 2595 log10(1 + Hz / 700), 0 to 4 kHz.
-
-    Returns
-    -------
-    Tensor
-        (mels, BINS / 2 + 1), each row rising from the centre of the band below to its own.
-    """
-    top = 2595 * torch.tensor(1 + RATE / 2 / 700).log10()
-    edges = 700 * (10 ** (torch.linspace(0, float(top), mels + 2) / 2595) - 1)
-    hertz = torch.linspace(0, RATE / 2, BINS // 2 + 1)
-    low, centre, high = (edges[i : i + mels, None] for i in range(3))
-    rise, fall = (hertz - low) / (centre - low), (high - hertz) / (high - centre)
-    return torch.minimum(rise, fall).clamp(min=0)

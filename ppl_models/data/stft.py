@@ -194,3 +194,28 @@ class STFT:
     def _sine(self, like: Tensor) -> Tensor:
         turns = torch.arange(self.window, dtype=torch.float64, device=like.device) + 0.5
         return (math.pi / self.window * turns).sin().to(like.dtype)
+
+
+def mel_filters(mels: int, rate: int, bins: int) -> Tensor:
+    """Return triangles of height 1, equally wide in mel = 2595 log10(1 + Hz / 700).
+
+    Parameters
+    ----------
+    mels
+        How many bands, from 0 to half the rate.
+    rate
+        Samples a second.
+    bins
+        F, frequencies of a spectrum, from 0 to half the rate.
+
+    Returns
+    -------
+    Tensor
+        (mels, F), each row rising from the centre of the band below to its own.
+    """
+    top = 2595 * torch.tensor(1 + rate / 2 / 700).log10()
+    edges = 700 * (10 ** (torch.linspace(0, float(top), mels + 2) / 2595) - 1)
+    hertz = torch.linspace(0, rate / 2, bins)
+    low, centre, high = (edges[i : i + mels, None] for i in range(3))
+    rise, fall = (hertz - low) / (centre - low), (high - hertz) / (high - centre)
+    return torch.minimum(rise, fall).clamp(min=0)

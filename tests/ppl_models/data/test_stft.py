@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ppl_models.data.stft import STFT
+from ppl_models.data.stft import STFT, mel_filters
 from ppl_models.errors import InputError
 
 LENGTHS = [1, 2, 255, 256, 257, 511, 1000, 1024, 12544, 16001]
@@ -84,6 +84,15 @@ def test_griffin_lim_is_a_function_of_its_seed(untouched: None) -> None:
     one, again, other = (stft.griffin_lim(power, 3, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(one, again) and not torch.allclose(one, other)
     assert not stft.griffin_lim(torch.zeros(5, 513)).any()  # silence, not NaN
+
+
+@pytest.mark.parametrize(("mels", "rate", "bins"), [(32, 8000, 257), (40, 16000, 257)])
+def test_every_mel_band_hears_something_and_only_its_neighbours_overlap(
+    mels: int, rate: int, bins: int
+) -> None:
+    filters = mel_filters(mels, rate, bins)
+    assert filters.shape == (mels, bins) and (filters.sum(1) > 0.5).all() and filters.max() <= 1
+    assert ((filters > 0).sum(0) <= 2).all()
 
 
 def test_what_is_wrong_is_named() -> None:
