@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from guides.hmm import HMMGuide as HMMGuide
     from guides.ica import ICAGuide as ICAGuide
     from guides.linear import PPCAGuide as PPCAGuide
+    from guides.linear_dynamics import LDSGuide as LDSGuide
     from guides.made import MADEGuide as MADEGuide
     from guides.mixdvae import MixDVAEGuide as MixDVAEGuide
     from guides.mixture import GaussianMixtureGuide as GaussianMixtureGuide
@@ -41,6 +42,7 @@ _HOME = {
     "RBMGuide": "rbm",
     "GaussianMixtureGuide": "mixture",
     "HMMGuide": "hmm",
+    "LDSGuide": "linear_dynamics",
     "SRNNGuide": "dvae",
     "DeepARGuide": "dvae",
     "LinearMotionGuide": "state_space",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ppl_models.hmm import HMM as HMM
     from ppl_models.ica import ICA as ICA
     from ppl_models.linear import PPCA as PPCA
+    from ppl_models.linear_dynamics import LDS as LDS
     from ppl_models.made import MADE as MADE
     from ppl_models.mixdvae import MixDVAE as MixDVAE
     from ppl_models.mixture import GaussianMixture as GaussianMixture
@@ -56,6 +57,7 @@ _HOME = {
     "RBM": "rbm",
     "GaussianMixture": "mixture",
     "HMM": "hmm",
+    "LDS": "linear_dynamics",
     "SRNN": "dvae",
     "DeepAR": "dvae",
     "LinearMotion": "state_space",

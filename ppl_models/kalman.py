@@ -109,18 +109,18 @@ def kalman_filter(params: LinearGaussian, x: Tensor, mask: Tensor | None = None)
         emission = emission * mask[..., None, None]
     narrow = x.shape[-1] <= params.initial_mean.shape[-1]
     told = (_narrow if narrow else _wide)(params, emission, x.shape[-2])
-    pull = _apply(told.gain, seen)
+    pull = matvec(told.gain, seen)
     keep, first_keep = told.keep[..., 1:, :, :], told.keep[..., 0, :, :]
-    rest = _apply(keep, params.transition_offset) + pull[..., 1:, :]
-    first = _apply(first_keep, params.initial_mean) + pull[..., 0, :]
+    rest = matvec(keep, params.transition_offset) + pull[..., 1:, :]
+    first = matvec(first_keep, params.initial_mean) + pull[..., 0, :]
     mean = _recur(keep @ params.transition, rest, first)
-    moved = _apply(params.transition, mean[..., :-1, :]) + params.transition_offset
+    moved = matvec(params.transition, mean[..., :-1, :]) + params.transition_offset
     start = params.initial_mean.expand(mean[..., 0, :].shape)[..., None, :]
     predicted = torch.cat([start, moved], -2)
     if narrow:
-        distance = _square(told.root, seen - _apply(emission, predicted))
+        distance = _square(told.root, seen - matvec(emission, predicted))
     else:  # the same number from smaller ones: what is left of x, and how far z was moved
-        left = seen - _apply(emission, mean)
+        left = seen - matvec(emission, mean)
         distance = (left**2 / params.noise_variance).sum(-1) + _square(told.root, mean - predicted)
     log_evidence = -0.5 * (distance + told.log_det + x.shape[-1] * math.log(2 * math.pi))
     if mask is not None:
@@ -130,7 +130,7 @@ def kalman_filter(params: LinearGaussian, x: Tensor, mask: Tensor | None = None)
 
 def kalman_smoother(params: LinearGaussian, filtered: Filtered) -> Smoothed:
     """Smooth what `kalman_filter` returned for these parameters (Rauch, Tung and Striebel)."""
-    pull, still, spread = _backward(params, filtered)
+    pull, still, spread = backward_steps(params, filtered)
     mean = _recur(pull, still, filtered.mean[..., -1, :], backward=True)
     covs = [filtered.cov[..., -1, :, :]]
     for gain, own in zip(reversed(pull.unbind(-3)), reversed(spread.unbind(-3)), strict=True):
@@ -145,19 +145,19 @@ def sample_posterior(params: LinearGaussian, filtered: Filtered, noise: Tensor) 
     The last frame is drawn from the filter, each other one given the next ("forward filtering,
     backward sampling"). `noise` may have sample dims to the left.
     """
-    pull, still, spread = _backward(params, filtered)
+    pull, still, spread = backward_steps(params, filtered)
     cov = torch.cat([spread, filtered.cov[..., -1:, :, :]], -3)
-    wobble = _apply(torch.linalg.cholesky(cov), noise)
+    wobble = matvec(torch.linalg.cholesky(cov), noise)
     last = filtered.mean[..., -1, :] + wobble[..., -1, :]
     return _recur(pull, still + wobble[..., :-1, :], last, backward=True)
 
 
-def _backward(params: LinearGaussian, filtered: Filtered) -> tuple[Tensor, Tensor, Tensor]:
+def backward_steps(params: LinearGaussian, filtered: Filtered) -> tuple[Tensor, Tensor, Tensor]:
     """Return G, g and V of p(z_t | z_{t+1}, x_{1:t}) = N(G z_{t+1} + g, V), for t < T."""
     cov, transition = filtered.cov[..., :-1, :, :], params.transition
     ahead = torch.linalg.cholesky(filtered.predicted_cov[..., 1:, :, :])
     pull = torch.cholesky_solve(transition @ cov, ahead).mT
-    still = filtered.mean[..., :-1, :] - _apply(pull, filtered.predicted_mean[..., 1:, :])
+    still = filtered.mean[..., :-1, :] - matvec(pull, filtered.predicted_mean[..., 1:, :])
     keep = _eye(cov) - pull @ transition
     return pull, still, keep @ cov @ keep.mT + pull @ params.process_cov @ pull.mT
 
@@ -225,8 +225,8 @@ def _covariances(
     """
     matrices = params.transition, params.process_cov, *given
     batch = torch.broadcast_shapes(params.initial_cov.shape[:-2], *(m.shape[:-3] for m in matrices))
-    moves = zip(*(_frames(matrix, length - 1) for matrix in matrices[:2]), strict=True)
-    frames = zip(*(_frames(matrix, length) for matrix in given), strict=True)
+    moves = zip(*(frames_of(matrix, length - 1) for matrix in matrices[:2]), strict=True)
+    frames = zip(*(frames_of(matrix, length) for matrix in given), strict=True)
     cov = params.initial_cov.expand(*batch, *params.initial_cov.shape[-2:])
     predicted, rows = [cov], [update(cov, *next(frames))]
     for (transition, noise), frame in zip(moves, frames, strict=True):
@@ -248,15 +248,17 @@ def _recur(a: Tensor, b: Tensor, first: Tensor, *, backward: bool = False) -> Te
     y = [first.expand(*batch, first.shape[-1])]
     pairs = list(zip(a.unbind(-3), b.unbind(-2), strict=True))
     for matrix, offset in reversed(pairs) if backward else pairs:
-        y.append(_apply(matrix, y[-1]) + offset)
+        y.append(matvec(matrix, y[-1]) + offset)
     return torch.stack(y[::-1] if backward else y, -2)
 
 
-def _apply(matrix: Tensor, vector: Tensor) -> Tensor:
+def matvec(matrix: Tensor, vector: Tensor) -> Tensor:
+    """Return matrices (..., a, b) times vectors (..., b)."""
     return (matrix @ vector[..., None])[..., 0]
 
 
-def _frames(matrix: Tensor, length: int) -> tuple[Tensor, ...]:
+def frames_of(matrix: Tensor, length: int) -> tuple[Tensor, ...]:
+    """Return the ``length`` frames (..., a, b) of a matrix whose time dim may be 1."""
     return matrix.expand(*matrix.shape[:-3], length, *matrix.shape[-2:]).unbind(-3)
 
 

@@ -132,6 +132,12 @@ STORIES = (
         "Every frame of a path is of one of K kinds, and a kind tells which comes next.",
         adapt=lambda pair, data: pair[0].start_from(data["s"], data.get("mask")),
     ),
+    _of_states(
+        "linear_dynamics",
+        "LDS",
+        "A hidden point moves by a matrix and noise, and a matrix tells each frame from it.",
+        adapt=lambda pair, data: pair[0].start_from(data["s"], data.get("mask")),
+    ),
     Story(
         "ppl_models.dvae:SRNN",
         "guides.dvae:SRNNGuide",

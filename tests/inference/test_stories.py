@@ -45,6 +45,7 @@ def test_the_order_is_the_one_to_read_them_in() -> None:
             "RBM",
             "GaussianMixture",
             "HMM",
+            "LDS",
             "SRNN",
             "DeepAR",
             "MixDVAE",

@@ -1,0 +1,51 @@
+"""The guide of the linear dynamical system: its exact posterior, or nothing."""
+
+from __future__ import annotations
+
+import pyro
+from torch import Tensor, nn
+
+from ppl_models.errors import InputError
+from ppl_models.linear_dynamics import LDS
+
+
+class LDSGuide(nn.Module):
+    """The exact posterior of :class:`ppl_models.linear_dynamics.LDS`; no parameters of its own.
+
+    Where the story integrates z out (``form="exact"``) it draws nothing. Where z is a site
+    (``form="joint"``) it filters forwards and draws backwards, the whole path as one site, so that
+    the bound of every draw is the evidence.
+
+    C. K. Carter, R. Kohn, "On Gibbs sampling for state space models", Biometrika 1994.
+
+    Parameters
+    ----------
+    story : LDS
+        Read by reference.
+    """
+
+    def __init__(self, story: LDS) -> None:
+        super().__init__()
+        self._story = (story,)
+
+    @property
+    def story(self) -> LDS:
+        """The story looked back at."""
+        return self._story[0]
+
+    def forward(
+        self,
+        s: Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        size: int = 1,
+        length: int = 60,
+    ) -> Tensor | None:
+        """Draw z (B, T, L) for paths s (B, T, D), or nothing where the story has no z."""
+        if self.story.form == "exact":
+            return None
+        if s is None:
+            raise InputError("s", "None", "paths (B, T, D)", "simulate with the story alone")
+        posterior = self.story.posterior(s, mask)
+        with pyro.plate("data", len(s), dim=-1):
+            return pyro.sample("z", posterior)
