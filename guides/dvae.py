@@ -13,21 +13,24 @@ References: those of `ppl_models.dvae`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyro
 import torch
 from torch import Tensor, nn
 
+from guides.chains import Chain, DynamicalGuide, frame_by_frame, scheduled
 from guides.smoother import smooth_source
 from guides.source import Evidence, SourcePosterior, draw_latents, filter_source
 from ppl_models.distributions import AutoregressiveNormal, Moments, normal_kl
 from ppl_models.dvae import SRNN, DeepAR
+from ppl_models.dynamical import Past, Rolled
 from ppl_models.errors import InputError
 from ppl_models.motion import check_paths, clean, shift
 from ppl_models.networks import LSTM, ConditionalNormal
 
 
-class SRNNGuide(nn.Module):
+class SRNNGuide(DynamicalGuide[SRNN]):
     """q(z | s) of `SRNN`.
 
     Reads h_t from the story's own recurrence, by reference: the guide's parameters, and its
@@ -43,6 +46,8 @@ class SRNNGuide(nn.Module):
         Whether z_t looks at s_{1:t} only, or at the whole path.
     backward_dim : int
         Size of the backward LSTM where it looks at the whole.
+    input_dim : int
+        Layer that reads h_t and s_t; 0 for none.
     smooth : bool
         Whether `source_posterior` looks both ways (`guides.smoother`), or, as in the paper, back
         only (`guides.source`).
@@ -55,20 +60,18 @@ class SRNNGuide(nn.Module):
         hidden: Sequence[int] = (16, 8),
         causal: bool = True,
         backward_dim: int = 8,
+        input_dim: int = 0,
         smooth: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(story)
         self.smooth = smooth
-        self._story = (story,)  # in a tuple: a reference, not a part
-        read_dim, latent_dim = story.recurrent_dim + story.data_dim, story.latent_dim
+        read_dim, latent_dim = story.recurrent_dim + story.feature_dim, story.latent_dim
+        self.reader: nn.Module = nn.Identity()
+        if input_dim:
+            self.reader, read_dim = nn.Sequential(nn.Linear(read_dim, input_dim), nn.Tanh()), input_dim
         self.backward = None if causal else LSTM(read_dim, backward_dim, backward=True)
         context_dim = read_dim if causal else backward_dim
         self.encoder = ConditionalNormal(context_dim, latent_dim, hidden, latent_dim)
-
-    @property
-    def story(self) -> SRNN:
-        """The story looked back at."""
-        return self._story[0]
 
     def forward(
         self,
@@ -90,9 +93,36 @@ class SRNNGuide(nn.Module):
         with pyro.plate("data", s.shape[0], dim=-1):
             return self.path(s if past is None else past, mask)
 
-    def path(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
+    def path(self, s: Tensor, mask: Tensor | None = None, noise: float = 1.0) -> Tensor:
         """Look back at one path in each place of the enclosing plates; return z."""
+        if self.story.likelihood is not None:
+            return super().path(s, mask, noise)
         return pyro.sample("z", self.latent(s, mask))
+
+    def chain(
+        self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
+    ) -> Chain:
+        """z_t from z_{t-1} and c_t; with scheduled sampling, h_t reads frames that were told."""
+        story, none = self.story, seen.new_zeros(*seen.shape[:-1], 0)
+        h = story.read(story.told_past(seen, none))
+        projected = self.encoder.project(self.context(h, seen, mask))
+
+        def moments(z: Tensor) -> Moments:
+            return self.encoder.step(projected, shift(z))
+
+        def encode(t: int, h: Tensor | None, past: Past) -> Moments:
+            return self.encoder.step(projected[..., t : t + 1, :], past.z)
+
+        if story.scheduled:
+            return scheduled(story, s, seen, encode, moments, noise)
+
+        def step(frame: Tensor, z: Tensor, state: Any) -> tuple[Moments, Any]:
+            return self.encoder.step(frame, z), None
+
+        def leave(z: Tensor) -> None:
+            story.leave(Rolled(h, z, s, None))
+
+        return frame_by_frame(projected, story.latent_dim, step, moments, noise, leave)
 
     def latent(self, s: Tensor, mask: Tensor | None = None) -> AutoregressiveNormal:
         """Return q(z | s), event (T, L)."""
@@ -102,7 +132,7 @@ class SRNNGuide(nn.Module):
 
     def context(self, h: Tensor, moves: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return c (..., T, C) from h (..., T, H) and moves (..., T, D)."""
-        read = torch.cat([h, moves], -1)
+        read = self.reader(torch.cat([h, moves], -1))
         return read if self.backward is None else self.backward(read, mask)
 
     @torch.no_grad()
@@ -125,7 +155,7 @@ class SRNNGuide(nn.Module):
         moves = story.motion.moves(previous_mean)
         if noise is None:
             noise = moves.new_empty(*moves.shape[:-1], story.latent_dim).normal_()
-        h = story.read(moves)
+        h = story.read_moves(moves)
         z, q = draw_latents(self.encoder, self.context(h, moves), noise)
         if self.smooth:
             posterior = smooth_source(story.motion, evidence, story.emission(h, z))
@@ -180,7 +210,7 @@ class DeepARGuide(nn.Module):
         """
         if not self.smooth:
             return filter_source(self.story, evidence)[0]
-        h = self.story.read(self.story.motion.moves(previous_mean))
+        h = self.story.read_moves(self.story.motion.moves(previous_mean))
         return smooth_source(self.story.motion, evidence, self.story.emission(h))
 
 
@@ -197,19 +227,19 @@ class Encoding:
         story = self.guide.story
         h, z, moments = self._scheduled(batch) if story.scheduled else self._forced(batch)
         self.drawn = z, moments
-        story.leave(z, self.past, h)
+        story.leave_h(z, self.past, h)
         return z
 
     def moments(self, z: Tensor) -> Moments:
         """Return mean and scale of every q(z_t | z_{t-1}, s) at once, each (..., T, L)."""
         if self.drawn is not None and self.drawn[0] is z:
             return self.drawn[1]
-        h = self.guide.story.read(self.moves)
+        h = self.guide.story.read_moves(self.moves)
         return self.guide.encoder(self.guide.context(h, self.moves, self.mask), shift(z))
 
     def _forced(self, batch: torch.Size) -> tuple[Tensor, Tensor, Moments]:
         """Teacher forcing: only z feeds back."""
-        encoder, h = self.guide.encoder, self.guide.story.read(self.moves)
+        encoder, h = self.guide.encoder, self.guide.story.read_moves(self.moves)
         projected = encoder.project(self.guide.context(h, self.moves, self.mask)).unbind(-2)
         noise = self._noise(batch)
         z, steps = torch.zeros_like(noise[0]), list[tuple[Tensor, Tensor, Tensor]]()
@@ -225,7 +255,7 @@ class Encoding:
         guide, moves, noise = self.guide, self.moves.unbind(-2), self._noise(batch)
         forced = None
         if guide.backward is not None:
-            forced = guide.context(guide.story.read(self.moves), self.moves, self.mask)
+            forced = guide.context(guide.story.read_moves(self.moves), self.moves, self.mask)
 
         def latent(t: int, h: Tensor, z: Tensor) -> Tensor:
             seen = moves[t].expand(*h.shape[:-1], -1)

@@ -17,7 +17,7 @@ site    batch shape                 event shape
 ======  ==========================  ===========
 
 z_t depends on the s before it and s_t on z_t, so neither site can be *drawn* before the other. But
-a density is only asked for once the story is told: by then `Told` knows s, and both sites are
+a density is only asked for once the story is told: by then `ToldPath` knows s, and both sites are
 scored in all frames at once (teacher forcing).
 
 References: M. Fraccaro et al., "Sequential neural models with stochastic layers", NeurIPS 2016
@@ -37,11 +37,12 @@ import torch
 from torch import Tensor
 
 from ppl_models.distributions import AutoregressiveNormal, Moments
+from ppl_models.dynamical import Past
 from ppl_models.motion import clean, draw, shift
 from ppl_models.networks import ConditionalNormal
 from ppl_models.recurrent import DVAE, SamplingSchedule
 
-__all__ = ["DVAE", "SRNN", "DeepAR", "Told", "SamplingSchedule"]
+__all__ = ["DVAE", "SRNN", "DeepAR", "ToldPath", "SamplingSchedule"]
 
 
 class DeepAR(DVAE):
@@ -53,17 +54,16 @@ class DeepAR(DVAE):
     def __init__(self, data_dim: int = 4, **options: Any) -> None:
         super().__init__(data_dim, 0, **options)
 
-    def path(
+    def moved(
         self,
         length: int,
-        s: Tensor | None = None,
-        mask: Tensor | None = None,
-        past: Tensor | None = None,
-        *,
-        from_past: bool = True,
+        s: Tensor | None,
+        mask: Tensor | None,
+        past: Tensor | None,
+        from_past: bool,
     ) -> tuple[None, Tensor]:
         """Tell one path in each place of the enclosing plates; return (None, s)."""
-        told = Told(self, length, mask, past, from_past)
+        told = ToldPath(self, length, mask, past, from_past)
         s = pyro.sample("s", told.observed(None), obs=s)
         told.tell(None, s)
         return None, s
@@ -95,28 +95,32 @@ class SRNN(DVAE):
         super().__init__(data_dim, latent_dim, **options)
         self.prior = ConditionalNormal(self.recurrent_dim, latent_dim, prior_dims, latent_dim)
 
-    def path(
+    def moved(
         self,
         length: int,
-        s: Tensor | None = None,
-        mask: Tensor | None = None,
-        past: Tensor | None = None,
-        *,
-        from_past: bool = True,
+        s: Tensor | None,
+        mask: Tensor | None,
+        past: Tensor | None,
+        from_past: bool,
     ) -> tuple[Tensor, Tensor]:
         """Tell one path in each place of the enclosing plates; return (z, s)."""
-        told = Told(self, length, mask, past, from_past)
+        told = ToldPath(self, length, mask, past, from_past)
         z = pyro.sample("z", told.latent())
         s = pyro.sample("s", told.observed(z), obs=s)
         told.tell(z, s)
         return z, s
 
-    def latent(self, h: Tensor, z: Tensor) -> Tensor:
+    def latent(self, h: Tensor | None, past: Past) -> Moments:
+        """z_t from h_t and z_{t-1}."""
+        moments: Moments = self.prior(h, past.z)
+        return moments
+
+    def draw_latent(self, h: Tensor, z: Tensor) -> Tensor:
         """Draw z_t (..., L) given h_t and z_{t-1}."""
         return draw(self.prior(h, z))
 
 
-class Told:
+class ToldPath:
     """What is told so far in a telling: z and s once they are, and h read from the past.
 
     The two sites' laws hang on it. Asked to draw z, it runs the joint recursion and keeps the s
@@ -150,7 +154,7 @@ class Told:
     def tell(self, z: Tensor | None, s: Tensor) -> None:
         """Say which values the sites took."""
         past = s if self.past is None or not self.given else self.past
-        self.past, self._h = past, self.story.take(z, past)
+        self.past, self._h = past, self.story.take_h(z, past)
 
     def hidden(self) -> Tensor:
         """Return h (..., T, H), read from the past."""
@@ -164,7 +168,7 @@ class Told:
         story, moves = self.story, self.story.motion.moves(clean(past, self.mask))
         if story.scheduled and not story.latent_dim:
             return story.read_scheduled(moves.shape[:-2], moves, lambda t, h, z: z)[0]
-        return story.read(moves)
+        return story.read_moves(moves)
 
     def _prior(self, z: Tensor) -> Moments:
         return self.story.prior(self.hidden(), shift(z))  # type: ignore[operator]

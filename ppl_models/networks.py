@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -126,18 +127,54 @@ class _Residual(nn.Module):
         return out
 
 
-class ConditionalNormal(nn.Module):
-    """Mean and scale of N(mean(c, u), diag scale(c, u)^2), with tanh layers.
+class Conditional(nn.Module):
+    """A network of two inputs, a context c and a value u, with tanh layers.
 
-    Two inputs, a context c and a value u: what c adds to the first layer is computed for all
-    frames at once (`project`), and a loop in which only u is fed back pays for the rest (`step`).
+    What c adds to the first layer is computed for all frames at once (`project`), and a loop in
+    which only u is fed back pays for the rest (`step`).
 
     Parameters
     ----------
     context_dim, input_dim : int
         Sizes of c and u. An `input_dim` of 0 leaves u out.
     hidden : sequence of int
-        Sizes of the hidden layers, at least one.
+        Sizes of the hidden layers; without any, the network is linear.
+    out_dim : int
+        Size of the output.
+
+    Shapes: (..., context_dim), (..., input_dim) -> (..., out_dim); leading dims broadcast.
+    """
+
+    def __init__(
+        self, context_dim: int, input_dim: int, hidden: Sequence[int], out_dim: int
+    ) -> None:
+        super().__init__()
+        first, *_ = sizes = (*hidden, out_dim)
+        self.context = nn.Linear(context_dim, first)
+        self.input = nn.Linear(input_dim, first, bias=False) if input_dim else None
+        self.head = nn.Sequential(nn.Tanh(), MLP(*sizes)) if hidden else nn.Identity()
+
+    def forward(self, context: Tensor, u: Tensor | None = None) -> Any:
+        """Return the output (..., out_dim)."""
+        return self.step(self.project(context), u)
+
+    def project(self, context: Tensor) -> Tensor:
+        """Return what the context adds to the first layer, bias included (..., hidden[0])."""
+        return self.context(context)
+
+    def step(self, projected: Tensor, u: Tensor | None = None) -> Any:
+        """Return the output from the projected context and u."""
+        first = projected if self.input is None or u is None else projected + self.input(u)
+        return self.head(first)
+
+
+class ConditionalNormal(Conditional):
+    """Mean and scale of N(mean(c, u), diag scale(c, u)^2): a `Conditional` of 2 out_dim outputs.
+
+    Parameters
+    ----------
+    context_dim, input_dim, hidden
+        Those of `Conditional`.
     out_dim : int
         Size of the mean.
     floor : float
@@ -155,24 +192,12 @@ class ConditionalNormal(nn.Module):
         *,
         floor: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(context_dim, input_dim, hidden, 2 * out_dim)
         self.floor = floor
-        self.context = nn.Linear(context_dim, hidden[0])
-        self.input = nn.Linear(input_dim, hidden[0], bias=False) if input_dim else None
-        self.head = nn.Sequential(nn.Tanh(), MLP(*hidden, 2 * out_dim))
-
-    def forward(self, context: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return mean and scale (..., out_dim)."""
-        return self.step(self.project(context), u)
-
-    def project(self, context: Tensor) -> Tensor:
-        """Return what the context adds to the first layer, bias included (..., hidden[0])."""
-        return self.context(context)
 
     def step(self, projected: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return mean and scale from the projected context and u."""
-        first = projected if self.input is None or u is None else projected + self.input(u)
-        return self.split(self.head(first))
+        return self.split(super().step(projected, u))
 
     def split(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and scale from the last layer's outputs (..., 2 out_dim)."""
@@ -224,9 +249,27 @@ class LSTM(nn.Module):
 
     def step(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the next state (h, c) from one frame x (..., input_dim) and the last state."""
-        flat = [part.reshape(-1, part.shape[-1]) for part in (x, *state)]
-        h, c = torch.lstm_cell(flat[0], flat[1:], *self.weights())
-        return h.reshape(state[0].shape), c.reshape(state[1].shape)
+        return self.advance(self.gates(x), state)
+
+    def gates(self, x: Tensor, start: int = 0) -> Tensor:
+        """Return what inputs add to the gates (..., 4 H): x are those from column `start` on.
+
+        What is known before a loop can so be multiplied outside of it. The biases come with column
+        0.
+        """
+        of_input, _, input_bias, state_bias = self.weights()
+        if start == 0 and x.shape[-1] == of_input.shape[1]:
+            return nn.functional.linear(x, of_input, input_bias + state_bias)
+        share = of_input[:, start : start + x.shape[-1]]
+        return nn.functional.linear(x, share, input_bias + state_bias if start == 0 else None)
+
+    def advance(self, gates: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the next state from what the inputs add to the gates (..., 4 H)."""
+        h, c = state
+        whole = gates + nn.functional.linear(h, self.weights()[1])
+        enter, keep, fresh, show = whole.chunk(4, -1)
+        c = torch.addcmul(keep.sigmoid() * c, enter.sigmoid(), fresh.tanh())
+        return show.sigmoid() * c.tanh(), c
 
 
 def _reversal(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -234,3 +277,8 @@ def _reversal(x: Tensor, mask: Tensor | None) -> Tensor:
     frames = torch.arange(x.shape[-2], device=x.device)
     count = x.shape[-2] if mask is None else mask.sum(-1, keepdim=True)
     return torch.where(frames < count, count - 1 - frames, frames)[..., None]
+
+def together(*parts: Tensor) -> Tensor:
+    """Concatenate (..., F_i) along the last dim, leading dims broadcast."""
+    shape = torch.broadcast_shapes(*(part.shape[:-1] for part in parts))
+    return torch.cat([part.expand(*shape, -1) for part in parts], -1)

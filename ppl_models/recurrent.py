@@ -18,8 +18,10 @@ import pyro
 import torch
 from torch import Tensor, nn
 
+from ppl_models.dynamical import DynamicalVAE, Past
+from ppl_models.likelihoods import Likelihood
 from ppl_models.motion import Motion, check_paths, draw, shift
-from ppl_models.networks import LSTM, ConditionalNormal
+from ppl_models.networks import LSTM, Conditional, ConditionalNormal
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Reading(NamedTuple):
     version: int  # of the parameters that read
 
 
-class DVAE(nn.Module):
+class DVAE(DynamicalVAE):
     """What SRNN and DeepAR share: h_t read from the past, and s_t emitted from h_t (and z_t).
 
     Parameters
@@ -61,15 +63,15 @@ class DVAE(nn.Module):
         See `Motion`: whether the networks read and write positions or what changed.
     floor : float
         Least standard deviation of s_t, in what the networks write.
+    likelihood : str or Likelihood, optional
+        Tell frames of any kind, as all of `DynamicalVAE` do, in place of a path in a frame of
+        motion. ``past`` and ``from_past`` are of paths.
 
-    Attributes
-    ----------
-    sampling_probability : float
-        Scheduled sampling: in training mode, the chance at each frame (one draw for the whole
-        batch) that h_t is read from a past the model made up. 0 (default) is teacher forcing.
-    sampling : callable, optional
-        From a training step, that probability; `set_step` applies it.
+    With scheduled sampling, paths have h_t read at each frame, by a coin for the whole batch, from the
+    truth or from a past that is all made up (X. Lin et al. 2023).
     """
+
+    feeds_back = True
 
     def __init__(
         self,
@@ -84,20 +86,22 @@ class DVAE(nn.Module):
         inertia: bool = False,
         start_scale: float = 0.5,
         floor: float = 0.0,
+        likelihood: str | Likelihood | None = None,
     ) -> None:
-        super().__init__()
-        self.data_dim, self.latent_dim, self.recurrent_dim = data_dim, latent_dim, recurrent_dim
+        super().__init__(data_dim, latent_dim, likelihood=likelihood)
+        self.recurrent_dim = recurrent_dim
         self.motion = Motion(
             data_dim, increments=increments, unit=unit, inertia=inertia, start_scale=start_scale
         )
-        self.reader = nn.Sequential(nn.Linear(data_dim, input_dim), nn.Tanh())
+        self.reader = nn.Sequential(nn.Linear(self.feature_dim, input_dim), nn.Tanh())
         self.recurrence = LSTM(input_dim, recurrent_dim)
-        self.emission = ConditionalNormal(
-            recurrent_dim, latent_dim, emission_dims, data_dim, floor=floor
+        sizes = recurrent_dim, latent_dim, emission_dims
+        self.emission: Any = (
+            ConditionalNormal(*sizes, data_dim, floor=floor)
+            if likelihood is None
+            else Conditional(*sizes, self.likelihood.raw_dim)
         )
-        self.sampling_probability = 0.0
-        self.sampling: Callable[[int], float] | None = None
-        self._reading: Reading | None = None
+        self._read_h: Reading | None = None
 
     def forward(
         self,
@@ -140,23 +144,35 @@ class DVAE(nn.Module):
         from_past: bool = True,
     ) -> tuple[Tensor | None, Tensor]:
         """Tell one path in each place of the enclosing plates; return (z, s)."""
+        if self.likelihood is not None:
+            return super().path(length, s, mask)
+        return self.moved(length, s, mask, past, from_past)
+
+    def moved(
+        self,
+        length: int,
+        s: Tensor | None,
+        mask: Tensor | None,
+        past: Tensor | None,
+        from_past: bool,
+    ) -> tuple[Tensor | None, Tensor]:
+        """Tell a path in a frame of motion."""
         raise NotImplementedError
 
-    def latent(self, h: Tensor, z: Tensor) -> Tensor:
+    def read(self, past: Past) -> Tensor:
+        """h_t from s_{1:t-1}."""
+        return past.memory(self.recurrence, self.reader(past.s))
+
+    def frame(self, h: Tensor | None, z: Tensor, past: Past) -> Tensor:
+        """s_t from h_t and z_t."""
+        raw: Tensor = self.emission(h, z if self.latent_dim else None)
+        return raw
+
+    def draw_latent(self, h: Tensor, z: Tensor) -> Tensor:
         """Draw z_t (..., L) given h_t and z_{t-1}."""
         return z
 
-    def set_step(self, step: int) -> None:
-        """Before training step `step`, let the schedule set the sampling probability."""
-        if self.sampling is not None:
-            self.sampling_probability = self.sampling(step)
-
-    @property
-    def scheduled(self) -> bool:
-        """Whether h_t is to be read from sampled pasts now and then."""
-        return self.training and self.sampling_probability > 0
-
-    def read(self, moves: Tensor) -> Tensor:
+    def read_moves(self, moves: Tensor) -> Tensor:
         """Return h_{1:T} (..., T, H) from moves (..., T, D): h_t has read those before t."""
         return self.recurrence(self.reader(shift(moves)))
 
@@ -201,7 +217,7 @@ class DVAE(nn.Module):
         latent: Callable[[int, Tensor, Tensor], Tensor],
     ) -> tuple[Tensor, Tensor]:
         """Return h and z (*batch, T, .), h_t read now from the truth, now from sampled moves."""
-        length, told = moves.shape[-2], self.read(moves)
+        length, told = moves.shape[-2], self.read_moves(moves)
         coins = (torch.rand(length) < self.sampling_probability).tolist()
         return self.unroll(batch, length, latent, told.expand(*batch, *told.shape[-2:]), coins)[:2]
 
@@ -212,18 +228,18 @@ class DVAE(nn.Module):
         given = None if z is None else z.expand(*batch, *z.shape[-2:]).unbind(-2)
 
         def latent(t: int, h: Tensor, last: Tensor) -> Tensor:
-            return self.latent(h, last) if given is None else given[t]
+            return self.draw_latent(h, last) if given is None else given[t]
 
         _, zs, moves = self.unroll(batch, length, latent)
         return zs, self.motion.paths(moves, self.motion.start(torch.Size(batch)))
 
-    def leave(self, z: Tensor, past: Tensor, h: Tensor) -> None:
+    def leave_h(self, z: Tensor, past: Tensor, h: Tensor) -> None:
         """Keep what a guide has read, for the next telling with this very z and past."""
-        self._reading = Reading(z, past, h, self._reading_version())
+        self._read_h = Reading(z, past, h, self._reading_version())
 
-    def take(self, z: Tensor | None, past: Tensor) -> Tensor | None:
+    def take_h(self, z: Tensor | None, past: Tensor) -> Tensor | None:
         """Return the h a guide left for these two, once, if it would come out the same today."""
-        left, self._reading = self._reading, None
+        left, self._read_h = self._read_h, None
         if left is None or left.z is not z or left.past is not past:
             return None
         stale = left.version != self._reading_version()
@@ -233,4 +249,4 @@ class DVAE(nn.Module):
         return sum(p._version for net in (self.reader, self.recurrence) for p in net.parameters())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_reading": None}  # graph tensors can be neither copied nor sent
+        return {**super().__getstate__(), "_read_h": None}  # graph tensors can be neither copied nor sent

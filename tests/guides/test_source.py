@@ -44,7 +44,7 @@ def by_hand(model, guide, seen: Evidence, previous: Tensor, noise: Tensor | None
     means, variances = [], []
     for t in range(length):
         past = torch.stack([*means, *[torch.zeros(4, dtype=previous.dtype)] * (length - t)])
-        h = model.read(model.motion.moves(past))[t]
+        h = model.read_moves(model.motion.moves(past))[t]
         mu, scale = model.emission(h, None if z_path is None else z_path[t])
         if steps:
             ahead = unit * (mu + model.motion.carried(model.motion.moves(past))[t])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from guides.dvae import DeepARGuide, SRNNGuide
-from ppl_models.dvae import DVAE, SRNN, DeepAR, SamplingSchedule, Told
+from ppl_models.dvae import DVAE, SRNN, DeepAR, SamplingSchedule, ToldPath
 from ppl_models.errors import InputError
 
 STORIES = [SRNN, DeepAR]
@@ -210,7 +210,7 @@ def test_z_replayed_and_s_free_is_the_posterior_predictive() -> None:
 
 
 def test_z_cannot_be_scored_before_s_is_told() -> None:
-    law = Told(make(SRNN), 5).latent()
+    law = ToldPath(make(SRNN), 5).latent()
     with pytest.raises(RuntimeError, match="once s is told"):
         law.log_prob(law.rsample())
 
@@ -270,11 +270,11 @@ def test_scheduled_z_and_its_density_come_from_the_mixed_h() -> None:
     model.sampling_probability = 0.5
     guided = poutine.trace(guide).get_trace(s)
     z, law = guided.nodes["z"]["value"], guided.nodes["z"]["fn"]
-    h = model.take(z, s)
-    assert h is not None and not torch.allclose(h, model.read(s))
+    h = model.take_h(z, s)
+    assert h is not None and not torch.allclose(h, model.read_moves(s))
     mean, scale = guide.encoder(guide.context(h, s), torch.cat([0 * z[:, :1], z[:, :-1]], 1))
     assert torch.allclose(law.moments(z)[0], mean) and torch.allclose(law.moments(z)[1], scale)
-    model.leave(z, s, h)
+    model.leave_h(z, s, h)
     trace = poutine.trace(poutine.replay(model, guided)).get_trace(s)
     assert torch.allclose(trace.nodes["s"]["fn"].moments(s)[0], model.emission(h, z)[0])
 
@@ -307,7 +307,7 @@ def test_networks_may_read_an_estimate_and_add_to_the_path_itself() -> None:
     s, _ = drawn(model)
     past = s + 0.01 * torch.randn_like(s)
     mean, scale = told(model, s, None, past, from_past=False).nodes["s"]["fn"].moments(s)
-    net = model.emission(model.read(model.motion.moves(past)))
+    net = model.emission(model.read_moves(model.motion.moves(past)))
     wanted = model.motion.place(net, s)
     assert torch.allclose(mean, wanted[0]) and torch.allclose(scale, wanted[1])
     assert not torch.allclose(mean, told(model, s, None, past).nodes["s"]["fn"].moments(s)[0])
@@ -316,17 +316,17 @@ def test_networks_may_read_an_estimate_and_add_to_the_path_itself() -> None:
 def test_what_a_guide_left_is_used_once_and_never_stale() -> None:
     model = make(SRNN)
     s, z = drawn(model)
-    h = model.read(s)
-    model.leave(z, s, h)
-    assert model.take(z, s) is h and model.take(z, s) is None
+    h = model.read_moves(s)
+    model.leave_h(z, s, h)
+    assert model.take_h(z, s) is h and model.take_h(z, s) is None
     for cause in ("other z", "no graph", "a step since"):
-        model.leave(z, s, h.detach() if cause == "no graph" else h)
+        model.leave_h(z, s, h.detach() if cause == "no graph" else h)
         if cause == "a step since":
             with torch.no_grad():
                 model.reader[0].weight += 0.1
-        assert model.take(z.clone() if cause == "other z" else z, s) is None
-    model.leave(z, s, h)
-    assert copy.deepcopy(model).take(z, s) is None
+        assert model.take_h(z.clone() if cause == "other z" else z, s) is None
+    model.leave_h(z, s, h)
+    assert copy.deepcopy(model).take_h(z, s) is None
 
 
 def test_wrong_data_says_so() -> None:

@@ -1,0 +1,209 @@
+"""What the guides of dynamical VAEs share: latents that are drawn frame by frame, or all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from ppl_models.distributions import AutoregressiveNormal, Moments
+from ppl_models.dynamical import DynamicalVAE, Past
+from ppl_models.errors import InputError
+from ppl_models.motion import check_paths, clean
+
+Story = TypeVar("Story", bound=DynamicalVAE)
+
+
+class DynamicalGuide(nn.Module, Generic[Story]):
+    """q(w, z | s) of a `DynamicalVAE`, read off the frames' features.
+
+    Parameters
+    ----------
+    story
+        Read by reference: the guide's parameters are its own alone. Copy or pickle the two in one
+        container, or the copy of the guide reads from another story.
+    """
+
+    def __init__(self, story: Story) -> None:
+        super().__init__()
+        self._story = (story,)  # in a tuple: a reference, not a part
+
+    @property
+    def story(self) -> Story:
+        """The story looked back at."""
+        return self._story[0]
+
+    def forward(
+        self,
+        s: Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        size: int = 1,
+        length: int = 50,
+    ) -> Tensor:
+        """Draw the latents of B sequences s (B, T, D); ``mask`` (B, T) as in the story.
+
+        Raises
+        ------
+        InputError
+            ``s`` is missing, not (B, T, D), or the mask has a hole.
+        """
+        if s is None:
+            raise InputError("s", "None", "sequences (B, T, D)", "simulate with the story alone")
+        check_paths(s, mask, self.story.data_dim)
+        with pyro.plate("data", s.shape[0], dim=-1):
+            return self.path(s, mask)
+
+    def path(self, s: Tensor, mask: Tensor | None = None, noise: float = 1.0) -> Tensor:
+        """Look back at one sequence in each place of the enclosing plates; return z.
+
+        ``noise`` scales what latents vary by: 0 gives the path of means.
+        """
+        s = clean(s, mask)
+        seen, w = self.story.features(s, mask), None
+        if self.story.code_dim:
+            code = dist.Normal(*self.code(seen, mask), validate_args=False).to_event(1)
+            w = pyro.sample(self.story.code, code if noise else dist.Delta(code.mean, event_dim=1))
+        shape = (s.shape[-2], self.story.latent_dim)
+        chain = self.chain(s, seen, w, mask, noise)
+        batch = tuple(chain.like.shape[:-2])
+        law = AutoregressiveNormal(chain.moments, chain.draw, shape, batch_shape=batch, mask=mask)
+        return pyro.sample("z", law)
+
+    def code(self, seen: Tensor, mask: Tensor | None) -> Moments:
+        """Return mean and scale (..., W) of q(w | s), where the story has a w."""
+        raise NotImplementedError
+
+    def chain(
+        self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
+    ) -> Chain:
+        """Return how z is drawn, and scored, given s, its features (..., T, F), and w (..., W)."""
+        raise NotImplementedError
+
+
+class Chain:
+    """q(z | s, w) at one s and w: its draws, and the moments of any z.
+
+    Parameters
+    ----------
+    moments
+        From z, mean and scale (..., T, L) of every q(z_t | z_{1:t-1}, s, w).
+    draw
+        From a noise (..., T, L), z and its moments.
+    shape
+        T and L.
+    like
+        A tensor (..., T, .) of the batch, dtype and device of z.
+    noise
+        The scale of the noise.
+    """
+
+    def __init__(
+        self,
+        moments: Callable[[Tensor], Moments],
+        draw: Callable[[Tensor], tuple[Tensor, Moments]],
+        shape: tuple[int, int],
+        like: Tensor,
+        noise: float,
+    ) -> None:
+        self._moments, self._draw, self.shape, self.like = moments, draw, shape, like
+        self.noise = noise
+        self.drawn: tuple[Tensor, Moments] | None = None
+
+    def draw(self, batch: torch.Size) -> Tensor:
+        """Draw z (*batch, T, L), reparametrised."""
+        empty = self.like.new_empty(*batch, *self.shape)
+        noise = empty.normal_() * self.noise if self.noise else empty.zero_()
+        self.drawn = self._draw(noise)
+        return self.drawn[0]
+
+    def moments(self, z: Tensor) -> Moments:
+        """Return mean and scale of every conditional at once; those of the last draw are kept."""
+        if self.drawn is not None and self.drawn[0] is z:
+            return self.drawn[1]
+        return self._moments(z)
+
+
+def at_once(moments: Moments, noise: float) -> Chain:
+    """Return the chain of latents that do not read one another: means and scales (..., T, L)."""
+    mean, scale = moments
+
+    def draw(e: Tensor) -> tuple[Tensor, Moments]:
+        return torch.addcmul(mean, scale, e), moments
+
+    shape = (mean.shape[-2], mean.shape[-1])
+    return Chain(lambda z: moments, draw, shape, mean, noise)
+
+
+def frame_by_frame(
+    context: Tensor,
+    latent_dim: int,
+    step: Callable[[Tensor, Tensor, Any], tuple[Moments, Any]],
+    moments: Callable[[Tensor], Moments],
+    noise: float,
+    leave: Callable[[Tensor], None] = lambda z: None,
+) -> Chain:
+    """Return the chain of latents of which each reads those before it.
+
+    Parameters
+    ----------
+    context
+        (..., T, C), what the step takes of every frame, computed before the loop.
+    latent_dim
+        L.
+    step
+        From a frame's context (..., C), z_{t-1} (..., L) and a state (None at first): mean and
+        scale of z_t, and the next state.
+    moments
+        Mean and scale of all frames of a known path z (..., T, L).
+    leave
+        Told of every path that is drawn.
+    """
+
+    def draw(e: Tensor) -> tuple[Tensor, Moments]:
+        z, state, kept = torch.zeros_like(e[..., 0, :]), None, list[tuple[Tensor, ...]]()
+        frames = context.expand(*e.shape[:-1], -1).unbind(-2)
+        for frame, noise_t in zip(frames, e.unbind(-2), strict=True):
+            (mean, scale), state = step(frame, z, state)
+            z = torch.addcmul(mean, scale, noise_t)
+            kept.append((z, mean, scale))
+        zs, means, scales = (torch.stack(part, -2) for part in zip(*kept, strict=True))
+        leave(zs)
+        return zs, (means, scales)
+
+    shape = (context.shape[-2], latent_dim)
+    return Chain(moments, draw, shape, context, noise)
+
+
+def scheduled(
+    story: DynamicalVAE,
+    s: Tensor,
+    seen: Tensor,
+    encode: Callable[[int, Tensor | None, Past], Moments],
+    moments: Callable[[Tensor], Moments],
+    noise: float,
+) -> Chain:
+    """Return the chain of a guide that rolls with the story, which reads frames it told itself.
+
+    ``encode(t, h_t, past)`` gives mean and scale (..., 1, L) of z_t; ``moments(z)`` those of a known
+    path, as in `Chain`. What was rolled is left for the story.
+    """
+
+    def draw(e: Tensor) -> tuple[Tensor, Moments]:
+        kept: list[Moments] = []
+
+        def latent(t: int, h: Tensor | None, past: Past) -> Tensor:
+            mean, scale = encode(t, h, past)
+            kept.append((mean, scale))
+            return torch.addcmul(mean, scale, e[..., t : t + 1, :])
+
+        rolled = story.rolled_on(seen, e.shape[:-2], None, latent=latent)
+        story.leave(rolled._replace(s=s))
+        means, scales = (torch.cat(part, -2) for part in zip(*kept, strict=True))
+        return rolled.z, (means, scales)
+
+    return Chain(moments, draw, (s.shape[-2], story.latent_dim), seen, noise)
