@@ -182,7 +182,7 @@ class STFT:
             raise InputError("power", seen, "finite squared moduli", "give STFT.power(wave)")
         generator = torch.Generator().manual_seed(seed)
         turns = 2 * math.pi * torch.rand(power.shape, generator=generator, dtype=power.dtype)
-        moduli = power.sqrt()
+        moduli = power.detach().sqrt()
         guess = torch.polar(moduli, turns.to(power.device))
         previous = torch.zeros_like(guess)
         for _ in range(iterations):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from ppl_models.data.stft import STFT, mel_filters
 from ppl_models.errors import InputError
 
+REAL = Path(__file__).parents[4] / "shared" / "data" / "voicebank_demand"
 LENGTHS = [1, 2, 255, 256, 257, 511, 1000, 1024, 12544, 16001]
 
 
@@ -21,6 +23,17 @@ def test_every_sample_comes_back_at_the_edges_too(stft: STFT, length: int) -> No
     assert back.shape == wave.shape and (back - wave).abs().max() < 1e-6
     double = stft.invert(stft.analyse(wave.double()), length)
     assert (double - wave).abs().max() < 1e-14
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="VoiceBank is not there (../shared/data)")
+def test_real_speech_comes_back_and_griffin_lim_resembles_it() -> None:
+    pytest.importorskip("soundfile", reason="reading sound needs the extra [audio]")
+    from ppl_models.data.sound import read_sound
+
+    wave, stft = read_sound(REAL / "clean1.flac").wave, STFT()
+    assert (stft.invert(stft.analyse(wave), len(wave)) - wave).abs().max() < 1e-6
+    guess = stft.griffin_lim(stft.power(wave), length=len(wave))
+    assert inconsistency(stft, stft.power(wave), guess) < 0.1
 
 
 def test_the_papers_pieces_have_fifty_frames_of_513_bins() -> None:
