@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from guides.multimodal import MVAEGuide as MVAEGuide
     from guides.rbm import RBMGuide as RBMGuide
     from guides.state_space import LinearMotionGuide as LinearMotionGuide
+    from guides.switching import SLDSGuide as SLDSGuide
     from guides.text import TextVAEGuide as TextVAEGuide
     from guides.vae import VAEGuide as VAEGuide
 
@@ -43,6 +44,7 @@ _HOME = {
     "GaussianMixtureGuide": "mixture",
     "HMMGuide": "hmm",
     "LDSGuide": "linear_dynamics",
+    "SLDSGuide": "switching",
     "SRNNGuide": "dvae",
     "DeepARGuide": "dvae",
     "LinearMotionGuide": "state_space",

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ppl_models.priors import VampPrior as VampPrior
     from ppl_models.rbm import RBM as RBM
     from ppl_models.state_space import LinearMotion as LinearMotion
+    from ppl_models.switching import SLDS as SLDS
     from ppl_models.text import TextVAE as TextVAE
     from ppl_models.vae import VAE as VAE
 
@@ -58,6 +59,7 @@ _HOME = {
     "GaussianMixture": "mixture",
     "HMM": "hmm",
     "LDS": "linear_dynamics",
+    "SLDS": "switching",
     "SRNN": "dvae",
     "DeepAR": "dvae",
     "LinearMotion": "state_space",

@@ -25,7 +25,7 @@ and forecasting using the EM algorithm", J. Time Series Analysis 1982; Z. Ghahra
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pyro
 import pyro.distributions as dist
@@ -163,19 +163,9 @@ class LDS(nn.Module):
 
     # --- expectation maximisation -----------------------------------------------------------------
 
-    @torch.no_grad()
     def start_from(self, s: Tensor, mask: Tensor | None = None) -> LDS:
         """Let frames of s be told by their principal axes and the rest be noise; return self."""
-        check_paths(s, mask, self.data_dim)
-        x = s.flatten(0, 1) if mask is None else s[mask]
-        self.emission_offset.copy_(x.mean(0))
-        left, lengths, axes = torch.linalg.svd(x - x.mean(0), full_matrices=False)
-        n = min(self.latent_dim, len(lengths))
-        size = lengths[:n] / len(x) ** 0.5
-        self.emission[:, :n] = axes[:n].T * size
-        rest = x - x.mean(0) - (left[:, :n] * lengths[:n]) @ axes[:n]
-        least = 0.1 * (lengths.square().sum() / x.numel()).sqrt() + LEAST  # of a typical number
-        self.noise_log_scale.copy_(rest.square().mean(0).sqrt().clamp(min=least).log())
+        start_emission(self, s, mask)
         return self
 
     @torch.no_grad()
@@ -242,6 +232,21 @@ def _regress(target: tuple[Tensor, ...], x: Moments, y: Moments, weight: Tensor)
     left = left + torch.einsum("dl,btlm,dm->btd", matrix, x.cov, matrix)
     variance = (wide * left).sum((0, 1)) / total
     log_scale.copy_(0.5 * variance.clamp(LEAST).log())
+
+
+@torch.no_grad()
+def start_emission(story: Any, s: Tensor, mask: Tensor | None) -> None:
+    """Put C on the principal axes of the frames of s (B, T, D), d on their mean, R on the rest."""
+    check_paths(s, mask, story.data_dim)
+    x = s.flatten(0, 1) if mask is None else s[mask]
+    mean = x.mean(0)
+    left, lengths, axes = torch.linalg.svd(x - mean, full_matrices=False)
+    n = min(story.latent_dim, len(lengths))
+    rest = x - mean - (left[:, :n] * lengths[:n]) @ axes[:n]
+    least = 0.1 * (lengths.square().sum() / x.numel()).sqrt() + LEAST  # of a typical number
+    story.emission_offset.copy_(mean)
+    story.emission[:, :n] = axes[:n].T * (lengths[:n] / len(x) ** 0.5)
+    story.noise_log_scale.copy_(rest.square().mean(0).sqrt().clamp(min=least).log())
 
 
 def cov_of(matrix: Tensor, cov: Tensor) -> Tensor:

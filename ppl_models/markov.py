@@ -133,14 +133,20 @@ def smooth_states(filtered: Tensor, transition: Tensor) -> tuple[Tensor, Tensor]
     pairs : Tensor
         (..., T - 1, K, K): log p(k_t, k_{t+1} | s_{1:T}).
     """
-    past = (filtered[..., :-1, :, None] + transition).log_softmax(-2)  # log p(k_t | k_{t+1}, s_1:t)
-    states, pairs = [filtered[..., -1, :]], []
+    past = (filtered[..., :-1, :, None] + transition).log_softmax(-2)
+    return run_back(filtered[..., -1, :], past)
+
+
+def run_back(last: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what `smooth_states` does, from log p(k_T | s) (..., K) and what led to each state.
+
+    ``past`` (..., T - 1, K, K) is log p(k_t = i | k_{t+1} = j, s), i before j.
+    """
+    states, pairs = [last], []
     for back in reversed(past.unbind(-3)):
         pairs.append(back + states[-1][..., None, :])
         states.append(pairs[-1].logsumexp(-1))
-    if not pairs:
-        return filtered, past
-    return torch.stack(states[::-1], -2), torch.stack(pairs[::-1], -3)
+    return torch.stack(states[::-1], -2), torch.stack(pairs[::-1], -3) if pairs else past
 
 
 def as_path(states: Tensor, pairs: Tensor, mask: Tensor | None = None) -> MarkovPath:

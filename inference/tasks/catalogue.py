@@ -138,6 +138,12 @@ STORIES = (
         "A hidden point moves by a matrix and noise, and a matrix tells each frame from it.",
         adapt=lambda pair, data: pair[0].start_from(data["s"], data.get("mask")),
     ),
+    _of_states(
+        "switching",
+        "SLDS",
+        "A path is told as by LDS, by one of K matrices at a time, and regimes last.",
+        adapt=lambda pair, data: pair[0].start_from(data["s"], data.get("mask")),
+    ),
     Story(
         "ppl_models.dvae:SRNN",
         "guides.dvae:SRNNGuide",

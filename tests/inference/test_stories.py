@@ -46,6 +46,7 @@ def test_the_order_is_the_one_to_read_them_in() -> None:
             "GaussianMixture",
             "HMM",
             "LDS",
+            "SLDS",
             "SRNN",
             "DeepAR",
             "MixDVAE",

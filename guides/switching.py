@@ -1,0 +1,99 @@
+"""The guide of the switching linear dynamical system: regimes by Kim's filter, drawn backwards."""
+
+from __future__ import annotations
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+from ppl_models.errors import InputError
+from ppl_models.markov import MarkovPath, as_path, run_back
+from ppl_models.motion import check_paths, clean
+from ppl_models.switching import SLDS
+
+
+class SLDSGuide(nn.Module):
+    r"""An approximate posterior of the regimes of :class:`ppl_models.switching.SLDS`.
+
+    It reads the story's own parameters, and has none. Kim's filter keeps K Gaussians a frame: each
+    is moved by all K regimes, and of the K^2 that come, those of one regime are merged into one
+    with their mean and covariance. Its weights make a Markov chain that is drawn backwards,
+
+    .. math:: q(k) = q(k_T) \prod_{t < T} q(k_t \mid k_{t+1}), \qquad
+              q(k_t = i \mid k_{t+1} = j) \approx p(k_t = i \mid k_{t+1} = j, s_{1:t+1}).
+
+    The merging, and that frames after t + 1 speak to k_t only through k_{t+1}, is what is not
+    exact: the bound is below the evidence by KL(q(k) || p(k | s)). With K = 1 that is zero.
+
+    No gradient passes through q, so that the story's is that of a bound with q held still: an
+    unbiased one, of little variance, without a score function. Learning is thus a variational EM
+    whose E step is Kim's filter.
+
+    Where the story sums its regimes (``form="enumerated"``) the guide draws nothing.
+
+    C.-J. Kim, "Dynamic linear models with Markov-switching", J. Econometrics 60, 1994, section 2;
+    the merging is the generalised pseudo-Bayes filter of order 2.
+
+    Parameters
+    ----------
+    story : SLDS
+        Read by reference.
+    """
+
+    def __init__(self, story: SLDS) -> None:
+        super().__init__()
+        self._story = (story,)
+
+    @property
+    def story(self) -> SLDS:
+        """The story looked back at."""
+        return self._story[0]
+
+    def forward(
+        self,
+        s: Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        size: int = 1,
+        length: int = 60,
+    ) -> Tensor | None:
+        """Draw k (B, T) for paths s (B, T, D), or nothing where the story sums its regimes."""
+        if self.story.form == "enumerated":
+            return None
+        if s is None:
+            raise InputError("s", "None", "paths (B, T, D)", "simulate with the story alone")
+        posterior = self.regimes(s, mask)
+        with pyro.plate("data", len(s), dim=-1):
+            return pyro.sample("k", posterior)
+
+    @torch.no_grad()
+    def regimes(self, s: Tensor, mask: Tensor | None = None) -> MarkovPath:
+        """Return q(k_{1:T} | s), batch (B,), event (T,); time grows as T K^2."""
+        return as_path(*self._smoothed(s, mask), mask)
+
+    @torch.no_grad()
+    def smooth(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return q(k_t | s) (B, T, K); after a path's last frame, of its forecast."""
+        return self._smoothed(s, mask)[0].exp()
+
+    def _smoothed(self, s: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Filter, and return the log marginals of states and pairs that `run_back` makes of it."""
+        story = self.story
+        check_paths(s, mask, story.data_dim)
+        seen = torch.ones_like(s[..., 0], dtype=torch.bool) if mask is None else mask
+        frames, switch = clean(s, mask), story.switch_logits.log_softmax(-1)
+        logits = story.regime_logits.log_softmax(-1).expand(len(s), -1)
+        mean, cov, _ = story.look(*story.start(), frames[:, 0], seen[:, 0])
+        mean, cov = (x[:, None].expand(-1, len(switch), *x.shape[1:]) for x in (mean, cov))
+        past = [logits.new_zeros(len(s), 0, *switch.shape)]
+        for t in range(1, s.shape[1]):
+            means, covs, said = story.branch(mean, cov, frames[:, t, None], seen[:, t, None])
+            joint = logits[..., None] + switch + said  # (B, from, to)
+            back = joint.log_softmax(1)
+            logits = joint.logsumexp(1).log_softmax(-1)
+            share = back.exp()[..., None]
+            mean = (share * means).sum(1)
+            apart = (means - mean[:, None])[..., None]
+            cov = (share[..., None] * (covs + apart @ apart.mT)).sum(1)
+            past.append(back[:, None])
+        return run_back(logits, torch.cat(past, 1))
