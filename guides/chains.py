@@ -1,4 +1,4 @@
-"""What the guides of dynamical VAEs share: latents that are drawn frame by frame, or all at once."""
+"""What the guides of dynamical VAEs share: latents drawn frame by frame, or all at once."""
 
 from __future__ import annotations
 
@@ -189,8 +189,8 @@ def scheduled(
 ) -> Chain:
     """Return the chain of a guide that rolls with the story, which reads frames it told itself.
 
-    ``encode(t, h_t, past)`` gives mean and scale (..., 1, L) of z_t; ``moments(z)`` those of a known
-    path, as in `Chain`. What was rolled is left for the story.
+    ``encode(t, h_t, past)`` gives mean and scale (..., 1, L) of z_t; ``moments(z)`` those of a
+    known path, as in `Chain`. What was rolled is left for the story.
     """
 
     def draw(e: Tensor) -> tuple[Tensor, Moments]:

@@ -68,7 +68,8 @@ class SRNNGuide(DynamicalGuide[SRNN]):
         read_dim, latent_dim = story.recurrent_dim + story.feature_dim, story.latent_dim
         self.reader: nn.Module = nn.Identity()
         if input_dim:
-            self.reader, read_dim = nn.Sequential(nn.Linear(read_dim, input_dim), nn.Tanh()), input_dim
+            self.reader = nn.Sequential(nn.Linear(read_dim, input_dim), nn.Tanh())
+            read_dim = input_dim
         self.backward = None if causal else LSTM(read_dim, backward_dim, backward=True)
         context_dim = read_dim if causal else backward_dim
         self.encoder = ConditionalNormal(context_dim, latent_dim, hidden, latent_dim)

@@ -5,8 +5,8 @@ r"""Guides of the autoregressive dynamical VAEs.
     STORN   q(z_t | s_{1:t})               by a forward LSTM: all frames in parallel
     VRNN    q(z_t | s_{1:t}, z_{1:t-1})    by the story's own h_t, and s_t
 
-Both are the papers' choices; neither looks ahead, though the exact posteriors do (Girin et al. 2021,
-sections 6.2 and 7.3).
+Both are the papers' choices; neither looks ahead, though the exact posteriors do (Girin et al.
+2021, sections 6.2 and 7.3).
 
 References: those of `ppl_models.frame_chains`.
 """

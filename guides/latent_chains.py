@@ -176,7 +176,7 @@ class DSAEGuide(DynamicalGuide[DSAE]):
         self.encoder = ConditionalNormal(recurrent_dim, 0, (), story.latent_dim)
 
     def code(self, seen: Tensor, mask: Tensor | None) -> Moments:
-        """v from the last states of both LSTMs."""
+        """Read v from the last states of both LSTMs."""
         onward, backward = self.code_onward(seen), self.code_backward(seen, mask)[..., 0, :]
         moments: Moments = self.code_encoder(torch.cat([last(onward, mask), backward], -1))
         return moments

@@ -1,7 +1,7 @@
 r"""Guides of the hierarchical Transformer DVAEs: q(w | s_{1:T}) prod_t q(z_t | s_{1:T}, w).
 
-Latents are read in parallel: no loop over frames. HiT-DVAE infers w with a recurrent network, as its
-paper does; LigHT-DVAE, without one, with a mean over frames.
+Latents are read in parallel: no loop over frames. HiT-DVAE infers w with a recurrent network, as
+its paper does; LigHT-DVAE, without one, with a mean over frames.
 
 References: those of `ppl_models.transformer_dvae`.
 """
@@ -67,7 +67,7 @@ class HiTDVAEGuide(_TransformerGuide[HiTDVAE]):
         self.code_encoder = ConditionalNormal(2 * recurrent_dim, 0, (), story.code_dim)
 
     def code(self, seen: Tensor, mask: Tensor | None) -> Moments:
-        """w from s_{1:T}."""
+        """Read w from s_{1:T}."""
         ends = last(self.onward(seen), mask), self.backward(seen, mask)[..., 0, :]
         moments: Moments = self.code_encoder(torch.cat(ends, -1))
         return moments
@@ -88,7 +88,7 @@ class LigHTDVAEGuide(_TransformerGuide[LigHTDVAE]):
         self.code_encoder = ConditionalNormal(story.dim, 0, (story.dim,), story.code_dim)
 
     def code(self, seen: Tensor, mask: Tensor | None) -> Moments:
-        """w from s_{1:T}."""
+        """Read w from s_{1:T}."""
         each = self.summary(seen)
         if mask is None:
             pooled = each.mean(-2)

@@ -7,8 +7,8 @@ Frames are taken in blocks of W, whose neighbours are the only blocks they can s
 see further: n of them reach n (W - 1) frames.
 
 References: A. Vaswani et al., "Attention is all you need", NeurIPS 2017; P. Shaw et al.,
-"Self-attention with relative position representations", NAACL 2018 (biases by distance: C. Raffel et
-al., T5, JMLR 2020); normalisation first: R. Xiong et al., ICML 2020.
+"Self-attention with relative position representations", NAACL 2018 (biases by distance: C. Raffel
+et al., T5, JMLR 2020); normalisation first: R. Xiong et al., ICML 2020.
 """
 
 from __future__ import annotations
@@ -73,9 +73,7 @@ class WindowAttention(nn.Module):
         last = slice(-self.window, None)
         key, value = (
             torch.cat([old, self._heads(new)], -2)[..., last, :]
-            for old, new in zip(
-                state[1:], self.of_y(y)[..., None, :].chunk(2, -1), strict=True
-            )
+            for old, new in zip(state[1:], self.of_y(y)[..., None, :].chunk(2, -1), strict=True)
         )
         query = self._heads(self.query(x)[..., None, :])
         scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5

@@ -1,17 +1,17 @@
 r"""What dynamical VAEs share: a sequence s_{1:T} is told frame by frame, and z_{1:T} with it.
 
-General form (Girin et al. 2021, eq. 4.7), with a code w of the whole sequence where a story has one:
+General form (Girin et al. 2021, chapter 4), with a code w of the whole sequence where there is one:
 p(w) prod_t p(z_t | s_{1:t-1}, z_{1:t-1}, w) p(s_t | s_{1:t-1}, z_{1:t}, w).
 
 A story of the family is three short methods; everything else follows from them, and is here:
 
-=================  =========================================  ======================================
-method             of                                         gives
-=================  =========================================  ======================================
-``read(past)``     what came before frame t                   h_t, what prior and emission share
-``latent(h, ...)`` h_t and the past                           mean and scale of p(z_t | ...)
-``frame(h, z,..)`` h_t, z_t and the past                      what `likelihood` makes p(s_t | ...) of
-=================  =========================================  ======================================
+======================  ========================  ==========================================
+method                  of                        gives
+======================  ========================  ==========================================
+``read(past)``          what came before frame t  h_t, what prior and emission share
+``latent(h, past)``     h_t and the past          mean and scale of p(z_t | ...)
+``frame(h, z, past)``   h_t, z_t and the past     what `likelihood` makes p(s_t | ...) of
+======================  ========================  ==========================================
 
 They are written for T frames at a time. Told *at once* (a density, teacher forcing), T is the whole
 length and the past is the known sequence, shifted. Told *frame by frame* (`roll`: a simulation,
@@ -133,7 +133,7 @@ class DynamicalVAE(nn.Module):
         super().__init__()
         self.data_dim, self.latent_dim, self.code_dim = data_dim, latent_dim, code_dim
         self.likelihood: Any = None if likelihood is None else named(likelihood, data_dim)
-        self.feature_dim = data_dim if likelihood is None else self.likelihood.feature_dim
+        self.feature_dim: int = getattr(self.likelihood, "feature_dim", data_dim)
         self.sampling_probability = 0.0
         self.sampling: Callable[[int], float] | None = None
         self._reading: tuple[Rolled, int] | None = None
@@ -189,7 +189,7 @@ class DynamicalVAE(nn.Module):
     # What follows --------------------------------------------------------------------------------
 
     def features(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return what networks read of frames s (..., T, D): (..., T, F), 0 where there are none."""
+        """Return what networks read of frames s (..., T, D): (..., T, F), 0 at padding."""
         return clean(self.likelihood.features(clean(s, mask)), mask)
 
     def told_past(
@@ -270,7 +270,9 @@ class DynamicalVAE(nn.Module):
             kept.append((h, last, s, raw))
         return Rolled(*(_joined(part) for part in zip(*kept, strict=True)))
 
-    def rolled_on(self, told: Tensor, batch: torch.Size, w: Tensor | None, **latents: Any) -> Rolled:
+    def rolled_on(
+        self, told: Tensor, batch: torch.Size, w: Tensor | None, **latents: Any
+    ) -> Rolled:
         """Roll with scheduled sampling: each frame reads the truth, or what was told, by a coin."""
         coins = (torch.rand(told.shape[-2]) < self.sampling_probability).tolist()
         return self.roll(batch, len(coins), w, told=told, coins=coins, point=True, **latents)
@@ -287,17 +289,17 @@ class DynamicalVAE(nn.Module):
 
     def leave(self, reading: Rolled) -> None:
         """Keep what a guide has read on its way to z, for the telling of this very z and s."""
-        self._reading = reading, self._version()
+        self._reading = reading, self._revision()
 
     def take(self, z: Tensor, s: Tensor) -> Rolled | None:
         """Return what a guide left for these two, once, if it would come out the same today."""
         left, self._reading = self._reading, None
-        if left is None or left[0].z is not z or left[0].s is not s or left[1] != self._version():
+        if left is None or left[0].z is not z or left[0].s is not s or left[1] != self._revision():
             return None
         grown = left[0].h is None or left[0].h.requires_grad
         return left[0] if grown or not torch.is_grad_enabled() else None
 
-    def _version(self) -> int:
+    def _revision(self) -> int:
         return sum(parameter._version for parameter in self.parameters())
 
     def __getstate__(self) -> dict[str, Any]:

@@ -2,8 +2,8 @@ r"""Dynamical VAEs whose frames are read again: autoregressive stories, by what 
 
 ::
 
-    STORN   z_t ~ N(0, I)                    h_t = LSTM(s_{1:t-1}, z_{1:t})      s_t ~ p(. | h_t)
-    VRNN    h_t = LSTM(s_{1:t-1}, z_{1:t-1})    z_t ~ N(prior(h_t))              s_t ~ p(. | h_t, z_t)
+    STORN   z_t ~ N(0, I)       h_t = LSTM(s_{1:t-1}, z_{1:t})     s_t ~ p(. | h_t)
+    VRNN    z_t ~ N(prior(h_t))    h_t = LSTM(s_{1:t-1}, z_{1:t-1})   s_t ~ p(. | h_t, z_t)
 
 (SRNN, in `ppl_models.dvae`, has h_t = LSTM(s_{1:t-1}) and z_t ~ N(prior(h_t, z_{t-1})).)
 

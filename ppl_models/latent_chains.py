@@ -1,4 +1,4 @@
-r"""Dynamical VAEs whose frames read latents only: the path z_{1:T} has the dynamics, not the frames.
+r"""Dynamical VAEs whose frames read latents only: what has dynamics is the path z_{1:T}.
 
 ::
 
@@ -8,8 +8,8 @@ r"""Dynamical VAEs whose frames read latents only: the path z_{1:T} has the dyna
                or, not causal,                            s_t ~ p(. | emission(BiLSTM(z_{1:T})))
     DSAE       v ~ N(0, I), z_t ~ N(prior(LSTM(z_{1:t-1})))   s_t ~ p(. | emission(z_t, v))
 
-Sites: ``z`` (T, L), ``s`` (T, D), and DSAE's ``v`` (V,), in the plate ``data``. The networks are those
-of the benchmark of X. Bie et al., arXiv:2106.06500, with the sizes of its speech models.
+Sites: ``z`` (T, L), ``s`` (T, D), and DSAE's ``v`` (V,), in the plate ``data``. The networks are
+those of the benchmark of X. Bie et al., arXiv:2106.06500, with the sizes of its speech models.
 
 References: R. G. Krishnan, U. Shalit, D. Sontag, "Structured inference networks for nonlinear state
 space models", AAAI 2017 (DKF, also called DMM; gated transition: section 5); S. Leglaive et al., "A

@@ -278,6 +278,7 @@ def _reversal(x: Tensor, mask: Tensor | None) -> Tensor:
     count = x.shape[-2] if mask is None else mask.sum(-1, keepdim=True)
     return torch.where(frames < count, count - 1 - frames, frames)[..., None]
 
+
 def together(*parts: Tensor) -> Tensor:
     """Concatenate (..., F_i) along the last dim, leading dims broadcast."""
     shape = torch.broadcast_shapes(*(part.shape[:-1] for part in parts))

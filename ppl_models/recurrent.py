@@ -67,8 +67,8 @@ class DVAE(DynamicalVAE):
         Tell frames of any kind, as all of `DynamicalVAE` do, in place of a path in a frame of
         motion. ``past`` and ``from_past`` are of paths.
 
-    With scheduled sampling, paths have h_t read at each frame, by a coin for the whole batch, from the
-    truth or from a past that is all made up (X. Lin et al. 2023).
+    With scheduled sampling, paths have h_t read at each frame, by a coin for the whole batch, from
+    the truth or from a past that is all made up (X. Lin et al. 2023).
     """
 
     feeds_back = True
@@ -249,4 +249,4 @@ class DVAE(DynamicalVAE):
         return sum(p._version for net in (self.reader, self.recurrence) for p in net.parameters())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_read_h": None}  # graph tensors can be neither copied nor sent
+        return {**super().__getstate__(), "_read_h": None}  # graph tensors cannot be copied

@@ -13,6 +13,8 @@ Itakura-Saito divergence", Neural Computation 2009, section 3.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
@@ -38,7 +40,7 @@ class Power(TorchDistribution):
         self.variance_of_x = variance
         super().__init__(variance.shape, validate_args=False)
 
-    def expand(self, batch_shape: torch.Size, _instance: object = None) -> Power:
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Power:
         """Return the same law with a larger batch shape."""
         return Power(self.variance_of_x.expand(batch_shape))
 
@@ -46,7 +48,7 @@ class Power(TorchDistribution):
         """Return the log density of powers (...): (...)."""
         return -(self.variance_of_x.log() + value / self.variance_of_x)
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draw powers (*sample_shape, ...)."""
         v = self.variance_of_x
         return v * v.new_empty(self._extended_shape(torch.Size(sample_shape))).exponential_()

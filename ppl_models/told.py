@@ -167,7 +167,9 @@ class Told:
         drawn, z = self._drawn, self.z
         if drawn is not None and drawn.s is not None and drawn.z is z and z.shape[:-2] == batch:
             return drawn.s
-        z = None if z is None else z.expand(*batch, *z.shape[-2:])
+        if z is None:  # a story without latents
+            z = next(self.story.parameters()).new_zeros(self.length, 0)
+        z = z.expand(*batch, *z.shape[-2:])
         if self.story.feeds_back:
             rolled: Tensor = self.story.roll(batch, self.length, self.w, z=z).s
             return rolled

@@ -1,4 +1,4 @@
-r"""Hierarchical Transformer dynamical VAEs: w for the whole sequence, z_t a frame, attention over time.
+r"""Hierarchical Transformer dynamical VAEs: w for the whole sequence, z_t for each frame.
 
 p(w) prod_t p(z_t | s_{1:t-1}, z_{1:t-1}, w) p(s_t | s_{1:t-1}, z_{1:t}, w)
 
@@ -80,7 +80,7 @@ class _TransformerDVAE(DynamicalVAE):
     ) -> None:
         super().__init__(data_dim, latent_dim, code_dim=code_dim, **options)
         self.dim, self.forget = dim, forget
-        self.settings = dict(heads=heads, window=window, dropout=dropout)
+        self.settings: dict[str, Any] = dict(heads=heads, window=window, dropout=dropout)
         self.reader = nn.Linear(self.feature_dim, dim)
         self.latent_reader = nn.Linear(latent_dim, dim)
         self.code_reader = nn.Linear(code_dim, dim)

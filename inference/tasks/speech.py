@@ -1,0 +1,141 @@
+"""Speech by a dynamical VAE of power spectra: analysis, re-synthesis, generation, other voices.
+
+Analysis: the posterior means of a recording's latents. Re-synthesis: frames told from them in a
+*closed loop* (an autoregressive story reads the frames that it told itself, never the recording's),
+with the recording's phases. Generation: latents and frames from the prior, phases by Griffin-Lim.
+
+References: X. Bie et al., "A benchmark of dynamical variational autoencoders applied to speech
+spectrogram modeling", Interspeech 2021, arXiv:2106.06500; X. Lin et al., arXiv:2303.09404, sec. 4.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from inference.randomness import derive, seeded
+from ppl_models.data.stft import STFT
+from ppl_models.errors import InputError
+
+
+class Analysis(NamedTuple):
+    """What a guide says of recordings: means of z (B, T, L), and of w (B, W) if there is one."""
+
+    z: Tensor
+    w: Tensor | None = None
+
+
+class Sounds(NamedTuple):
+    """Recordings that a story told, and their power spectra."""
+
+    wave: Tensor
+    """(..., N)"""
+    power: Tensor
+    """(..., T, F)"""
+
+
+@torch.no_grad()
+def analyse(model: Any, guide: Any, s: Tensor, mask: Tensor | None = None) -> Analysis:
+    """Return the posterior means of the latents of power spectra s (B, T, F)."""
+    nodes = poutine.trace(guide.path).get_trace(s, mask, 0.0).nodes
+    w = nodes[model.code]["value"] if model.code_dim else None
+    return Analysis(nodes["z"]["value"], w)
+
+
+@torch.no_grad()
+def tell(model: Any, latents: Analysis) -> Tensor:
+    """Return the power spectra (B, T, F) that a story tells of latents, in a closed loop."""
+    power: Tensor = model.likelihood.point(model.closed_loop(latents.z, latents.w))
+    return power
+
+
+@torch.no_grad()
+def tell_forced(model: Any, latents: Analysis, s: Tensor) -> Tensor:
+    """Return the spectra (B, T, F) that a story tells if it is shown the true frames before."""
+    past = model.told_past(model.features(s), latents.z, latents.w)
+    power: Tensor = model.likelihood.point(model.frame(model.read(past), latents.z, past))
+    return power
+
+
+def resynthesise(model: Any, guide: Any, wave: Tensor, stft: STFT | None = None) -> Sounds:
+    """Analyse a recording (N,) and tell it anew, with its own phases.
+
+    The recording is brought to a largest modulus of 1 before, as those that stories are trained on,
+    and back after. Silence remains silence.
+
+    Raises
+    ------
+    InputError
+        It is no recording: not (N,), empty, or not finite.
+    """
+    stft = stft or STFT()
+    if wave.dim() != 1 or len(wave) == 0 or not bool(torch.isfinite(wave).all()):
+        seen, cure = f"shape {tuple(wave.shape)}", "give one channel of finite samples"
+        raise InputError("wave", seen, "one recording (N,)", cure)
+    level = wave.abs().max()
+    if level == 0:
+        return Sounds(wave.clone(), stft.power(wave))
+    spectra = stft.analyse(wave / level)
+    power = spectra.abs().square()
+    told = tell(model, analyse(model, guide, power[None]))[0]
+    back = stft.invert(torch.polar(told.sqrt(), spectra.angle()), length=len(wave))
+    return Sounds(level * back, level**2 * told)
+
+
+@torch.no_grad()
+def generate(
+    model: Any,
+    count: int = 1,
+    frames: int = 100,
+    stft: STFT | None = None,
+    *,
+    seed: int = 0,
+    point: bool = False,
+    iterations: int = 60,
+) -> Sounds:
+    """Tell recordings from the prior alone; their phases are Griffin-Lim's.
+
+    Parameters
+    ----------
+    count, frames
+        B and T.
+    seed
+        Of latents, frames and first phases.
+    point
+        Whether an autoregressive story reads means of its frames, or draws.
+    iterations
+        Of Griffin-Lim.
+
+    Returns
+    -------
+    Sounds
+        wave (B, N), power (B, T, F): means of the frames given latents and past.
+    """
+    stft = stft or STFT()
+    with seeded(derive(seed, "speech")):
+        w = torch.randn(count, model.code_dim) if model.code_dim else None
+        if model.feeds_back:
+            raw = model.roll((count,), frames, w, point=point).raw
+        else:
+            z = model.roll((count,), frames, w, frames=False).z
+            raw = model.closed_loop(z, w)
+    power = model.likelihood.point(raw)
+    return Sounds(stft.griffin_lim(power, iterations=iterations, seed=seed), power)
+
+
+def swap(model: Any, guide: Any, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Exchange w between two spectrograms (T_i, F): what is said stays, who says it changes.
+
+    Raises
+    ------
+    InputError
+        The story has no code of a whole sequence.
+    """
+    if not model.code_dim:
+        seen, cure = f"{type(model).__name__}, which has none", "take HiTDVAE, LigHTDVAE or DSAE"
+        raise InputError("model", seen, "a story with a latent for the whole sequence", cure)
+    one, other = (analyse(model, guide, s[None]) for s in (first, second))
+    return tell(model, one._replace(w=other.w))[0], tell(model, other._replace(w=one.w))[0]
