@@ -204,14 +204,14 @@ class DynamicalVAE(nn.Module):
         return Past(before, shift(z), None if w is None else w[..., None, :], Memory(), mask)
 
     @torch.no_grad()
-    def closed_loop(self, z: Tensor, w: Tensor | None = None) -> Tensor:
+    def closed_loop(self, z: Tensor, w: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Return the emission's outputs for given latents, reading the frames that it tells itself.
 
-        Shapes: z (..., T, L), w (..., W) -> (..., T, likelihood.raw_dim). A frame told is taken to
-        be `Likelihood.point`, not a draw.
+        Shapes: z (..., T, L), w (..., W), mask (..., T) -> (..., T, likelihood.raw_dim). A frame
+        told is taken to be `Likelihood.point`, not a draw.
         """
         if not self.feeds_back:
-            past = self.told_past(None, z, w)
+            past = self.told_past(None, z, w, mask)
             return self.frame(self.read(past), z, past)
         return self.roll(z.shape[:-2], z.shape[-2], w, z=z, point=True).raw
 

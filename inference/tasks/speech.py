@@ -19,6 +19,7 @@ from torch import Tensor
 from inference.randomness import derive, seeded
 from ppl_models.data.stft import STFT
 from ppl_models.errors import InputError
+from ppl_models.motion import clean
 
 
 class Analysis(NamedTuple):
@@ -46,43 +47,85 @@ def analyse(model: Any, guide: Any, s: Tensor, mask: Tensor | None = None) -> An
 
 
 @torch.no_grad()
-def tell(model: Any, latents: Analysis) -> Tensor:
-    """Return the power spectra (B, T, F) that a story tells of latents, in a closed loop."""
-    power: Tensor = model.likelihood.point(model.closed_loop(latents.z, latents.w))
-    return power
+def tell(model: Any, latents: Analysis, mask: Tensor | None = None) -> Tensor:
+    """Return the power spectra (B, T, F) that a story tells of latents, in a closed loop.
+
+    Zeros where the mask (B, T) says that there is no frame.
+    """
+    raw = model.closed_loop(latents.z, latents.w, mask)
+    return clean(model.likelihood.point(raw), mask)
 
 
 @torch.no_grad()
-def tell_forced(model: Any, latents: Analysis, s: Tensor) -> Tensor:
+def tell_forced(model: Any, latents: Analysis, s: Tensor, mask: Tensor | None = None) -> Tensor:
     """Return the spectra (B, T, F) that a story tells if it is shown the true frames before."""
-    past = model.told_past(model.features(s), latents.z, latents.w)
-    power: Tensor = model.likelihood.point(model.frame(model.read(past), latents.z, past))
-    return power
+    past = model.told_past(model.features(s, mask), latents.z, latents.w, mask)
+    raw = model.frame(model.read(past), latents.z, past)
+    return clean(model.likelihood.point(raw), mask)
 
 
-def resynthesise(model: Any, guide: Any, wave: Tensor, stft: STFT | None = None) -> Sounds:
+def resynthesise(
+    model: Any, guide: Any, wave: Tensor, stft: STFT | None = None, *, code: Tensor | None = None
+) -> Sounds:
     """Analyse a recording (N,) and tell it anew, with its own phases.
 
     The recording is brought to a largest modulus of 1 before, as those that stories are trained on,
-    and back after. Silence remains silence.
+    and back after. Silence remains silence. With ``code`` (W,), it is told with that code of a
+    whole sequence in place of its own: the voice of another recording (`code_of`).
 
     Raises
     ------
     InputError
-        It is no recording: not (N,), empty, or not finite.
+        It is no recording: not (N,), empty, or not finite. Or what the story tells is not finite.
     """
     stft = stft or STFT()
-    if wave.dim() != 1 or len(wave) == 0 or not bool(torch.isfinite(wave).all()):
-        seen, cure = f"shape {tuple(wave.shape)}", "give one channel of finite samples"
-        raise InputError("wave", seen, "one recording (N,)", cure)
+    check_wave(wave)
     level = wave.abs().max()
     if level == 0:
         return Sounds(wave.clone(), stft.power(wave))
     spectra = stft.analyse(wave / level)
-    power = spectra.abs().square()
-    told = tell(model, analyse(model, guide, power[None]))[0]
+    latents = analyse(model, guide, spectra.abs().square()[None])
+    if code is not None:
+        latents = latents._replace(w=_check_code(model, code)[None])
+    told = finite(tell(model, latents))[0]
     back = stft.invert(torch.polar(told.sqrt(), spectra.angle()), length=len(wave))
     return Sounds(level * back, level**2 * told)
+
+
+def check_wave(wave: Tensor) -> None:
+    """Look at what should be one recording.
+
+    Raises
+    ------
+    InputError
+        It is not (N,), empty, or not finite.
+    """
+    if wave.dim() != 1 or len(wave) == 0 or not bool(torch.isfinite(wave).all()):
+        bad = int((~torch.isfinite(wave)).sum())
+        seen = f"shape {tuple(wave.shape)}, {bad} samples not finite"
+        raise InputError("wave", seen, "one recording (N,)", "give one channel of finite samples")
+
+
+def finite(told: Tensor) -> Tensor:
+    """Return powers that a story told.
+
+    Raises
+    ------
+    InputError
+        They are not finite.
+    """
+    if not bool(told.isfinite().all()):
+        seen = f"it tells {int((~told.isfinite()).sum())} powers that are not finite"
+        raise InputError("model", seen, "finite powers", "train it longer, or take another one")
+    return told
+
+
+def _check_code(model: Any, code: Tensor) -> Tensor:
+    _check_has_code(model)
+    if code.shape != (model.code_dim,):
+        seen, cure = f"shape {tuple(code.shape)}", "take it from `code_of`, by the same pair"
+        raise InputError("code", seen, f"({model.code_dim},)", cure)
+    return code
 
 
 @torch.no_grad()
@@ -134,8 +177,12 @@ def swap(model: Any, guide: Any, first: Tensor, second: Tensor) -> tuple[Tensor,
     InputError
         The story has no code of a whole sequence.
     """
+    _check_has_code(model)
+    one, other = (analyse(model, guide, s[None]) for s in (first, second))
+    return tell(model, one._replace(w=other.w))[0], tell(model, other._replace(w=one.w))[0]
+
+
+def _check_has_code(model: Any) -> None:
     if not model.code_dim:
         seen, cure = f"{type(model).__name__}, which has none", "take HiTDVAE, LigHTDVAE or DSAE"
         raise InputError("model", seen, "a story with a latent for the whole sequence", cure)
-    one, other = (analyse(model, guide, s[None]) for s in (first, second))
-    return tell(model, one._replace(w=other.w))[0], tell(model, other._replace(w=one.w))[0]
