@@ -14,9 +14,16 @@ if TYPE_CHECKING:
     from guides.disentangled import DMVAEGuide as DMVAEGuide
     from guides.dvae import DeepARGuide as DeepARGuide
     from guides.dvae import SRNNGuide as SRNNGuide
+    from guides.frame_chains import STORNGuide as STORNGuide
+    from guides.frame_chains import VRNNGuide as VRNNGuide
     from guides.hierarchy import HierarchicalVAEGuide as HierarchicalVAEGuide
     from guides.hmm import HMMGuide as HMMGuide
     from guides.ica import ICAGuide as ICAGuide
+    from guides.kalman_vae import KVAEGuide as KVAEGuide
+    from guides.latent_chains import DKFGuide as DKFGuide
+    from guides.latent_chains import DSAEGuide as DSAEGuide
+    from guides.latent_chains import FrameVAEGuide as FrameVAEGuide
+    from guides.latent_chains import RVAEGuide as RVAEGuide
     from guides.linear import PPCAGuide as PPCAGuide
     from guides.linear_dynamics import LDSGuide as LDSGuide
     from guides.made import MADEGuide as MADEGuide
@@ -30,6 +37,8 @@ if TYPE_CHECKING:
     from guides.state_space import LinearMotionGuide as LinearMotionGuide
     from guides.switching import SLDSGuide as SLDSGuide
     from guides.text import TextVAEGuide as TextVAEGuide
+    from guides.transformer_dvae import HiTDVAEGuide as HiTDVAEGuide
+    from guides.transformer_dvae import LigHTDVAEGuide as LigHTDVAEGuide
     from guides.vae import VAEGuide as VAEGuide
 
 _HOME = {
@@ -45,8 +54,17 @@ _HOME = {
     "HMMGuide": "hmm",
     "LDSGuide": "linear_dynamics",
     "SLDSGuide": "switching",
+    "KVAEGuide": "kalman_vae",
+    "FrameVAEGuide": "latent_chains",
+    "DKFGuide": "latent_chains",
+    "STORNGuide": "frame_chains",
+    "VRNNGuide": "frame_chains",
     "SRNNGuide": "dvae",
     "DeepARGuide": "dvae",
+    "RVAEGuide": "latent_chains",
+    "DSAEGuide": "latent_chains",
+    "HiTDVAEGuide": "transformer_dvae",
+    "LigHTDVAEGuide": "transformer_dvae",
     "LinearMotionGuide": "state_space",
     "MixDVAEGuide": "mixdvae",
     "DMVAEGuide": "disentangled",

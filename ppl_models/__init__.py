@@ -17,9 +17,16 @@ if TYPE_CHECKING:
     from ppl_models.dvae import SRNN as SRNN
     from ppl_models.dvae import DeepAR as DeepAR
     from ppl_models.errors import InputError as InputError
+    from ppl_models.frame_chains import STORN as STORN
+    from ppl_models.frame_chains import VRNN as VRNN
     from ppl_models.hierarchy import HierarchicalVAE as HierarchicalVAE
     from ppl_models.hmm import HMM as HMM
     from ppl_models.ica import ICA as ICA
+    from ppl_models.kalman_vae import KVAE as KVAE
+    from ppl_models.latent_chains import DKF as DKF
+    from ppl_models.latent_chains import DSAE as DSAE
+    from ppl_models.latent_chains import RVAE as RVAE
+    from ppl_models.latent_chains import FrameVAE as FrameVAE
     from ppl_models.linear import PPCA as PPCA
     from ppl_models.linear_dynamics import LDS as LDS
     from ppl_models.made import MADE as MADE
@@ -35,9 +42,12 @@ if TYPE_CHECKING:
     from ppl_models.priors import StandardPrior as StandardPrior
     from ppl_models.priors import VampPrior as VampPrior
     from ppl_models.rbm import RBM as RBM
+    from ppl_models.spectra import ComplexGaussian as ComplexGaussian
     from ppl_models.state_space import LinearMotion as LinearMotion
     from ppl_models.switching import SLDS as SLDS
     from ppl_models.text import TextVAE as TextVAE
+    from ppl_models.transformer_dvae import HiTDVAE as HiTDVAE
+    from ppl_models.transformer_dvae import LigHTDVAE as LigHTDVAE
     from ppl_models.vae import VAE as VAE
 
 _HOME = {
@@ -60,8 +70,18 @@ _HOME = {
     "HMM": "hmm",
     "LDS": "linear_dynamics",
     "SLDS": "switching",
+    "KVAE": "kalman_vae",
+    "FrameVAE": "latent_chains",
+    "DKF": "latent_chains",
+    "STORN": "frame_chains",
+    "VRNN": "frame_chains",
     "SRNN": "dvae",
     "DeepAR": "dvae",
+    "RVAE": "latent_chains",
+    "DSAE": "latent_chains",
+    "HiTDVAE": "transformer_dvae",
+    "LigHTDVAE": "transformer_dvae",
+    "ComplexGaussian": "spectra",
     "LinearMotion": "state_space",
     "MixDVAE": "mixdvae",
     "DMVAE": "disentangled",

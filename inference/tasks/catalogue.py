@@ -64,7 +64,7 @@ def _of_states(file: str, name: str, sentence: str, **more: Any) -> Story:
         "000/004",
         sentence,
         settings=lambda data: {"data_dim": data["s"].shape[-1]},
-        simulate=lambda story, size: {"s": story(size=size)},
+        simulate=lambda story, size: {"s": story.eval()(size=size)},
         **more,
     )
 
@@ -145,6 +145,30 @@ STORIES = (
         adapt=lambda pair, data: pair[0].start_from(data["s"], data.get("mask")),
     ),
     Story(
+        "ppl_models.kalman_vae:KVAE",
+        "guides.kalman_vae:KVAEGuide",
+        "000",
+        "A frame is what a network makes of a few numbers, which move by a mixture of K matrices.",
+        settings=lambda data: {"data_dim": data["s"].shape[-1]},
+        simulate=lambda story, size: {"s": story(size=size)},
+    ),
+    _of_states("latent_chains", "FrameVAE", "Every frame of a path is told as by VAE, by itself."),
+    _of_states(
+        "latent_chains",
+        "DKF",
+        "A path is told as by LDS, by networks in place of the matrices.",
+    ),
+    _of_states(
+        "frame_chains",
+        "STORN",
+        "A path is told frame by frame, each from its own past and from noise so far.",
+    ),
+    _of_states(
+        "frame_chains",
+        "VRNN",
+        "A path is told as by STORN, from latents that depend on all that was told before.",
+    ),
+    Story(
         "ppl_models.dvae:SRNN",
         "guides.dvae:SRNNGuide",
         "000/001",
@@ -159,6 +183,26 @@ STORIES = (
         "A path is told frame by frame from its own past alone.",
         settings=lambda data: {"data_dim": data["s"].shape[-1]},
         simulate=_later("paths"),
+    ),
+    _of_states(
+        "latent_chains",
+        "RVAE",
+        "A path is told frame by frame, each from all the noise up to it.",
+    ),
+    _of_states(
+        "latent_chains",
+        "DSAE",
+        "A path is told from what stays the same in all of it, and from what changes.",
+    ),
+    _of_states(
+        "transformer_dvae",
+        "HiTDVAE",
+        "A path is told as by VRNN, with a code of the whole of it, and attention for the LSTM.",
+    ),
+    _of_states(
+        "transformer_dvae",
+        "LigHTDVAE",
+        "A path is told as by HiTDVAE, by one decoder for latents and frames in place of two.",
     ),
     Story(
         "ppl_models.mixdvae:MixDVAE",

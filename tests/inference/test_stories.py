@@ -17,7 +17,7 @@ from ppl_models.likelihoods import Bernoulli
 
 ROOT = Path(__file__).parents[2]
 # Parts that sample for a story that has them; the guide of that story looks back at their sites.
-PARTS = {"priors.py"}
+PARTS = {"priors.py", "dynamical.py"}
 SENSES = ["JMVAE", "MVAE", "DMVAE", "MMVAE", "MoPoE"]
 NAMES = [story.name for story in STORIES]
 
@@ -47,8 +47,17 @@ def test_the_order_is_the_one_to_read_them_in() -> None:
             "HMM",
             "LDS",
             "SLDS",
+            "KVAE",
+            "FrameVAE",
+            "DKF",
+            "STORN",
+            "VRNN",
             "SRNN",
             "DeepAR",
+            "RVAE",
+            "DSAE",
+            "HiTDVAE",
+            "LigHTDVAE",
             "MixDVAE",
         ]
         + SENSES
