@@ -20,7 +20,9 @@ enumerated    ``z_1`` ... z_T     (K, ...), enumerated    ()           ``TraceEn
               ``s_1`` ... s_T     (B,)                    (D,)
 ============  ==================  ======================  ===========  =============================
 
-The second is the readable reference, and slower; `python -m benchmarks.anchors` says how much.
+The second is the readable reference, and slower: 11 times for K = 5 and T = 60, 23 times for
+T = 300 (`python -m benchmarks.anchors`, on a CPU). A scan costs K^3 a frame, the forward recursion
+of `HMM.log_evidence` K^2 in T steps: with K = 50 the latter is three times as fast.
 
 References: L. R. Rabiner, "A tutorial on hidden Markov models", Proc. IEEE 1989 (equations 19-40);
 S. Sarkka and A. Garcia-Fernandez, "Temporal parallelization of Bayesian smoothers", IEEE TAC 2021
@@ -120,7 +122,11 @@ class HMM(nn.Module):
             return pyro.sample("s", self.path(length, mask), obs=s)
 
     def path(self, length: int, mask: Tensor | None = None) -> dist.DiscreteHMM:
-        """Return p(s), its states summed by a parallel scan, event (T, D)."""
+        """Return p(s), its states summed by a parallel scan, event (T, D).
+
+        In single precision the scan takes transitions below exp(-80) for none, and may then find a
+        path impossible; `log_evidence` does not. EM keeps them above `LEAST`, exp(-69).
+        """
         # DiscreteHMM takes a step before its first frame: from any state, to the initial law
         anywhere = torch.zeros_like(self.initial_logits)
         first = self.initial_logits.expand(1, self.num_states, self.num_states)

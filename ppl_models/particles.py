@@ -83,7 +83,7 @@ def _begin(story: Any, frame: Tensor, exists: Tensor, count: int) -> tuple[Tenso
 
 
 def _resample(weight: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Return ``count`` indices (B, count) of weights (B, N), each as often as its weight says, +- 1.
+    """Return ``count`` indices (B, count) of weights (B, N), each as often as its weight says, +-1.
 
     It goes along the weights in equal strides: their order must have no period, as children have
     that stand by parents, where equal parents would all keep the same child.

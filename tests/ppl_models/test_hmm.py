@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +14,7 @@ from guides.hmm import HMMGuide
 from inference import Objective, check, fit
 from inference.expectation import fit_em
 from ppl_models.errors import InputError
-from ppl_models.hmm import HMM
+from ppl_models.hmm import HMM, LEAST
 from ppl_models.likelihoods import Bernoulli, Categorical, Laplace
 
 K, T, B = 3, 4, 5
@@ -205,7 +206,7 @@ def test_gradients_recover_what_was_simulated() -> None:
     truth = clear_story()
     s = truth(size=100, length=30).detach()
     model = HMM(2, 3).double().start_from(s)
-    fit(model, HMMGuide(), s, epochs=30, batch_size=20, learning_rate=0.03, progress=False)
+    fit(model, HMMGuide(), s, epochs=50, batch_size=100, learning_rate=0.1, progress=False)
     same_up_to_names(truth, model)
 
 
@@ -245,6 +246,18 @@ def test_the_scan_stands_frames_that_are_sure() -> None:
     assert torch.allclose(scan, model.log_evidence(s), rtol=1e-6)
     exact = model.double().log_evidence(s.double())
     assert torch.allclose(scan.double(), exact, rtol=1e-6)
+
+
+def test_the_scan_stands_transitions_that_em_never_saw() -> None:
+    model = HMM(2, 4)
+    with torch.no_grad():  # a circle; frames that jump about in it
+        circle = torch.eye(4).roll(1, 1)
+        model.transition_logits.copy_(torch.where(circle == 1, 0.0, math.log(LEAST)))
+        model.emission[:, 2:] = -4.0
+    s = torch.randn(3, 100, 2)
+    scan = model.path(100).log_prob(s)
+    assert torch.allclose(scan, model.log_evidence(s), rtol=1e-5)
+    assert all(g.isfinite().all() for g in torch.autograd.grad(scan.sum(), [*model.parameters()]))
 
 
 def test_start_from_reads_only_frames_that_exist() -> None:

@@ -101,36 +101,11 @@ def test_one_regime_is_the_linear_system() -> None:
     assert torch.allclose(told.variance, variance, **CLOSE)
 
 
-def test_particles_estimate_the_evidence_without_bias() -> None:
-    model, runs = story(), 400
-    s, mask = ragged(model)
-    exact = model.log_evidence(s, mask).repeat(runs)
-    copies = s.repeat(runs, 1, 1), mask.repeat(runs, 1)
-    ratio = (model.log_evidence(*copies, particles=3) - exact).exp().reshape(runs, B)
-    error = ratio.std(0) / math.sqrt(runs)
-    assert ((ratio.mean(0) - 1).abs() < 4 * error + 1e-9).all()  # 4 standard errors
-    assert error[[0, 4]].min() > 1e-3  # three particles do differ on whole paths
-    many = model.log_evidence(s, mask, particles=3000)
-    assert torch.allclose(many, exact[:B], rtol=0, atol=0.05)  # some 0.5 / sqrt(3000) a frame
-
-
-def test_filtered_regimes_are_the_sum_s() -> None:
-    model = story()
-    s, mask = ragged(model)
-    told = model.filter(s, mask, particles=4000)
-    for row, n in enumerate(ENDS.tolist()):
-        paths, scores = by_hand(model, s[row, :n])
-        last = torch.nn.functional.one_hot(paths[:, -1], K).double()
-        expected = scores.softmax(0) @ last
-        # within 0.03, some 4 sqrt(p (1 - p) / 4000)
-        assert torch.allclose(told.regimes[row, n - 1], expected, rtol=0, atol=0.03)
-
-
 def test_a_forecast_is_the_mixture_of_all_paths() -> None:
     model = story()
-    s = model(size=2, length=3).detach()
+    s = model(size=1, length=2).detach()
     told = model.forecast(s, steps=2, particles=20_000)
-    for row in range(2):
+    for row in range(len(s)):
         paths, before = by_hand(model, s[row])
         steps, total = model.switch_logits.log_softmax(-1), []
         for a in range(K):
@@ -140,7 +115,7 @@ def test_a_forecast_is_the_mixture_of_all_paths() -> None:
                 means = []
                 for path in longer:
                     mean, cov = dense(model, path)
-                    keep = torch.cat([torch.arange(5 * L), 5 * L + torch.arange(3 * D)])
+                    keep = torch.cat([torch.arange(4 * L), 4 * L + torch.arange(2 * D)])
                     z = conditioned(mean[keep], cov[keep][:, keep], s[row].flatten())[0]
                     means.append(z[-L:] @ model.emission.mT + model.emission_offset)
                 total.append(weight @ torch.stack(means))
