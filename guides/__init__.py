@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from guides.hmm import HMMGuide as HMMGuide
     from guides.ica import ICAGuide as ICAGuide
     from guides.kalman_vae import KVAEGuide as KVAEGuide
-    from guides.kalman_vae import KVAEGuide as KVAEGuide
     from guides.latent_chains import DKFGuide as DKFGuide
     from guides.latent_chains import DSAEGuide as DSAEGuide
     from guides.latent_chains import FrameVAEGuide as FrameVAEGuide
@@ -55,7 +54,6 @@ _HOME = {
     "HMMGuide": "hmm",
     "LDSGuide": "linear_dynamics",
     "SLDSGuide": "switching",
-    "KVAEGuide": "kalman_vae",
     "KVAEGuide": "kalman_vae",
     "FrameVAEGuide": "latent_chains",
     "DKFGuide": "latent_chains",

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ppl_models.hmm import HMM as HMM
     from ppl_models.ica import ICA as ICA
     from ppl_models.kalman_vae import KVAE as KVAE
-    from ppl_models.kalman_vae import KVAE as KVAE
     from ppl_models.latent_chains import DKF as DKF
     from ppl_models.latent_chains import DSAE as DSAE
     from ppl_models.latent_chains import RVAE as RVAE
@@ -71,7 +70,6 @@ _HOME = {
     "HMM": "hmm",
     "LDS": "linear_dynamics",
     "SLDS": "switching",
-    "KVAE": "kalman_vae",
     "KVAE": "kalman_vae",
     "FrameVAE": "latent_chains",
     "DKF": "latent_chains",

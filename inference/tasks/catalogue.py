@@ -152,14 +152,6 @@ STORIES = (
         settings=lambda data: {"data_dim": data["s"].shape[-1]},
         simulate=lambda story, size: {"s": story(size=size)},
     ),
-    Story(
-        "ppl_models.kalman_vae:KVAE",
-        "guides.kalman_vae:KVAEGuide",
-        "000",
-        "A frame is what a network makes of a few numbers, which move by a mixture of K matrices.",
-        settings=lambda data: {"data_dim": data["s"].shape[-1]},
-        simulate=lambda story, size: {"s": story(size=size)},
-    ),
     _of_states("latent_chains", "FrameVAE", "Every frame of a path is told as by VAE, by itself."),
     _of_states(
         "latent_chains",

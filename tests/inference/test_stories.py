@@ -48,7 +48,6 @@ def test_the_order_is_the_one_to_read_them_in() -> None:
             "LDS",
             "SLDS",
             "KVAE",
-            "KVAE",
             "FrameVAE",
             "DKF",
             "STORN",
