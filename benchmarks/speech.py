@@ -6,7 +6,7 @@ makes a quick pass. Each run is a folder, ``OUT/STORY-SEED``, that ``ppl resynth
 
 All stories: AN4's 68 training speakers (33 minutes of speech, 124,000 frames) in pieces of 50
 frames, L = 16, KL weight 0.01 as in the hierarchical models' own code, Adam with a cosine, batches
-of 32. Sizes of the networks are those of the benchmark of Bie et al. 2021, and those of the
+of 8. Sizes of the networks are those of the benchmark of Bie et al. 2021, and those of the
 Transformers are ours. Test: whole utterances, posterior means, closed loop.
 """
 
@@ -35,7 +35,7 @@ from ppl_models.data.speech import an4, chunks, padded, sounds, spectra
 from ppl_models.recurrent import SamplingSchedule
 from ppl_models.spectra import ComplexGaussian
 
-FREQUENCIES, LATENT, PIECE, BATCH, BETA = 513, 16, 50, 32, 0.01
+FREQUENCIES, LATENT, PIECE, BATCH, BETA = 513, 16, 50, 8, 0.01
 SRNN = {"input_dim": 256, "recurrent_dim": 128, "prior_dims": (64, 32), "emission_dims": (256,)}
 SRNN_GUIDE = {"hidden": (64, 32), "causal": False, "backward_dim": 128, "input_dim": 256}
 HIERARCHICAL = {"code_dim": 32}
@@ -78,7 +78,7 @@ class Recipe:
             batch_size=BATCH,
             objective=Objective("meanfield", kl_weight=Warm(steps // 20 + 1)),
             learning_rate=cosine(steps, self.rate, warmup=steps // 20 + 1),
-            clip=5.0,
+            clip=10.0,
             seed=seed,
             directory=out,
             resume=True,

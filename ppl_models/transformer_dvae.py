@@ -74,7 +74,7 @@ class _TransformerDVAE(DynamicalVAE):
         layers: int = 2,
         heads: int = 4,
         window: int = 32,
-        forget: float = 0.3,
+        forget: float = 0.9,
         dropout: float = 0.0,
         **options: Any,
     ) -> None:
@@ -87,12 +87,25 @@ class _TransformerDVAE(DynamicalVAE):
         self.prior = ConditionalNormal(dim, 0, (), latent_dim)
 
     def of_frames(self, past: Past) -> Tensor:
-        """Return tokens of the frames before."""
+        """Return tokens of the frames before, zeros of those that are forgotten."""
+        if past.s.dim() == 0:
+            return past.z.new_zeros(*past.z.shape[:-1], self.dim)
         tokens: Tensor = self.reader(past.s)
-        if self.training and self.forget and tokens.dim() > 1:
+        if self.training and self.forget:
             kept = torch.rand(tokens.shape[:-1], device=tokens.device) >= self.forget
             tokens = tokens * kept[..., None]
         return tokens
+
+    def closed_loop(self, z: Tensor, w: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """Return the emission's outputs for given latents, all frames forgotten.
+
+        What a story tells of latents alone says nothing that they do not, and a decoder that has
+        learned to do without most frames can do without these. Shapes as in `DynamicalVAE`.
+        """
+        if not self.forget:
+            return super().closed_loop(z, w, mask)
+        past = self.told_past(None, z, w, mask)
+        return self.frame(self.read(past), z, past)
 
     def of_latents(self, z: Tensor, past: Past) -> Tensor:
         """Return tokens of latents, and of w."""
