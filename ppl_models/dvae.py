@@ -16,9 +16,14 @@ site    batch shape                 event shape
 ``s``   the plates around `path`    (T, D)
 ======  ==========================  ===========
 
+Told in two ways. With a ``likelihood``, frames are of any kind (sound, bits), and the two are
+written like all stories of `ppl_models.dynamical`, as `read`, `latent`, `frame`. Without one, s is the
+path of an object in a frame of motion (`ppl_models.motion`), Gaussian about where it was: what
+tracking needs, with a posterior over s itself (`guides.source`).
+
 z_t depends on the s before it and s_t on z_t, so neither site can be *drawn* before the other. But
-a density is only asked for once the story is told: by then `ToldPath` knows s, and both sites are
-scored in all frames at once (teacher forcing).
+a density is only asked for once the story is told: by then `ToldPath` (or `ppl_models.told.Told`)
+knows s, and both sites are scored in all frames at once (teacher forcing).
 
 References: M. Fraccaro et al., "Sequential neural models with stochastic layers", NeurIPS 2016
 (SRNN); D. Salinas et al., "DeepAR", Int. J. Forecasting 2020; L. Girin et al., "Dynamical
@@ -72,7 +77,8 @@ class DeepAR(DVAE):
 class SRNN(DVAE):
     """Stochastic recurrent network: DeepAR, with a latent z_t ~ N(prior(h_t, z_{t-1})) a frame.
 
-    With the defaults it is the paper's model of one object, 1,540 parameters with its guide.
+    With the defaults it is the tracking paper's model of one object, 1,540 parameters with its guide;
+    `benchmarks.speech` has the sizes of the speech papers.
 
     Parameters
     ----------
