@@ -32,7 +32,7 @@ arXiv:2008.12595, chapter 4.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyro
 import torch
@@ -41,53 +41,10 @@ from torch import Tensor, nn
 from ppl_models.distributions import Moments
 from ppl_models.likelihoods import Likelihood, named
 from ppl_models.motion import check_paths, clean, draw, shift
+from ppl_models.past import Memory, Past, Rolled, joined
 from ppl_models.told import Told
 
-
-class Memory:
-    """The states of a story's recurrent parts between frames.
-
-    A part that is asked through it (``past.memory(self.recurrence, x)``) reads a whole sequence, or
-    goes one frame on from where it stopped. It needs ``start(batch, like)`` and ``step(x, state)``,
-    which returns a state whose first entry is the output.
-    """
-
-    def __init__(self, stepwise: bool = False) -> None:
-        self.stepwise, self._states = stepwise, dict[nn.Module, Any]()
-
-    def __call__(self, part: Any, x: Tensor) -> Tensor:
-        """Return the part's outputs (..., T, H) for inputs (..., T, F)."""
-        if not self.stepwise:
-            out: Tensor = part(x)
-            return out
-        state = self._states.get(part)
-        state = part.start(x.shape[:-2], x) if state is None else state
-        self._states[part] = state = part.step(x[..., 0, :], state)
-        return state[0][..., None, :]
-
-
-class Past(NamedTuple):
-    """What came before T frames: at frame t, the features of s_{t-1}, and z_{t-1}."""
-
-    s: Tensor
-    """(..., T, F): what networks read of frames, zeros before the first."""
-    z: Tensor
-    """(..., T, L)"""
-    w: Tensor | None
-    """(..., 1, W): the code of the whole sequence, in stories that have one."""
-    memory: Memory
-    mask: Tensor | None = None
-    """(..., T), where T is the whole length: the frames that exist."""
-
-
-class Rolled(NamedTuple):
-    """A sequence and what led to it: h (..., T, H), z, s, and the emission's outputs."""
-
-    h: Tensor | None
-    z: Any
-    s: Any
-    raw: Any
-    """(..., T, likelihood.raw_dim)"""
+__all__ = ["DynamicalVAE", "Memory", "Past", "Rolled"]
 
 
 class DynamicalVAE(nn.Module):
@@ -166,10 +123,13 @@ class DynamicalVAE(nn.Module):
         self, length: int, s: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor | None, Tensor]:
         """Tell one sequence in each place of the enclosing plates; return (z, s)."""
+        if s is not None:
+            s = clean(s, mask)
+            self.likelihood.check(s)
         told = Told(self, length, mask)
         told.w = pyro.sample(self.code, told.whole_code()) if self.code_dim else None
         told.z = pyro.sample("z", told.latent()) if self.latent_dim else None
-        told.s = pyro.sample("s", told.frames(), obs=None if s is None else clean(s, mask))
+        told.s = pyro.sample("s", told.frames(), obs=s)
         return told.z, told.s
 
     # What a story says ---------------------------------------------------------------------------
@@ -246,7 +206,14 @@ class DynamicalVAE(nn.Module):
             Feed back `Likelihood.point` in place of a draw.
         frames
             Whether to tell frames at all, or latents alone.
+
+        Raises
+        ------
+        RuntimeError
+            Frames are asked for of a story whose frames read later latents.
         """
+        if self.whole and frames:
+            raise RuntimeError("no frame can be told before all latents are: roll(frames=False)")
         like = next(self.parameters())
         seen = like.new_zeros(*batch, 1, self.feature_dim)
         last = like.new_zeros(*batch, 1, self.latent_dim)
@@ -268,7 +235,7 @@ class DynamicalVAE(nn.Module):
                 s = self.likelihood.point(raw) if point else self.likelihood(raw).sample()
                 seen = self.likelihood.features(s.detach())
             kept.append((h, last, s, raw))
-        return Rolled(*(_joined(part) for part in zip(*kept, strict=True)))
+        return Rolled(*(joined(part) for part in zip(*kept, strict=True)))
 
     def rolled_on(
         self, told: Tensor, batch: torch.Size, w: Tensor | None, **latents: Any
@@ -294,18 +261,15 @@ class DynamicalVAE(nn.Module):
     def take(self, z: Tensor, s: Tensor) -> Rolled | None:
         """Return what a guide left for these two, once, if it would come out the same today."""
         left, self._reading = self._reading, None
-        if left is None or left[0].z is not z or left[0].s is not s or left[1] != self._revision():
+        if left is None or left[1] != self._revision():
             return None
-        grown = left[0].h is None or left[0].h.requires_grad
-        return left[0] if grown or not torch.is_grad_enabled() else None
+        rolled, grown = left[0], left[0].h is None or left[0].h.requires_grad
+        if rolled.z is not z or not (rolled.s is s or torch.equal(rolled.s, s)):  # s: a clean copy
+            return None
+        return rolled if grown or not torch.is_grad_enabled() else None
 
     def _revision(self) -> int:
         return sum(parameter._version for parameter in self.parameters())
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_reading": None}  # graph tensors can be neither copied nor sent
-
-
-def _joined(frames: Sequence[Any]) -> Any:
-    """Return one tensor (..., T, F) of T tensors (..., 1, F); None of Nones."""
-    return None if frames[0] is None else torch.cat(list(frames), -2)

@@ -16,9 +16,10 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
 from ppl_models.distributions import AutoregressiveNormal, Moments
+from ppl_models.past import Past, Rolled
 
 if TYPE_CHECKING:
-    from ppl_models.dynamical import DynamicalVAE, Past, Rolled
+    from ppl_models.dynamical import DynamicalVAE
 
 
 class SequenceLaw(TorchDistribution):
@@ -140,8 +141,6 @@ class Told:
 
     def _reading(self, z: Tensor, s: Tensor | None = None) -> tuple[Rolled, Past]:
         """Return what is read of the past, once for prior and emission."""
-        from ppl_models.dynamical import Rolled
-
         s = self.s if s is None else s
         kept = self._read
         if kept is not None and kept[0].z is z and kept[0].s is s:

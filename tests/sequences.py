@@ -29,7 +29,14 @@ from ppl_models.transformer_dvae import HiTDVAE, LigHTDVAE
 D, L, W = 3, 2, 2
 RECURRENT: dict[str, Any] = {"input_dim": 5, "latent_dims": (4,), "recurrent_dim": 6}
 SHORT: dict[str, Any] = {"emission_dims": (5,)}
-ATTENTION: dict[str, Any] = {"code_dim": W, "dim": 8, "heads": 2, "layers": 2, "window": 4}
+ATTENTION: dict[str, Any] = {
+    "code_dim": W,
+    "dim": 8,
+    "heads": 2,
+    "layers": 2,
+    "window": 4,
+    "forget": 0.0,
+}
 LATENT_READER: dict[str, Any] = {
     "input_dim": 5,
     "recurrent_dim": 6,
@@ -54,7 +61,7 @@ class Member:
     guide_options: dict[str, Any] = field(default_factory=dict)
 
     def pair(self, likelihood: Any = None, **more: Any) -> tuple[Any, Any]:
-        """Build the pair, in double precision, from the test's seed."""
+        """Build the pair, in double precision, from the test's seed; nothing is forgotten."""
         chosen = self.options | more | ({} if likelihood is None else {"likelihood": likelihood})
         if self.latents:
             chosen = {"latent_dim": L} | chosen
@@ -193,6 +200,11 @@ FAMILY = (
 EACH = pytest.mark.parametrize("member", FAMILY, ids=[m.title for m in FAMILY])
 STORIES = tuple(m for m in FAMILY if m.title not in ("DKF, both_ways", "SRNN, causal"))
 STORY = pytest.mark.parametrize("member", STORIES, ids=[m.title for m in STORIES])
+IN_TURN = pytest.mark.parametrize(  # those whose frames do not wait for later latents
+    "member",
+    [m for m in STORIES if "not causal" not in m.title],
+    ids=[m.title for m in STORIES if "not causal" not in m.title],
+)
 LATENT = pytest.mark.parametrize(
     "member", [m for m in FAMILY if m.latents], ids=[m.title for m in FAMILY if m.latents]
 )
@@ -275,3 +287,14 @@ def ragged(s: Tensor, lengths: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Return s (B, T, D) with NaN from each row's length on, and its mask."""
     mask = torch.arange(s.shape[1]) < torch.tensor(lengths)[:, None]
     return torch.where(mask[..., None], s, torch.full_like(s, float("nan"))), mask
+
+
+def code_of(values: dict[str, Tensor]) -> Tensor | None:
+    """Return the code of the whole sequence, where there is one."""
+    return values.get("w", values.get("v"))
+
+
+def gradients(module: Any, total: Tensor) -> list[Tensor]:
+    """Return the gradient of a scalar in every parameter, zeros where it reaches none."""
+    found = torch.autograd.grad(total, list(module.parameters()), allow_unused=True)
+    return [torch.zeros(()) if grad is None else grad for grad in found]
