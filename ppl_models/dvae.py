@@ -17,8 +17,8 @@ site    batch shape                 event shape
 ======  ==========================  ===========
 
 Told in two ways. With a ``likelihood``, frames are of any kind (sound, bits), and the two are
-written like all stories of `ppl_models.dynamical`, as `read`, `latent`, `frame`. Without one, s is the
-path of an object in a frame of motion (`ppl_models.motion`), Gaussian about where it was: what
+written like all stories of `ppl_models.dynamical`, as `read`, `latent`, `frame`. Without one, s is
+the path of an object in a frame of motion (`ppl_models.motion`), Gaussian about where it was: what
 tracking needs, with a posterior over s itself (`guides.source`).
 
 z_t depends on the s before it and s_t on z_t, so neither site can be *drawn* before the other. But
@@ -77,7 +77,7 @@ class DeepAR(DVAE):
 class SRNN(DVAE):
     """Stochastic recurrent network: DeepAR, with a latent z_t ~ N(prior(h_t, z_{t-1})) a frame.
 
-    With the defaults it is the tracking paper's model of one object, 1,540 parameters with its guide;
+    The defaults are the tracking paper's model of one object, 1,540 parameters with its guide;
     `benchmarks.speech` has the sizes of the speech papers.
 
     Parameters
