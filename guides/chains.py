@@ -2,20 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from ppl_models.distributions import AutoregressiveNormal, Moments
+from ppl_models.distributions import ANEW, AutoregressiveNormal, Moments
 from ppl_models.dynamical import DynamicalVAE, Past
 from ppl_models.errors import InputError
 from ppl_models.motion import check_paths, clean
 
 Story = TypeVar("Story", bound=DynamicalVAE)
+Tensors = tuple[Tensor, ...]
+Step = Callable[[Tensors, Tensor, Tensors], tuple[Moments, Tensors]]
+
+
+class Span(NamedTuple):
+    """How much of a sequence back-propagation through a frame-by-frame draw holds in memory.
+
+    Parameters
+    ----------
+    frames : int, optional
+        Of a segment, whose graph is built again on the way back: the same gradient, for one more
+        forward loop (T. Chen et al. 2016, arXiv:1604.06174). By default nothing is cut.
+    truncated : bool
+        Cut the gradient between segments (truncated back-propagation through time; R. J. Williams,
+        J. Peng, Neural Computation 1990). Values stay the same. What a frame does to those of later
+        segments, through the draws' recursion, is then missing from the gradient, which is biased;
+        a segment's own share is exact.
+    """
+
+    frames: int | None = None
+    truncated: bool = False
+
+    def cut(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Cut a sequence (..., T, C) into segments."""
+        return (x,) if self.frames is None else x.split(self.frames, -2)
+
+    def run(
+        self, segment: Callable[..., Tensors], step: Any, given: Tensors, *x: Tensor
+    ) -> Tensors:
+        """Run a segment from what is given of the one before."""
+        if self.truncated:
+            given = tuple(part.detach() for part in given)
+        if self.frames is None or not torch.is_grad_enabled():
+            return segment(step, given, *x)
+        out: Tensors = checkpoint(segment, step, given, *x, **ANEW)
+        return out
 
 
 class DynamicalGuide(nn.Module, Generic[Story]):
@@ -26,7 +63,15 @@ class DynamicalGuide(nn.Module, Generic[Story]):
     story
         Read by reference: the guide's parameters are its own alone. Copy or pickle the two in one
         container, or the copy of the guide reads from another story.
+
+    Attributes
+    ----------
+    span : Span
+        For long sequences: ``guide.span = Span(100)`` keeps the graph of 100 frames at a time, and
+        ``Span(100, truncated=True)`` cuts the gradient between them. All of it by default.
     """
+
+    span = Span()
 
     def __init__(self, story: Story) -> None:
         super().__init__()
@@ -140,43 +185,63 @@ def at_once(moments: Moments, noise: float) -> Chain:
 
 
 def frame_by_frame(
-    context: Tensor,
-    latent_dim: int,
-    step: Callable[[Tensor, Tensor, Any], tuple[Moments, Any]],
+    guide: DynamicalGuide[Any],
+    contexts: Sequence[Tensor],
+    step: Step,
     moments: Callable[[Tensor], Moments],
     noise: float,
-    leave: Callable[[Tensor], None] = lambda z: None,
+    *,
+    states: Sequence[int] = (),
+    leave: Callable[[Tensor, Tensors], None] = lambda z, states: None,
 ) -> Chain:
     """Return the chain of latents of which each reads those before it.
 
     Parameters
     ----------
-    context
-        (..., T, C), what the step takes of every frame, computed before the loop.
-    latent_dim
-        L.
+    guide
+        Whose `span` says how much of a sequence back-propagation holds at a time.
+    contexts
+        Each (..., T, C): what the step takes of every frame, computed before the loop.
     step
-        From a frame's context (..., C), z_{t-1} (..., L) and a state (None at first): mean and
-        scale of z_t, and the next state.
+        From a frame's contexts (..., C), z_{t-1} (..., L) and states: mean and scale of z_t, and
+        the next states.
     moments
         Mean and scale of all frames of a known path z (..., T, L).
+    states
+        Sizes of the states, which start at 0.
     leave
-        Told of every path that is drawn.
+        Told of every path that is drawn, and of its states (..., T, .).
     """
 
     def draw(e: Tensor) -> tuple[Tensor, Moments]:
-        z, state, kept = torch.zeros_like(e[..., 0, :]), None, list[tuple[Tensor, ...]]()
-        frames = context.expand(*e.shape[:-1], -1).unbind(-2)
-        for frame, noise_t in zip(frames, e.unbind(-2), strict=True):
-            (mean, scale), state = step(frame, z, state)
-            z = torch.addcmul(mean, scale, noise_t)
-            kept.append((z, mean, scale))
-        zs, means, scales = (torch.stack(part, -2) for part in zip(*kept, strict=True))
-        leave(zs)
-        return zs, (means, scales)
+        batch, runs = e.shape[:-2], list[Tensors]()
+        given = tuple(e.new_zeros(*batch, size) for size in (e.shape[-1], *states))
+        frames = [x.expand(*batch, *x.shape[-2:]) for x in contexts]
+        for parts in zip(*(guide.span.cut(x) for x in (*frames, e)), strict=True):
+            if runs:
+                given = tuple(x[..., -1, :] for x in (runs[-1][0], *runs[-1][3:]))
+            runs.append(guide.span.run(_segment, step, given, *parts))
+        z, mean, scale, *kept = (_joined(part) for part in zip(*runs, strict=True))
+        leave(z, tuple(kept))
+        return z, (mean, scale)
 
-    shape = (context.shape[-2], latent_dim)
-    return Chain(moments, draw, shape, context, noise)
+    like = contexts[0]
+    return Chain(moments, draw, (like.shape[-2], guide.story.latent_dim), like, noise)
+
+
+def _segment(step: Step, given: Tensors, *parts: Tensor) -> Tensors:
+    """Return z, mean, scale and states of a segment's frames, from z and states before it."""
+    kept = list[Tensors]()
+    for *frame, e in zip(*(part.unbind(-2) for part in parts), strict=True):
+        z, *state = given
+        (mean, scale), after = step(tuple(frame), z, tuple(state))
+        given = torch.addcmul(mean, scale, e), *after
+        kept.append((given[0], mean, scale, *after))
+    return tuple(torch.stack(part, -2) for part in zip(*kept, strict=True))
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), -2)
 
 
 def scheduled(

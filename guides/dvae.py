@@ -13,13 +13,12 @@ References: those of `ppl_models.dvae`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pyro
 import torch
 from torch import Tensor, nn
 
-from guides.chains import Chain, DynamicalGuide, frame_by_frame, scheduled
+from guides.chains import Chain, DynamicalGuide, Tensors, frame_by_frame, scheduled
 from guides.smoother import smooth_source
 from guides.source import Evidence, SourcePosterior, draw_latents, filter_source
 from ppl_models.distributions import AutoregressiveNormal, Moments, normal_kl
@@ -117,13 +116,13 @@ class SRNNGuide(DynamicalGuide[SRNN]):
         if story.scheduled:
             return scheduled(story, s, seen, encode, moments, noise)
 
-        def step(frame: Tensor, z: Tensor, state: Any) -> tuple[Moments, Any]:
-            return self.encoder.step(frame, z), None
+        def step(frame: Tensors, z: Tensor, state: Tensors) -> tuple[Moments, Tensors]:
+            return self.encoder.step(frame[0], z), ()
 
-        def leave(z: Tensor) -> None:
+        def leave(z: Tensor, states: Tensors) -> None:
             story.leave(Rolled(h, z, s, None))
 
-        return frame_by_frame(projected, story.latent_dim, step, moments, noise, leave)
+        return frame_by_frame(self, [projected], step, moments, noise, leave=leave)
 
     def latent(self, s: Tensor, mask: Tensor | None = None) -> AutoregressiveNormal:
         """Return q(z | s), event (T, L)."""

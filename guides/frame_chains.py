@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from guides.chains import Chain, DynamicalGuide, at_once, scheduled
+from guides.chains import Chain, DynamicalGuide, Tensors, at_once, frame_by_frame, scheduled
 from ppl_models.distributions import Moments
 from ppl_models.dynamical import Past, Rolled
 from ppl_models.frame_chains import STORN, VRNN
@@ -94,18 +94,14 @@ class VRNNGuide(DynamicalGuide[VRNN]):
         lstm, width = story.recurrence, read.shape[-1]
         first = story.reader(torch.zeros_like(seen[..., :1, :]))
         gates = lstm.gates(torch.cat([first, read[..., :-1, :]], -2))
+        advance = lstm.loop(width)
 
-        def draw(e: Tensor) -> tuple[Tensor, Moments]:
-            z, state = torch.zeros_like(e[..., 0, :]), lstm.start(e.shape[:-2], e)
-            kept: list[tuple[Tensor, ...]] = []
-            frames = zip(gates.unbind(-2), projected.unbind(-2), e.unbind(-2), strict=True)
-            for gate, frame, noise_t in frames:
-                state = lstm.advance(gate + lstm.gates(story.latent_reader(z), width), state)
-                mean, scale = self.encoder.step(frame, state[0])
-                z = torch.addcmul(mean, scale, noise_t)
-                kept.append((state[0], z, mean, scale))
-            h, zs, means, scales = (torch.stack(part, -2) for part in zip(*kept, strict=True))
-            story.leave(Rolled(h, zs, s, None))
-            return zs, (means, scales)
+        def step(frame: Tensors, z: Tensor, state: Tensors) -> tuple[Moments, Tensors]:
+            h, c = advance(story.latent_reader(z), state, frame[0])
+            return self.encoder.step(frame[1], h), (h, c)
 
-        return Chain(moments, draw, (s.shape[-2], story.latent_dim), seen, noise)
+        def leave(z: Tensor, states: Tensors) -> None:
+            story.leave(Rolled(states[0], z, s, None))
+
+        contexts, states = [gates, projected], (lstm.hidden_dim,) * 2
+        return frame_by_frame(self, contexts, step, moments, noise, states=states, leave=leave)

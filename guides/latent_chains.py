@@ -16,12 +16,12 @@ References: those of `ppl_models.latent_chains`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
-from guides.chains import Chain, DynamicalGuide, at_once, frame_by_frame
+from guides.chains import Chain, DynamicalGuide, Tensors, at_once, frame_by_frame
 from ppl_models.distributions import Moments
 from ppl_models.latent_chains import DKF, DSAE, RVAE, FrameVAE
 from ppl_models.motion import shift
@@ -94,17 +94,20 @@ class DKFGuide(DynamicalGuide[DKF]):
         if self.onward is not None:
             g, parts = g + self.onward(read), 3
 
-        def combined(z: Tensor, g: Tensor) -> Moments:
-            moments: Moments = self.encoder((self.latent_reader(z) + g) / parts)
+        projected = self.encoder.project(g / parts)
+        share = self.encoder.context.weight / parts
+
+        def combined(projected: Tensor, z: Tensor) -> Moments:
+            moments: Moments = self.encoder.step(projected + linear(self.latent_reader(z), share))
             return moments
 
+        def step(frame: Tensors, z: Tensor, state: Tensors) -> tuple[Moments, Tensors]:
+            return combined(frame[0], z), ()
+
         def moments(z: Tensor) -> Moments:
-            return combined(shift(z), g)
+            return combined(projected, shift(z))
 
-        def step(frame: Tensor, z: Tensor, state: Any) -> tuple[Moments, Any]:
-            return combined(z, frame), None
-
-        return frame_by_frame(g, self.story.latent_dim, step, moments, noise)
+        return frame_by_frame(self, [projected], step, moments, noise)
 
 
 class RVAEGuide(DynamicalGuide[RVAE]):
@@ -139,15 +142,17 @@ class RVAEGuide(DynamicalGuide[RVAE]):
             g = torch.cat([g, self.onward(seen)], -1)
         projected = self.encoder.project(g)
 
-        def step(frame: Tensor, z: Tensor, state: Any) -> tuple[Moments, Any]:
-            start = self.recurrence.start(z.shape[:-1], z) if state is None else state
-            state = self.recurrence.step(z, start)
-            return self.encoder.step(frame, state[0]), state
+        lstm, advance = self.recurrence, self.recurrence.loop()
+
+        def step(frame: Tensors, z: Tensor, state: Tensors) -> tuple[Moments, Tensors]:
+            h, c = advance(z, state)
+            return self.encoder.step(frame[0], h), (h, c)
 
         def moments(z: Tensor) -> Moments:
-            return self.encoder.step(projected, self.recurrence(shift(z)))
+            return self.encoder.step(projected, lstm(shift(z)))
 
-        return frame_by_frame(projected, self.story.latent_dim, step, moments, noise)
+        states = (lstm.hidden_dim,) * 2
+        return frame_by_frame(self, [projected], step, moments, noise, states=states)
 
 
 class DSAEGuide(DynamicalGuide[DSAE]):

@@ -51,16 +51,31 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Return what frames of x gather from those of y (by default x itself)."""
         y = x if y is None else y
+        length, reach = x.shape[-2], self.window * (2 if self.causal else 3)
+        gathered = (self._all if length <= reach else self._in_blocks)(x, y, mask)
+        return self.out(gathered.transpose(-3, -2).flatten(-2))
+
+    def _all(self, x: Tensor, y: Tensor, mask: Tensor | None) -> Tensor:
+        """Attend to all frames at once: less work than in blocks, as long as there are few."""
+        key, value = self._pair(y)
+        frames = torch.arange(x.shape[-2], device=x.device)
+        scores = self._queries(x) @ key.transpose(-1, -2) + self._biases(frames, frames)
+        if mask is not None:
+            scores = scores.masked_fill(~mask[..., None, None, :], NEVER)
+        return scores.softmax(-1) @ value
+
+    def _in_blocks(self, x: Tensor, y: Tensor, mask: Tensor | None) -> Tensor:
+        """Attend from blocks of frames to those near by."""
         length, window = x.shape[-2], self.window
         blocks = -(-length // window)
         extra = blocks * window - length
-        query = self._heads(self.query(F.pad(x, (0, 0, 0, extra))))
+        query = self._queries(F.pad(x, (0, 0, 0, extra))).unflatten(-2, (blocks, window))
         key, value = (self._near(part) for part in self._pair(F.pad(y, (0, 0, 0, extra))))
-        query = query.unflatten(-2, (blocks, window))
-        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
-        scores = scores + self._biases()[:, None] + self._absent(y, mask, blocks)
-        gathered = (scores.softmax(-1) @ value).flatten(-3, -2)[..., :length, :]
-        return self.out(gathered.transpose(-3, -2).flatten(-2))
+        frames = torch.arange(window, device=x.device)
+        keys = torch.arange((2 if self.causal else 3) * window, device=x.device) - window
+        scores = query @ key.transpose(-1, -2) + self._biases(frames, keys)[:, None]
+        scores = scores + self._absent(y, mask, blocks)
+        return (scores.softmax(-1) @ value).flatten(-3, -2)[..., :length, :]
 
     def start(self, batch: Sequence[int], like: Tensor) -> tuple[Any, ...]:
         """Return the state before the first frame."""
@@ -97,14 +112,15 @@ class WindowAttention(nn.Module):
             near.append(F.pad(blocks, (0, 0, 0, 0, 0, 1))[..., 1:, :, :])
         return torch.cat(near, -2)
 
-    def _biases(self) -> Tensor:
-        """Return the bias of each query and key of a block, (heads, W, 2 W or 3 W)."""
-        window = self.window
-        frames = torch.arange(window, device=self.bias.device)
-        keys = torch.arange((2 if self.causal else 3) * window, device=self.bias.device) - window
+    def _queries(self, x: Tensor) -> Tensor:
+        query: Tensor = self._heads(self.query(x))
+        return query / query.shape[-1] ** 0.5
+
+    def _biases(self, frames: Tensor, keys: Tensor) -> Tensor:
+        """Return the bias of each query frame and key frame, (heads, queries, keys)."""
         ago = frames[:, None] - keys
-        nearest = 0 if self.causal else 1 - window
-        seen = (ago >= nearest) & (ago < window)
+        nearest = 0 if self.causal else 1 - self.window
+        seen = (ago >= nearest) & (ago < self.window)
         biases = self.bias[:, (ago - nearest).clamp(0, self.bias.shape[1] - 1)]
         return torch.where(seen, biases, NEVER)
 

@@ -6,7 +6,7 @@ them, and the outer dim of posterior draws, if there is one, comes on top.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -231,11 +231,10 @@ class LSTM(nn.Module):
         `mask` (..., T) says which frames exist, the first ones of each row; a backward LSTM starts
         at the last of them. A forward one never needs it.
         """
-        index = _reversal(x, mask) if self.backward else None
-        x = x if index is None else x.gather(-2, index.expand(x.shape))
+        x = _reversed(x, mask) if self.backward else x
         h, _ = self.cell(x.reshape(-1, *x.shape[-2:]))
         h = h.reshape(*x.shape[:-1], self.hidden_dim)
-        return h if index is None else h.gather(-2, index.expand(h.shape))
+        return _reversed(h, mask) if self.backward else h
 
     def start(self, batch: Sequence[int], like: Tensor) -> tuple[Tensor, Tensor]:
         """Return the zero state (h, c), each (*batch, hidden_dim), on the device of `like`."""
@@ -244,39 +243,54 @@ class LSTM(nn.Module):
 
     def weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return weights of input and state (4 H, .), then their biases (4 H), as torch's cell."""
-        of_input, of_state, input_bias, state_bias = self.cell.parameters()
-        return of_input, of_state, input_bias, state_bias
+        cell: Any = self.cell
+        return cell.weight_ih_l0, cell.weight_hh_l0, cell.bias_ih_l0, cell.bias_hh_l0
 
     def step(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the next state (h, c) from one frame x (..., input_dim) and the last state."""
-        return self.advance(self.gates(x), state)
+        h, c = state
+        return self._next(self.gates(x) + nn.functional.linear(h, self.weights()[1]), c)
 
-    def gates(self, x: Tensor, start: int = 0) -> Tensor:
-        """Return what inputs add to the gates (..., 4 H): x are those from column `start` on.
+    def gates(self, x: Tensor) -> Tensor:
+        """Return what the first columns of the inputs, x, add to the gates, with the biases.
 
-        What is known before a loop can so be multiplied outside of it. The biases come with column
-        0.
+        What is known before a loop can so be multiplied outside of it: (..., F) -> (..., 4 H).
         """
         of_input, _, input_bias, state_bias = self.weights()
-        if start == 0 and x.shape[-1] == of_input.shape[1]:
-            return nn.functional.linear(x, of_input, input_bias + state_bias)
-        share = of_input[:, start : start + x.shape[-1]]
-        return nn.functional.linear(x, share, input_bias + state_bias if start == 0 else None)
+        return nn.functional.linear(x, of_input[:, : x.shape[-1]], input_bias + state_bias)
 
-    def advance(self, gates: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the next state from what the inputs add to the gates (..., 4 H)."""
-        h, c = state
-        whole = gates + nn.functional.linear(h, self.weights()[1])
-        enter, keep, fresh, show = whole.chunk(4, -1)
-        c = torch.addcmul(keep.sigmoid() * c, enter.sigmoid(), fresh.tanh())
+    def loop(self, start: int = 0) -> Callable[..., tuple[Tensor, Tensor]]:
+        """Return `step` for a loop over frames, with what all frames read made ready once.
+
+        Call it with inputs x (..., F) from column ``start`` on, the last state (h, c), and, where
+        ``start`` is not 0, the `gates` of the columns before, which bring the biases.
+        """
+        of_input, of_state, input_bias, state_bias = self.weights()
+        weight = torch.cat([of_input[:, start:], of_state], -1)
+        bias = None if start else input_bias + state_bias
+
+        def step(x: Tensor, state: Sequence[Tensor], gates: Any = 0.0) -> tuple[Tensor, Tensor]:
+            h, c = state
+            whole = nn.functional.linear(torch.cat([x, h], -1), weight, bias)
+            return self._next(whole + gates if start else whole, c)
+
+        return step
+
+    def _next(self, gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        size = self.hidden_dim
+        doors, fresh, show = gates.split([2 * size, size, size], -1)
+        enter, keep = doors.sigmoid().chunk(2, -1)
+        c = torch.addcmul(keep * c, enter, fresh.tanh())
         return show.sigmoid() * c.tanh(), c
 
 
-def _reversal(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Index (..., T, 1) that reverses existing frames and leaves padding; its own inverse."""
-    frames = torch.arange(x.shape[-2], device=x.device)
-    count = x.shape[-2] if mask is None else mask.sum(-1, keepdim=True)
-    return torch.where(frames < count, count - 1 - frames, frames)[..., None]
+def _reversed(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Reverse the existing frames of x (..., T, F) and leave padding; its own inverse."""
+    if mask is None:
+        return x.flip(-2)
+    frames, count = torch.arange(x.shape[-2], device=x.device), mask.sum(-1, keepdim=True)
+    index = torch.where(frames < count, count - 1 - frames, frames)[..., None]
+    return x.gather(-2, index.expand(x.shape))
 
 
 def together(*parts: Tensor) -> Tensor:

@@ -46,7 +46,8 @@ class Power(TorchDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density of powers (...): (...)."""
-        return -(self.variance_of_x.log() + value / self.variance_of_x)
+        density: Tensor = _LogDensity.apply(self.variance_of_x, value)
+        return density
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draw powers (*sample_shape, ...)."""
@@ -57,6 +58,31 @@ class Power(TorchDistribution):
     def mean(self) -> Tensor:
         """E |x|^2 = v."""
         return self.variance_of_x
+
+
+class _LogDensity(torch.autograd.Function):
+    """-log v - y / v of powers y, with its gradient in half the passes that autograd makes."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(v: Tensor, y: Tensor) -> Tensor:
+        """Return the log density (...), shapes broadcast."""
+        return (y / v).add_(v.log()).neg_()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        """Keep v and y."""
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return (y / v - 1) / v and -1 / v times the gradient."""
+        v, y = ctx.saved_tensors
+        share, of_y = grad / v, None
+        if ctx.needs_input_grad[1]:
+            of_y = (-share).sum_to_size(y.shape)
+        return (share * (y / v - 1)).sum_to_size(v.shape), of_y
 
 
 class ComplexGaussian(Likelihood):
