@@ -78,12 +78,14 @@ class KVAEGuide(nn.Module):
         return split_normal(self.encoder(self.reader(clean(s, seen))))
 
 
-def impute(model: KVAE, guide: KVAEGuide, s: Tensor, seen: Tensor, *, rounds: int = 1) -> Tensor:
+def impute(
+    model: KVAE, guide: KVAEGuide, s: Tensor, seen: Tensor, *, smooth: bool = True
+) -> Tensor:
     """Fill in the frames of s (..., T, D) where ``seen`` (..., T) is false, at any place.
 
-    They are told from codes that the smoother fills in from both sides (`complete`). Frames that
-    are seen are left as they are; the others may hold anything, and become `Likelihood.point`: for
-    bits, chances. ``rounds=0`` looks at the past alone.
+    They are told from codes that the smoother fills in from both sides, or the filter from the past
+    alone if not ``smooth`` (`complete`). Frames that are seen are left as they are; the others may
+    hold anything, and become `Likelihood.point`: for bits, chances.
 
     Raises
     ------
@@ -94,7 +96,7 @@ def impute(model: KVAE, guide: KVAEGuide, s: Tensor, seen: Tensor, *, rounds: in
         what, wanted = f"{tuple(seen.shape)}, {seen.dtype}", f"{tuple(s.shape[:-1])}, torch.bool"
         raise InputError("seen", what, wanted, "say of every frame whether it is seen")
     with torch.no_grad():
-        a = complete(model, guide.codes(s, seen)[0], seen, rounds=rounds)
+        a = complete(model, guide.codes(s, seen)[0], seen, smooth=smooth)
         return torch.where(seen[..., None], s, model.likelihood.point(model.decoder(a)))
 
 
@@ -111,22 +113,22 @@ def forecast(model: KVAE, guide: KVAEGuide, s: Tensor, steps: int) -> Tensor:
     longer, length = torch.cat([s, ahead], -2), s.shape[-2]
     seen = torch.arange(length + steps, device=s.device) < length
     seen = seen.expand(longer.shape[:-1])
-    return impute(model, guide, longer, seen, rounds=0)[..., length:, :]
+    return impute(model, guide, longer, seen, smooth=False)[..., length:, :]
 
 
-def complete(model: KVAE, a: Tensor, seen: Tensor, *, rounds: int = 1) -> Tensor:
+def complete(model: KVAE, a: Tensor, seen: Tensor, *, smooth: bool = True) -> Tensor:
     """Fill in the codes a (..., T, A) where ``seen`` (..., T) is false, anywhere.
 
     Modes depend on codes that are missing. So first, frame by frame, a missing code is taken to be
-    its forecast, as in the paper; then, ``rounds`` times, the smoother looks at both sides, with
-    modes that follow from the codes as they were filled in before. Zero rounds leave the forecasts.
+    its forecast; then, to ``smooth``, the smoother looks at both sides, with the modes that follow
+    from the forecasts, as in the paper.
     """
-    a, filled = clean(a, seen), _forecast(model, a, seen)
-    for _ in range(rounds):
-        params = model.dynamics(filled)
-        mean = kalman_smoother(params, kalman_filter(params, a, seen)).mean
-        filled = torch.where(seen[..., None], a, matvec(params.emission, mean))
-    return filled
+    a, ahead = clean(a, seen), _forecast(model, a, seen)
+    if not smooth:
+        return ahead
+    params = model.dynamics(ahead)
+    mean = kalman_smoother(params, kalman_filter(params, a, seen)).mean
+    return torch.where(seen[..., None], a, matvec(params.emission, mean))
 
 
 def _forecast(model: KVAE, a: Tensor, seen: Tensor) -> Tensor:

@@ -38,17 +38,17 @@ def test_with_one_mode_the_fill_is_dense_conditioning() -> None:
     with torch.no_grad():
         params = model.dynamics(a)
         both, past = (
-            complete(model, torch.where(SEEN[..., None], a, torch.nan), SEEN, rounds=r)
-            for r in (1, 0)
+            complete(model, torch.where(SEEN[..., None], a, torch.nan), SEEN, smooth=smooth)
+            for smooth in (True, False)
         )
         for b in range(2):
             one = of_one(params, b, T)
-            smooth = condition(one, a[b], SEEN[b])[0].view(T, N) @ model.emission[0].T
+            around = condition(one, a[b], SEEN[b])[0].view(T, N) @ model.emission[0].T
             for t in range(T):
                 before = SEEN[b] & (torch.arange(T) < t)
                 ahead = condition(one, a[b], before)[0].view(T, N) @ model.emission[0].T
                 seen = bool(SEEN[b, t])
-                assert torch.allclose(both[b, t], a[b, t] if seen else smooth[t])
+                assert torch.allclose(both[b, t], a[b, t] if seen else around[t])
                 assert torch.allclose(past[b, t], a[b, t] if seen else ahead[t])
 
 
@@ -57,7 +57,7 @@ def test_the_forecast_s_modes_are_those_of_what_it_filled_in(feedback: bool) -> 
     model, _ = pair(K, feedback)
     a = torch.randn(2, T, A).double()
     with torch.no_grad():
-        filled = complete(model, a, SEEN, rounds=0)
+        filled = complete(model, a, SEEN, smooth=False)
         params = model.dynamics(filled)
         for b in range(2):
             one = of_one(params, b, T)
@@ -82,9 +82,9 @@ def test_the_smoother_reads_the_future_and_the_filter_does_not() -> None:
     s = path(model)
     other = torch.cat([s[:, :4], torch.randn_like(s[:, 4:])], 1)
     gap = SEEN[:1].expand(2, -1)
-    for rounds in (0, 1, 2):
-        one, two = (impute(model, guide, each, gap, rounds=rounds)[:, 2:4] for each in (s, other))
-        assert torch.allclose(one, two) == (rounds == 0)
+    for smooth in (False, True):
+        one, two = (impute(model, guide, each, gap, smooth=smooth)[:, 2:4] for each in (s, other))
+        assert torch.allclose(one, two) != smooth
 
 
 def test_a_forecast_is_a_fill_at_the_end() -> None:
@@ -93,8 +93,8 @@ def test_a_forecast_is_a_fill_at_the_end() -> None:
     seen = (torch.arange(T) < 4).expand(2, T)
     ahead = forecast(model, guide, s[:, :4], T - 4)
     assert ahead.shape == (2, T - 4, D)
-    for rounds in (0, 1):  # after the last frame that is seen, there is nothing to smooth from
-        assert torch.allclose(ahead, impute(model, guide, s, seen, rounds=rounds)[:, 4:])
+    for smooth in (False, True):  # after the last frame that is seen, nothing is left to read
+        assert torch.allclose(ahead, impute(model, guide, s, seen, smooth=smooth)[:, 4:])
 
 
 def test_refused() -> None:
