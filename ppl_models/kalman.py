@@ -1,4 +1,4 @@
-r"""Exact filtering, smoothing and sampling of linear-Gaussian paths, batched and differentiable.
+r"""Exact filtering and smoothing of linear-Gaussian paths, batched and differentiable.
 
 .. math::
     z_1 \sim N(m_1, P_1), \qquad z_{t+1} \sim N(A_t z_t + b_t, Q_t), \qquad
@@ -137,19 +137,6 @@ def kalman_smoother(params: LinearGaussian, filtered: Filtered) -> Smoothed:
         covs.append(own + gain @ covs[-1] @ gain.mT)
     cov = _symmetric(torch.stack(covs[::-1], -3))
     return Smoothed(mean, cov, cov[..., 1:, :, :] @ pull.mT)
-
-
-def sample_posterior(params: LinearGaussian, filtered: Filtered, noise: Tensor) -> Tensor:
-    """Draw z (..., T, N) from p(z | x), reparametrised, from standard normal noise of its shape.
-
-    The last frame is drawn from the filter, each other one given the next ("forward filtering,
-    backward sampling"). `noise` may have sample dims to the left.
-    """
-    pull, still, spread = backward_steps(params, filtered)
-    cov = torch.cat([spread, filtered.cov[..., -1:, :, :]], -3)
-    wobble = matvec(torch.linalg.cholesky(cov), noise)
-    last = filtered.mean[..., -1, :] + wobble[..., -1, :]
-    return _recur(pull, still + wobble[..., :-1, :], last, backward=True)
 
 
 def backward_steps(params: LinearGaussian, filtered: Filtered) -> tuple[Tensor, Tensor, Tensor]:
