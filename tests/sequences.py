@@ -298,3 +298,8 @@ def gradients(module: Any, total: Tensor) -> list[Tensor]:
     """Return the gradient of a scalar in every parameter, zeros where it reaches none."""
     found = torch.autograd.grad(total, list(module.parameters()), allow_unused=True)
     return [torch.zeros(()) if grad is None else grad for grad in found]
+
+
+def count(*modules: Any) -> int:
+    """Return the number of parameters of modules."""
+    return sum(p.numel() for module in modules for p in module.parameters())

@@ -13,6 +13,7 @@ from pyro.distributions import Delta
 from torch import Tensor
 from torch.distributions import Normal
 
+from guides.chains import Span
 from guides.latent_chains import FrameVAEGuide
 from inference import Objective, check
 from inference.randomness import seeded
@@ -115,6 +116,24 @@ def test_draws_reach_the_guide_s_parameters(member: Member) -> None:
         weight -= 2 * step
         below = end()
     assert torch.allclose((above - below) / 2, (grad * step).sum(), rtol=1e-4, atol=1e-12)
+
+
+@LATENT
+def test_long_sequences_in_segments_have_the_same_gradient(member: Member) -> None:
+    """Truncated, the same value, and another gradient where a guide reads its own draws."""
+    story, guide = member.pair()
+    s = paths(story)["s"]
+    found = []
+    for span in (Span(), Span(3), Span(3, truncated=True)):
+        guide.span = span
+        with seeded(2):
+            loss = Objective(kind="meanfield").loss(story, guide, (s,))
+        found.append([loss, *gradients(guide, loss)])
+    whole, segments, truncated = found
+    assert all(torch.allclose(a, b) for a, b in zip(whole, segments, strict=True))
+    assert torch.allclose(whole[0], truncated[0])
+    same = all(torch.allclose(a, b) for a, b in zip(whole, truncated, strict=True))
+    assert same == ("z" not in member.posterior)
 
 
 # Padding and extremes -----------------------------------------------------------------------------

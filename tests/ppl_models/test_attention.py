@@ -13,7 +13,7 @@ from ppl_models.errors import InputError
 
 C, HEADS, WINDOW = 6, 2, 4
 CAUSAL = pytest.mark.parametrize("causal", [True, False])
-LENGTHS = pytest.mark.parametrize("length", [1, 3, 4, 5, 8, 11])
+LENGTHS = pytest.mark.parametrize("length", [1, 3, 4, 8, 9, 12, 17])
 
 
 def layer(causal: bool, dim: int = C) -> WindowAttention:
@@ -57,10 +57,10 @@ def test_windows_are_dense_attention_with_a_mask(causal: bool, length: int) -> N
 
 @CAUSAL
 def test_padding_is_not_attended_to(causal: bool) -> None:
-    attention, x = layer(causal), torch.randn(3, 11, C).double()
-    mask = torch.arange(11) < torch.tensor([[11], [6], [2]])
+    attention, x = layer(causal), torch.randn(3, 17, C).double()
+    mask = torch.arange(17) < torch.tensor([[17], [6], [2]])
     found = attention(x, mask=mask)
-    for row, length in enumerate((11, 6, 2)):
+    for row, length in enumerate((17, 6, 2)):
         assert torch.allclose(found[row, :length], attention(x[row : row + 1, :length])[0])
     other = torch.where(mask[..., None], x, 7.0)
     assert torch.allclose(attention(other, mask=mask)[mask], found[mask])
