@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from inference.cli_speech import register as register_speech
 from inference.cli_track import register
 from inference.errors import CheckpointError, PairError
 from inference.stories import Story
@@ -192,6 +193,7 @@ def _parse(settings: list[str] | None) -> dict[str, Any]:
 
 
 register(app)
+register_speech(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

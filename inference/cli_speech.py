@@ -1,0 +1,295 @@
+"""``ppl resynth``, ``ppl generate`` and ``ppl fit-speech``: speech, from a shell."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from inference.cli_speech_jobs import (
+    LOUD,
+    Copy,
+    copies_of,
+    is_single,
+    left_to_do,
+    mark,
+    progress,
+    read,
+    read_channel,
+)
+from ppl_models.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from inference.tasks.speech_files import SpeechModel
+
+INTERRUPTED = 130
+SHOWN = {"si_sdr": "SI-SDR {:.2f} dB", "pesq_wb": "PESQ {:.2f}", "estoi": "ESTOI {:.3f}"}
+
+
+class Layout(StrEnum):
+    """How the files of a corpus lie in its folder."""
+
+    folder = "folder"
+    an4 = "an4"
+    wsj0 = "wsj0"
+    voicebank = "voicebank"
+
+
+Model = Annotated[
+    str, typer.Option(metavar="RUN", help="A run's folder, its file, or a name that ships.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make anew what is there.")]
+Resample = Annotated[bool, typer.Option("--resample", help="Turn another rate into the model's.")]
+Channel = Annotated[
+    str | None,
+    typer.Option(metavar="mix|0|1", help="Of several channels.", show_default="refuse them"),
+]
+SkipErrors = Annotated[
+    bool, typer.Option("--skip-errors", help="Name files that cannot be used, and go on.")
+]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same numbers.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file to ``ppl``."""
+    app.command()(resynth)
+    app.command()(generate)
+    app.command(name="fit-speech")(fit_speech)
+
+
+def resynth(
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="IN.wav|FOLDER...", help="Recordings, or folders.")
+    ],
+    model: Model,
+    out: Annotated[Path, typer.Option(help="A file for one recording; else a folder.")],
+    swap: Annotated[
+        Path | None,
+        typer.Option(metavar="OTHER.wav", help="Tell them with the voice of this recording."),
+    ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Score PESQ and ESTOI too, and the means.")
+    ] = False,
+    resample: Resample = False,
+    channel: Channel = None,
+    skip_errors: SkipErrors = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Analyse recordings and tell them anew, in a closed loop, with their own phases.
+
+    Copies that are there already are kept: a command that was stopped goes on. A recording that
+    cannot be used ends it all, unless --skip-errors; what was written is whole.
+    """
+    one = read_channel(channel)
+    if swap is not None and report:
+        raise typer.BadParameter("--report scores copies, and --swap makes none: choose one")
+    _require_audio(report)
+    copies = copies_of(inputs, out)
+    from inference.tasks.speech_files import load_speech
+
+    voice = load_speech(model)
+    code, settings = _voice_of(swap, voice, resample, one), {"resample": resample, "channel": one}
+    todo = _todo(copies, inputs, out, overwrite, voice, settings, swap)
+    rows: list[dict[str, float]] = []
+    skipped, kept = list[InputError](), len(copies) - len(todo)
+    try:
+        with progress(len(copies)) as step:
+            for done, copy in enumerate(copies):
+                step(copy.source.name, done)
+                try:
+                    if copy.target in todo:
+                        _tell(copy, voice, code, settings)
+                    if swap is None and (report or copy.target in todo):
+                        rows.append(_scored(copy, voice, settings, report))
+                    elif copy.target in todo:
+                        typer.echo(f"{copy.source} -> {copy.target}")
+                except InputError as error:
+                    if not skip_errors:
+                        raise
+                    skipped.append(error)
+                    typer.echo(f"skipped: {error}", err=True)
+    except KeyboardInterrupt:
+        written = sum(copy.target.exists() for copy in copies)
+        typer.echo(
+            f"stopped: {written} of {len(copies)} are there, each whole; the same command goes on",
+            err=True,
+        )
+        raise
+    _sum_up(len(copies), kept, skipped, rows if report else [])
+
+
+def generate(
+    model: Model,
+    out: Annotated[Path, typer.Option(help="Folder of the sounds.")],
+    count: Annotated[int, typer.Option(min=1, help="How many.")] = 4,
+    seconds: Annotated[float, typer.Option(min=0.01, max=600, help="Length of each.")] = 3.0,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Tell speech-like sounds from the prior alone; phases are Griffin-Lim's.
+
+    Sound i depends on the model, the length, the seed and i only.
+    """
+    _require_audio(False)
+    from inference.cli_jobs import make_folder
+    from inference.randomness import derive
+    from inference.tasks.speech import generate as tell
+    from inference.tasks.speech_files import load_speech
+    from ppl_models.data.sound import write_sound
+
+    voice = load_speech(model)
+    targets = [out / f"generated-{number:03d}.wav" for number in range(count)]
+    if there := [target for target in targets if target.exists() and not overwrite]:
+        cure = "--overwrite makes it anew; or name another folder"
+        raise InputError("--out", f"{there[0]}, which is there", "a new folder", cure)
+    make_folder(out)
+    samples = max(1, round(seconds * voice.stft.rate))
+    frames, point = voice.stft.frames(samples), voice.design.scheduled
+    with progress(count) as step:
+        for number, target in enumerate(targets):
+            step(target.name, number)
+            one = derive(seed, "sound", number)
+            told = tell(voice.model, 1, frames, voice.stft, seed=one, point=point)
+            write_sound(target, told.wave[0, :samples], voice.stft.rate)
+            typer.echo(f"{target}")
+
+
+def fit_speech(
+    corpus: Annotated[Path, typer.Argument(help="Folder of recordings.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; `--model` takes it.")],
+    story: Annotated[str, typer.Option(help="One of the dynamical VAE family.")] = "LigHTDVAE",
+    layout: Annotated[Layout, typer.Option(help="How its files lie there.")] = Layout.folder,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the data.", show_default="60")
+    ] = None,
+    seed: Seed = 0,
+    resample: Resample = False,
+    channel: Channel = None,
+    skip_errors: SkipErrors = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that stopped.")
+    ] = False,
+) -> None:
+    """Train a story of speech on a corpus, by the recipe of the project's own tables.
+
+    One tenth of a folder's utterances is kept back for validation and one for tests; a published
+    corpus has its own parts.
+    """
+    _require_audio(False)
+    from inference.tasks import speech_training
+    from inference.tasks.speech_files import save_speech
+    from ppl_models.data import corpora
+
+    recipe = speech_training.recipe_of(story)
+    listed = {"folder": corpora.speech_folder}.get(layout.value) or getattr(corpora, layout.value)
+    found = listed(corpus)
+    typer.echo(str(found))
+    pieces, skipped = recipe.pieces(
+        found.train,
+        resample=resample,
+        channel=read_channel(channel),
+        on_error="skip" if skip_errors else "raise",
+    )
+    for why in skipped:
+        typer.echo(f"skipped: {why}", err=True)
+    typer.echo(f"{len(pieces)} pieces of {recipe.piece} frames")
+    watched = sys.stderr.isatty()
+    run = recipe.train(pieces, out, seed=seed, epochs=epochs, resume=resume, progress=watched)
+    facts = {"corpus": found.name, "seed": seed, "epochs": run.epochs}
+    path = save_speech(out, recipe.design, run.model, run.guide, facts)
+    typer.echo(str(run))
+    typer.echo(f"saved: {path}")
+    if run.interrupted:
+        typer.echo("stopped early; the same command with --resume goes on", err=True)
+        raise typer.Exit(INTERRUPTED)
+
+
+def _require_audio(report: bool) -> None:
+    """Say now, not after the work, which package is missing."""
+    from importlib.util import find_spec
+
+    names = ("soundfile", *(("pesq", "pystoi") if report else ()))
+    if missing := [name for name in names if find_spec(name) is None]:
+        cure = "pip install 'ppl-models[audio]'"
+        raise InputError("sound", f"no {', '.join(missing)} here", "the extra [audio]", cure)
+
+
+def _voice_of(swap: Path | None, voice: SpeechModel, resample: bool, channel: Any) -> Tensor | None:
+    """Return the code w of the recording whose voice is wanted."""
+    if swap is None:
+        return None
+    from inference.tasks.speech_pieces import code_of
+
+    wave = read(swap, voice.stft.rate, resample, channel).wave
+    return code_of(voice.model, voice.guide, wave, voice.stft)
+
+
+def _todo(
+    copies: list[Copy],
+    inputs: list[Path],
+    out: Path,
+    overwrite: bool,
+    voice: SpeechModel,
+    settings: dict[str, Any],
+    swap: Path | None,
+) -> set[Path]:
+    """Return the targets that are to be written."""
+    if is_single(inputs, out):
+        if out.exists() and not overwrite:
+            raise InputError("--out", f"{out}, which is there", "a new file", "give --overwrite")
+        return {out}
+    made = {"model": mark(voice.path), "swap": swap and mark(swap), **settings}
+    return left_to_do(copies, out, made, overwrite)
+
+
+def _tell(copy: Copy, voice: SpeechModel, code: Tensor | None, settings: dict[str, Any]) -> None:
+    """Write one copy."""
+    from inference.tasks.speech_pieces import resynthesise_long
+    from ppl_models.data.sound import write_sound
+
+    sound = read(copy.source, voice.stft.rate, **settings)
+    if sound.clipped > LOUD:
+        told = f"{sound.clipped:.1%} of its samples are at full scale: it was recorded too loud"
+        typer.echo(f"{copy.source}: {told}", err=True)
+    wave = resynthesise_long(voice.model, voice.guide, sound.wave, voice.stft, code=code)
+    copy.target.parent.mkdir(parents=True, exist_ok=True)
+    write_sound(copy.target, wave, voice.stft.rate)
+
+
+def _scored(
+    copy: Copy, voice: SpeechModel, settings: dict[str, Any], report: bool
+) -> dict[str, float]:
+    """Compare a copy, as written, with its recording; print the line, return the scores."""
+    from inference.metrics.speech import si_sdr, speech_scores
+
+    rate = voice.stft.rate
+    wave, told = read(copy.source, rate, **settings).wave, read(copy.target, rate, False, None).wave
+    head = f"{copy.source} -> {copy.target}"
+    if not wave.any():
+        typer.echo(f"{head}  silence")
+        return {}
+    scores = speech_scores(wave, told, rate) if report else {"si_sdr": float(si_sdr(wave, told))}
+    shown = (form.format(scores[name]) for name, form in SHOWN.items() if name in scores)
+    typer.echo("  ".join((head, *shown)))
+    return scores
+
+
+def _sum_up(total: int, kept: int, skipped: list[InputError], rows: list[dict[str, float]]) -> None:
+    """Say what was done."""
+    from inference.metrics.speech import mean_scores
+
+    if rows := [row for row in rows if row]:
+        means = mean_scores(rows)
+        shown = "  ".join(form.format(means[name].mean) for name, form in SHOWN.items())
+        typer.echo(f"mean of {len(rows)}: {shown}")
+    if total > 1:
+        told = f"{total - kept - len(skipped)} written"
+        told += f", {kept} already there (--overwrite makes them anew)" if kept else ""
+        typer.echo(told + (f", {len(skipped)} skipped" if skipped else ""))
+    if len(skipped) == total:
+        raise InputError("inputs", f"{total}, all skipped", "one that can be used", "see above")

@@ -1,0 +1,177 @@
+"""What ``ppl resynth`` reads and writes: recordings, their copies, and what was done so far."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import typer
+
+from inference.cli_jobs import make_folder
+from ppl_models.errors import InputError
+
+if TYPE_CHECKING:
+    from ppl_models.data.sound import Sound
+
+LOUD = 1e-3
+"""Share of samples at full scale from which a recording is called clipped."""
+RECORD = "resynth.json"
+_WRITTEN = (".wav", ".flac")
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A recording, and where it is told anew."""
+
+    source: Path
+    target: Path
+
+
+def copies_of(inputs: Sequence[Path], out: Path) -> list[Copy]:
+    """List what is to be told anew: files, and all sounds in folders.
+
+    One file may go to a file (``out`` ends in .wav or .flac); else ``out`` is a folder, in which
+    folders are mirrored.
+
+    Raises
+    ------
+    InputError
+        A folder without sounds, two recordings of one name, or a copy in its recording's place.
+    """
+    if is_single(inputs, out):
+        copies = [Copy(inputs[0], out)]
+    else:
+        if out.suffix.lower() in _WRITTEN:
+            raise InputError("--out", f"{out}, a file", "a folder for several", "name a folder")
+        copies = [copy for path in inputs for copy in _mirrored(path, out)]
+    sources: dict[Path, Path] = {}
+    for copy in copies:
+        if copy.source.resolve() == copy.target.resolve():
+            seen = f"{copy.target}, the recording itself"
+            raise InputError("--out", seen, "another place", "name another folder")
+        if copy.target in sources:
+            seen = f"both {sources[copy.target]} and {copy.source}"
+            cure = "rename one, or give them separate commands with their own --out"
+            raise InputError(str(copy.target), seen, "one recording a copy", cure)
+        sources[copy.target] = copy.source
+    return copies
+
+
+def is_single(inputs: Sequence[Path], out: Path) -> bool:
+    """Whether one file goes to one file."""
+    return len(inputs) == 1 and not inputs[0].is_dir() and out.suffix.lower() in _WRITTEN
+
+
+def _mirrored(path: Path, out: Path) -> Iterator[Copy]:
+    from ppl_models.data.corpora import speech_folder
+
+    if not path.is_dir():
+        yield Copy(path, out / path.with_suffix(".wav").name)
+        return
+    made = out.resolve()
+    files = [u.file for u in speech_folder(path, validation=0.0, test=0.0).train]
+    for file in sorted(files):
+        if made == path.resolve() or made not in file.resolve().parents:
+            yield Copy(file, out / file.relative_to(path).with_suffix(".wav"))
+
+
+def left_to_do(copies: Sequence[Copy], out: Path, made: dict[str, Any], again: bool) -> set[Path]:
+    """Return the targets that are to be written, and keep in ``out`` how they are made.
+
+    ``again``: all of them. Else those that are not there; but copies that were made in another
+    way, which nothing in the folder tells apart from the new ones, are refused.
+
+    Raises
+    ------
+    InputError
+        Such copies.
+    """
+    there = [copy.target for copy in copies if copy.target.exists()]
+    record = out / RECORD
+    if there and not again and _recorded(record) != made:
+        seen = f"{len(there)} of the copies, made with another model or other options"
+        cure = "--overwrite makes them anew; or name another folder"
+        raise InputError(str(out), seen, "a new folder, or one of the same command", cure)
+    if again:
+        for target in there:
+            target.unlink()
+    make_folder(out)
+    from ppl_models.data.motchallenge import write_whole
+
+    write_whole(record, (json.dumps(made, indent=2) + "\n").encode())
+    return {copy.target for copy in copies} - (set() if again else set(there))
+
+
+def _recorded(record: Path) -> Any:
+    try:
+        return json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def mark(path: Path) -> str:
+    """Return a mark of a file's bytes."""
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def read_channel(text: str | None) -> int | Literal["mix"] | None:
+    """Read ``--channel``."""
+    if text is None or text == "mix":
+        return text  # type: ignore[return-value]
+    if not text.isdecimal():
+        raise typer.BadParameter(f"--channel takes mix, 0, 1 and so on, saw {text!r}")
+    return int(text)
+
+
+def read(path: Path, rate: int, resample: bool, channel: int | Literal["mix"] | None) -> Sound:
+    """Read a recording; cures are told in options of the command.
+
+    Raises
+    ------
+    InputError
+        As `read_sound`.
+    """
+    from ppl_models.data.sound import read_sound
+
+    try:
+        return read_sound(path, rate, resample=resample, channel=channel)
+    except InputError as error:
+        name, seen, expected, cure = error.args
+        for python, option in {
+            "ask for resample=True": "give --resample",
+            'choose channel=0, 1, or "mix"': "give --channel mix, 0 or 1",
+            "or leave it out": "or leave it out (--skip-errors)",
+        }.items():
+            cure = cure.replace(python, option)
+        raise InputError(name, seen, expected, cure) from None
+
+
+@contextmanager
+def progress(files: int) -> Iterator[Any]:
+    """Show a bar on a terminal; yield what moves it: (what is done now, files already done)."""
+    import sys
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining()
+    quiet, screen = not sys.stderr.isatty(), sys.stdout.isatty()
+    with Progress(
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        disable=quiet,
+        redirect_stdout=screen,  # lines that go to a file are no business of the bar's
+    ) as bar:
+        task = bar.add_task("", total=files)
+
+        def step(what: str, done: int) -> None:
+            bar.update(task, description=what, completed=done)
+
+        yield step

@@ -1,0 +1,293 @@
+"""Speech models on disk: a pair of the dynamical VAE family, and how its spectra are taken.
+
+>>> save_speech("runs/mine", design, model, guide)  # runs/mine/pair.safetensors
+>>> model, guide, stft, *_ = load_speech("runs/mine")
+
+The file holds tensors, and in its header the `Design` as JSON: the story by name, looked up in
+`FAMILY`, and sizes. Nothing in a stranger's file is imported or run; what would not fit into the
+tensors that are there is not built.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from inference.checkpoint import Checkpoint, load, save
+from inference.errors import CheckpointError
+from inference.fit_state import WEIGHTS
+from inference.randomness import derive, seeded
+from inference.stories import unknown
+from ppl_models.data.stft import STFT
+from ppl_models.errors import InputError
+from ppl_models.spectra import QUIET, ComplexGaussian
+
+FAMILY = {
+    "FrameVAE": "latent_chains",
+    "DKF": "latent_chains",
+    "RVAE": "latent_chains",
+    "DSAE": "latent_chains",
+    "STORN": "frame_chains",
+    "VRNN": "frame_chains",
+    "SRNN": "dvae",
+    "HiTDVAE": "transformer_dvae",
+    "LigHTDVAE": "transformer_dvae",
+}
+"""Stories that can tell speech, and their files in both wings."""
+FILE = "pair.safetensors"
+LARGEST = 100_000
+"""Largest size in a file's settings; with it, settings alone fill neither memory nor an hour."""
+_MOST_LAYERS = 100
+_SMALLER = "build it smaller"
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a pair is built from.
+
+    Parameters
+    ----------
+    story
+        A name in `FAMILY`.
+    latent_dim
+        L.
+    options, guide_options
+        Other arguments of story and guide, which JSON can say.
+    stft
+        How spectra are taken.
+    floor
+        Least power, of `ComplexGaussian`.
+    scheduled
+        Whether the story learns to read frames that it told itself: means of them. Generation then
+        feeds means back, and not draws.
+    """
+
+    story: str
+    latent_dim: int = 16
+    options: Mapping[str, Any] = field(default_factory=dict)
+    guide_options: Mapping[str, Any] = field(default_factory=dict)
+    stft: STFT = STFT()
+    floor: float = QUIET
+    scheduled: bool = False
+
+    def pair(self, frames: Tensor | None = None, seed: int = 0) -> tuple[Any, Any]:
+        """Build story and guide, untrained; ``frames`` (..., F) of powers set the levels.
+
+        Raises
+        ------
+        InputError
+            No such story, or settings that it or its guide does not take.
+        """
+        if self.story not in FAMILY:
+            raise unknown("story", self.story, FAMILY)
+        file, guide_name = FAMILY[self.story], f"{self.story}Guide"
+        story = getattr(import_module(f"ppl_models.{file}"), self.story)
+        guide = getattr(import_module(f"guides.{file}"), guide_name)
+        try:
+            likelihood = ComplexGaussian(self.stft.bins, self.floor)
+            with seeded(derive(seed, "weights")):
+                sizes = self.stft.bins, self.latent_dim
+                model = story(*sizes, likelihood=likelihood, **self.options)
+                pair = model, guide(model, **self.guide_options)
+        except (TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
+            seen = f"{dict(self.options)}, of the guide {dict(self.guide_options)} ({error})"
+            cure = f"see help({story.__module__}.{self.story})"
+            raise InputError("options", seen, f"what {self.story} takes", cure) from error
+        if frames is not None:
+            likelihood.start_from(frames)
+        return pair
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `from_json` takes."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "stft"}
+        own |= {name: dict(own[name]) for name in ("options", "guide_options")}
+        stft = {f.name: getattr(self.stft, f.name) for f in fields(self.stft)}
+        return own | {"stft": stft}
+
+    @classmethod
+    def from_json(cls, config: Mapping[str, Any]) -> Design:
+        """Read what a file says, and trust nothing in it.
+
+        Raises
+        ------
+        InputError
+            A setting that is missing, unknown, or of another kind or size than it can be.
+        """
+        names = [f.name for f in fields(cls)]
+        config = config if isinstance(config, dict) else {}
+        if missing := [name for name in names if name not in config]:
+            cure = "give a file that save_speech or `ppl fit-speech` wrote"
+            seen = f"no {', '.join(missing)}"
+            raise InputError("settings", seen, "those of a story of speech", cure)
+        if strange := [name for name in config if name not in names]:
+            raise unknown("setting", strange[0], names)
+        _check_sizes(config, "settings")
+        stft = config["stft"]
+        if not isinstance(stft, dict) or stft.keys() != {f.name for f in fields(STFT)}:
+            expected = "rate, window_ms and hop_ms"
+            raise InputError("stft", f"{stft}", expected, "save it again with save_speech")
+        kinds = {"story": str, "latent_dim": int, "options": dict, "guide_options": dict}
+        kinds |= {"floor": float, "scheduled": bool}
+        for name, kind in kinds.items():
+            if not isinstance(config[name], kind):
+                cure = "save it again with save_speech"
+                raise InputError(name, f"{config[name]!r}", f"a {kind.__name__}", cure)
+        return cls(**{**config, "stft": STFT(**stft)})
+
+
+class SpeechModel(NamedTuple):
+    """A trained pair in evaluation mode, what it was built from, and its file."""
+
+    model: Any
+    guide: Any
+    stft: STFT
+    design: Design
+    path: Path
+
+
+def save_speech(
+    path: str | os.PathLike[str],
+    design: Design,
+    model: nn.Module,
+    guide: nn.Module,
+    extra: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a pair so that `load_speech` and ``ppl resynth --model`` can read it.
+
+    Parameters
+    ----------
+    path
+        A run's folder, or a file ``*.safetensors``.
+    design
+        What the pair was built from.
+    model, guide
+    extra
+        More that JSON can say: how it was trained, how good it is.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        The design is not that of this pair: nothing is written.
+    CheckpointError
+        The file cannot be written.
+    """
+    target = Path(path)
+    target = target if target.suffix == ".safetensors" else target / FILE
+    built = _shapes(*_outline(design))
+    if wrong := [name for name, shape in _shapes(model, guide) if (name, shape) not in built]:
+        seen = f"another {', '.join(wrong[:4])}" + " ..." * (len(wrong) > 4)
+        raise InputError("design", seen, "that of this pair", "give the design that built it")
+    pair = {"model": model, "guide": guide}
+    save(target, pair, story=design.story, config=design.as_json(), extra=extra)
+    return target
+
+
+def load_speech(model: str | os.PathLike[str]) -> SpeechModel:
+    """Read a pair that `save_speech` wrote.
+
+    Parameters
+    ----------
+    model
+        A run's folder, a file, or the name of one that ships (`shipped`).
+
+    Raises
+    ------
+    CheckpointError
+        It is missing, damaged, not of speech, or too large for its tensors; or a weight is not
+        finite, and is named.
+    InputError
+        No such file, folder or name.
+    """
+    path = _find(model)
+    kept = load(path)
+    try:
+        design = Design.from_json(kept.config)
+        needed = sum(math.prod(shape) for _, shape in _shapes(*_outline(design)))
+        held = sum(tensor.numel() for tensor in kept.tensors.values())
+        if needed != held or design.story != kept.story:
+            seen = f"settings of a {design.story} of {needed:,} numbers, and {held:,} numbers"
+            raise CheckpointError(path, seen, "as many", "get the file again")
+        pair = design.pair()
+    except InputError as error:
+        _, seen, expected, cure = error.args
+        told = f"{error.argument}: {seen}"
+        raise CheckpointError(path, told, expected, cure) from error
+    load(path, into={"model": pair[0], "guide": pair[1]}, story=design.story)
+    _check_finite(path, kept)
+    return SpeechModel(pair[0].eval(), pair[1].eval(), design.stft, design, path)
+
+
+def shipped() -> list[str]:
+    """Return the names of the speech models that come with the package."""
+    folder = Path(str(files("ppl_models"))) / "weights"
+    return sorted(p.stem for p in folder.glob("*.safetensors") if "stft" in load(p).config)
+
+
+def _find(model: str | os.PathLike[str]) -> Path:
+    """Return the file that is meant."""
+    path = Path(model)
+    if path.is_dir():
+        if not (path / FILE).exists() and (path / WEIGHTS).exists():
+            seen = f"{WEIGHTS} of a run, but no {FILE}, which says what pair it is"
+            cure = "let the run end (--resume), or save_speech(folder, design, model, guide)"
+            raise CheckpointError(path, seen, FILE, cure)
+        return path / FILE
+    if path.exists() or path.suffix or len(path.parts) != 1:
+        return path
+    names = shipped()
+    if path.name not in names:
+        listed = ", ".join(names) or "none in this version"
+        expected = f"a run's folder, a .safetensors file, or a name of those that ship: {listed}"
+        raise InputError("--model", repr(path.name), expected, "make one with `ppl fit-speech`")
+    return Path(str(files("ppl_models"))) / "weights" / f"{path.name}.safetensors"
+
+
+def _outline(design: Design) -> tuple[nn.Module, nn.Module]:
+    """Build a pair without memory for its numbers."""
+    with torch.device("meta"):
+        pair: tuple[nn.Module, nn.Module] = design.pair()
+    return pair
+
+
+def _shapes(model: nn.Module, guide: nn.Module) -> list[tuple[str, tuple[int, ...]]]:
+    pair = {"model": model, "guide": guide}
+    return [
+        (f"{part}.{name}", tuple(tensor.shape))
+        for part, module in pair.items()
+        for name, tensor in module.state_dict().items()
+    ]
+
+
+def _check_sizes(value: Any, name: str) -> None:
+    """Look at every number in settings, however deep."""
+    if isinstance(value, dict | list):
+        rows = value.items() if isinstance(value, dict) else ((name, each) for each in value)
+        if isinstance(value, list) and len(value) > _MOST_LAYERS:
+            raise InputError(name, f"{len(value)} of them", f"at most {_MOST_LAYERS}", _SMALLER)
+        for inner, each in rows:
+            _check_sizes(each, str(inner))
+    most = _MOST_LAYERS if name == "layers" else LARGEST
+    if isinstance(value, int | float) and not 0 <= value <= most:
+        raise InputError(name, f"{value}", f"a number from 0 to {most:,}", _SMALLER)
+
+
+def _check_finite(path: Path, kept: Checkpoint) -> None:
+    for name, tensor in kept.tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            bad = int((~tensor.isfinite()).sum())
+            seen = f"{name} holds {bad} of {tensor.numel()} numbers that are not finite"
+            raise CheckpointError(path, seen, "finite weights", "train it again, or get another")

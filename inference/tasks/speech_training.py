@@ -1,0 +1,139 @@
+"""Train a story of the family on read speech: `RECIPES`, and what they share.
+
+Pieces of 50 frames (0.8 s), L = 16, KL weight 0.01 (as in the hierarchical models' own code),
+reached in a twentieth of the steps, Adam with a cosine, batches of 8. Sizes of the recurrent
+networks are those of the benchmark of X. Bie et al., arXiv:2106.06500; those of the Transformers
+are ours. SRNN reads frames that it told itself more and more often, from a tenth of the steps on
+and always after half of them ("scheduled sampling").
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from inference.fit import Run, fit
+from inference.objectives import Objective
+from inference.schedules import cosine, linear
+from inference.stories import unknown
+from inference.tasks.speech_files import Design
+from ppl_models.data.speech import Utterance, chunks, spectra
+from ppl_models.data.stft import STFT
+from ppl_models.recurrent import SamplingSchedule
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A pair, and how it is trained.
+
+    Parameters
+    ----------
+    design
+        What is trained.
+    epochs, learning_rate, batch_size
+    kl_weight
+        Of the objective, once it is reached.
+    piece
+        Frames of a training sequence.
+    """
+
+    design: Design
+    epochs: int = 60
+    learning_rate: float = 2e-3
+    batch_size: int = 8
+    kl_weight: float = 0.01
+    piece: int = 50
+
+    def pieces(self, utterances: list[Utterance], **settings: Any) -> tuple[Tensor, list[str]]:
+        """Read utterances; return pieces (N, T, F) of powers, and what was wrong with others.
+
+        Parameters
+        ----------
+        utterances
+        **settings
+            Of `ppl_models.data.speech.spectra`: ``resample``, ``channel``, ``on_error``.
+
+        Raises
+        ------
+        InputError
+            As `spectra` and `chunks` do.
+        """
+        powers = spectra(utterances, self.design.stft, **settings)
+        return chunks(powers, self.piece), [why for _, why in powers.skipped]
+
+    def train(
+        self,
+        pieces: Tensor,
+        directory: str | os.PathLike[str] | None = None,
+        *,
+        seed: int = 0,
+        epochs: int | None = None,
+        **settings: Any,
+    ) -> Run:
+        """Train a new pair on pieces (N, T, F); or go on, with ``resume=True``.
+
+        Parameters
+        ----------
+        pieces
+        directory
+            Of the run.
+        seed
+            Decides initial weights, the order of the pieces, and noise.
+        epochs
+            In place of the recipe's; schedules shrink with it, so a resumed run must have the same.
+        **settings
+            Of `inference.fit`.
+        """
+        epochs = epochs or self.epochs
+        model, guide = self.design.pair(pieces, seed)
+        steps = epochs * -(-len(pieces) // self.batch_size)
+        warmup = steps // 20 + 1
+        if self.design.scheduled:
+            model.sampling = SamplingSchedule(steps // 10, steps // 2)
+        return fit(
+            model,
+            guide,
+            pieces,
+            epochs=epochs,
+            batch_size=self.batch_size,
+            objective=Objective("meanfield", kl_weight=linear(warmup, end=self.kl_weight)),
+            learning_rate=cosine(steps, self.learning_rate, warmup=warmup),
+            clip=10.0,
+            seed=seed,
+            directory=directory,
+            **settings,
+        )
+
+
+SRNN = {"input_dim": 256, "recurrent_dim": 128, "prior_dims": (64, 32), "emission_dims": (256,)}
+SRNN_GUIDE = {"hidden": (64, 32), "causal": False, "backward_dim": 128, "input_dim": 256}
+
+RECIPES = {
+    "FrameVAE": Recipe(Design("FrameVAE")),
+    "DKF": Recipe(Design("DKF")),
+    "RVAE": Recipe(Design("RVAE")),
+    "DSAE": Recipe(Design("DSAE", options={"code_dim": 16})),
+    "STORN": Recipe(Design("STORN")),
+    "VRNN": Recipe(Design("VRNN")),
+    "SRNN": Recipe(Design("SRNN", options=SRNN, guide_options=SRNN_GUIDE, scheduled=True)),
+    "HiTDVAE": Recipe(Design("HiTDVAE", options={"code_dim": 32})),
+    "LigHTDVAE": Recipe(Design("LigHTDVAE", options={"code_dim": 32})),
+}
+
+
+def recipe_of(story: str, stft: STFT | None = None) -> Recipe:
+    """Return the recipe of a story, for an STFT.
+
+    Raises
+    ------
+    InputError
+        No such story.
+    """
+    names = {name.lower(): name for name in RECIPES}
+    if story.lower() not in names:
+        raise unknown("story", story, RECIPES)
+    recipe = RECIPES[names[story.lower()]]
+    return recipe if stft is None else replace(recipe, design=replace(recipe.design, stft=stft))
