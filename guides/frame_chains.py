@@ -6,7 +6,7 @@ r"""Guides of the autoregressive dynamical VAEs.
     VRNN    q(z_t | s_{1:t}, z_{1:t-1})    by the story's own h_t, and s_t
 
 Both are the papers' choices; neither looks ahead, though the exact posteriors do (Girin et al.
-2021, sections 6.2 and 7.3).
+2021, on the two models).
 
 References: those of `ppl_models.frame_chains`.
 """
@@ -18,11 +18,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from guides.chains import Chain, DynamicalGuide, Tensors, at_once, frame_by_frame, scheduled
+from guides.chains import Chain, DynamicalGuide, at_once, frame_by_frame, scheduled
 from ppl_models.distributions import Moments
 from ppl_models.dynamical import Past, Rolled
 from ppl_models.frame_chains import STORN, VRNN
 from ppl_models.networks import LSTM, ConditionalNormal
+from ppl_models.segments import Tensors
 
 
 class STORNGuide(DynamicalGuide[STORN]):
