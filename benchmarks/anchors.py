@@ -1,6 +1,7 @@
 """The exact anchors of the sequence wing: how exact, and what the exact sums cost.
 
-Run ``python -m benchmarks.anchors`` (a minute on a busy core).
+Run ``python -m benchmarks.anchors`` (a minute on a busy core); with ``--dkf``, a dynamical VAE is
+trained and held against its exact evidence instead (`benchmarks.linear_dkf`; another half minute).
 
 Differences are the largest of all numbers compared, in double precision: nats a path of an
 evidence, probabilities of posteriors, units of moments. Rivals take turns in one process and one
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
+from benchmarks import linear_dkf
 from benchmarks.overhead import Work, race, table
 from guides.hmm import HMMGuide
 from guides.linear_dynamics import LDSGuide
@@ -202,9 +204,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--dkf", action="store_true", help="train a linear DKF, and nothing else")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    if options.dkf:
+        linear_dkf.show(linear_dkf.compare())
+        return
     for section in EXACTNESS:
         print()
         for name, value in section():
