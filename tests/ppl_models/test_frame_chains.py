@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import speech
 from guides.dvae import SRNNGuide
 from guides.frame_chains import STORNGuide, VRNNGuide
 from ppl_models.dvae import SRNN
@@ -16,10 +15,12 @@ from ppl_models.frame_chains import STORN, VRNN
 from ppl_models.spectra import ComplexGaussian
 from tests.sequences import conditionals, count, paths
 
+OPTIONS = {"input_dim": 256, "recurrent_dim": 128, "prior_dims": (64, 32), "emission_dims": (256,)}
+LOOKING = {"hidden": (64, 32), "causal": False, "backward_dim": 128, "input_dim": 256}
 SIZES = [  # of pairs at the benchmark's setting, 513 frequencies and 16 latents
     (STORN, STORNGuide, {}, {}, 870_113),
     (VRNN, VRNNGuide, {}, {}, 480_097),
-    (SRNN, SRNNGuide, speech.SRNN, speech.SRNN_GUIDE, 884_993),
+    (SRNN, SRNNGuide, OPTIONS, LOOKING, 884_993),
 ]
 
 
