@@ -3,56 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from ppl_models.distributions import ANEW, AutoregressiveNormal, Moments
+from ppl_models.distributions import AutoregressiveNormal, Moments
 from ppl_models.dynamical import DynamicalVAE, Past
 from ppl_models.errors import InputError
 from ppl_models.motion import check_paths, clean
+from ppl_models.segments import Span, Tensors, joined, set_span
 
 Story = TypeVar("Story", bound=DynamicalVAE)
-Tensors = tuple[Tensor, ...]
 Step = Callable[[Tensors, Tensor, Tensors], tuple[Moments, Tensors]]
-
-
-class Span(NamedTuple):
-    """How much of a sequence back-propagation through a frame-by-frame draw holds in memory.
-
-    Parameters
-    ----------
-    frames : int, optional
-        Of a segment, whose graph is built again on the way back: the same gradient, for one more
-        forward loop (T. Chen et al. 2016, arXiv:1604.06174). By default nothing is cut.
-    truncated : bool
-        Cut the gradient between segments (truncated back-propagation through time; R. J. Williams,
-        J. Peng, Neural Computation 1990). Values stay the same. What a frame does to those of later
-        segments, through the draws' recursion, is then missing from the gradient, which is biased;
-        a segment's own share is exact.
-    """
-
-    frames: int | None = None
-    truncated: bool = False
-
-    def cut(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Cut a sequence (..., T, C) into segments."""
-        return (x,) if self.frames is None else x.split(self.frames, -2)
-
-    def run(
-        self, segment: Callable[..., Tensors], step: Any, given: Tensors, *x: Tensor
-    ) -> Tensors:
-        """Run a segment from what is given of the one before."""
-        if self.truncated:
-            given = tuple(part.detach() for part in given)
-        if self.frames is None or not torch.is_grad_enabled():
-            return segment(step, given, *x)
-        out: Tensors = checkpoint(segment, step, given, *x, **ANEW)
-        return out
 
 
 class DynamicalGuide(nn.Module, Generic[Story]):
@@ -67,11 +32,12 @@ class DynamicalGuide(nn.Module, Generic[Story]):
     Attributes
     ----------
     span : Span
-        For long sequences: ``guide.span = Span(100)`` keeps the graph of 100 frames at a time, and
-        ``Span(100, truncated=True)`` cuts the gradient between them. All of it by default.
+        For long sequences (`ppl_models.segments`): after ``guide.span = Span(100)`` every LSTM of
+        guide and story, and every draw frame by frame, keeps the graph of 100 frames at a time;
+        ``Span(100, truncated=True)`` also cuts the gradient between them.
     """
 
-    span = Span()
+    _span = Span()
 
     def __init__(self, story: Story) -> None:
         super().__init__()
@@ -81,6 +47,16 @@ class DynamicalGuide(nn.Module, Generic[Story]):
     def story(self) -> Story:
         """The story looked back at."""
         return self._story[0]
+
+    @property
+    def span(self) -> Span:
+        """The segments that back-propagation holds at a time."""
+        return self._span
+
+    @span.setter
+    def span(self, span: Span) -> None:
+        self._span = span
+        set_span(span, self, self.story)
 
     def forward(
         self,
@@ -220,8 +196,8 @@ def frame_by_frame(
         for parts in zip(*(guide.span.cut(x) for x in (*frames, e)), strict=True):
             if runs:
                 given = tuple(x[..., -1, :] for x in (runs[-1][0], *runs[-1][3:]))
-            runs.append(guide.span.run(_segment, step, given, *parts))
-        z, mean, scale, *kept = (_joined(part) for part in zip(*runs, strict=True))
+            runs.append(guide.span.run(_segment, given, step, *parts))
+        z, mean, scale, *kept = (joined(part) for part in zip(*runs, strict=True))
         leave(z, tuple(kept))
         return z, (mean, scale)
 
@@ -229,7 +205,7 @@ def frame_by_frame(
     return Chain(moments, draw, (like.shape[-2], guide.story.latent_dim), like, noise)
 
 
-def _segment(step: Step, given: Tensors, *parts: Tensor) -> Tensors:
+def _segment(given: Tensors, step: Step, *parts: Tensor) -> Tensors:
     """Return z, mean, scale and states of a segment's frames, from z and states before it."""
     kept = list[Tensors]()
     for *frame, e in zip(*(part.unbind(-2) for part in parts), strict=True):
@@ -238,10 +214,6 @@ def _segment(step: Step, given: Tensors, *parts: Tensor) -> Tensors:
         given = torch.addcmul(mean, scale, e), *after
         kept.append((given[0], mean, scale, *after))
     return tuple(torch.stack(part, -2) for part in zip(*kept, strict=True))
-
-
-def _joined(parts: Sequence[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts), -2)
 
 
 def scheduled(

@@ -13,12 +13,14 @@ References: those of `ppl_models.dvae`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyro
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
-from guides.chains import Chain, DynamicalGuide, Tensors, frame_by_frame, scheduled
+from guides.chains import Chain, DynamicalGuide, frame_by_frame, scheduled
 from guides.smoother import smooth_source
 from guides.source import Evidence, SourcePosterior, draw_latents, filter_source
 from ppl_models.distributions import AutoregressiveNormal, Moments, normal_kl
@@ -27,6 +29,7 @@ from ppl_models.dynamical import Past, Rolled
 from ppl_models.errors import InputError
 from ppl_models.motion import check_paths, clean, shift
 from ppl_models.networks import LSTM, ConditionalNormal
+from ppl_models.segments import Tensors
 
 
 class SRNNGuide(DynamicalGuide[SRNN]):
@@ -65,7 +68,7 @@ class SRNNGuide(DynamicalGuide[SRNN]):
         super().__init__(story)
         self.smooth = smooth
         read_dim, latent_dim = story.recurrent_dim + story.feature_dim, story.latent_dim
-        self.reader: nn.Module = nn.Identity()
+        self.reader: Any = nn.Identity()
         if input_dim:
             self.reader = nn.Sequential(nn.Linear(read_dim, input_dim), nn.Tanh())
             read_dim = input_dim
@@ -132,7 +135,12 @@ class SRNNGuide(DynamicalGuide[SRNN]):
 
     def context(self, h: Tensor, moves: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return c (..., T, C) from h (..., T, H) and moves (..., T, D)."""
-        read = self.reader(torch.cat([h, moves], -1))
+        if isinstance(self.reader, nn.Identity):
+            read = torch.cat([h, moves], -1)
+        else:  # h and moves apart: data that needs no gradient is not differentiated
+            first, activation = self.reader.children()
+            of_h, of_moves = first.weight.split([h.shape[-1], moves.shape[-1]], -1)
+            read = activation(linear(h, of_h) + linear(moves, of_moves, first.bias))
         return read if self.backward is None else self.backward(read, mask)
 
     @torch.no_grad()

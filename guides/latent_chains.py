@@ -21,11 +21,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from guides.chains import Chain, DynamicalGuide, Tensors, at_once, frame_by_frame
+from guides.chains import Chain, DynamicalGuide, at_once, frame_by_frame
 from ppl_models.distributions import Moments
 from ppl_models.latent_chains import DKF, DSAE, RVAE, FrameVAE
 from ppl_models.motion import shift
 from ppl_models.networks import LSTM, MLP, ConditionalNormal, together
+from ppl_models.segments import Tensors
 
 
 class FrameVAEGuide(DynamicalGuide[FrameVAE]):

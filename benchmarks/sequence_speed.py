@@ -1,0 +1,285 @@
+"""Training steps of the dynamical VAEs: against plain torch, a naive loop, and one fused LSTM.
+
+Run ``python -m benchmarks.sequence_speed`` (``--rounds 20`` for steadier numbers, ``--part`` for
+one of ``steps``, ``compile``, ``long``). Sizes: 32 pieces of 50 frames of 513 powers, L = 16, the
+networks of `benchmarks.speech`; a step is the loss and its gradient. Rivals take turns in one
+process and one thread, as in `benchmarks.overhead`; what is printed are medians of the rounds' own
+ratios of CPU time.
+
+``long`` measures memory as the bytes that the graph keeps for the way back, and as what a process
+of its own grew by at its peak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from statistics import median
+from time import process_time
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from benchmarks.overhead import Work, race
+from benchmarks.rival_parts import Rival
+from benchmarks.sequence_rivals import (
+    PlainDKF,
+    PlainRVAE,
+    PlainSRNN,
+    PlainSTORN,
+    PlainVAE,
+    PlainVRNN,
+)
+from benchmarks.transformer_rival import PlainHiT
+from inference import Objective
+from inference.randomness import seeded
+from ppl_models.segments import Span
+from ppl_models.spectra import ComplexGaussian
+
+RIVALS: dict[str, Any] = {
+    "VAE": PlainVAE,
+    "STORN": PlainSTORN,
+    "DKF": PlainDKF,
+    "RVAE": PlainRVAE,
+    "SRNN": PlainSRNN,
+    "VRNN": PlainVRNN,
+    "HiT": PlainHiT,
+}
+ZOO = {"VAE": 51, "STORN": 140, "DKF": 168, "RVAE": 267, "SRNN": 220, "VRNN": 414}
+"""CPU ms of a step of the public implementations, B = 32, T = 50, one thread of two busy cores."""
+
+
+SRNN = {"input_dim": 256, "recurrent_dim": 128, "prior_dims": (64, 32), "emission_dims": (256,)}
+SRNN_GUIDE = {"hidden": (64, 32), "causal": False, "backward_dim": 128, "input_dim": 256}
+STORIES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
+    "VAE": ("latent_chains", "FrameVAE", {}, {}),
+    "STORN": ("frame_chains", "STORN", {}, {}),
+    "DKF": ("latent_chains", "DKF", {}, {}),
+    "RVAE": ("latent_chains", "RVAE", {}, {}),
+    "SRNN": ("dvae", "SRNN", SRNN, SRNN_GUIDE),
+    "VRNN": ("frame_chains", "VRNN", {}, {}),
+    "HiT": ("transformer_dvae", "HiTDVAE", {"code_dim": 32}, {}),
+    "LigHT": ("transformer_dvae", "LigHTDVAE", {"code_dim": 32}, {}),
+}
+LATENT = 16
+
+
+def pair_of(name: str, s: Tensor) -> tuple[Any, Any]:
+    """The story and guide of the speech benchmark's sizes, for frames (B, T, D) of any D."""
+    file, story, options, guide_options = STORIES[name]
+    likelihood = ComplexGaussian(s.shape[-1]).start_from(s)
+    with seeded(0):
+        model = getattr(import_module(f"ppl_models.{file}"), story)(
+            s.shape[-1], LATENT, likelihood=likelihood, **options
+        )
+        guide = getattr(import_module(f"guides.{file}"), f"{story}Guide")(model, **guide_options)
+    return model, guide
+
+
+def rival_of(name: str, pair: tuple[Any, Any], naive: bool = False) -> Rival:
+    """The rival with the weights of a pair."""
+    story, _ = pair
+    option = {"forget": story.forget} if name == "HiT" else {"naive": naive}
+    rival: Rival = RIVALS[name](story.likelihood.reader, story.data_dim, LATENT, **option)
+    with torch.no_grad():
+        for mine, theirs in zip(rival.parameters(), nn.ModuleList(pair).parameters(), strict=True):
+            if mine.shape != theirs.shape:
+                raise ValueError(f"{name}: {tuple(mine.shape)} stands for {tuple(theirs.shape)}")
+            mine.copy_(theirs)
+    return rival
+
+
+def noises(pair: tuple[Any, Any], s: Tensor) -> tuple[Tensor, ...]:
+    """The noise of a step, drawn in the order in which the guide draws it: of w, then of z."""
+    w = [torch.randn(len(s), pair[0].code_dim)] if pair[0].code_dim else []
+    return torch.randn(*s.shape[:2], LATENT), *w
+
+
+def powers(size: int, length: int, data_dim: int = 513) -> Tensor:
+    with seeded(0):
+        return torch.empty(size, length, data_dim).exponential_()
+
+
+def backward(loss: Callable[[], Tensor], *modules: nn.Module) -> Work:
+    """A step without its optimiser."""
+    whole = nn.ModuleList(modules)
+
+    def step() -> None:
+        whole.zero_grad()
+        loss().backward()
+
+    return step
+
+
+def elbo(pair: tuple[Any, Any], s: Tensor) -> Callable[[], Tensor]:
+    objective = Objective("meanfield")
+    return lambda: objective.loss(*pair, (s,))
+
+
+def fused(s: Tensor) -> Work:
+    """The yardstick: torch's fused LSTM, 256 to 128, over as many frames."""
+    net, x = nn.LSTM(256, 128, batch_first=True), torch.randn(*s.shape[:2], 256)
+    return backward(lambda: net(x)[0].sum(), net)
+
+
+# --- a step ---------------------------------------------------------------------------------------
+
+
+def steps(rounds: int, names: list[str]) -> None:
+    s = powers(32, 50)
+    work = {"LSTM": fused(s)}
+    for name in names:
+        pair = pair_of(name, s)
+        work[name] = backward(elbo(pair, s), *pair)
+        for kind, naive in (("plain", False), ("naive", True)):
+            if naive and name == "HiT":
+                continue
+            rival = rival_of(name, pair, naive)
+            work[f"{name} {kind}"] = backward(_loss_of(rival, pair, s), rival)
+    times = race(work, rounds)
+
+    def ratio(a: str, b: str) -> str:
+        if a not in times or b not in times:
+            return f"{'':>14}"
+        laps = zip(times[a], times[b], strict=True)
+        return f"{median(x / y for x, y in laps):14.2f}"
+
+    heads = (
+        "ours / plain",
+        "naive / ours",
+        "ours / LSTM",
+        "zoo / LSTM",
+        "plain / LSTM",
+        "ours / VAE",
+    )
+    print("\nA training step, as ratios\n" + f"{'':8}" + "".join(f"{head:>14}" for head in heads))
+    for name in names:
+        zoo = f"{ZOO[name] / median(times['LSTM']):14.2f}" if name in ZOO else f"{'':>14}"
+        print(
+            f"{name:8}{ratio(name, name + ' plain')}{ratio(name + ' naive', name)}"
+            f"{ratio(name, 'LSTM')}{zoo}{ratio(name + ' plain', 'LSTM')}{ratio(name, 'VAE plain')}"
+        )
+
+
+def _loss_of(rival: Rival, pair: tuple[Any, Any], s: Tensor) -> Callable[[], Tensor]:
+    return lambda: rival.loss(s, *noises(pair, s))
+
+
+# --- torch.compile --------------------------------------------------------------------------------
+
+
+def compiled(rounds: int) -> None:
+    s = powers(32, 50)
+    story, guide = pair_of("RVAE", s)
+    story_mlp, _ = pair_of("DKF", s)
+    z, seen = torch.randn(32, 50, LATENT), story.features(s)
+    eager = {
+        "emission (DKF), density": lambda: (
+            -story_mlp.likelihood(story_mlp.emission(z)).log_prob(s).sum()
+        ),
+        "the guide's loop (RVAE)": lambda: (
+            guide.chain(s, seen, None, None, 1.0).draw(z.shape[:1]).sum()
+        ),
+        "the whole bound (RVAE)": elbo((story, guide), s),
+    }
+    print("\ntorch.compile: compiled / eager, and what compiling costs in eager steps")
+    for name, loss in eager.items():
+        plain = backward(loss, story, guide, story_mlp)
+        torch.compiler.reset()
+        began = process_time()
+        try:
+            fast = backward(torch.compile(loss), story, guide, story_mlp)
+            fast()
+        except Exception as error:  # whatever the compiler raises is the finding
+            print(f"{name:28} fails: {type(error).__name__}: {str(error).splitlines()[0][:90]}")
+            continue
+        spent = 1e3 * (process_time() - began)
+        times = race({"eager": plain, "compiled": fast}, rounds)
+        ratio = median(b / a for a, b in zip(*times.values(), strict=True))
+        breaks = torch._dynamo.utils.counters["graph_break"]
+        print(
+            f"{name:28}{ratio:6.2f}{spent / median(times['eager']):10.0f} steps"
+            f"{sum(breaks.values()):5d} graph breaks"
+        )
+
+
+# --- long sequences -------------------------------------------------------------------------------
+
+SPANS = {"whole": Span(), "checkpointed": Span(100), "truncated": Span(100, truncated=True)}
+
+
+def kept_bytes(loss: Callable[[], Tensor], *modules: nn.Module) -> int:
+    """Bytes of the tensors that a loss's graph holds, its parameters apart."""
+    apart = {p.untyped_storage().data_ptr() for m in modules for p in m.parameters()}
+    held: dict[int, Tensor] = {}
+
+    def keep(x: Tensor) -> Tensor:
+        held.setdefault(x.untyped_storage().data_ptr(), x)
+        return x
+
+    with saved_tensors_hooks(keep, lambda x: x):
+        graph = loss()  # keeps what is held alive, so that no address comes twice
+    total = sum(x.untyped_storage().nbytes() for at, x in held.items() if at not in apart)
+    del graph
+    return total
+
+
+def long(lengths: tuple[int, ...] = (750, 1500, 3000)) -> None:
+    print("\nMemory of a step, 2 sequences, in units of the shortest whole one: kept / grown by")
+    print(f"{'':24}" + "".join(f"{f'T = {length:,}':>18}" for length in lengths))
+    for name in ("RVAE", "SRNN", "LigHT"):
+        unit: list[float] = []
+        for span in SPANS if name != "LigHT" else ("whole",):
+            cells = []
+            for length in lengths:
+                command = [sys.executable, "-m", "benchmarks.sequence_speed", "--probe"]
+                out = subprocess.run(
+                    [*command, name, span, str(length)], capture_output=True, text=True, check=True
+                )
+                found = [float(x) for x in out.stdout.split()]
+                unit = unit or found
+                cells.append(f"{found[0] / unit[0]:8.2f} /{found[1] / unit[1]:6.2f}")
+            print(f"{name + ', ' + span:24}" + "".join(f"{cell:>18}" for cell in cells))
+
+
+def probe(name: str, span: str, length: int) -> None:
+    """Print the bytes kept, and by how much one step makes the process grow at its peak."""
+    pair = pair_of(name, powers(2, 60))
+    pair[1].span = SPANS[span]
+    short, s = powers(2, 60), powers(2, length)
+    backward(elbo(pair, short), *pair)()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    backward(elbo(pair, s), *pair)()
+    grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    print(kept_bytes(elbo(pair, s), *pair), grown)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--only", nargs="+", choices=RIVALS, default=list(RIVALS))
+    parser.add_argument("--part", choices=("steps", "compile", "long"))
+    parser.add_argument("--probe", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    pyro.enable_validation(False)
+    if options.probe:
+        probe(options.probe[0], options.probe[1], int(options.probe[2]))
+        return
+    if options.part in (None, "steps"):
+        steps(options.rounds, options.only)
+    if options.part in (None, "compile"):
+        compiled(options.rounds)
+    if options.part in (None, "long"):
+        long()
+
+
+if __name__ == "__main__":
+    main()
