@@ -72,7 +72,8 @@ class KVAE(nn.Module):
         Standard deviations of z_1, of a step of z, and of a: the square roots of Sigma_1, Q and R.
         They settle the unit of a, and how exactly it follows its dynamics.
     learn_noise : bool
-        Whether the last two are learned, one for each of the N and A numbers, or stay.
+        Whether the last two are learned, one for each of the N and A numbers, or stay. Learned,
+        the process's may grow until z explains little, which fills gaps in less well.
     likelihood : str or Likelihood
         What a frame is, given the decoder's outputs (`ppl_models.likelihoods`).
 
@@ -82,6 +83,9 @@ class KVAE(nn.Module):
         An unknown likelihood, a size that is no whole number from 1, or a scale that is not
         positive.
     """
+
+    log_process: Tensor
+    log_noise: Tensor
 
     def __init__(
         self,
@@ -113,20 +117,13 @@ class KVAE(nn.Module):
         control = torch.zeros(num_modes, latent_dim, pseudo_dim)
         self.control = nn.Parameter(control) if feedback else None
         self.start_scale = check_positive("start_scale", start_scale)
-        scales = {
-            "log_process": torch.full(
-                (latent_dim,), check_positive("process_scale", process_scale)
-            ),
-            "log_noise": torch.full((pseudo_dim,), check_positive("noise_scale", noise_scale)),
-        }
-        for name, scale in scales.items():
+        process = torch.full((latent_dim,), check_positive("process_scale", process_scale)).log()
+        noise = torch.full((pseudo_dim,), check_positive("noise_scale", noise_scale)).log()
+        for name, value in (("log_process", process), ("log_noise", noise)):
             if learn_noise:
-                setattr(self, name, nn.Parameter(scale.log()))
+                self.register_parameter(name, nn.Parameter(value))
             else:
-                self.register_buffer(name, scale.log())
-
-    log_process: Tensor
-    log_noise: Tensor
+                self.register_buffer(name, value)
 
     def forward(
         self,
@@ -180,7 +177,7 @@ class KVAE(nn.Module):
     def simulate(self, batch: Sequence[int], length: int) -> Tensor:
         """Draw a (*batch, T, A), its modes following from what was drawn before."""
         like = self.transition
-        noise = torch.randn(*batch, length, self.latent_dim + self.pseudo_dim).to(like)
+        noise = like.new_empty(*batch, length, self.latent_dim + self.pseudo_dim).normal_()
         moves, errors = noise.split([self.latent_dim, self.pseudo_dim], -1)
         z = self.start_scale * moves[..., 0, :]
         moves, errors = self.log_process.exp() * moves, self.log_noise.exp() * errors
