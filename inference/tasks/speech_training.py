@@ -111,6 +111,7 @@ class Recipe:
 DKF = {"emission_dims": (256, 256)}
 SRNN = {"input_dim": 256, "recurrent_dim": 128, "prior_dims": (64, 32), "emission_dims": (256,)}
 SRNN_GUIDE = {"hidden": (64, 32), "causal": False, "backward_dim": 128, "input_dim": 256}
+HIERARCHICAL = {"code_dim": 32, "dim": 128, "layers": 2, "heads": 4, "window": 32, "forget": 0.9}
 
 RECIPES = {
     "FrameVAE": Recipe(Design("FrameVAE")),
@@ -120,8 +121,8 @@ RECIPES = {
     "STORN": Recipe(Design("STORN")),
     "VRNN": Recipe(Design("VRNN")),
     "SRNN": Recipe(Design("SRNN", options=SRNN, guide_options=SRNN_GUIDE, scheduled=True)),
-    "HiTDVAE": Recipe(Design("HiTDVAE", options={"code_dim": 32})),
-    "LigHTDVAE": Recipe(Design("LigHTDVAE", options={"code_dim": 32})),
+    "HiTDVAE": Recipe(Design("HiTDVAE", options=HIERARCHICAL)),
+    "LigHTDVAE": Recipe(Design("LigHTDVAE", options=HIERARCHICAL)),
 }
 
 
