@@ -3,8 +3,9 @@
 Pieces of 50 frames (0.8 s), L = 16, KL weight 0.01 (as in the hierarchical models' own code),
 reached in a twentieth of the steps, Adam with a cosine, batches of 8. Sizes of the recurrent
 networks are those of the benchmark of X. Bie et al., arXiv:2106.06500, but for DKF's, whose five
-narrow layers learn too slowly for so few steps; those of the Transformers are ours. SRNN reads frames that it told itself more and more often, from a tenth of the steps on
-and always after half of them ("scheduled sampling").
+narrow layers learn too slowly for so few steps; those of the Transformers are ours. SRNN reads
+frames that it told itself more and more often, from a tenth of the steps on and always after half
+of them ("scheduled sampling").
 """
 
 from __future__ import annotations
