@@ -43,6 +43,7 @@ ROWS = {
     "STORN": RECIPES["STORN"],
     "VRNN": RECIPES["VRNN"],
     "DSAE": RECIPES["DSAE"],
+    "KVAE": RECIPES["KVAE"],
 }
 SEEDS = {name: 3 if name in ("VAE", "RVAE", "SRNN", "LigHT") else 1 for name in ROWS}
 

@@ -50,6 +50,12 @@ class KVAEGuide(nn.Module):
         self.data_dim, self.reader = data_dim, part.reader  # no parameters of the story's
         self.encoder = MLP(part.feature_dim, *hidden_dims, 2 * pseudo_dim)
 
+    @classmethod
+    def of(cls, story: KVAE, *, hidden_dims: Sequence[int] = (64,)) -> KVAEGuide:
+        """Make the guide of a story, of its sizes."""
+        sizes = story.data_dim, story.pseudo_dim
+        return cls(*sizes, hidden_dims=hidden_dims, likelihood=story.likelihood)
+
     def forward(
         self,
         s: Tensor | None = None,
@@ -69,9 +75,18 @@ class KVAEGuide(nn.Module):
             raise InputError("s", "nothing", "(paths, frames, dim)", "pass data to the guide")
         check_paths(s, mask, self.data_dim)
         with pyro.plate("data", len(s), dim=-1):
-            law = dist.Normal(*self.codes(s, mask), validate_args=False)
-            law = law if mask is None else law.mask(mask[..., None])
-            return pyro.sample("a", law.to_event(2))
+            return self.path(s, mask)
+
+    def path(self, s: Tensor, mask: Tensor | None = None, noise: float = 1.0) -> Tensor:
+        """Look back at one sequence in each place of the enclosing plates; return a.
+
+        ``noise`` scales what a varies by: 0 gives its means.
+        """
+        mean, scale = self.codes(s, mask)
+        if not noise:
+            return pyro.sample("a", dist.Delta(mean, event_dim=2))
+        law = dist.Normal(mean, noise * scale, validate_args=False)
+        return pyro.sample("a", (law if mask is None else law.mask(mask[..., None])).to_event(2))
 
     def codes(self, s: Tensor, seen: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return mean and scale (..., T, A) of a; frames not ``seen`` may hold anything."""

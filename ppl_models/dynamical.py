@@ -66,8 +66,8 @@ class DynamicalVAE(nn.Module):
         Whether frames told before are read: autoregressive stories.
     whole : bool
         Whether a frame depends on latents after it, so that it cannot be told before them.
-    code : str
-        Site name of w.
+    site, code : str
+        Site names of the latent path and of w.
     sampling_probability : float
         Scheduled sampling: in training mode, the chance at each frame (one draw for the whole
         batch) that a frame the story told itself is read. 0 (default) is teacher forcing.
@@ -77,6 +77,7 @@ class DynamicalVAE(nn.Module):
 
     feeds_back = False
     whole = False
+    site = "z"
     code = "w"
 
     def __init__(
@@ -174,6 +175,11 @@ class DynamicalVAE(nn.Module):
             past = self.told_past(None, z, w, mask)
             return self.frame(self.read(past), z, past)
         return self.roll(z.shape[:-2], z.shape[-2], w, z=z, point=True).raw
+
+    def latent_path(self, batch: Sequence[int], length: int, w: Tensor | None = None) -> Tensor:
+        """Draw z (*batch, T, L) of a story that does not feed back."""
+        z: Tensor = self.roll(batch, length, w, frames=False).z
+        return z
 
     def roll(
         self,

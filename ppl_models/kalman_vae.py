@@ -84,6 +84,7 @@ class KVAE(nn.Module):
         positive.
     """
 
+    site, code_dim, feeds_back = "a", 0, False  # as in `ppl_models.dynamical`
     log_process: Tensor
     log_noise: Tensor
 
@@ -190,6 +191,15 @@ class KVAE(nn.Module):
             before = matvec(emission, z) + errors[..., t, :]
             path.append(before)
         return torch.stack(path, -2)
+
+    def latent_path(self, batch: Sequence[int], length: int, w: None = None) -> Tensor:
+        """Draw a (*batch, T, A)."""
+        return self.simulate(batch, length)
+
+    def closed_loop(self, z: Tensor, w: None = None, mask: Tensor | None = None) -> Tensor:
+        """Return the decoder's outputs (..., T, raw_dim) for codes a (..., T, A), called z."""
+        raw: Tensor = self.decoder(z)
+        return raw
 
     def mixed(self, weights: Tensor, before: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return A_t, C_t and B_t a_{t-1} for the modes' weights (..., K) and a_{t-1} (..., A)."""

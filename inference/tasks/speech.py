@@ -43,7 +43,7 @@ def analyse(model: Any, guide: Any, s: Tensor, mask: Tensor | None = None) -> An
     """Return the posterior means of the latents of power spectra s (B, T, F)."""
     nodes = poutine.trace(guide.path).get_trace(s, mask, 0.0).nodes
     w = nodes[model.code]["value"] if model.code_dim else None
-    return Analysis(nodes["z"]["value"], w)
+    return Analysis(nodes[model.site]["value"], w)
 
 
 @torch.no_grad()
@@ -59,6 +59,8 @@ def tell(model: Any, latents: Analysis, mask: Tensor | None = None) -> Tensor:
 @torch.no_grad()
 def tell_forced(model: Any, latents: Analysis, s: Tensor, mask: Tensor | None = None) -> Tensor:
     """Return the spectra (B, T, F) that a story tells if it is shown the true frames before."""
+    if not model.feeds_back:
+        return tell(model, latents, mask)
     past = model.told_past(model.features(s, mask), latents.z, latents.w, mask)
     raw = model.frame(model.read(past), latents.z, past)
     return clean(model.likelihood.point(raw), mask)
@@ -163,8 +165,7 @@ def generate(
         if model.feeds_back:
             raw = model.roll((count,), frames, w, point=point).raw
         else:
-            z = model.roll((count,), frames, w, frames=False).z
-            raw = model.closed_loop(z, w)
+            raw = model.closed_loop(model.latent_path((count,), frames, w), w)
     power = model.likelihood.point(raw)
     return Sounds(stft.griffin_lim(power, iterations=iterations, seed=seed), power)
 

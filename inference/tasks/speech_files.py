@@ -36,6 +36,7 @@ FAMILY = {
     "DKF": "latent_chains",
     "RVAE": "latent_chains",
     "DSAE": "latent_chains",
+    "KVAE": "kalman_vae",
     "STORN": "frame_chains",
     "VRNN": "frame_chains",
     "SRNN": "dvae",
@@ -97,7 +98,8 @@ class Design:
             with seeded(derive(seed, "weights")):
                 sizes = self.stft.bins, self.latent_dim
                 model = story(*sizes, likelihood=likelihood, **self.options)
-                pair = model, guide(model, **self.guide_options)
+                make = getattr(guide, "of", guide)
+                pair = model, make(model, **self.guide_options)
         except (TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
             seen = f"{dict(self.options)}, of the guide {dict(self.guide_options)} ({error})"
             cure = f"see help({story.__module__}.{self.story})"

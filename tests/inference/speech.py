@@ -26,6 +26,7 @@ DESIGNS = {
         ("", Design("RVAE", options=RECURRENT)),
         ("-non-causal", Design("RVAE", options={**RECURRENT, "causal": False})),
         ("", Design("DSAE", options={**RECURRENT, "code_dim": 3})),
+        ("", Design("KVAE", options={"num_modes": 2})),
         ("", Design("STORN", options=RECURRENT)),
         ("", Design("VRNN", options=RECURRENT)),
         ("", Design("SRNN", options=SRNN, guide_options={"causal": False}, scheduled=True)),
