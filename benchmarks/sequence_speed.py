@@ -175,38 +175,41 @@ def _loss_of(rival: Rival, pair: tuple[Any, Any], s: Tensor) -> Callable[[], Ten
 # --- torch.compile --------------------------------------------------------------------------------
 
 
-def compiled(rounds: int) -> None:
-    s = powers(32, 50)
+PARTS = ["networks", "loop", "bound"]
+
+
+def compiled(rounds: int, names: list[str], length: int = 10) -> None:
+    """Few frames: Dynamo unrolls a loop over frames, and 50 of them compile for minutes."""
+    s = powers(32, length)
     story, guide = pair_of("RVAE", s)
-    story_mlp, _ = pair_of("DKF", s)
-    z, seen = torch.randn(32, 50, LATENT), story.features(s)
-    eager = {
-        "emission (DKF), density": lambda: (
-            -story_mlp.likelihood(story_mlp.emission(z)).log_prob(s).sum()
-        ),
-        "the guide's loop (RVAE)": lambda: (
-            guide.chain(s, seen, None, None, 1.0).draw(z.shape[:1]).sum()
-        ),
-        "the whole bound (RVAE)": elbo((story, guide), s),
+    dkf, _ = pair_of("DKF", s)
+    z, seen = torch.randn(32, length, LATENT), story.features(s)
+    eager: dict[str, Callable[[], Tensor]] = {
+        "networks": lambda: -dkf.likelihood(dkf.emission(z)).log_prob(s).sum(),
+        "loop": lambda: guide.chain(s, seen, None, None, 1.0).draw(z.shape[:1]).sum(),
+        "bound": elbo((story, guide), s),
     }
-    print("\ntorch.compile: compiled / eager, and what compiling costs in eager steps")
-    for name, loss in eager.items():
-        plain = backward(loss, story, guide, story_mlp)
-        torch.compiler.reset()
+    print(f"\ntorch.compile, T = {length}: compiled / eager; what compiling costs; graph breaks")
+    for name in names:
+        plain = backward(eager[name], story, guide, dkf)
+        plain()
+        torch._dynamo.reset()
+        counters = torch._dynamo.utils.counters
+        counters.clear()
         began = process_time()
         try:
-            fast = backward(torch.compile(loss), story, guide, story_mlp)
+            fast = backward(torch.compile(eager[name]), story, guide, dkf)
             fast()
         except Exception as error:  # whatever the compiler raises is the finding
-            print(f"{name:28} fails: {type(error).__name__}: {str(error).splitlines()[0][:90]}")
+            print(f"{name:10} fails: {type(error).__name__}: {str(error).splitlines()[0][:90]}")
             continue
         spent = 1e3 * (process_time() - began)
         times = race({"eager": plain, "compiled": fast}, rounds)
         ratio = median(b / a for a, b in zip(*times.values(), strict=True))
-        breaks = torch._dynamo.utils.counters["graph_break"]
+        cost = spent / median(times["eager"])
         print(
-            f"{name:28}{ratio:6.2f}{spent / median(times['eager']):10.0f} steps"
-            f"{sum(breaks.values()):5d} graph breaks"
+            f"{name:10}{ratio:6.2f}{cost:8.0f} steps{sum(counters['graph_break'].values()):4d}",
+            flush=True,
         )
 
 
@@ -266,6 +269,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--only", nargs="+", choices=RIVALS, default=list(RIVALS))
     parser.add_argument("--part", choices=("steps", "compile", "long"))
+    parser.add_argument("--compile", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--probe", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -276,7 +280,7 @@ def main() -> None:
     if options.part in (None, "steps"):
         steps(options.rounds, options.only)
     if options.part in (None, "compile"):
-        compiled(options.rounds)
+        compiled(options.rounds, options.compile)
     if options.part in (None, "long"):
         long()
 
