@@ -205,7 +205,7 @@ class DeepARGuide(nn.Module):
     ) -> None:
         """Draw nothing."""
 
-    def path(self, s: Tensor, mask: Tensor | None = None) -> None:
+    def path(self, s: Tensor, mask: Tensor | None = None, noise: float = 1.0) -> None:
         """Draw nothing."""
 
     @torch.no_grad()

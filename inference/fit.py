@@ -235,7 +235,8 @@ def _run(learner: Learner) -> Run:
     if plan.is_over(at) and at.epoch < plan.epochs:
         notes.append(f"Stopped early: no better bound for {plan.patience} epochs.")
     weight = at.history[-1]["kl_weight"] if at.history else 1.0
-    if callable(plan.objective.kl_weight) and not learner.extras.steered and weight < 1:
+    rising = callable(plan.objective.kl_weight) and not learner.extras.steered and weight < 1
+    if rising and plan.objective.weight(2 * at.step) > weight:  # else it is meant to stay below 1
         notes.append(
             f"The KL weight had only reached {weight:.2g} when training ended, so it was not the "
             "bound that was maximised: train for longer than the warm-up, or shorten that."

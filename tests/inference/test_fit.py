@@ -303,6 +303,8 @@ def test_a_warm_up_longer_than_training_is_said() -> None:
     assert "KL weight had only reached 0.03" in str(slow)
     quick = fit(*conjugate(), data(), objective=Objective(kl_weight=linear(2)), **options)
     assert not quick.notes and "KL weight" not in str(quick)
+    low = linear(2, end=0.1)  # a weight that is meant to stay there
+    assert not fit(*conjugate(), data(), objective=Objective(kl_weight=low), **options).notes
 
 
 def test_modules_end_in_evaluation_mode_and_the_report_leaves_their_buffers() -> None:
