@@ -1,9 +1,18 @@
 r"""Guides of the dynamical VAEs: how to look back at z_{1:T} given a path s_{1:T}.
 
-SRNN: q(z | s) = prod_t q(z_t | z_{t-1}, s), N(encoder(c_t, z_{t-1})), with the story's own h_t in
+SRNN: q(z | s) = prod_t q(z_t | z_{t-1}, s), with the story's own h_t, causal or looking ahead
 
-* c_t = (h_t, s_t): causal, q(z_t | z_{t-1}, s_{1:t}), the paper's choice for tracking;
-* c_t = g_t, a backward LSTM over (h_t, s_t): q(z_t | z_{t-1}, s_{1:T}).
+============  =====================================  ==============================================
+of            causal, q(z_t | z_{t-1}, s_{1:t})      q(z_t | z_{t-1}, s_{1:T})
+============  =====================================  ==============================================
+paths         N(encoder(c_t, z_{t-1})),              the same of c_t = g_t, a backward LSTM over
+              c_t = (h_t, s_t), as for tracking      (h_t, s_t)
+frames        N(encoder(s_t, h_t, z_{t-1}))          N(encoder(g_t, h_t, z_{t-1})), g_t a backward
+                                                     LSTM over s_t
+============  =====================================  ==============================================
+
+Of frames, h_t is what the story has read so far: where it reads frames that it told itself, the
+encoder knows how these came out, and can make up for it.
 
 DeepAR has nothing latent: its guide is empty.
 
@@ -28,7 +37,7 @@ from ppl_models.dvae import SRNN, DeepAR
 from ppl_models.dynamical import Past, Rolled
 from ppl_models.errors import InputError
 from ppl_models.motion import check_paths, clean, shift
-from ppl_models.networks import LSTM, ConditionalNormal
+from ppl_models.networks import LSTM, ConditionalNormal, together
 from ppl_models.segments import Tensors
 
 
@@ -67,14 +76,16 @@ class SRNNGuide(DynamicalGuide[SRNN]):
     ) -> None:
         super().__init__(story)
         self.smooth = smooth
-        read_dim, latent_dim = story.recurrent_dim + story.feature_dim, story.latent_dim
+        latent_dim, state_dim = story.latent_dim, story.recurrent_dim
+        told_dim = 0 if story.likelihood is None else state_dim
+        read_dim = story.feature_dim + state_dim - told_dim
         self.reader: Any = nn.Identity()
         if input_dim:
             self.reader = nn.Sequential(nn.Linear(read_dim, input_dim), nn.Tanh())
             read_dim = input_dim
         self.backward = None if causal else LSTM(read_dim, backward_dim, backward=True)
         context_dim = read_dim if causal else backward_dim
-        self.encoder = ConditionalNormal(context_dim, latent_dim, hidden, latent_dim)
+        self.encoder = ConditionalNormal(context_dim, latent_dim + told_dim, hidden, latent_dim)
 
     def forward(
         self,
@@ -105,27 +116,29 @@ class SRNNGuide(DynamicalGuide[SRNN]):
     def chain(
         self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
     ) -> Chain:
-        """z_t from z_{t-1} and c_t; with scheduled sampling, h_t reads frames that were told."""
-        story, none = self.story, seen.new_zeros(*seen.shape[:-1], 0)
-        h = story.read(story.told_past(seen, none))
-        projected = self.encoder.project(self.context(h, seen, mask))
+        """z_t from z_{t-1}, h_t and s_t or g_t."""
+        story, projected = self.story, self.encoder.project(self.context(None, seen, mask))
+
+        def at(frames: Tensor, h: Tensor, before: Tensor) -> Moments:
+            return self.encoder.step(frames, together(before, h))
 
         def moments(z: Tensor) -> Moments:
-            return self.encoder.step(projected, shift(z))
+            return at(projected, story.read(story.told_past(seen, z)), shift(z))
 
-        def encode(t: int, h: Tensor | None, past: Past) -> Moments:
-            return self.encoder.step(projected[..., t : t + 1, :], past.z)
+        def encode(t: int, h: Any, past: Past) -> Moments:
+            return at(projected[..., t : t + 1, :], h, past.z)
 
         if story.scheduled:
             return scheduled(story, s, seen, encode, moments, noise)
+        h = story.read(story.told_past(seen, seen.new_zeros(*seen.shape[:-1], 0)))
 
         def step(frame: Tensors, z: Tensor, state: Tensors) -> tuple[Moments, Tensors]:
-            return self.encoder.step(frame[0], z), ()
+            return at(frame[0], frame[1], z), ()
 
         def leave(z: Tensor, states: Tensors) -> None:
             story.leave(Rolled(h, z, s, None))
 
-        return frame_by_frame(self, [projected], step, moments, noise, leave=leave)
+        return frame_by_frame(self, [projected, h], step, moments, noise, leave=leave)
 
     def latent(self, s: Tensor, mask: Tensor | None = None) -> AutoregressiveNormal:
         """Return q(z | s), event (T, L)."""
@@ -133,9 +146,11 @@ class SRNNGuide(DynamicalGuide[SRNN]):
         shape = (s.shape[-2], self.story.latent_dim)
         return AutoregressiveNormal(encoding.moments, encoding.draw, shape, mask=mask)
 
-    def context(self, h: Tensor, moves: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return c (..., T, C) from h (..., T, H) and moves (..., T, D)."""
-        if isinstance(self.reader, nn.Identity):
+    def context(self, h: Tensor | None, moves: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return c (..., T, C) from h (..., T, H), if it is read, and moves (..., T, D)."""
+        if h is None:
+            read = self.reader(moves)
+        elif isinstance(self.reader, nn.Identity):
             read = torch.cat([h, moves], -1)
         else:  # h and moves apart: data that needs no gradient is not differentiated
             first, activation = self.reader.children()

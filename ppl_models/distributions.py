@@ -1,15 +1,14 @@
 """The few distributions Pyro lacks.
 
-A sequence that feeds on itself, as one sample site (`AutoregressiveNormal`); levels of a rounded
-logistic number (`DiscretizedLogistic`); a mixture of many Gaussians, scored by matrix products
-(`DiagonalMixture`).
+A sequence that feeds on itself, as one sample site (`SequenceLaw`, `AutoregressiveNormal`); levels
+of a rounded logistic number (`DiscretizedLogistic`). Mixtures of Gaussians: `normal_mixture`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from math import log, pi
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +16,6 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.kl import register_kl
-from torch.utils.checkpoint import checkpoint
 
 Moments = tuple[Tensor, Tensor]
 
@@ -25,26 +23,23 @@ HALF_LOG_2PI = 0.5 * log(2 * pi)
 ANEW: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
 
 
-class AutoregressiveNormal(TorchDistribution):
-    """x_t given x_{1:t-1} is N(mean_t, diag scale_t^2), for t = 1, ..., T: one site a sequence.
-
-    Density of a path, all frames at once from shifted inputs (teacher forcing):
-    log p(x_{1:T}) = sum_t log N(x_t; mean_t(x_{1:t-1}), diag scale_t(x_{1:t-1})^2).
+class SequenceLaw(TorchDistribution):
+    """prod_t p(x_t | x_{1:t-1}), with any law of a frame: one site a sequence.
 
     Parameters
     ----------
-    moments : callable
-        From a value (..., T, D), mean and scale of every conditional, each (..., T, D). Row t may
-        depend on rows before t only, and not on frames that the mask excludes; nothing checks it.
+    law : callable
+        From a value (..., T, D), the laws of its frames: batch shape (..., T), event shape (D,).
+        That of frame t may depend on rows before t only; nothing checks it.
     draw : callable
-        From a batch shape, a reparametrised path (*shape, T, D): the recursion.
+        From a batch shape, a sequence (*shape, T, D): the recursion.
     event_shape : tuple of int
         (T, D).
     batch_shape : tuple of int
         The enclosing plates expand it. `mask` brings its own.
     mask : Tensor of bool, optional
-        (..., T), the frames that exist. The others add nothing to the density, and what stands
-        there, NaN included, reaches neither value nor gradient.
+        (..., T), the frames that exist; the others add nothing to the density. A value to be scored
+        must be finite there too (`ppl_models.motion.clean`).
 
     Raises
     ------
@@ -54,58 +49,102 @@ class AutoregressiveNormal(TorchDistribution):
 
     arg_constraints: dict[str, constraints.Constraint] = {}
     support = constraints.independent(constraints.real, 2)
-    has_rsample = True
 
     def __init__(
         self,
-        moments: Callable[[Tensor], Moments],
+        law: Callable[[Tensor], Any],
         draw: Callable[[torch.Size], Tensor],
         event_shape: tuple[int, int],
         *,
         batch_shape: tuple[int, ...] = (),
         mask: Tensor | None = None,
     ) -> None:
-        self.moments, self.draw, self.mask_frames = moments, draw, mask
-        self.drawn: Tensor | None = None
+        self.law, self.draw, self.mask_frames = law, draw, mask
         if mask is not None:
             batch_shape = torch.broadcast_shapes(batch_shape, mask.shape[:-1])
         super().__init__(torch.Size(batch_shape), torch.Size(event_shape), validate_args=False)
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> AutoregressiveNormal:
-        """Return the same law with a larger batch shape: independent paths of it."""
-        return AutoregressiveNormal(
-            self.moments,
-            self.draw,
-            (self.event_shape[0], self.event_shape[1]),
-            batch_shape=tuple(batch_shape),
-            mask=self.mask_frames,
-        )
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Self:
+        """Return the same law with a larger batch shape: independent sequences of it."""
+        event, batch = (self.event_shape[0], self.event_shape[1]), tuple(batch_shape)
+        return type(self)(self.law, self.draw, event, batch_shape=batch, mask=self.mask_frames)
 
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
-        """Draw paths (*sample_shape, *batch_shape, T, D), differentiable in the parameters."""
-        self.drawn = self.draw(torch.Size(sample_shape) + self.batch_shape)
-        return self.drawn
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw sequences (*sample_shape, *batch_shape, T, D)."""
+        return self.draw(torch.Size(sample_shape) + self.batch_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return the log density of paths (..., T, D): (...)."""
+        """Return the log density of sequences (..., T, D): (...)."""
         return self.score_frames(value).sum(-1)
 
     def score_frames(self, value: Tensor) -> Tensor:
         """Return log p(x_t | x_{1:t-1}) of every frame: (..., T)."""
         if value.shape[-2:] != self.event_shape:
             raise ValueError(
-                f"a path of event shape {tuple(self.event_shape)} (frames, dim) is expected, "
+                f"a sequence of event shape {tuple(self.event_shape)} (frames, dim) is expected, "
                 f"got a value of shape {tuple(value.shape)}"
             )
+        frames = self.existing(self.score(value))
+        return frames.expand(*torch.broadcast_shapes(frames.shape[:-1], self.batch_shape), -1)
+
+    def score(self, value: Tensor) -> Tensor:
+        """Return the log density (..., T) of every frame, whether it exists or not."""
+        frames: Tensor = self.law(value).log_prob(value)
+        return frames
+
+    def existing(self, frames: Tensor) -> Tensor:
+        """Return numbers (..., T), 0 at frames that do not exist."""
+        if self.mask_frames is None:
+            return frames
+        return torch.where(self.mask_frames, frames, torch.zeros_like(frames))
+
+
+class AutoregressiveNormal(SequenceLaw):
+    """x_t given x_{1:t-1} is N(mean_t, diag scale_t^2): a `SequenceLaw` that is differentiable.
+
+    Density of a path, all frames at once from shifted inputs (teacher forcing):
+    log p(x_{1:T}) = sum_t log N(x_t; mean_t(x_{1:t-1}), diag scale_t(x_{1:t-1})^2).
+
+    Parameters
+    ----------
+    law : callable
+        From a value (..., T, D), mean and scale of every conditional, each (..., T, D). Row t may
+        not depend on frames that the mask excludes either.
+    draw : callable
+        From a batch shape, a reparametrised path (*shape, T, D).
+    event_shape, batch_shape
+        Those of `SequenceLaw`.
+    mask : Tensor of bool, optional
+        (..., T), the frames that exist. What stands in the others, NaN included, reaches neither
+        value nor gradient.
+    """
+
+    has_rsample = True
+    drawn: Tensor | None = None
+
+    @property
+    def moments(self) -> Callable[[Tensor], Moments]:
+        """From a value (..., T, D), mean and scale of every conditional."""
+        return self.law
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw paths (*sample_shape, *batch_shape, T, D), differentiable in the parameters."""
+        self.drawn = self.draw(torch.Size(sample_shape) + self.batch_shape)
+        return self.drawn
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw paths without a gradient."""
+        with torch.no_grad():
+            return self.rsample(sample_shape)
+
+    def score(self, value: Tensor) -> Tensor:
+        """Return the log density (..., T) of every frame."""
         mean, scale = self.moments(value)
         mask = self.mask_frames
         if mask is not None:  # before any arithmetic, so that no gradient sees the padding
             value = torch.where(mask[..., None], value, mean.detach())
         z = (value - mean) / scale
-        frames = -(0.5 * z * z + scale.log()).sum(-1) - HALF_LOG_2PI * value.shape[-1]
-        if mask is not None:
-            frames = torch.where(mask, frames, torch.zeros_like(frames))
-        return frames.expand(*torch.broadcast_shapes(frames.shape[:-1], self.batch_shape), -1)
+        return -(0.5 * z * z + scale.log()).sum(-1) - HALF_LOG_2PI * value.shape[-1]
 
 
 def normal_kl(q: Moments, p: Moments) -> Tensor:
@@ -122,9 +161,7 @@ def _kl_of_paths(q: AutoregressiveNormal, p: AutoregressiveNormal) -> Tensor:
     exact, so this estimate is unbiased and varies less than log q(x) - log p(x).
     """
     x = q.drawn if q.drawn is not None else q.rsample()
-    frames = normal_kl(q.moments(x), p.moments(x))
-    if q.mask_frames is not None:
-        frames = torch.where(q.mask_frames, frames, torch.zeros_like(frames))
+    frames = q.existing(normal_kl(q.moments(x), p.moments(x)))
     return frames.sum(-1).expand(q.batch_shape)
 
 
@@ -198,89 +235,3 @@ class DiscretizedLogistic(TorchDistribution):
     def _nearest(self, number: Tensor) -> Tensor:
         top = self.num_levels - 1
         return ((number + 1) * (top / 2)).round().clamp(0, top)
-
-
-class DiagonalMixture(TorchDistribution):
-    """p(z) = sum_k w_k N(z; loc_k, diag scale_k^2), for many components and many values.
-
-    With 1 / scale^2 and loc / scale^2 as (2 L, K) matrices, the log densities of all components
-    are one product with (z^2, z): nothing of size (values, K, L) is made. The product is a
-    difference of large numbers, so it is taken in double precision whatever the dtype (which costs
-    1.5 times single precision on a CPU; off by 3e-4 nats for L = 40 otherwise, and more where
-    scales are small). Values are taken as many at a time as `BUDGET` numbers allow; what a
-    backward pass needs of such a part is then computed again.
-
-    Parameters
-    ----------
-    loc, scale : Tensor
-        (K, L).
-    logits : Tensor, optional
-        (K,), log weights up to a constant; equal weights by default.
-    batch_shape : tuple of int
-        The enclosing plates expand it.
-    """
-
-    BUDGET = 2**22
-    arg_constraints: dict[str, constraints.Constraint] = {}
-    support = constraints.real_vector
-
-    def __init__(
-        self,
-        loc: Tensor,
-        scale: Tensor,
-        logits: Tensor | None = None,
-        *,
-        batch_shape: tuple[int, ...] = (),
-    ) -> None:
-        self.loc, self.scale = loc, scale
-        self.logits = loc.new_zeros(len(loc)) if logits is None else logits
-        self._product: tuple[Tensor, Tensor] | None = None
-        super().__init__(torch.Size(batch_shape), loc.shape[-1:], validate_args=False)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> DiagonalMixture:
-        """Return the same law with a larger batch shape: independent draws of it."""
-        return DiagonalMixture(self.loc, self.scale, self.logits, batch_shape=tuple(batch_shape))
-
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Draw values (*sample_shape, *batch_shape, L)."""
-        with torch.no_grad():
-            shape = torch.Size(sample_shape) + self.batch_shape
-            weights = self.logits.softmax(-1)
-            k = torch.multinomial(weights, max(shape.numel(), 1), replacement=True)
-            k = k[: shape.numel()].reshape(shape)
-            return torch.normal(self.loc[k], self.scale[k])
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Return the log density of values (..., L): (...)."""
-        rows = value.reshape(-1, value.shape[-1])
-        size = max(1, self.BUDGET // len(self.loc))
-        self._matrices()  # not within a part, which runs twice
-        if len(rows) <= size:
-            total = self.joint(rows).logsumexp(-1)
-        else:
-            total = torch.cat([checkpoint(self._score, part, **ANEW) for part in rows.split(size)])
-        total = total.reshape(value.shape[:-1])
-        return total.expand(torch.broadcast_shapes(total.shape, self.batch_shape))
-
-    def joint(self, value: Tensor) -> Tensor:
-        """Return log w_k N(z; loc_k, diag scale_k^2) of values (..., L): (..., K)."""
-        weight, constant = self._matrices()
-        z = value.to(weight.dtype)
-        both = torch.cat([z * z, z], -1)
-        rows = torch.addmm(constant, both.reshape(-1, both.shape[-1]), weight)
-        return rows.reshape(*value.shape[:-1], -1).to(value.dtype)
-
-    def _score(self, rows: Tensor) -> Tensor:
-        return self.joint(rows).logsumexp(-1)
-
-    def _matrices(self) -> tuple[Tensor, Tensor]:
-        """Return the (2 L, K) matrix and the (K,) constant of the product, made once."""
-        if self._product is None:
-            exact = torch.float32 if self.loc.device.type == "mps" else torch.float64
-            loc, scale = self.loc.to(exact), self.scale.to(exact)
-            precision = scale**-2
-            linear = loc * precision
-            constant = self.logits.to(exact).log_softmax(-1) - HALF_LOG_2PI * loc.shape[-1]
-            constant = constant - (0.5 * loc * linear + scale.log()).sum(-1)
-            self._product = torch.cat([-0.5 * precision, linear], -1).T, constant
-        return self._product

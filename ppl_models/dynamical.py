@@ -31,7 +31,8 @@ arXiv:2008.12595, chapter 4.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pyro
@@ -94,6 +95,7 @@ class DynamicalVAE(nn.Module):
         self.feature_dim: int = getattr(self.likelihood, "feature_dim", data_dim)
         self.sampling_probability = 0.0
         self.sampling: Callable[[int], float] | None = None
+        self._alone = False
         self._reading: tuple[Rolled, int] | None = None
 
     def forward(
@@ -209,7 +211,9 @@ class DynamicalVAE(nn.Module):
             Features (..., T, F) of a true sequence, which is read in place of the frame told last
             at those frames whose coin is False; without coins, at all.
         point
-            Feed back `Likelihood.point` in place of a draw.
+            Feed back `Likelihood.point` in place of a draw. Gradients pass through it, not through
+            a draw: cut there, scheduled sampling teaches a story little of what its frames do to
+            those after them.
         frames
             Whether to tell frames at all, or latents alone.
 
@@ -239,7 +243,7 @@ class DynamicalVAE(nn.Module):
             if frames:
                 raw = self.frame(h, last, past)
                 s = self.likelihood.point(raw) if point else self.likelihood(raw).sample()
-                seen = self.likelihood.features(s.detach())
+                seen = self.likelihood.features(s if point else s.detach())
             kept.append((h, last, s, raw))
         return Rolled(*(joined(part) for part in zip(*kept, strict=True)))
 
@@ -247,8 +251,21 @@ class DynamicalVAE(nn.Module):
         self, told: Tensor, batch: torch.Size, w: Tensor | None, **latents: Any
     ) -> Rolled:
         """Roll with scheduled sampling: each frame reads the truth, or what was told, by a coin."""
-        coins = (torch.rand(told.shape[-2]) < self.sampling_probability).tolist()
+        chance = 1.0 if self._alone else self.sampling_probability
+        coins = (torch.rand(told.shape[-2]) < chance).tolist()
         return self.roll(batch, len(coins), w, told=told, coins=coins, point=True, **latents)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Read, for as long as this is entered, frames that the story told itself, and no others.
+
+        A guide that reads the story's h_t then chooses latents for the `closed_loop`.
+        """
+        before, self._alone = self._alone, True
+        try:
+            yield
+        finally:
+            self._alone = before
 
     def set_step(self, step: int) -> None:
         """Before training step ``step``, let the schedule set the sampling probability."""
@@ -258,7 +275,8 @@ class DynamicalVAE(nn.Module):
     @property
     def scheduled(self) -> bool:
         """Whether frames that the story told itself are to be read now and then."""
-        return self.feeds_back and self.training and self.sampling_probability > 0
+        by_chance = self.training and self.sampling_probability > 0
+        return self.feeds_back and (self._alone or by_chance)
 
     def leave(self, reading: Rolled) -> None:
         """Keep what a guide has read on its way to z, for the telling of this very z and s."""

@@ -7,88 +7,18 @@ site is scored in all frames at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyro.distributions as dist
 import torch
-from pyro.distributions import TorchDistribution, constraints
+from pyro.distributions import TorchDistribution
 from torch import Tensor
 
-from ppl_models.distributions import AutoregressiveNormal, Moments
+from ppl_models.distributions import AutoregressiveNormal, Moments, SequenceLaw
 from ppl_models.past import Past, Rolled
 
 if TYPE_CHECKING:
     from ppl_models.dynamical import DynamicalVAE
-
-
-class SequenceLaw(TorchDistribution):
-    """prod_t p(x_t | x_{1:t-1}), with any law of a frame: one site a sequence.
-
-    Parameters
-    ----------
-    law : callable
-        From a value (..., T, D), the laws of its frames: batch shape (..., T), event shape (D,).
-        That of frame t may depend on rows before t only; nothing checks it.
-    draw : callable
-        From a batch shape, a sequence (*shape, T, D).
-    event_shape : tuple of int
-        (T, D).
-    batch_shape : tuple of int
-        The enclosing plates expand it. `mask` brings its own.
-    mask : Tensor of bool, optional
-        (..., T), the frames that exist; the others add nothing to the density. A value to be scored
-        must be finite there too (`ppl_models.motion.clean`).
-
-    Raises
-    ------
-    ValueError
-        A value whose last two dims are not `event_shape`.
-    """
-
-    arg_constraints: dict[str, constraints.Constraint] = {}
-    support = constraints.independent(constraints.real, 2)
-    has_rsample = False
-
-    def __init__(
-        self,
-        law: Callable[[Tensor], TorchDistribution],
-        draw: Callable[[torch.Size], Tensor],
-        event_shape: tuple[int, int],
-        *,
-        batch_shape: tuple[int, ...] = (),
-        mask: Tensor | None = None,
-    ) -> None:
-        self.law, self.draw, self.mask_frames = law, draw, mask
-        if mask is not None:
-            batch_shape = torch.broadcast_shapes(batch_shape, mask.shape[:-1])
-        super().__init__(torch.Size(batch_shape), torch.Size(event_shape), validate_args=False)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> SequenceLaw:
-        """Return the same law with a larger batch shape: independent sequences of it."""
-        event = self.event_shape[0], self.event_shape[1]
-        batch = tuple(batch_shape)
-        return SequenceLaw(self.law, self.draw, event, batch_shape=batch, mask=self.mask_frames)
-
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Draw sequences (*sample_shape, *batch_shape, T, D)."""
-        return self.draw(torch.Size(sample_shape) + self.batch_shape)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Return the log density of sequences (..., T, D): (...)."""
-        return self.score_frames(value).sum(-1)
-
-    def score_frames(self, value: Tensor) -> Tensor:
-        """Return log p(x_t | x_{1:t-1}) of every frame: (..., T)."""
-        if value.shape[-2:] != self.event_shape:
-            raise ValueError(
-                f"a sequence of event shape {tuple(self.event_shape)} (frames, dim) is expected, "
-                f"got a value of shape {tuple(value.shape)}"
-            )
-        frames: Tensor = self.law(value).log_prob(value)
-        if self.mask_frames is not None:
-            frames = torch.where(self.mask_frames, frames, torch.zeros_like(frames))
-        return frames.expand(*torch.broadcast_shapes(frames.shape[:-1], self.batch_shape), -1)
 
 
 class Told:

@@ -10,6 +10,7 @@ spectrogram modeling", Interspeech 2021, arXiv:2106.06500; X. Lin et al., arXiv:
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -39,9 +40,16 @@ class Sounds(NamedTuple):
 
 
 @torch.no_grad()
-def analyse(model: Any, guide: Any, s: Tensor, mask: Tensor | None = None) -> Analysis:
-    """Return the posterior means of the latents of power spectra s (B, T, F)."""
-    nodes = poutine.trace(guide.path).get_trace(s, mask, 0.0).nodes
+def analyse(
+    model: Any, guide: Any, s: Tensor, mask: Tensor | None = None, *, forced: bool = False
+) -> Analysis:
+    """Return the posterior means of the latents of power spectra s (B, T, F).
+
+    They are for `tell`: a guide that asks what its story has read so far is told what that reads in
+    a closed loop. ``forced`` takes the true frames there, for `tell_forced`.
+    """
+    with model.alone() if model.feeds_back and not forced else nullcontext():
+        nodes = poutine.trace(guide.path).get_trace(s, mask, 0.0).nodes
     w = nodes[model.code]["value"] if model.code_dim else None
     return Analysis(nodes[model.site]["value"], w)
 

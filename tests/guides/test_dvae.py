@@ -185,3 +185,24 @@ def test_guides_say_what_they_need() -> None:
     with pytest.raises(InputError, match="paths, frames, 4"):
         guide(torch.zeros(3, 4))
     assert DeepARGuide(DeepAR())(torch.zeros(1, 2, 4)) is None
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_an_encoder_of_frames_knows_what_its_story_read(causal: bool) -> None:
+    """Alone, the story reads what it told itself; z_t is what the encoder says at that h_t."""
+    torch.manual_seed(0)
+    story = SRNN(3, 2, likelihood="gaussian").double().eval()
+    guide = SRNNGuide(story, causal=causal, input_dim=4).double().eval()
+    s, mask = torch.randn(2, 6, 3).double(), torch.arange(6) < torch.tensor([[6], [4]])
+    with torch.no_grad(), story.alone():
+        z = poutine.trace(guide.path).get_trace(s, mask, 0.0).nodes["z"]["value"]
+    with torch.no_grad():
+        forced = poutine.trace(guide.path).get_trace(s, mask, 0.0).nodes["z"]["value"]
+        told = story.likelihood.point(story.closed_loop(z))
+        for frames, path in ((told, z), (s, forced)):
+            h = story.read(story.told_past(story.features(frames), path))
+            context = guide.context(None, story.features(s, mask), mask)
+            before = torch.cat([torch.zeros(2, 1, 2).double(), path[:, :-1]], 1)
+            mean = guide.encoder(context, torch.cat([before, h], -1))[0]
+            assert torch.allclose(mean[mask], path[mask])
+    assert torch.allclose(z[:, 0], forced[:, 0]) and not torch.allclose(z[:, 1], forced[:, 1])

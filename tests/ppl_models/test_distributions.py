@@ -1,4 +1,4 @@
-"""A sequence as one site, many Gaussians: density by hand, shapes, mask, memory."""
+"""A sequence as one site: density by hand, shapes, mask."""
 
 from __future__ import annotations
 
@@ -7,15 +7,9 @@ import pytest
 import torch
 from pyro import poutine
 from torch import Tensor
-from torch.distributions import (
-    Categorical,
-    Independent,
-    MixtureSameFamily,
-    Normal,
-    kl_divergence,
-)
+from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
-from ppl_models.distributions import AutoregressiveNormal, DiagonalMixture
+from ppl_models.distributions import AutoregressiveNormal, SequenceLaw
 from ppl_models.motion import shift
 
 
@@ -118,65 +112,40 @@ def test_one_site_in_a_plate() -> None:
     assert trace.nodes["x"]["log_prob"].shape == (3,)
 
 
-# --- a mixture of many Gaussians ------------------------------------------------------------------
+# Frames of any law --------------------------------------------------------------------------------
 
 
-def mixture(count: int, size: int, spread: float = 0.1) -> tuple[Tensor, Tensor, Tensor]:
-    """Means, scales and log weights as an encoder of digits makes them; double precision."""
-    loc, logits = torch.randn(count, size).double(), torch.randn(count).double()
-    return loc, spread * (0.5 * torch.randn(count, size).double()).exp(), logits
+def walk(batch: tuple[int, ...] = (), mask: Tensor | None = None) -> SequenceLaw:
+    """s_t ~ N(s_{t-1}, 1), one number a frame, three frames."""
 
+    def law(value: Tensor) -> Independent:
+        before = torch.cat([torch.zeros_like(value[..., :1, :]), value[..., :-1, :]], -2)
+        return Independent(Normal(before, 1.0), 1)
 
-def reference(loc: Tensor, scale: Tensor, logits: Tensor) -> MixtureSameFamily:
-    return MixtureSameFamily(Categorical(logits=logits), Independent(Normal(loc, scale), 1))
-
-
-@pytest.mark.parametrize("spread", [1.0, 0.1, 0.01])
-def test_a_mixture_of_many_is_torch_s_in_single_precision(spread: float) -> None:
-    loc, scale, logits = (part.float() for part in mixture(500, 40, spread))
-    z = torch.cat([loc[:20] + scale[:20] * torch.randn(20, 40), 3 * torch.randn(20, 40)])
-    exact = reference(loc.double(), scale.double(), logits.double()).log_prob(z.double())
-    seen = DiagonalMixture(loc, scale, logits).log_prob(z)
-    assert seen.dtype == torch.float32
-    # near components, 1e-4 nats; far ones, whose density is e^-1000 and less, 2e-7 of it
-    assert ((seen - exact).abs() <= 1e-4 + 2e-7 * exact.abs()).all()
-
-
-def test_a_mixture_has_torch_s_gradient_whole_and_in_parts(monkeypatch) -> None:
-    parameters = [part.requires_grad_() for part in mixture(6, 3, 0.5)]
-    z = torch.randn(4, 5, 3, dtype=torch.float64, requires_grad=True)
-    laws = reference, DiagonalMixture
-    grads = [torch.autograd.grad(m(*parameters).log_prob(z).sum(), [z, *parameters]) for m in laws]
-    monkeypatch.setattr(DiagonalMixture, "BUDGET", 20)  # three values at a time
-    parts = DiagonalMixture(*parameters).log_prob(z)
-    grads.append(torch.autograd.grad(parts.sum(), [z, *parameters]))
-    assert torch.allclose(parts, reference(*parameters).log_prob(z))
-    for exact, *others in zip(*grads, strict=True):
-        assert all(torch.allclose(exact, other) for other in others)
-
-
-def test_a_mixture_holds_no_more_than_its_budget(monkeypatch) -> None:
-    law, sizes = DiagonalMixture(*mixture(50, 2)), []
-    joint = DiagonalMixture.joint
-    monkeypatch.setattr(DiagonalMixture, "BUDGET", 1000)
-    monkeypatch.setattr(
-        DiagonalMixture, "joint", lambda self, z: sizes.append(len(z)) or joint(self, z)
+    return SequenceLaw(law, lambda b: torch.randn(*b, 3, 1).cumsum(-2), (3, 1), mask=mask).expand(
+        batch
     )
-    assert law.log_prob(torch.randn(7, 10, 2).double()).shape == (7, 10)
-    assert sum(sizes) == 70 and max(sizes) == 20
 
 
-def test_draws_of_a_mixture_have_its_moments() -> None:
-    loc, scale, logits = mixture(3, 2, 0.5)
-    law, truth = DiagonalMixture(loc, scale, logits), reference(loc, scale, logits)
-    z = law.expand((5,)).sample((8000,))
-    assert z.shape == (8000, 5, 2) and law.sample().shape == (2,)
-    error = truth.stddev / 200  # of a mean of 40,000
-    assert ((z.mean((0, 1)) - truth.mean).abs() < 4 * error).all()
-    assert torch.allclose(z.var((0, 1)), truth.variance, rtol=0.05)
+def test_a_sequence_law_is_the_product_of_its_frames() -> None:
+    law = walk((4,))
+    s = law.sample((5,))
+    assert s.shape == (5, 4, 3, 1) and law.log_prob(s).shape == (5, 4)
+    covariance = torch.minimum(*torch.meshgrid(*2 * [torch.arange(1.0, 4)], indexing="ij"))
+    exact = MultivariateNormal(torch.zeros(3), covariance)
+    assert torch.allclose(law.log_prob(s), exact.log_prob(s[..., 0]), atol=1e-5)
+    assert torch.allclose(law.score_frames(s).sum(-1), law.log_prob(s))
 
 
-def test_a_mixture_s_value_broadcasts_with_its_plates() -> None:
-    law = DiagonalMixture(*mixture(3, 2)).expand((4, 1))
-    assert law.batch_shape == (4, 1) and law.event_shape == (2,)
-    assert law.log_prob(torch.zeros(5, 2).double()).shape == (4, 5)
+def test_frames_that_do_not_exist_add_nothing() -> None:
+    mask = torch.tensor([[True, True, True], [True, False, False]])
+    law, s = walk(mask=mask), torch.ones(2, 3, 1)
+    assert law.batch_shape == (2,)
+    first = Normal(0.0, 1.0).log_prob(torch.tensor(1.0))
+    assert torch.allclose(law.log_prob(s)[1], first)
+    assert torch.equal(law.score_frames(s)[1, 1:], torch.zeros(2))
+
+
+def test_a_value_of_another_shape_is_named() -> None:
+    with pytest.raises(ValueError, match=r"event shape \(3, 1\)"):
+        walk().log_prob(torch.zeros(4, 1))

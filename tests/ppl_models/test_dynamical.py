@@ -248,17 +248,31 @@ def test_frames_told_are_read_in_training_only_and_by_chance(member: Member) -> 
 
 
 @FEEDS_BACK
-def test_frames_that_are_read_are_detached(member: Member) -> None:
-    """Gradients of what is told are those of data that say the same."""
+def test_gradients_pass_through_points_that_are_read_and_stop_at_draws(member: Member) -> None:
     story = member.pair()[0].train()
     z, w = torch.randn(2, 5, story.latent_dim).double(), None
     if story.code_dim:
         w = torch.randn(2, story.code_dim).double()
-    raw = story.roll((2,), 5, w, z=z, point=True).raw
-    told = story.likelihood.point(raw).detach()
-    forced = conditionals(story, told, z, w)[1]
-    a, b = (gradients(story, part[:, -1].sum()) for part in (raw, forced))
-    assert all(torch.allclose(x, y, atol=1e-9) for x, y in zip(a, b, strict=True))
+    rolled = story.roll((2,), 5, w, z=z)
+    forced = conditionals(story, rolled.s, z, w)[1]
+    for part in zip(
+        *(gradients(story, raw[:, -1].sum()) for raw in (rolled.raw, forced)), strict=True
+    ):
+        assert torch.allclose(*part, atol=1e-9)
+
+    def last() -> Tensor:
+        return story.roll((2,), 5, w, z=z, point=True).raw[:, -1].sum()
+
+    ways = [torch.randn_like(p) for p in story.parameters()]
+    slope = sum((g * way).sum() for g, way in zip(gradients(story, last()), ways, strict=True))
+    ends = []
+    for step in (1e-5, -1e-5):
+        moved = copy.deepcopy(story)
+        with torch.no_grad():
+            for p, way in zip(moved.parameters(), ways, strict=True):
+                p.add_(way, alpha=step)
+            ends.append(moved.roll((2,), 5, w, z=z, point=True).raw[:, -1].sum())
+    assert torch.allclose(slope, (ends[0] - ends[1]) / 2e-5, rtol=1e-5)
 
 
 def test_the_schedule_sets_the_probability() -> None:

@@ -11,9 +11,8 @@ import pytest
 import torch
 from pyro import poutine
 from torch import Tensor
-from torch.distributions import Normal
 
-from ppl_models.told import SequenceLaw, Told
+from ppl_models.told import Told
 from tests.sequences import (
     FAMILY,
     STORIES,
@@ -26,43 +25,7 @@ from tests.sequences import (
     scores,
 )
 
-# A law of sequences -------------------------------------------------------------------------------
-
-
-def walk(batch: tuple[int, ...] = (), mask: Tensor | None = None) -> SequenceLaw:
-    """s_t ~ N(s_{t-1}, 1), one number a frame, three frames."""
-
-    def law(value: Tensor) -> Any:
-        before = torch.cat([torch.zeros_like(value[..., :1, :]), value[..., :-1, :]], -2)
-        return pyro.distributions.Normal(before, 1.0).to_event(1)
-
-    return SequenceLaw(law, lambda b: torch.randn(*b, 3, 1).cumsum(-2), (3, 1), mask=mask).expand(
-        batch
-    )
-
-
-def test_a_sequence_law_is_the_product_of_its_frames() -> None:
-    law = walk((4,))
-    s = law.sample((5,))
-    assert s.shape == (5, 4, 3, 1) and law.log_prob(s).shape == (5, 4)
-    covariance = torch.minimum(*torch.meshgrid(*2 * [torch.arange(1.0, 4)], indexing="ij"))
-    exact = torch.distributions.MultivariateNormal(torch.zeros(3), covariance)
-    assert torch.allclose(law.log_prob(s), exact.log_prob(s[..., 0]), atol=1e-5)
-    assert torch.allclose(law.score_frames(s).sum(-1), law.log_prob(s))
-
-
-def test_frames_that_do_not_exist_add_nothing() -> None:
-    mask = torch.tensor([[True, True, True], [True, False, False]])
-    law, s = walk(mask=mask), torch.ones(2, 3, 1)
-    assert law.batch_shape == (2,)
-    first = Normal(0.0, 1.0).log_prob(torch.tensor(1.0))
-    assert torch.allclose(law.log_prob(s)[1], first)
-    assert torch.equal(law.score_frames(s)[1, 1:], torch.zeros(2))
-
-
-def test_a_value_of_another_shape_is_named() -> None:
-    with pytest.raises(ValueError, match=r"event shape \(3, 1\)"):
-        walk().log_prob(torch.zeros(4, 1))
+# Sites that wait for one another ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("title", ["VRNN", "DSAE"])

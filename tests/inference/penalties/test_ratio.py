@@ -16,9 +16,9 @@ from inference.errors import PairError
 from inference.objectives import Objective
 from inference.penalties import DensityRatio
 from ppl_models.density_priors import AggregatedPosterior
-from ppl_models.distributions import DiagonalMixture
 from ppl_models.errors import InputError
 from ppl_models.networks import MLP
+from ppl_models.normal_mixture import DiagonalMixture
 from ppl_models.vae import VAE
 
 
