@@ -153,20 +153,22 @@ class PlainSRNN(Rival):
         self.reader, self.recurrence = layers(d, 256, last=True), lstm(256, 128)
         self.emission = Joined(128, n, 256, d)
         self.prior = Joined(128, n, 64, 32, 2 * n)
-        self.guide_reader, self.backward = layers(128 + d, 256, last=True), lstm(256, 128)
-        self.encoder = Joined(128, n, 64, 32, 2 * n)
+        self.guide_reader, self.backward = layers(d, 256, last=True), lstm(256, 128)
+        self.encoder = Joined(128, n + 128, 64, 32, 2 * n)
 
     def told(self, seen: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
         """Emission's outputs, and KL divergence."""
         read = self.reader(before(seen))
         h = each_step(self.recurrence, read) if self.naive else self.recurrence(read)[0]
-        first, tanh = list[Any](self.guide_reader)
-        of_h, of_s = first.weight.split([128, seen.shape[-1]], -1)  # apart: s needs no gradient
-        g = backward_read(self.backward, tanh(linear(h, of_h) + linear(seen, of_s, first.bias)))
+        g = backward_read(self.backward, self.guide_reader(seen))
         z, kept, encoder = torch.zeros_like(e[:, 0]), list[Tensors](), self.encoder
-        known = g if self.naive else encoder.context(g)
-        for frame, noise in zip(known.unbind(1), e.unbind(1), strict=True):
-            raw = encoder(frame, z) if self.naive else encoder.step(frame, z)
+        of_z, of_h = encoder.input.weight.split([z.shape[-1], 128], -1)
+        known = g if self.naive else encoder.context(g) + linear(h, of_h)
+        for frame, state, noise in zip(known.unbind(1), h.unbind(1), e.unbind(1), strict=True):
+            if self.naive:
+                raw = encoder(frame, torch.cat([z, state], -1))
+            else:
+                raw = encoder.head(frame + linear(z, of_z))
             kept.append(drawn(raw, noise))
             z = kept[-1][0]
         z, mean, log_variance = stacked(kept)

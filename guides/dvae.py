@@ -37,7 +37,7 @@ from ppl_models.dvae import SRNN, DeepAR
 from ppl_models.dynamical import Past, Rolled
 from ppl_models.errors import InputError
 from ppl_models.motion import check_paths, clean, shift
-from ppl_models.networks import LSTM, ConditionalNormal, together
+from ppl_models.networks import LSTM, ConditionalNormal
 from ppl_models.segments import Tensors
 
 
@@ -120,7 +120,7 @@ class SRNNGuide(DynamicalGuide[SRNN]):
         story, projected = self.story, self.encoder.project(self.context(None, seen, mask))
 
         def at(frames: Tensor, h: Tensor, before: Tensor) -> Moments:
-            return self.encoder.step(frames, together(before, h))
+            return self.encoder.step(frames + self.encoder.known(h, story.latent_dim), before)
 
         def moments(z: Tensor) -> Moments:
             return at(projected, story.read(story.told_past(seen, z)), shift(z))
@@ -131,14 +131,15 @@ class SRNNGuide(DynamicalGuide[SRNN]):
         if story.scheduled:
             return scheduled(story, s, seen, encode, moments, noise)
         h = story.read(story.told_past(seen, seen.new_zeros(*seen.shape[:-1], 0)))
+        frames = projected + self.encoder.known(h, story.latent_dim)
 
         def step(frame: Tensors, z: Tensor, state: Tensors) -> tuple[Moments, Tensors]:
-            return at(frame[0], frame[1], z), ()
+            return self.encoder.step(frame[0], z), ()
 
         def leave(z: Tensor, states: Tensors) -> None:
             story.leave(Rolled(h, z, s, None))
 
-        return frame_by_frame(self, [projected, h], step, moments, noise, leave=leave)
+        return frame_by_frame(self, [frames], step, moments, noise, leave=leave)
 
     def latent(self, s: Tensor, mask: Tensor | None = None) -> AutoregressiveNormal:
         """Return q(z | s), event (T, L)."""
