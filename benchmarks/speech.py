@@ -90,7 +90,8 @@ def reading(model: Any, guide: Any, wave: Tensor) -> dict[str, float]:
     latents = analyse(model, guide, power)
     own = model.likelihood.point(DynamicalVAE.closed_loop(model, latents.z, latents.w))
     scores = {}
-    for name, told in (("forced", tell_forced(model, latents, power)), ("own", own)):
+    seen = tell_forced(model, analyse(model, guide, power, forced=True), power)
+    for name, told in (("forced", seen), ("own", own)):
         back = stft.invert(torch.polar(told[0].sqrt(), spectra.angle()), length=len(wave))
         scores[name] = si_sdr(wave, back).item()
     return scores

@@ -293,7 +293,7 @@ class DynamicalVAE(nn.Module):
         return rolled if grown or not torch.is_grad_enabled() else None
 
     def _revision(self) -> int:
-        return sum(parameter._version for parameter in self.parameters())
+        return sum(tensor._version for tensor in (*self.parameters(), *self.buffers()))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_reading": None}  # graph tensors can be neither copied nor sent
