@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import pyro
 import pyro.distributions as dist
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from guides.reading import ReadingGuide, needed
 from ppl_models.distributions import AutoregressiveNormal, Moments
 from ppl_models.dynamical import DynamicalVAE, Past
-from ppl_models.errors import InputError
 from ppl_models.motion import check_paths, clean
 from ppl_models.segments import Span, Tensors, joined, set_span
 
@@ -20,7 +20,7 @@ Story = TypeVar("Story", bound=DynamicalVAE)
 Step = Callable[[Tensors, Tensor, Tensors], tuple[Moments, Tensors]]
 
 
-class DynamicalGuide(nn.Module, Generic[Story]):
+class DynamicalGuide(ReadingGuide[Story]):
     """q(w, z | s) of a `DynamicalVAE`, read off the frames' features.
 
     Parameters
@@ -38,15 +38,6 @@ class DynamicalGuide(nn.Module, Generic[Story]):
     """
 
     _span = Span()
-
-    def __init__(self, story: Story) -> None:
-        super().__init__()
-        self._story = (story,)  # in a tuple: a reference, not a part
-
-    @property
-    def story(self) -> Story:
-        """The story looked back at."""
-        return self._story[0]
 
     @property
     def span(self) -> Span:
@@ -73,8 +64,7 @@ class DynamicalGuide(nn.Module, Generic[Story]):
         InputError
             ``s`` is missing, not (B, T, D), or the mask has a hole.
         """
-        if s is None:
-            raise InputError("s", "None", "sequences (B, T, D)", "simulate with the story alone")
+        s = needed(s, expected="sequences (B, T, D)")
         check_paths(s, mask, self.story.data_dim)
         with pyro.plate("data", s.shape[0], dim=-1):
             return self.path(s, mask)

@@ -30,12 +30,12 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from guides.chains import Chain, DynamicalGuide, frame_by_frame, scheduled
+from guides.reading import ReadingGuide, needed
 from guides.smoother import smooth_source
 from guides.source import Evidence, SourcePosterior, draw_latents, filter_source
 from ppl_models.distributions import AutoregressiveNormal, Moments, normal_kl
 from ppl_models.dvae import SRNN, DeepAR
 from ppl_models.dynamical import Past, Rolled
-from ppl_models.errors import InputError
 from ppl_models.motion import check_paths, clean, shift
 from ppl_models.networks import LSTM, ConditionalNormal
 from ppl_models.segments import Tensors
@@ -101,8 +101,7 @@ class SRNNGuide(DynamicalGuide[SRNN]):
 
         With `past` (B, T, D), an estimate of the path, that is read in place of s.
         """
-        if s is None:
-            raise InputError("s", "None", "paths (B, T, D)", "simulate with the story alone")
+        s = needed(s)
         check_paths(s, mask, self.story.data_dim)
         with pyro.plate("data", s.shape[0], dim=-1):
             return self.path(s if past is None else past, mask)
@@ -189,7 +188,7 @@ class SRNNGuide(DynamicalGuide[SRNN]):
         return posterior._replace(rate=posterior.rate + rate)
 
 
-class DeepARGuide(nn.Module):
+class DeepARGuide(ReadingGuide[DeepAR]):
     """The empty guide of `DeepAR`, which has nothing latent.
 
     Parameters
@@ -201,13 +200,8 @@ class DeepARGuide(nn.Module):
     """
 
     def __init__(self, story: DeepAR, *, smooth: bool = False) -> None:
-        super().__init__()
-        self._story, self.smooth = (story,), smooth
-
-    @property
-    def story(self) -> DeepAR:
-        """The story looked back at."""
-        return self._story[0]
+        super().__init__(story)
+        self.smooth = smooth
 
     def forward(
         self,

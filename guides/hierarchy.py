@@ -23,12 +23,13 @@ import torch
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 
+from guides.reading import ReadingGuide
 from ppl_models.hierarchy import HierarchicalVAE, Residual, Rung
 from ppl_models.inputs import count_rows
 from ppl_models.networks import MLP, split_normal
 
 
-class HierarchicalVAEGuide(nn.Module):
+class HierarchicalVAEGuide(ReadingGuide[HierarchicalVAE]):
     """Top-down posterior q(z0, ..., zN | x) of :class:`ppl_models.hierarchy.HierarchicalVAE`.
 
     Walks down the story's own stream, by reference: the guide's parameters, and its ``state_dict``,
@@ -40,8 +41,7 @@ class HierarchicalVAEGuide(nn.Module):
     """
 
     def __init__(self, story: HierarchicalVAE) -> None:
-        super().__init__()
-        self._story = (story,)  # in a tuple: a reference, not a part
+        super().__init__(story)
         width, levels = story.hidden_dim, len(story.latent_dims)
         self.first = nn.Linear(story.likelihood.feature_dim, width)
         self.up = nn.ModuleList(Residual(width, levels**-0.5) for _ in range(levels))
@@ -49,11 +49,6 @@ class HierarchicalVAEGuide(nn.Module):
         heads = [nn.Sequential(nn.GELU(), nn.Linear(width, 2 * top))]
         heads += [nn.Sequential(nn.GELU(), MLP(2 * width, width, 2 * size)) for size in below]
         self.head = nn.ModuleList(heads)
-
-    @property
-    def story(self) -> HierarchicalVAE:
-        """The story looked back at."""
-        return self._story[0]
 
     def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
         """Sample ``z0`` (N, L_0), ..., ``zN`` for data ``x`` (N, D); return the last.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pyro
-from torch import Tensor, nn
+from torch import Tensor
 
-from ppl_models.errors import InputError
+from guides.reading import ReadingGuide, needed
 from ppl_models.linear_dynamics import LDS
 
 
-class LDSGuide(nn.Module):
+class LDSGuide(ReadingGuide[LDS]):
     """The exact posterior of :class:`ppl_models.linear_dynamics.LDS`; no parameters of its own.
 
     Where the story integrates z out (``form="exact"``) it draws nothing. Where z is a site
@@ -24,15 +24,6 @@ class LDSGuide(nn.Module):
         Read by reference.
     """
 
-    def __init__(self, story: LDS) -> None:
-        super().__init__()
-        self._story = (story,)
-
-    @property
-    def story(self) -> LDS:
-        """The story looked back at."""
-        return self._story[0]
-
     def forward(
         self,
         s: Tensor | None = None,
@@ -44,8 +35,7 @@ class LDSGuide(nn.Module):
         """Draw z (B, T, L) for paths s (B, T, D), or nothing where the story has no z."""
         if self.story.form == "exact":
             return None
-        if s is None:
-            raise InputError("s", "None", "paths (B, T, D)", "simulate with the story alone")
+        s = needed(s)
         posterior = self.story.posterior(s, mask)
         with pyro.plate("data", len(s), dim=-1):
             return pyro.sample("z", posterior)

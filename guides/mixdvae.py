@@ -19,11 +19,12 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from guides.reading import ReadingGuide
 from ppl_models.errors import InputError
 from ppl_models.mixdvae import MixDVAE
 
 
-class MixDVAEGuide(nn.Module):
+class MixDVAEGuide(ReadingGuide[MixDVAE]):
     """q(phi) q(s | o) q(z | s) of `MixDVAE`.
 
     Parameters
@@ -41,8 +42,7 @@ class MixDVAEGuide(nn.Module):
     def __init__(
         self, story: MixDVAE, source_guide: nn.Module, *, hidden: int = 16, data_dim: int = 4
     ) -> None:
-        super().__init__()
-        self._story = (story,)
+        super().__init__(story)
         self.source_guide = source_guide
         self.log_reach = nn.Parameter(torch.tensor(1.0))
         self.read = nn.GRU(3 * data_dim, hidden, batch_first=True, bidirectional=True)
@@ -51,11 +51,6 @@ class MixDVAEGuide(nn.Module):
         nn.init.zeros_(self.say.bias)
         self.log_phi = nn.Parameter(torch.zeros(())) if story.phi_strength is not None else None
         self.offset: nn.ParameterDict | None = None
-
-    @property
-    def story(self) -> MixDVAE:
-        """The story looked back at."""
-        return self._story[0]
 
     def refined(self, batch: int, sources: int, length: int, data_dim: int = 4) -> nn.ParameterDict:
         """Give the guide offsets of its own for one batch of clips; return them, to be trained."""

@@ -20,15 +20,15 @@ from typing import NamedTuple
 import pyro
 import torch
 from pyro.distributions import TorchDistribution, constraints
-from torch import Tensor, nn
+from torch import Tensor
 
+from guides.reading import ReadingGuide, needed
 from guides.source import Evidence, SourcePosterior
-from ppl_models.errors import InputError
 from ppl_models.motion import check_paths, clean
 from ppl_models.state_space import LinearMotion
 
 
-class LinearMotionGuide(nn.Module):
+class LinearMotionGuide(ReadingGuide[LinearMotion]):
     """Exact posteriors of `LinearMotion`; it has no parameters of its own.
 
     Parameters
@@ -40,13 +40,8 @@ class LinearMotionGuide(nn.Module):
     """
 
     def __init__(self, story: LinearMotion, *, causal: bool = False) -> None:
-        super().__init__()
-        self._story, self.causal = (story,), causal
-
-    @property
-    def story(self) -> LinearMotion:
-        """The story looked back at."""
-        return self._story[0]
+        super().__init__(story)
+        self.causal = causal
 
     def forward(
         self,
@@ -57,8 +52,7 @@ class LinearMotionGuide(nn.Module):
         length: int = 60,
     ) -> Tensor:
         """Draw z (B, T, D) for B whole paths s (B, T, D)."""
-        if s is None:
-            raise InputError("s", "None", "paths (B, T, D)", "simulate with the story alone")
+        s = needed(s)
         check_paths(s, mask, self.story.data_dim)
         with pyro.plate("data", s.shape[0], dim=-1):
             return self.path(s, mask)

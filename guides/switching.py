@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pyro
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ppl_models.errors import InputError
+from guides.reading import ReadingGuide, needed
 from ppl_models.markov import MarkovPath, as_path, run_back
 from ppl_models.motion import check_paths, clean
 from ppl_models.switching import SLDS
 
 
-class SLDSGuide(nn.Module):
+class SLDSGuide(ReadingGuide[SLDS]):
     r"""An approximate posterior of the regimes of :class:`ppl_models.switching.SLDS`.
 
     It reads the story's own parameters, and has none. Kim's filter keeps K Gaussians a frame: each
@@ -40,15 +40,6 @@ class SLDSGuide(nn.Module):
         Read by reference.
     """
 
-    def __init__(self, story: SLDS) -> None:
-        super().__init__()
-        self._story = (story,)
-
-    @property
-    def story(self) -> SLDS:
-        """The story looked back at."""
-        return self._story[0]
-
     def forward(
         self,
         s: Tensor | None = None,
@@ -60,8 +51,7 @@ class SLDSGuide(nn.Module):
         """Draw k (B, T) for paths s (B, T, D), or nothing where the story sums its regimes."""
         if self.story.form == "enumerated":
             return None
-        if s is None:
-            raise InputError("s", "None", "paths (B, T, D)", "simulate with the story alone")
+        s = needed(s)
         posterior = self.regimes(s, mask)
         with pyro.plate("data", len(s), dim=-1):
             return pyro.sample("k", posterior)

@@ -167,7 +167,7 @@ class Conditional(nn.Module):
         return self.context(context)
 
     def known(self, u: Tensor, start: int) -> Tensor:
-        """Return what numbers u (..., U), those of the input from ``start`` on, add to `project`."""
+        """Return what u (..., U), the input's numbers from ``start`` on, add to `project`."""
         assert self.input is not None
         return linear(u, self.input.weight[:, start : start + u.shape[-1]])
 

@@ -1,0 +1,44 @@
+"""What guides share that read their story as they look back."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from torch import Tensor, nn
+
+from ppl_models.errors import InputError
+
+Story = TypeVar("Story", bound=nn.Module)
+
+
+class ReadingGuide(nn.Module, Generic[Story]):
+    """A guide that reads its story by reference: the parameters it owns are its own alone.
+
+    Copy or pickle the two in one container, or the copy of the guide reads from another story.
+
+    Parameters
+    ----------
+    story
+    """
+
+    def __init__(self, story: Story) -> None:
+        super().__init__()
+        self._story = (story,)  # in a tuple: a reference, not a part
+
+    @property
+    def story(self) -> Story:
+        """The story looked back at."""
+        return self._story[0]
+
+
+def needed(data: Tensor | None, argument: str = "s", expected: str = "paths (B, T, D)") -> Tensor:
+    """Return the data that a guide looks back from.
+
+    Raises
+    ------
+    InputError
+        There are none.
+    """
+    if data is None:
+        raise InputError(argument, "None", expected, "simulate with the story alone")
+    return data
