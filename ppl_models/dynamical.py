@@ -243,7 +243,7 @@ class DynamicalVAE(nn.Module):
             if frames:
                 raw = self.frame(h, last, past)
                 s = self.likelihood.point(raw) if point else self.likelihood(raw).sample()
-                seen = self.likelihood.features(s if point else s.detach())
+                seen = self.likelihood.features(s)  # a draw has no gradient, a point has
             kept.append((h, last, s, raw))
         return Rolled(*(joined(part) for part in zip(*kept, strict=True)))
 
@@ -251,9 +251,11 @@ class DynamicalVAE(nn.Module):
         self, told: Tensor, batch: torch.Size, w: Tensor | None, **latents: Any
     ) -> Rolled:
         """Roll with scheduled sampling: each frame reads the truth, or what was told, by a coin."""
-        chance = 1.0 if self._alone else self.sampling_probability
-        coins = (torch.rand(told.shape[-2]) < chance).tolist()
-        return self.roll(batch, len(coins), w, told=told, coins=coins, point=True, **latents)
+        length = told.shape[-2]
+        if self._alone:
+            return self.roll(batch, length, w, point=True, **latents)
+        coins = (torch.rand(length) < self.sampling_probability).tolist()
+        return self.roll(batch, length, w, told=told, coins=coins, point=True, **latents)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -261,11 +263,11 @@ class DynamicalVAE(nn.Module):
 
         A guide that reads the story's h_t then chooses latents for the `closed_loop`.
         """
-        before, self._alone = self._alone, True
+        self._alone = True
         try:
             yield
         finally:
-            self._alone = before
+            self._alone = False
 
     def set_step(self, step: int) -> None:
         """Before training step ``step``, let the schedule set the sampling probability."""
