@@ -211,9 +211,8 @@ class DynamicalVAE(nn.Module):
             Features (..., T, F) of a true sequence, which is read in place of the frame told last
             at those frames whose coin is False; without coins, at all.
         point
-            Feed back `Likelihood.point` in place of a draw. Gradients pass through it, not through
-            a draw: cut there, scheduled sampling teaches a story little of what its frames do to
-            those after them.
+            Feed back `Likelihood.point` in place of a draw. Gradients pass through it, so that a
+            story learns what its frames do to those after them.
         frames
             Whether to tell frames at all, or latents alone.
 
