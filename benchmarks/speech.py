@@ -123,6 +123,14 @@ def talk(run: Any, data: Data, recipe: Recipe, seed: int) -> FrechetDistance:
     return frechet_speech_distance(data.recorded, list(told), seed=seed)
 
 
+def spent(folder: Path, minutes: float) -> float:
+    """Add CPU minutes to those of earlier goes; return their sum."""
+    kept = folder / "minutes.json"
+    minutes += json.loads(kept.read_text()) if kept.exists() else 0.0
+    kept.write_text(json.dumps(minutes))
+    return minutes
+
+
 def results(name: str, seed: int, data: Data, out: Path, epochs: int | None) -> dict[str, float]:
     """Train a run if need be, judge it, and keep what came out beside it."""
     recipe, folder = ROWS[name], out / f"{name}-{seed}"
@@ -132,7 +140,9 @@ def results(name: str, seed: int, data: Data, out: Path, epochs: int | None) -> 
         return found
     began = time.process_time()
     run = recipe.train(data.pieces, folder, seed=seed, epochs=epochs, resume=True)
-    minutes = (time.process_time() - began) / 60
+    minutes = spent(folder, (time.process_time() - began) / 60)
+    if run.interrupted:
+        raise SystemExit(f"{folder} is not trained to its end: the same command goes on")
     distance = talk(run, data, recipe, seed)
     generation = {"frechet": distance.distance - distance.bias, "frechet_error": distance.error}
     scores = judge(run, data) | generation | {"minutes": minutes}
