@@ -58,7 +58,7 @@ class SRNNGuide(DynamicalGuide[SRNN]):
     backward_dim : int
         Size of the backward LSTM where it looks at the whole.
     input_dim : int
-        Layer that reads h_t and s_t; 0 for none.
+        Layer that reads h_t and s_t, of frames s_t alone; 0 for none.
     smooth : bool
         Whether `source_posterior` looks both ways (`guides.smoother`), or, as in the paper, back
         only (`guides.source`).
