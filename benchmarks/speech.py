@@ -42,7 +42,7 @@ ROWS = {
     "DKF": RECIPES["DKF"],
     "RVAE": RECIPES["RVAE"],
     "SRNN": SRNN,
-    "SRNN-TF": replace(SRNN, design=replace(SRNN.design, scheduled=False)),
+    "SRNN-TF": Recipe(replace(SRNN.design, scheduled=False)),
     "HiT": RECIPES["HiTDVAE"],
     "LigHT": RECIPES["LigHTDVAE"],
     "STORN": RECIPES["STORN"],
