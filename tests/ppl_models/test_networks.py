@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ppl_models.networks import LSTM, MLP, ConditionalNormal, ResidualMLP
+from ppl_models.networks import LSTM, MLP, Conditional, ConditionalNormal, ResidualMLP
 
 
 def test_mlp_has_no_activation_after_the_last_layer() -> None:
@@ -80,3 +80,10 @@ def test_a_residual_mlp_begins_near_its_first_layer_and_refuses_what_it_cannot_a
     for sizes in ((5, 3), (5, 7, 6, 3), (5, 0, 3)):
         with pytest.raises(ValueError, match="three or more sizes"):
             ResidualMLP(*sizes)
+
+
+def test_what_is_known_of_an_input_can_be_added_before_a_loop() -> None:
+    net = Conditional(3, 5, (4,), 2)
+    c, u = torch.randn(7, 3), torch.randn(7, 5)
+    known = net.project(c) + net.known(u[:, 2:], 2)
+    assert torch.allclose(net.step(known, u[:, :2]), net(c, u), atol=1e-6)
