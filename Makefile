@@ -2,7 +2,7 @@
 #   make install   the virtual environment .venv, with the package and its extras
 #   make test      lint, types, tests, notebooks
 #   make demo      follow seven people through real detections
-#   make weights   train again the weights that ship in ppl_models/weights
+#   make weights   train again the tracker's weights that ship in ppl_models/weights
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c

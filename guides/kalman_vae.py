@@ -13,6 +13,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from guides.reading import needed
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count
 from ppl_models.kalman import Filtered, kalman_filter, kalman_smoother, matvec
@@ -71,8 +72,7 @@ class KVAEGuide(nn.Module):
         InputError
             ``s`` is not (B, T, D), or the mask has a hole.
         """
-        if s is None:
-            raise InputError("s", "nothing", "(paths, frames, dim)", "pass data to the guide")
+        s = needed(s, expected="sequences (B, T, D)")
         check_paths(s, mask, self.data_dim)
         with pyro.plate("data", len(s), dim=-1):
             return self.path(s, mask)

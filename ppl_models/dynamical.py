@@ -262,11 +262,11 @@ class DynamicalVAE(nn.Module):
 
         A guide that reads the story's h_t then chooses latents for the `closed_loop`.
         """
-        self._alone = True
+        before, self._alone = self._alone, True
         try:
             yield
         finally:
-            self._alone = False
+            self._alone = before
 
     def set_step(self, step: int) -> None:
         """Before training step ``step``, let the schedule set the sampling probability."""

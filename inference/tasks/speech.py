@@ -169,7 +169,8 @@ def generate(
     """
     stft = stft or STFT()
     with seeded(derive(seed, "speech")):
-        w = torch.randn(count, model.code_dim) if model.code_dim else None
+        like = next(model.parameters())
+        w = like.new_empty(count, model.code_dim).normal_() if model.code_dim else None
         if model.feeds_back:
             raw = model.roll((count,), frames, w, point=point).raw
         else:

@@ -285,6 +285,15 @@ def test_the_schedule_sets_the_probability() -> None:
     assert not story.train().scheduled  # nothing it told is read
 
 
+def test_a_story_is_alone_until_the_outermost_ends() -> None:
+    story = HiTDVAE(D, L, code_dim=2, dim=8, heads=2)
+    with story.alone():
+        with pytest.raises(ZeroDivisionError), story.alone():
+            raise ZeroDivisionError
+        assert story.scheduled
+    assert not story.scheduled
+
+
 # Other likelihoods, and mistakes ------------------------------------------------------------------
 
 
