@@ -165,7 +165,7 @@ def fit_speech(
     story: Annotated[str, typer.Option(help="One of the dynamical VAE family.")] = "LigHTDVAE",
     layout: Annotated[Layout, typer.Option(help="How its files lie there.")] = Layout.folder,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the data.", show_default="60")
+        int | None, typer.Option(min=1, help="Passes over the data.", show_default="the recipe's")
     ] = None,
     seed: Seed = 0,
     resample: Resample = False,

@@ -1,0 +1,193 @@
+"""Every dynamical VAE is told of itself: what its guide misses, and what it learns from scratch.
+
+Run ``python -m benchmarks.recovery`` (``--only DKF SRNN``, ``--seed 1``). A story with large random
+weights, the truth, tells sequences of 20 frames of 4 numbers, from latents of 2 a frame. Then
+
+* its guide is trained with the truth held still. ``gap`` is what its bound lacks, on sequences not
+  trained on, of the truth's evidence (IWAE of 200 draws, itself a bound), and 50, 80 and 95 %
+  the share of true latents inside their credible interval of that width (ranks of simulation-based
+  calibration): q(z | s) against p(z | s). ``rate`` says how many nats the latents are worth.
+* another story and guide, of the same sizes, learn from the truth's sequences alone. ``learned``
+  is their evidence (IWAE-200 again) on sequences not trained on, less the truth's; ``timeless``
+  the same of a FrameVAE, which says how much there was to be learned about time.
+
+All in nats a frame; +- is the standard error over 300 sequences. Calibration of some guides cannot
+be perfect: what they read is less than what the posterior depends on (docs/dynamical.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from guides.dvae import SRNNGuide
+from guides.frame_chains import STORNGuide, VRNNGuide
+from guides.kalman_vae import KVAEGuide
+from guides.latent_chains import DKFGuide, DSAEGuide, FrameVAEGuide, RVAEGuide
+from guides.transformer_dvae import HiTDVAEGuide, LigHTDVAEGuide
+from inference import Objective, fit, importance, sbc
+from inference.diagnostics.rates import rates
+from inference.randomness import derive, seeded
+from inference.schedules import cosine
+from ppl_models.dvae import SRNN
+from ppl_models.frame_chains import STORN, VRNN
+from ppl_models.kalman_vae import KVAE
+from ppl_models.latent_chains import DKF, DSAE, RVAE, FrameVAE
+from ppl_models.likelihoods import Gaussian
+from ppl_models.transformer_dvae import HiTDVAE, LigHTDVAE
+
+D, L, LENGTH = 4, 2, 20
+PATHS, HELD_OUT, BATCH, DRAWS = 2000, 300, 50, 200
+LEVELS = (0.5, 0.8, 0.95)
+
+Pair = tuple[Any, Any]
+Make = Callable[[Gaussian], Pair]
+
+
+def _pair(story: Any, guide: Any, options: Any = None, guide_options: Any = None) -> Make:
+    def make(likelihood: Gaussian) -> Pair:
+        model = story(D, L, likelihood=likelihood, **(options or {}))
+        return model, guide(model, **(guide_options or {}))
+
+    return make
+
+
+WIDE: dict[str, Any] = {"emission_dims": (32,)}
+READER: dict[str, Any] = {"input_dim": 32, "recurrent_dim": 32, "hidden": (32,)}
+FEEDING: dict[str, Any] = {"input_dim": 16, "recurrent_dim": 32, **WIDE}
+ATTENTIVE: dict[str, Any] = {"code_dim": 2, "dim": 32, "layers": 1, "heads": 4, "forget": 0.0}
+
+FAMILY: dict[str, Make] = {
+    "FrameVAE": _pair(FrameVAE, FrameVAEGuide, WIDE, {"hidden": (64,)}),
+    "DKF": _pair(DKF, DKFGuide, WIDE, READER),
+    "RVAE": _pair(RVAE, RVAEGuide, {"recurrent_dim": 16}, {"recurrent_dim": 32, "hidden": (32,)}),
+    "DSAE": _pair(DSAE, DSAEGuide, {"code_dim": 2, "recurrent_dim": 16, **WIDE}),
+    "KVAE": _pair(KVAE, KVAEGuide.of, {"latent_dim": 3, "num_modes": 2, "hidden_dims": (32,)}),
+    "STORN": _pair(STORN, STORNGuide, FEEDING, READER),
+    "VRNN": _pair(VRNN, VRNNGuide, FEEDING, {"hidden": (32,)}),
+    "SRNN": _pair(
+        SRNN,
+        SRNNGuide,
+        FEEDING | {"prior_dims": (32,)},
+        {"hidden": (32,), "causal": False, "backward_dim": 32, "input_dim": 32},
+    ),
+    "HiTDVAE": _pair(HiTDVAE, HiTDVAEGuide, ATTENTIVE),
+    "LigHTDVAE": _pair(LigHTDVAE, LigHTDVAEGuide, ATTENTIVE),
+}
+GAIN, NOISE = 2.5, 0.3
+"""How much larger a truth's weights are than those a story begins with; noise in sd of frames."""
+
+
+class Row(NamedTuple):
+    """What came out, in nats a frame but for the shares (%); errors are standard errors."""
+
+    rate: float
+    gap: tuple[float, float]
+    inside: dict[str, list[float]]
+    learned: tuple[float, float]
+    timeless: tuple[float, float]
+
+
+@torch.no_grad()
+def truth_of(name: str, seed: int) -> Pair:
+    """Return a story with large random weights, held still, and an untrained guide of it."""
+    with seeded(derive(seed, "truth", name)):
+        model, guide = FAMILY[name](Gaussian(D))
+        for site, weight in model.named_parameters():
+            if weight.dim() > 1 and site != "transition":  # KVAE's would explode
+                weight.mul_(GAIN)
+        model.likelihood.log_scale.fill_(-3)
+        sd = model(size=200, length=LENGTH).std()
+        model.likelihood.log_scale.fill_(float(sd.log()) + math.log(NOISE))
+    return model.eval().requires_grad_(False), guide
+
+
+def told(model: Any, size: int, seed: int) -> Tensor:
+    """Return sequences (size, T, D)."""
+    with seeded(seed), torch.no_grad():
+        s: Tensor = model(size=size, length=LENGTH)
+    return s
+
+
+def learn(model: Any, guide: Any, s: Tensor, epochs: int, seed: int) -> Pair:
+    """Train a pair, or what of it is not held still."""
+    steps = epochs * len(s) // BATCH
+    run = fit(
+        model,
+        guide,
+        s,
+        epochs=epochs,
+        batch_size=BATCH,
+        objective=Objective("auto" if isinstance(model, KVAE) else "meanfield"),
+        learning_rate=cosine(steps, 5e-3, warmup=steps // 50 + 1),
+        clip=10.0,
+        seed=seed,
+        progress=False,
+    )
+    return run.model.eval(), run.guide.eval()
+
+
+def evidence(pair: Pair, s: Tensor) -> tuple[Tensor, Tensor]:
+    """Return IWAE-200 and the bound, each (N,), in nats a frame."""
+    weights = importance(*pair, s, draws=DRAWS)
+    return weights.iwae / LENGTH, weights.elbo / LENGTH
+
+
+def mean(x: Tensor) -> tuple[float, float]:
+    """Return the mean, and its standard error."""
+    return float(x.mean()), float(x.std() / len(x) ** 0.5)
+
+
+def inside(pair: Pair, s: Tensor) -> dict[str, list[float]]:
+    """Return by site the share (%) of true latents inside central intervals of each width."""
+    ranks, found = sbc(*pair, s, simulations=2000, draws=99), {}
+    for site in ranks.ranks:
+        off = 2 * (ranks.uniform(site) - 0.5).abs()
+        found[site] = [100 * float((off < level).double().mean()) for level in LEVELS]
+    return found
+
+
+def recover(name: str, epochs: int, seed: int) -> Row:
+    """Train the three pairs of a story, and compare."""
+    model, guide = truth_of(name, seed)
+    s, new = (told(model, n, derive(seed, name, n)) for n in (PATHS, HELD_OUT))
+    known = learn(model, guide, s, epochs, seed)
+    best, bound = evidence(known, new)
+    others = []
+    for story in (name, "FrameVAE"):
+        with seeded(derive(seed, "fresh", story)):
+            fresh = FAMILY[story](Gaussian(D))
+        others.append(mean(evidence(learn(*fresh, s, epochs, seed), new)[0] - best))
+    worth = sum(r.nats for r in rates(*known, new, draws=5).rows if r.kind == "rate") / LENGTH
+    return Row(worth, mean(best - bound), inside(known, new), *others)
+
+
+def main() -> None:
+    """Print a row a story, as it is done."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=FAMILY, default=list(FAMILY))
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    levels = "".join(f"{100 * level:6.0f}" for level in LEVELS)
+    print(f"{'story':<10}{'rate':>6}{'gap':>16}  site{levels}{'learned':>17}{'timeless':>17}")
+    for name in options.only:
+        row = recover(name, options.epochs, options.seed)
+        texts = ["{:7.3f} +- {:.3f}".format(*x) for x in (row.gap, row.learned, row.timeless)]
+        first, *rest = [
+            f"{site:>4}" + "".join(f"{share:6.1f}" for share in shares)
+            for site, shares in row.inside.items()
+        ]
+        print(f"{name:<10}{row.rate:6.2f}{texts[0]:>16}  {first}{texts[1]:>17}{texts[2]:>17}")
+        for line in rest:
+            print(f"{'':<34}{line}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
