@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 
 class Memory:
@@ -29,6 +30,10 @@ class Memory:
         state = part.start(x.shape[:-2], x) if state is None else state
         self._states[part] = state = part.step(x[..., 0, :], state)
         return state[0][..., None, :]
+
+    def follow(self, move: Callable[[Tensor], Tensor]) -> None:
+        """Put every tensor of the states through ``move``, which reorders a batch."""
+        self._states = {part: tree_map_only(Tensor, move, s) for part, s in self._states.items()}
 
 
 class Past(NamedTuple):

@@ -1,0 +1,105 @@
+"""Particles against exact evidence and moments, and against scores of whole sequences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from inference import importance
+from inference.randomness import seeded
+from inference.tasks import particles
+from inference.tasks.particles import Filtered, particle_filter
+from ppl_models.errors import InputError
+from ppl_models.kalman_vae import KVAE
+from ppl_models.latent_chains import DKF, RVAE
+from ppl_models.linear_dynamics import LDS
+from ppl_models.recurrent import DVAE
+from tests.ppl_models.test_latent_chains import twins
+from tests.sequences import FEEDS_BACK, IN_TURN, D, L, Member, paths, ragged
+
+
+def of(story: Any, *data: Any, count: int = 4000, seed: int = 0) -> Filtered:
+    return particle_filter(story.eval(), *data, particles=count, seed=seed)
+
+
+def linear() -> tuple[DKF, LDS, Tensor]:
+    with seeded(3):
+        story, lds = twins()
+        return story, lds, paths(story, 4, 8)["s"]
+
+
+def test_a_linear_story_has_the_evidence_and_the_means_of_kalman_s_filter() -> None:
+    """Five standard errors: of z by the filter's variance over ESS, of log p by 12 repeats."""
+    story, lds, s = linear()
+    found = [of(story, s, seed=seed) for seed in range(12)]
+    each = torch.stack([run.log_evidence for run in found])
+    error = each.std(0)
+    assert (error < 0.3).all()
+    off = each.mean(0) + 0.5 * error**2 - lds.log_evidence(s)
+    assert (off.abs() < 5 * error / 12**0.5 + 0.5 * error**2).all()
+    exact, ess = lds.filter(s), torch.stack([run.ess for run in found]).sum(0)
+    sd = exact.cov.diagonal(dim1=-2, dim2=-1).sqrt()
+    mean = torch.stack([run.mean for run in found]).mean(0)
+    assert ((mean - exact.mean).abs() < 5 * sd * (2 / ess[..., None]).sqrt()).all()
+    assert (ess > 12 * 40).all() and (ess < 12 * 4000).all()
+
+
+@IN_TURN
+def test_told_frame_by_frame_a_story_has_the_evidence_of_whole_sequences(member: Member) -> None:
+    """Particles tell frame by frame; importance weights score all frames at once."""
+    story, guide = member.pair()
+    s = paths(story, 2, 3)["s"]
+    run = of(story, s, count=20_000)
+    weights = importance(story, guide, s, draws=20_000)
+    ratio = (weights.log_weights - weights.log_weights.max(0).values).exp()
+    error = (ratio.var(0) / ratio.mean(0) ** 2 / len(ratio) + (1 / run.ess).sum(-1)).sqrt()
+    assert (error < 0.15).all()
+    assert ((run.log_evidence - weights.iwae).abs() < 5 * error + 1e-6).all()
+
+
+@FEEDS_BACK
+def test_padding_is_not_read_and_not_scored(member: Member) -> None:
+    """The same noise is drawn frame by frame: alone, a shorter sequence has the same numbers."""
+    story = member.pair()[0]
+    whole = paths(story, 1, 6)["s"]
+    s, mask = ragged(whole, (3,))
+    padded, short = of(story, s, mask, count=50), of(story, whole[:, :3], count=50)
+    assert torch.allclose(padded.log_evidence, short.log_evidence)
+    assert torch.allclose(padded.mean[:, :3], short.mean) and padded.mean.isfinite().all()
+    assert torch.allclose(padded.ess[:, 3:], torch.tensor(50.0).double())  # nobody is weighed
+
+
+def test_in_parts_and_by_seed(monkeypatch: Any) -> None:
+    story, _, s = linear()
+    once, again, other = (of(story, s, count=100, seed=seed).log_evidence for seed in (1, 1, 2))
+    assert torch.equal(once, again) and not torch.equal(once, other)
+    monkeypatch.setattr(particles, "AT_ONCE", 150)
+    rows = of(story, s, count=100, seed=1)
+    assert rows.mean.shape == (4, 8, 2) and rows.ess.shape == (4, 8)
+    assert torch.allclose(rows.log_evidence, once, atol=2.0)
+
+
+def test_particles_go_where_the_weight_is() -> None:
+    """Systematic: everyone is drawn as often as its weight says, but for less than one."""
+    weight = torch.rand(50, 3).double()
+    weight /= weight.sum(0)
+    who = particles._systematic(weight)
+    for column in range(3):
+        times = who[:, column].bincount(minlength=50)
+        assert ((times - 50 * weight[:, column]).abs() < 1 + 1e-9).all()
+    moved = particles._take(who, torch.arange(150.0).reshape(50, 3))
+    assert torch.equal(moved % 3, torch.arange(3.0).expand(50, 3))
+
+
+def test_refused() -> None:
+    s = torch.zeros(1, 2, D)
+    for story in (RVAE(D, L, causal=False), KVAE(D), DVAE(D, L)):
+        with pytest.raises(InputError, match="story"):
+            particle_filter(story, s)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="particles"):
+        particle_filter(DKF(D, L), s, particles=0)
+    with pytest.raises(InputError, match="paths, frames"):
+        particle_filter(DKF(D, L), s[0])
