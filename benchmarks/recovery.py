@@ -185,9 +185,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     levels = "".join(f"{100 * level:6.0f}" for level in LEVELS)
-    print(
-        f"{'story':<10}{'rate':>6}{'ess':>6}{'gap':>16}  site{levels}{'learned':>17}{'timeless':>17}"
-    )
+    head = f"{'story':<10}{'rate':>6}{'ess':>6}{'gap':>16}  site{levels}"
+    print(head + f"{'learned':>17}{'timeless':>17}")
     for name in options.only:
         row = recover(name, options.epochs, options.seed)
         texts = ["{:7.3f} +- {:.3f}".format(*x) for x in (row.gap, row.learned, row.timeless)]
@@ -195,11 +194,10 @@ def main() -> None:
             f"{site:>4}" + "".join(f"{share:6.1f}" for share in shares)
             for site, shares in row.inside.items()
         ]
-        print(
-            f"{name:<10}{row.rate:6.2f}{row.ess:6.0f}{texts[0]:>16}  {first}{texts[1]:>17}{texts[2]:>17}"
-        )
-        for line in rest:
-            print(f"{'':<40}{line}", flush=True)
+        line = f"{name:<10}{row.rate:6.2f}{row.ess:6.0f}{texts[0]:>16}  {first}"
+        print(line + f"{texts[1]:>17}{texts[2]:>17}", flush=True)
+        for more in rest:
+            print(f"{'':<40}{more}", flush=True)
 
 
 if __name__ == "__main__":
