@@ -160,10 +160,10 @@ def inside(pair: Pair, s: Tensor) -> dict[str, list[float]]:
     return found
 
 
-def recover(name: str, epochs: int, seed: int) -> Row:
+def recover(name: str, epochs: int, seed: int, size: int = PATHS) -> Row:
     """Train the three pairs of a story, and compare."""
     model, guide = truth_of(name, seed)
-    s, new = (told(model, n, derive(seed, name, n)) for n in (PATHS, HELD_OUT))
+    s, new = (told(model, n, derive(seed, name, n)) for n in (size, HELD_OUT))
     known = learn(model, guide, s, epochs, seed)
     best, ess = evidence(known, new)
     bound = importance(*known, new, draws=50).elbo / LENGTH
@@ -181,14 +181,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=FAMILY, default=list(FAMILY))
     parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--paths", type=int, default=PATHS, help="to train on")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if options.paths <= HELD_OUT:
+        parser.error(f"--paths: saw {options.paths}, expected more than {HELD_OUT}")
     torch.set_num_threads(1)
     levels = "".join(f"{100 * level:6.0f}" for level in LEVELS)
     head = f"{'story':<10}{'rate':>6}{'ess':>6}{'gap':>16}  site{levels}"
     print(head + f"{'learned':>17}{'timeless':>17}")
     for name in options.only:
-        row = recover(name, options.epochs, options.seed)
+        row = recover(name, options.epochs, options.seed, options.paths)
         texts = ["{:7.3f} +- {:.3f}".format(*x) for x in (row.gap, row.learned, row.timeless)]
         first, *rest = [
             f"{site:>4}" + "".join(f"{share:6.1f}" for share in shares)
