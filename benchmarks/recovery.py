@@ -12,10 +12,9 @@ weights, the truth, tells sequences of 20 frames of 4 numbers, from latents of 2
   learned alike, which says how much there was to be learned about time.
 
 All in nats a frame; +- is the standard error over 200 sequences. Evidence is by 1,000 particles
-(`inference.tasks.particles`), whose ``ess`` is the median over frames; of KVAE, whose site has no
-particles, by importance weights of 1,000 draws. Calibration of some guides cannot be perfect: what
-they read is less than what the posterior depends on (docs/dynamical.md), and all are Gaussian given
-what they read.
+(`inference.tasks.particles`), whose ``ess`` is the median over frames. Calibration of some guides
+cannot be perfect: what they read is less than what the posterior depends on (docs/dynamical.md),
+and all are Gaussian given what they read.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ from ppl_models.likelihoods import Gaussian
 from ppl_models.transformer_dvae import HiTDVAE, LigHTDVAE
 
 D, L, LENGTH = 4, 2, 20
-PATHS, HELD_OUT, BATCH, DRAWS = 2000, 200, 50, 1000
+PATHS, HELD_OUT, BATCH, PARTICLES = 2000, 200, 50, 1000
 LEVELS = (0.5, 0.8, 0.95)
 
 Pair = tuple[Any, Any]
@@ -139,10 +138,7 @@ def learn(model: Any, guide: Any, s: Tensor, epochs: int, seed: int) -> Pair:
 
 def evidence(pair: Pair, s: Tensor) -> tuple[Tensor, float]:
     """Return log p(s) (N,) in nats a frame, and the median number of particles that counted."""
-    if isinstance(pair[0], KVAE):
-        weights = importance(*pair, s, draws=DRAWS)
-        return weights.iwae / LENGTH, float(weights.ess.median())
-    run = particle_filter(pair[0], s, particles=DRAWS)
+    run = particle_filter(pair[0], s, particles=PARTICLES)
     return run.log_evidence / LENGTH, float(run.ess.median())
 
 

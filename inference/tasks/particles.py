@@ -17,17 +17,26 @@ state estimation", IEE Proc. F 1993; P. Del Moral, "Feynman-Kac formulae", 2004,
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
+from guides.kalman_vae import next_frame
 from inference.randomness import derive, seeded
 from ppl_models.dynamical import DynamicalVAE, Memory, Past
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count
+from ppl_models.kalman import kalman_filter, matvec
+from ppl_models.kalman_vae import KVAE
+from ppl_models.linear_dynamics import cov_of
 from ppl_models.motion import check_paths, clean, draw, shift
+
+Story = DynamicalVAE | KVAE
+Take = Callable[[Tensor], Tensor]
 
 AT_ONCE = 50_000
 """Particles, of all sequences, that are held at a time."""
@@ -39,14 +48,14 @@ class Filtered(NamedTuple):
     log_evidence: Tensor
     """(B,): log of an unbiased estimate of p(s), nats."""
     mean: Tensor
-    """(B, T, L): of z_t given s_{1:t}; after a sequence's last frame, of its forecast."""
+    """(B, T, L): of z_t (of KVAE, a_t) given s_{1:t}; after a sequence's end, of its forecast."""
     ess: Tensor
     """(B, T): effective number of particles, 1 to P, before they are drawn anew."""
 
 
 @torch.no_grad()
 def particle_filter(
-    story: DynamicalVAE,
+    story: Story,
     s: Tensor,
     mask: Tensor | None = None,
     *,
@@ -58,7 +67,8 @@ def particle_filter(
     Parameters
     ----------
     story
-        One that can be told frame by frame (`DynamicalVAE.roll`), in evaluation mode.
+        One that can be told frame by frame (`DynamicalVAE.roll`), or a `KVAE`, whose particles hold
+        a (its z is exact, and never drawn); in evaluation mode.
     s, mask
         As in the story; ``mask`` (B, T).
     particles
@@ -72,9 +82,10 @@ def particle_filter(
         The story is of another kind, or its frames read later latents; ``particles`` is no whole
         number from 1; or s and its mask are not as the story takes them.
     """
-    if not isinstance(story, DynamicalVAE) or story.likelihood is None or story.whole:
-        expected = "a DynamicalVAE with a likelihood, whose frames do not read later latents"
-        cure = "of KVAE, LDS, HMM and SLDS take log_evidence or filter; of others, importance"
+    in_turn = isinstance(story, DynamicalVAE) and story.likelihood is not None and not story.whole
+    if not (in_turn or isinstance(story, KVAE)):
+        expected = "a dynamical VAE with a likelihood, whose frames do not read later latents"
+        cure = "LDS, HMM and SLDS have filters of their own; of others take importance"
         raise InputError("story", type(story).__name__, expected, cure)
     check_paths(s, mask, story.data_dim)
     check_count("particles", particles)
@@ -90,27 +101,75 @@ def particle_filter(
     return Filtered(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def _filter(story: DynamicalVAE, s: Tensor, exists: Tensor, particles: int) -> Filtered:
-    batch, memory = (particles, len(s)), Memory(stepwise=True)
-    seen = shift(story.features(s, exists)).expand(particles, -1, -1, -1)
-    like = next(story.parameters())
-    code = like.new_empty(*batch, 1, story.code_dim).normal_() if story.code_dim else None
-    z = like.new_zeros(*batch, 1, story.latent_dim)
-    total, means, sizes = like.new_zeros(len(s)), list[Tensor](), list[Tensor]()
+def _filter(story: Story, s: Tensor, exists: Tensor, particles: int) -> Filtered:
+    batch = particles, len(s)
+    if isinstance(story, KVAE):
+        cloud: _Codes | _Latents = _Codes(story, batch)
+    else:
+        cloud = _Latents(story, batch, shift(story.features(s, exists)))
+    total, means, sizes = s.new_zeros(len(s)), list[Tensor](), list[Tensor]()
     for t in range(s.shape[1]):
-        past = Past(seen[:, :, t : t + 1], z, code, memory)
-        h = story.read(past)
-        z = draw(story.latent(h, past)) if story.latent_dim else z
-        fit = story.likelihood(story.frame(h, z, past)).log_prob(s[:, t : t + 1])[..., 0]
-        fit = torch.where(exists[:, t], fit, 0.0)
+        drawn, raw = cloud.step(t)
+        fit = torch.where(exists[:, t], story.likelihood(raw).log_prob(s[:, t]), 0.0)
         weight, most = fit.softmax(0), fit.logsumexp(0)
         total = total + most - math.log(particles)
-        means.append((weight[..., None] * z[..., 0, :]).sum(0))
+        means.append((weight[..., None] * drawn).sum(0))
         sizes.append(1 / weight.square().sum(0))
-        take = partial(_take, _systematic(weight))
-        z, code = take(z), None if code is None else take(code)
-        memory.follow(take)
+        cloud.follow(partial(_take, _systematic(weight)))
     return Filtered(total, torch.stack(means, 1), torch.stack(sizes, 1))
+
+
+class _Latents:
+    """Particles (P, B) of a `DynamicalVAE`: z_{t-1}, the states of its recurrences, and w."""
+
+    def __init__(self, story: DynamicalVAE, batch: tuple[int, int], before: Tensor) -> None:
+        like, size = next(story.parameters()), story.code_dim
+        self.story, self.memory = story, Memory(stepwise=True)
+        self.before = before.expand(batch[0], -1, -1, -1)
+        self.code = like.new_empty(*batch, 1, size).normal_() if size else None
+        self.z = like.new_zeros(*batch, 1, story.latent_dim)
+
+    def step(self, t: int) -> tuple[Tensor, Tensor]:
+        """Draw z_t (P, B, L); return it with the emission's outputs (P, B, raw_dim)."""
+        past = Past(self.before[:, :, t : t + 1], self.z, self.code, self.memory)
+        h = self.story.read(past)
+        if self.story.latent_dim:
+            self.z = draw(self.story.latent(h, past))
+        return self.z[..., 0, :], self.story.frame(h, self.z, past)[..., 0, :]
+
+    def follow(self, take: Take) -> None:
+        """Let each particle go on from the one that was chosen in its place."""
+        self.z, self.code = take(self.z), None if self.code is None else take(self.code)
+        self.memory.follow(take)
+
+
+class _Codes:
+    """Particles (P, B) of a `KVAE`: a_{t-1}, the state of its modes, and p(z_{t-1} | a)."""
+
+    def __init__(self, story: KVAE, batch: tuple[int, int]) -> None:
+        like = story.transition
+        self.story, self.batch = story, batch
+        self.a, self.modes = (
+            like.new_zeros(*batch, story.pseudo_dim),
+            story.modes.start(batch, like),
+        )
+        self.z: tuple[Tensor, Tensor] | None = None
+
+    def step(self, t: int) -> tuple[Tensor, Tensor]:
+        """Draw a_t (P, B, A), z integrated out; return it with the decoder's outputs."""
+        frame, self.modes = next_frame(self.story, self.a, self.modes, self.z)
+        emission = frame.emission[..., 0, :, :]
+        cov = cov_of(emission, frame.initial_cov) + frame.noise_variance[..., 0, :].diag_embed()
+        noise = torch.randn_like(self.a)
+        self.a = matvec(emission, frame.initial_mean) + matvec(torch.linalg.cholesky(cov), noise)
+        seen = kalman_filter(frame, self.a[..., None, :])
+        mean, cov = seen.mean[..., 0, :], seen.cov[..., 0, :, :]
+        self.z = mean, cov.expand(*self.batch, *cov.shape[-2:])
+        return self.a, self.story.decoder(self.a)
+
+    def follow(self, take: Take) -> None:
+        """Let each particle go on from the one that was chosen in its place."""
+        self.a, self.z, self.modes = tree_map_only(Tensor, take, (self.a, self.z, self.modes))
 
 
 def _systematic(weight: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from inference.randomness import seeded
 from inference.tasks import particles
 from inference.tasks.particles import Filtered, particle_filter
 from ppl_models.errors import InputError
+from ppl_models.kalman import kalman_filter
 from ppl_models.kalman_vae import KVAE
 from ppl_models.latent_chains import DKF, RVAE
 from ppl_models.linear_dynamics import LDS
@@ -47,17 +49,60 @@ def test_a_linear_story_has_the_evidence_and_the_means_of_kalman_s_filter() -> N
     assert (ess > 12 * 40).all() and (ess < 12 * 4000).all()
 
 
+def test_a_kalman_vae_that_is_linear_has_the_evidence_of_its_kalman_filter() -> None:
+    """One mode, a decoder without hidden layers: s is an LDS's, whose emission is their product."""
+    with seeded(4):
+        story = KVAE(3, 2, 3, 1, hidden_dims=(), start_scale=1.0, noise_scale=0.5).double()
+        torch.nn.init.normal_(story.emission)
+        s = story(size=3, length=6).detach()
+    decoder = [part for part in story.decoder.modules() if isinstance(part, torch.nn.Linear)][0]
+    noise, own = story.likelihood.log_scale.exp().expand(3), story.log_noise.exp()
+    params = story.dynamics(torch.zeros(1, 6, 2).double())
+    mean = decoder.weight @ params.emission[..., 0, :, :].expand(3, 2, 3)[0]
+    cov = noise.square().diag() + decoder.weight @ own.square().diag() @ decoder.weight.mT
+    root = torch.linalg.cholesky(cov)  # white noise: kalman_filter takes a diagonal
+    whiten = torch.linalg.inv(root)
+    white = params._replace(
+        emission=(whiten @ mean)[None],
+        emission_offset=(whiten @ decoder.bias)[None],
+        noise_variance=torch.ones(1, 3).double(),
+    )
+    exact = kalman_filter(white, s @ whiten.mT).log_evidence.sum(-1)
+    exact = exact - 6 * root.diagonal().log().sum()
+    found = torch.stack([of(story, s, seed=seed).log_evidence for seed in range(12)])
+    error = found.std(0)
+    assert (error < 0.3).all()
+    off = found.mean(0) + 0.5 * error**2 - exact
+    assert (off.abs() < 5 * error / 12**0.5 + 0.5 * error**2).all()
+
+
+@pytest.mark.parametrize("modes", [1, 3])
+def test_a_kalman_vae_has_the_evidence_of_codes_drawn_blindly(modes: int) -> None:
+    with seeded(5), torch.no_grad():
+        story = KVAE(3, 2, 3, modes, start_scale=1.0, noise_scale=0.5, feedback=True).double()
+        for parameter in (story.emission, story.control):
+            torch.nn.init.normal_(parameter, std=0.5)
+        s = story(size=2, length=3)
+        weights = story.observation(story.simulate((100_000, 2), 3)).log_prob(s)
+    agree(of(story, s, count=20_000), weights)
+
+
 @IN_TURN
 def test_told_frame_by_frame_a_story_has_the_evidence_of_whole_sequences(member: Member) -> None:
     """Particles tell frame by frame; importance weights score all frames at once."""
     story, guide = member.pair()
     s = paths(story, 2, 3)["s"]
-    run = of(story, s, count=20_000)
-    weights = importance(story, guide, s, draws=20_000)
-    ratio = (weights.log_weights - weights.log_weights.max(0).values).exp()
+    weights = importance(story, guide, s, draws=20_000).log_weights
+    agree(of(story, s, count=20_000), weights)
+
+
+def agree(run: Filtered, weights: Tensor) -> None:
+    """Five standard errors, of the mean weight and of the particles' product of means."""
+    ratio = (weights - weights.max(0).values).exp()
     error = (ratio.var(0) / ratio.mean(0) ** 2 / len(ratio) + (1 / run.ess).sum(-1)).sqrt()
     assert (error < 0.15).all()
-    assert ((run.log_evidence - weights.iwae).abs() < 5 * error + 1e-6).all()
+    exact = weights.logsumexp(0) - math.log(len(weights))
+    assert ((run.log_evidence - exact).abs() < 5 * error + 1e-6).all()
 
 
 @FEEDS_BACK
@@ -96,7 +141,7 @@ def test_particles_go_where_the_weight_is() -> None:
 
 def test_refused() -> None:
     s = torch.zeros(1, 2, D)
-    for story in (RVAE(D, L, causal=False), KVAE(D), DVAE(D, L)):
+    for story in (RVAE(D, L, causal=False), LDS(D), DVAE(D, L)):
         with pytest.raises(InputError, match="story"):
             particle_filter(story, s)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="particles"):
