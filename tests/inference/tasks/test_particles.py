@@ -83,8 +83,8 @@ def test_a_kalman_vae_has_the_evidence_of_codes_drawn_blindly(modes: int) -> Non
         for parameter in (story.emission, story.control):
             torch.nn.init.normal_(parameter, std=0.5)
         s = story(size=2, length=3)
-        weights = story.observation(story.simulate((100_000, 2), 3)).log_prob(s)
-    agree(of(story, s, count=20_000), weights)
+        weights = story.observation(story.simulate((20_000, 2), 3)).log_prob(s)
+    agree(of(story, s, count=5_000), weights)
 
 
 @IN_TURN
@@ -92,15 +92,15 @@ def test_told_frame_by_frame_a_story_has_the_evidence_of_whole_sequences(member:
     """Particles tell frame by frame; importance weights score all frames at once."""
     story, guide = member.pair()
     s = paths(story, 2, 3)["s"]
-    weights = importance(story, guide, s, draws=20_000).log_weights
-    agree(of(story, s, count=20_000), weights)
+    weights = importance(story, guide, s, draws=5_000).log_weights
+    agree(of(story, s, count=5_000), weights)
 
 
 def agree(run: Filtered, weights: Tensor) -> None:
     """Five standard errors, of the mean weight and of the particles' product of means."""
     ratio = (weights - weights.max(0).values).exp()
     error = (ratio.var(0) / ratio.mean(0) ** 2 / len(ratio) + (1 / run.ess).sum(-1)).sqrt()
-    assert (error < 0.15).all()
+    assert (error < 0.4).all()
     exact = weights.logsumexp(0) - math.log(len(weights))
     assert ((run.log_evidence - exact).abs() < 5 * error + 1e-6).all()
 
