@@ -127,7 +127,7 @@ def learn(model: Any, guide: Any, s: Tensor, epochs: int, seed: int) -> Pair:
         s,
         epochs=epochs,
         batch_size=BATCH,
-        objective=Objective("auto" if isinstance(model, KVAE) else "meanfield"),
+        objective=Objective("meanfield"),
         learning_rate=cosine(steps, 5e-3, warmup=steps // 50 + 1),
         clip=10.0,
         seed=seed,

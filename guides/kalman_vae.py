@@ -7,7 +7,6 @@ story's own Kalman smoother is p(z | a).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -17,10 +16,9 @@ from torch import Tensor, nn
 from guides.reading import needed
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count
-from ppl_models.kalman import LinearGaussian, kalman_filter, kalman_smoother, matvec
+from ppl_models.kalman import kalman_filter, kalman_smoother, matvec
 from ppl_models.kalman_vae import KVAE
 from ppl_models.likelihoods import Likelihood, named
-from ppl_models.linear_dynamics import cov_of
 from ppl_models.motion import check_paths, clean
 from ppl_models.networks import MLP, split_normal
 
@@ -148,40 +146,13 @@ def complete(model: KVAE, a: Tensor, seen: Tensor, *, smooth: bool = True) -> Te
     return torch.where(seen[..., None], a, matvec(params.emission, mean))
 
 
-def next_frame(
-    model: KVAE, before: Tensor, modes: Any, z: tuple[Tensor, Tensor] | None
-) -> tuple[LinearGaussian, Any]:
-    """Return what rules z_t and a_t, as a sequence of one frame, and the next state of the modes.
-
-    Parameters
-    ----------
-    model
-    before
-        a_{t-1} (..., A), zeros before the first frame.
-    modes
-        Their state before it (`ppl_models.kalman_vae.Modes.start`).
-    z
-        Mean (..., N) and covariance (..., N, N) of z_{t-1}, None before the first frame.
-    """
-    weights, modes = model.modes.step(before, modes)
-    transition, emission, offset = model.mixed(weights, before)
-    frame = model.system(
-        transition[..., None, :, :], emission[..., None, :, :], offset[..., None, :]
-    )
-    if z is None:
-        return frame, modes
-    mean = matvec(transition, z[0]) + offset
-    cov = cov_of(transition, z[1]) + frame.process_cov[0]
-    return frame._replace(initial_mean=mean, initial_cov=cov), modes
-
-
 def _forecast(model: KVAE, a: Tensor, seen: Tensor) -> Tensor:
     """Fill in E(a_t | what is seen before t), by the filter, whose modes read what it filled in."""
     before, modes = torch.zeros_like(a[..., 0, :]), model.modes.start(a.shape[:-2], a)
     filled: list[Tensor] = []
     z: tuple[Tensor, Tensor] | None = None
     for t in range(a.shape[-2]):
-        frame, modes = next_frame(model, before, modes, z)
+        frame, modes = model.ahead(before, modes, z)
         now = seen[..., t : t + 1]
         known = kalman_filter(frame, a[..., t : t + 1, :], now)
         z = known.mean[..., 0, :], known.cov[..., 0, :, :]

@@ -5,7 +5,8 @@ r"""Linear-Gaussian paths as one sample site: hidden ones, and what is seen of t
 .. math:: p(z) = N(z_1) \prod_{t < T} N(z_{t+1}; A_t z_t + b_t, Q_t), \qquad
           p(z \mid s) = N(z_T) \prod_{t < T} N(z_t; G_t z_{t+1} + g_t, V_t).
 
-`ObservedChain` is p(s), z integrated out: its density is the Kalman filter's.
+`ObservedChain` is p(s), z integrated out: its density is the Kalman filter's. So is that of
+`PseudoPath`, the codes a of a Kalman VAE, whose parameters follow from what was drawn before.
 
 Reference: S. Sarkka, "Bayesian filtering and smoothing", 2013, sections 4.3 and 8.2.
 """
@@ -13,7 +14,7 @@ Reference: S. Sarkka, "Bayesian filtering and smoothing", 2013, sections 4.3 and
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pyro.distributions.torch_distribution import TorchDistribution
@@ -28,6 +29,9 @@ from ppl_models.kalman import (
     kalman_filter,
     matvec,
 )
+
+if TYPE_CHECKING:
+    from ppl_models.kalman_vae import KVAE
 
 
 class GaussianChain(TorchDistribution):
@@ -201,3 +205,34 @@ def _white_density(error: Tensor, root: Tensor) -> Tensor:
     white = torch.linalg.solve_triangular(root, wide, upper=False)[..., 0]
     log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     return -0.5 * (white.square() + math.log(2 * math.pi)).sum(-1) - log_det
+
+
+class PseudoPath(TorchDistribution):
+    """p(a) of a Kalman VAE, z integrated out; event (T, A)."""
+
+    arg_constraints: dict[str, constraints.Constraint] = {}
+    support = constraints.independent(constraints.real, 2)
+    has_rsample = True
+
+    def __init__(
+        self, story: KVAE, length: int, mask: Tensor | None = None, batch_shape: Any = ()
+    ) -> None:
+        self.story, self.mask_frames = story, mask
+        batch = torch.Size(batch_shape) if mask is None else mask.shape[:-1]
+        batch = torch.broadcast_shapes(batch_shape, batch)
+        event = torch.Size([length, story.pseudo_dim])
+        super().__init__(batch, event, validate_args=False)
+
+    def expand(self, batch_shape: Any, _instance: object = None) -> PseudoPath:
+        """Return the same law with a larger batch shape."""
+        return PseudoPath(self.story, self.event_shape[0], self.mask_frames, batch_shape)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw codes (*sample_shape, *batch_shape, T, A), differentiably."""
+        batch = torch.Size(sample_shape) + self.batch_shape
+        return self.story.simulate(batch, self.event_shape[0])
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return log p(a) of codes (..., T, A): (...)."""
+        total = self.story.filter(value, self.mask_frames).log_evidence.sum(-1)
+        return total.expand(torch.broadcast_shapes(total.shape, self.batch_shape))

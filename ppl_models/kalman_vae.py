@@ -36,9 +36,10 @@ from typing import Any
 
 import pyro
 import torch
-from pyro.distributions import TorchDistribution, constraints
+from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
+from ppl_models.gaussian_paths import PseudoPath
 from ppl_models.inputs import check_count, check_positive
 from ppl_models.kalman import (
     Filtered,
@@ -201,6 +202,25 @@ class KVAE(nn.Module):
         raw: Tensor = self.decoder(z)
         return raw
 
+    def ahead(
+        self, before: Tensor, modes: Any, z: tuple[Tensor, Tensor] | None
+    ) -> tuple[LinearGaussian, Any]:
+        """Return what rules z_t and a_t, as a sequence of one frame, and the modes' next state.
+
+        From a_{t-1} (..., A), zeros before the first frame, the modes' state, and mean (..., N) and
+        covariance (..., N, N) of z_{t-1}, None before the first.
+        """
+        weights, modes = self.modes.step(before, modes)
+        transition, emission, offset = self.mixed(weights, before)
+        frame = self.system(
+            transition[..., None, :, :], emission[..., None, :, :], offset[..., None, :]
+        )
+        if z is None:
+            return frame, modes
+        mean = matvec(transition, z[0]) + offset
+        cov = transition @ z[1] @ transition.mT + frame.process_cov[0]
+        return frame._replace(initial_mean=mean, initial_cov=cov), modes
+
     def mixed(self, weights: Tensor, before: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return A_t, C_t and B_t a_{t-1} for the modes' weights (..., K) and a_{t-1} (..., A)."""
         transition, emission = _weigh(weights, self.transition), _weigh(weights, self.emission)
@@ -252,37 +272,6 @@ class Modes(nn.Module):
             return before.new_ones(1), None
         state = self.recurrence.step(before, state)
         return self.choice(state[0]).softmax(-1), state
-
-
-class PseudoPath(TorchDistribution):
-    """p(a) of a Kalman VAE, z integrated out; event (T, A)."""
-
-    arg_constraints: dict[str, constraints.Constraint] = {}
-    support = constraints.independent(constraints.real, 2)
-    has_rsample = True
-
-    def __init__(
-        self, story: KVAE, length: int, mask: Tensor | None = None, batch_shape: Any = ()
-    ) -> None:
-        self.story, self.mask_frames = story, mask
-        batch = torch.Size(batch_shape) if mask is None else mask.shape[:-1]
-        batch = torch.broadcast_shapes(batch_shape, batch)
-        event = torch.Size([length, story.pseudo_dim])
-        super().__init__(batch, event, validate_args=False)
-
-    def expand(self, batch_shape: Any, _instance: object = None) -> PseudoPath:
-        """Return the same law with a larger batch shape."""
-        return PseudoPath(self.story, self.event_shape[0], self.mask_frames, batch_shape)
-
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
-        """Draw codes (*sample_shape, *batch_shape, T, A), differentiably."""
-        batch = torch.Size(sample_shape) + self.batch_shape
-        return self.story.simulate(batch, self.event_shape[0])
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p(a) of codes (..., T, A): (...)."""
-        total = self.story.filter(value, self.mask_frames).log_evidence.sum(-1)
-        return total.expand(torch.broadcast_shapes(total.shape, self.batch_shape))
 
 
 def _weigh(weights: Tensor, modes: Tensor) -> Tensor:

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from guides.kalman_vae import next_frame
-from inference.randomness import derive, seeded
+from inference.randomness import derive
+from inference.structure import untouched
 from ppl_models.dynamical import DynamicalVAE, Memory, Past
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count
@@ -68,7 +68,7 @@ def particle_filter(
     ----------
     story
         One that can be told frame by frame (`DynamicalVAE.roll`), or a `KVAE`, whose particles hold
-        a (its z is exact, and never drawn); in evaluation mode.
+        a (its z is exact, and never drawn). Taken in evaluation mode, whatever mode it is in.
     s, mask
         As in the story; ``mask`` (B, T).
     particles
@@ -80,7 +80,7 @@ def particle_filter(
     ------
     InputError
         The story is of another kind, or its frames read later latents; ``particles`` is no whole
-        number from 1; or s and its mask are not as the story takes them.
+        number from 1; s and its mask are not as the story takes them; or log p(s) is not finite.
     """
     in_turn = isinstance(story, DynamicalVAE) and story.likelihood is not None and not story.whole
     if not (in_turn or isinstance(story, KVAE)):
@@ -93,12 +93,17 @@ def particle_filter(
     story.likelihood.check(s)
     exists = torch.ones_like(s[..., 0], dtype=torch.bool) if mask is None else mask
     size = max(1, AT_ONCE // particles)
-    with seeded(derive(seed, "particles")):
+    with untouched(story, seed=derive(seed, "particles")):
+        story.eval()
         parts = [
             _filter(story, rows, there, particles)
             for rows, there in zip(s.split(size), exists.split(size), strict=True)
         ]
-    return Filtered(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    found = Filtered(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    if bad := int((~found.log_evidence.isfinite()).sum()):
+        seen = f"log p(s) of {bad} of {len(s)} sequences is NaN or infinite"
+        raise InputError("s", seen, "finite", "look for numbers not finite in s and in the weights")
+    return found
 
 
 def _filter(story: Story, s: Tensor, exists: Tensor, particles: int) -> Filtered:
@@ -157,7 +162,7 @@ class _Codes:
 
     def step(self, t: int) -> tuple[Tensor, Tensor]:
         """Draw a_t (P, B, A), z integrated out; return it with the decoder's outputs."""
-        frame, self.modes = next_frame(self.story, self.a, self.modes, self.z)
+        frame, self.modes = self.story.ahead(self.a, self.modes, self.z)
         emission = frame.emission[..., 0, :, :]
         cov = cov_of(emission, frame.initial_cov) + frame.noise_variance[..., 0, :].diag_embed()
         noise = torch.randn_like(self.a)
