@@ -6,8 +6,11 @@ the command; 130 stopped by Ctrl-C.
 
 from __future__ import annotations
 
+import _thread
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -200,9 +203,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit; a user's mistake is one message, not a traceback."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app([argument for argument in arguments if argument != "--debug"])
+        with _interrupts_heard():
+            app([argument for argument in arguments if argument != "--debug"])
     except USER_ERRORS as error:
         if "--debug" in arguments:
             raise
         typer.echo(f"ppl: {original(error)}", err=True)
         sys.exit(1)
+
+
+@contextmanager
+def _interrupts_heard() -> Iterator[None]:
+    """Ask again for each Ctrl-C that falls where Python drops exceptions, as imports often do."""
+    before = sys.unraisablehook
+
+    def hook(dropped: Any) -> None:
+        if not issubclass(dropped.exc_type, KeyboardInterrupt):
+            return before(dropped)
+        again = threading.Timer(0.05, _thread.interrupt_main)  # once the callback is over
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before

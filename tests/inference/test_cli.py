@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,3 +133,20 @@ def test_a_full_disk_is_a_message(ppl: Ppl, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("inference.checkpoint.save", full)
     code, _, err = ppl("fit", "VAE", "--simulate", "8", "--epochs", "1", "--out", "run")
     assert code == 1 and "No space left on device" in err and "Traceback" not in err
+
+
+def test_a_ctrl_c_that_python_drops_still_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dropping:
+        def __del__(self) -> None:
+            raise KeyboardInterrupt
+
+    def app(arguments: list[str]) -> None:
+        Dropping()
+        time.sleep(60)
+        pytest.fail("the interrupt was lost")
+
+    monkeypatch.setattr("inference.cli.app", app)
+    hook = sys.unraisablehook
+    with pytest.raises(KeyboardInterrupt):
+        main(["stories"])
+    assert sys.unraisablehook is hook
