@@ -25,6 +25,7 @@ import torch
 from torch import nn
 
 from inference.fit_plan import check_settings, prepare
+from inference.kl_weight import unrisen
 from inference.objectives import Objective
 from inference.randomness import seeded
 
@@ -39,11 +40,12 @@ class Run:
     """A trained pair, and how its training went; ``print`` it.
 
     ``history`` has a dict an epoch: ``epoch`` and ``step`` (counted from 1), ``loss`` (the mean of
-    what training minimised, as the objective says), ``kl_weight`` (of the last step), ``bound`` and
-    ``bound_se``, and with validation data ``validation_bound`` and ``validation_bound_se``. Bounds
-    are plain ones, after the epoch, in nats per observation. Objectives that take the bound apart
-    add ``rate`` and each penalty by the name of its class, means over the epoch's steps; updates
-    add ``updates``, their mode, and ``information`` where they asked for it.
+    what training minimised, as the objective says), ``kl_weight`` (of the last step; of sites that
+    have their own, ``kl_weight SITE``), ``bound`` and ``bound_se``, and with validation data
+    ``validation_bound`` and ``validation_bound_se``. Bounds are plain ones, after the epoch, in
+    nats per observation. Objectives that take the bound apart add ``rate`` and each penalty by the
+    name of its class, means over the epoch's steps; updates add ``updates``, their mode, and
+    ``information`` where they asked for it.
     """
 
     model: nn.Module
@@ -234,9 +236,8 @@ def _run(learner: Learner) -> Run:
     notes = []
     if plan.is_over(at) and at.epoch < plan.epochs:
         notes.append(f"Stopped early: no better bound for {plan.patience} epochs.")
-    weight = at.history[-1]["kl_weight"] if at.history else 1.0
-    rising = callable(plan.objective.kl_weight) and not learner.extras.steered and weight < 1
-    if rising and plan.objective.weight(2 * at.step) > weight:  # else it is meant to stay below 1
+    weight = unrisen(plan.objective.kl_weight, at.step)
+    if weight is not None and at.history:  # else it is meant to stay below 1
         notes.append(
             f"The KL weight had only reached {weight:.2g} when training ended, so it was not the "
             "bound that was maximised: train for longer than the warm-up, or shorten that."

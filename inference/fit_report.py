@@ -11,6 +11,7 @@ from torch import Tensor
 
 from inference.fit_data import Source
 from inference.fit_extras import information, some_rows
+from inference.kl_weight import figures
 from inference.randomness import derive, seeded
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def make_row(learner: Learner) -> dict[str, Any]:
     at, plan = learner.progress, learner.plan
     loss, rows, *sums = learner.over_all([at.loss, at.rows, *at.sums.values()])
     row = {"epoch": at.epoch + 1, "step": at.step, "loss": loss / rows}
-    row["kl_weight"] = plan.objective.weight(at.step - 1)
+    row |= figures(plan.objective.weight(at.step - 1))
     row |= {name: value / rows for name, value in zip(at.sums, sums, strict=True)}
     row["bound"], row["bound_se"] = bound(learner, plan.audited)
     if plan.validation is not None:

@@ -8,7 +8,7 @@ from typing import get_args
 import torch
 
 from inference.divergence import Per
-from inference.terms import Terms, total
+from inference.terms import Terms
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class FreeBits:
         """Return how each site that it holds for is to be taken apart."""
         return {name: self.per for name in (latent if self.sites is None else self.sites)}
 
-    def rate(self, terms: Terms) -> torch.Tensor:
-        """Return the sum of all rates, those with free bits at their threshold or above."""
+    def rates(self, terms: Terms) -> dict[str, torch.Tensor]:
+        """Return all rates, those with free bits at their threshold or above."""
         raised = dict(terms.rates)
         for name, share in terms.shares.items():
             rate, least = raised[name], self.nats * share
             raised[name] = torch.where(rate < least, least, rate)
-        return total(raised.values(), terms.distortion)
+        return raised

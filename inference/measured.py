@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from inference.batches import precision, whole_size
 from inference.errors import PairError
+from inference.kl_weight import Weight, of, refuse_unknown
 from inference.many_draws import draw_many, iwae, renyi
 from inference.structure import Layout, batch_length
 from inference.summed_terms import summed_terms
 from inference.target_rate import TargetRate
-from inference.terms import View, average, look, terms
+from inference.terms import View, average, look, terms, total
 
 if TYPE_CHECKING:
     from inference.objectives import Objective
@@ -80,8 +81,9 @@ def one_draw_loss(
         views = [look(model, guide, args, kwargs, shape, size, step) for _ in draws]
         parts = [terms(view, closed_form, per) for view in views]
     mean = average(parts)
-    shaped = mean.rate if free is None else free.rate(mean)
-    loss = mean.distortion + weight * shaped
+    rates = mean.rates if free is None else free.rates(mean)
+    shaped = total((of(weight, name) * rate for name, rate in rates.items()), mean.distortion)
+    loss = mean.distortion + shaped
     return _penalised(loss, mean.rate, objective, views)
 
 
@@ -112,6 +114,7 @@ def many_draws_loss(
             "kind='enum', which takes a KL weight",
         )
     draws = draw_many(model, guide, args, kwargs, shape, objective.num_particles, objective.chunk)
+    assert not isinstance(weight, dict)  # an objective of many draws has one for all sites
     log_weights = draws.log_weights(weight)
     if objective.kind == "iwae":
         bound = iwae(log_weights)
@@ -125,12 +128,14 @@ def many_draws_loss(
     return _penalised(loss, rate, objective, views)
 
 
-def _weight(objective: Objective, shape: Layout, step: int) -> float:
-    """Return the KL weight; refuse to steer a rate that nothing has."""
+def _weight(objective: Objective, shape: Layout, step: int) -> Weight:
+    """Return the KL weight; refuse one of no site, or to steer a rate that nothing has."""
     if isinstance(objective.kl_weight, TargetRate) and not shape.drawn:
         seen, cure = "a target rate, and no latent site that the guide draws", "kl_weight=1"
         raise PairError(None, seen, "a site to have a rate", cure)
-    return objective.weight(step)
+    weight = objective.weight(step)
+    refuse_unknown(weight, shape.drawn)
+    return weight
 
 
 def _penalised(

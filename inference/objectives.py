@@ -7,7 +7,7 @@ never does. Both are in nats per observation, an observation being one element o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
@@ -20,6 +20,7 @@ from inference.batches import precision, scaled
 from inference.errors import NonFiniteError as NonFiniteError
 from inference.errors import PairError
 from inference.free_bits import FreeBits as FreeBits
+from inference.kl_weight import Schedule, Weight, at, refuse_unknown, settled
 from inference.measured import Measured, many_draws_loss, one_draw_loss
 from inference.nonfinite import explain_nonfinite as explain_nonfinite
 from inference.nonfinite import no_warnings
@@ -30,7 +31,6 @@ from inference.target_rate import TargetRate as TargetRate
 from inference.weights import weighted
 
 Kind = Literal["auto", "trace", "meanfield", "enum", "iwae", "renyi"]
-Schedule = Callable[[int], float]
 _ELBOS: dict[str, Any] = {
     "trace": Trace_ELBO,
     "meanfield": TraceMeanField_ELBO,
@@ -45,7 +45,7 @@ class Objective:
     With distortion :math:`D = -E_q \log p(x \mid z)` and rates
     :math:`R_j = E_q \log q(z_j) - \log p(z_j)` of the latent sites, what is minimised is
 
-    .. math:: D + \beta \sum_j R_j + \sum_i \text{penalty}_i
+    .. math:: D + \sum_j \beta_j R_j + \sum_i \text{penalty}_i
 
     (Kingma and Welling 2014, equation 3; beta: Higgins et al. 2017, equation 4), each rate replaced
     as `FreeBits` says; or minus a bound of many draws, with weights
@@ -62,10 +62,12 @@ class Objective:
         bounds of ``num_particles`` draws a datum.
     kl_weight
         Beta, the weight of the log ratio of guide and prior at every latent site that the guide
-        names; a number, a schedule (`inference.schedules`), or `TargetRate`. Sites summed out are
-        never weighted. Where the prior of a weighted site depends on an enumerated one, its density
-        is raised to that power inside the sum; with free bits or a target rate, which are about
-        rates, it is the sum that is weighted (`inference.summed_terms`).
+        names; a number, a schedule (`inference.schedules`), or `TargetRate`. Or a mapping from
+        sites to numbers and schedules, 1 for those that it does not name; not in bounds of many
+        draws. Sites summed out are never weighted. Where the prior of a weighted site depends on
+        an enumerated one, its density is raised to that power inside the sum; with free bits or a
+        target rate, which are about rates, it is the sum that is weighted
+        (`inference.summed_terms`).
     num_particles
         Draws of the guide a step: averaged, or the K of a bound of many draws.
     alpha
@@ -88,7 +90,7 @@ class Objective:
     """
 
     kind: Kind = "auto"
-    kl_weight: float | Schedule | TargetRate = 1.0
+    kl_weight: float | Schedule | TargetRate | Mapping[str, float | Schedule] = 1.0
     num_particles: int = 1
     alpha: float = 0.5
     chunk: int | None = None
@@ -113,8 +115,9 @@ class Objective:
         for penalty in given:
             if not isinstance(penalty, nn.Module):
                 raise ValueError(f"penalties hold a {type(penalty).__name__}; expected nn.Modules")
-        if isinstance(self.kl_weight, (int, float)):
-            _check_weight(self.kl_weight)
+        object.__setattr__(self, "kl_weight", settled(self.kl_weight))
+        if self.many and isinstance(self.kl_weight, dict):
+            raise ValueError(f"kl_weight names sites; kind {self.kind!r} takes one for all of them")
 
     def __repr__(self) -> str:
         values = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
@@ -195,7 +198,9 @@ class Objective:
             with no_warnings():
                 return make(self, model, guide, args, kwargs, shape, step, data_size)
         model, guide, size = scaled(model, guide, shape, batch_length(args, kwargs), data_size)
-        model, guide = weighted(model, guide, self.weight(step))
+        weight = self.weight(step)
+        refuse_unknown(weight, shape.drawn)
+        model, guide = weighted(model, guide, weight)
         loss = None
         if self.resolve(shape) != "enum" and shape.pathwise and not is_validation_enabled():
             loss = self._pathwise(model, guide, args, kwargs)
@@ -254,11 +259,9 @@ class Objective:
             loss = self._elbo(shape).loss(model, guide, *args, **kwargs)
         return torch.as_tensor(-loss / size, dtype=precision(args, kwargs))
 
-    def weight(self, step: int = 0) -> float:
+    def weight(self, step: int = 0) -> Weight:
         """Return the weight of the KL term at a training step, counted from 0."""
-        if isinstance(self.kl_weight, (int, float)):
-            return float(self.kl_weight)
-        return _check_weight(float(self.kl_weight(step)))
+        return at(self.kl_weight, step)
 
     def resolve(self, shape: Layout) -> str:
         """Return the kind of plain bound that the objective's stands for, in such a pair."""
@@ -291,9 +294,3 @@ class Objective:
             total = total - bound
         loss: Tensor = total / self.num_particles
         return loss
-
-
-def _check_weight(weight: float) -> float:
-    if not 0 <= weight < float("inf"):
-        raise ValueError(f"kl_weight is {weight}; expected a finite weight of at least 0")
-    return weight

@@ -11,6 +11,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from inference.errors import PairError
+from inference.kl_weight import Weight, of
 
 
 class PlateScale(Messenger):
@@ -57,10 +58,10 @@ class GuideKLWeight(Messenger):
     Parameters
     ----------
     weight
-        Of the KL term; 0 is allowed.
+        Of the KL term, or by site; 0 is allowed.
     """
 
-    def __init__(self, weight: float) -> None:
+    def __init__(self, weight: Weight) -> None:
         super().__init__()
         self.weight = weight
         self.names: set[str] = set()
@@ -70,7 +71,7 @@ class GuideKLWeight(Messenger):
             return
         if not msg["is_observed"] or msg["infer"].get("is_auxiliary"):
             self.names.add(msg["name"])
-            msg["scale"] = msg["scale"] * self.weight
+            msg["scale"] = msg["scale"] * of(self.weight, msg["name"])
 
 
 class ModelKLWeight(Messenger):
@@ -80,20 +81,21 @@ class ModelKLWeight(Messenger):
     for all: its density is raised to the power ``weight`` instead, inside the sum.
     """
 
-    def __init__(self, weight: float, guide: GuideKLWeight) -> None:
+    def __init__(self, weight: Weight, guide: GuideKLWeight) -> None:
         super().__init__()
         self.weight, self.guide = weight, guide
 
     def _pyro_sample(self, msg: Any) -> None:
         if msg["is_observed"] or msg["name"] not in self.guide.names:
             return
+        weight = of(self.weight, msg["name"])
         if _is_enumerated_over(msg):
-            msg["fn"] = Tempered(msg["fn"], self.weight)
+            msg["fn"] = Tempered(msg["fn"], weight)
         else:
-            msg["scale"] = msg["scale"] * self.weight
+            msg["scale"] = msg["scale"] * weight
 
 
-def weighted(model: Any, guide: Any, weight: float) -> tuple[Any, Any]:
+def weighted(model: Any, guide: Any, weight: Weight) -> tuple[Any, Any]:
     """Return a pair whose KL term is weighted, in both."""
     if weight == 1.0:
         return model, guide

@@ -11,6 +11,7 @@ import torch
 
 from inference.errors import CheckpointError, NonFiniteError
 from inference.fit_state import RunFolder
+from inference.structure import layout
 from inference.tasks import speech_training
 from inference.tasks.speech_training import Recipe, recipe_of
 from ppl_models.data.speech import speech_folder
@@ -53,6 +54,14 @@ def test_a_run_killed_in_the_middle_goes_on_to_the_same_numbers(
     resumed = recipe(name).train(pieces(), tmp_path / "two", resume=True, **QUIET)
     assert same(resumed, whole) and not resumed.interrupted
     assert (whole.model.sampling is not None) == DESIGNS[name].scheduled
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_every_latent_has_its_kl_weight(name: str) -> None:
+    run = recipe(name).train(pieces(), epochs=1, **QUIET)
+    sites = layout(run.model, run.guide, (pieces(),)).drawn
+    found = {k: value for k, value in run.history[-1].items() if k.startswith("kl_weight")}
+    assert found == {f"kl_weight {site}": 1.0 if site in "wv" else 0.01 for site in sites}
 
 
 def test_scheduled_sampling_begins_and_ends() -> None:
