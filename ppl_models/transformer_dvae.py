@@ -8,7 +8,8 @@ p(w) prod_t p(z_t | s_{1:t-1}, z_{1:t-1}, w) p(s_t | s_{1:t-1}, z_{1:t}, w)
                   z_{1:t-1} + w  x  s_{1:t-1}  -> h_t -> z_t      (decoder of z)
                   z_{1:t} + w    x  s_{1:t-1}  -> s_t             (decoder of s)
     LigHTDVAE   one decoder that both share, of latents and frames added up
-                  z_{1:t-1} + s_{1:t-1} + w    -> h_t -> z_t
+                  z_{1:t-1} + s_{1:t-1} + w    -> h_t
+                  h_t, z_{t-1} + w             -> z_t
                   h_t, z_t                     -> s_t
 
 ======  ==============  ===========
@@ -84,7 +85,6 @@ class _TransformerDVAE(DynamicalVAE):
         self.reader = nn.Linear(self.feature_dim, dim)
         self.latent_reader = nn.Linear(latent_dim, dim)
         self.code_reader = nn.Linear(code_dim, dim)
-        self.prior = ConditionalNormal(dim, 0, (), latent_dim)
 
     def of_frames(self, past: Past) -> Tensor:
         """Return tokens of the frames before, zeros of those that are forgotten."""
@@ -112,11 +112,6 @@ class _TransformerDVAE(DynamicalVAE):
         tokens: Tensor = self.latent_reader(z) + self.code_reader(past.w)
         return tokens
 
-    def latent(self, h: Tensor | None, past: Past) -> Moments:
-        """z_t from h_t."""
-        moments: Moments = self.prior(h)
-        return moments
-
 
 class HiTDVAE(_TransformerDVAE):
     """Hierarchical Transformer DVAE: a decoder for latents and one for frames.
@@ -128,6 +123,7 @@ class HiTDVAE(_TransformerDVAE):
     def __init__(self, data_dim: int = 4, latent_dim: int = 4, **options: Any) -> None:
         layers = options.get("layers", 2)
         super().__init__(data_dim, latent_dim, **options)
+        self.prior = ConditionalNormal(self.dim, 0, (), latent_dim)
         self.latent_decoder = Transformer(self.dim, layers, crossed=True, **self.settings)
         self.frame_decoder = Transformer(self.dim, layers, crossed=True, **self.settings)
         self.emission = nn.Linear(self.dim, self.likelihood.raw_dim)
@@ -136,6 +132,11 @@ class HiTDVAE(_TransformerDVAE):
         """h_t from s_{1:t-1}, z_{1:t-1} and w."""
         tokens = together(self.of_latents(past.z, past), self.of_frames(past))
         return past.memory(self.latent_decoder, tokens)
+
+    def latent(self, h: Tensor | None, past: Past) -> Moments:
+        """z_t from h_t."""
+        moments: Moments = self.prior(h)
+        return moments
 
     def frame(self, h: Tensor | None, z: Tensor, past: Past) -> Tensor:
         """s_t from s_{1:t-1}, z_{1:t} and w."""
@@ -147,12 +148,14 @@ class HiTDVAE(_TransformerDVAE):
 class LigHTDVAE(_TransformerDVAE):
     """The light one: prior and emission share one decoder, and nothing is crossed.
 
-    Parameters are those of `HiTDVAE`.
+    Where the KL term is weighed down, frames alone shape what is shared; so the prior also has two
+    layers of its own, which read the latent before once more. Parameters are those of `HiTDVAE`.
     """
 
     def __init__(self, data_dim: int = 4, latent_dim: int = 4, **options: Any) -> None:
         layers = options.get("layers", 2)
         super().__init__(data_dim, latent_dim, **options)
+        self.prior = ConditionalNormal(self.dim, self.dim, (self.dim, self.dim), latent_dim)
         self.decoder = Transformer(self.dim, layers, **self.settings)
         self.now = nn.Linear(latent_dim, self.dim)
         self.emission = ResidualMLP(self.dim, self.dim, self.dim, self.likelihood.raw_dim)
@@ -160,6 +163,11 @@ class LigHTDVAE(_TransformerDVAE):
     def read(self, past: Past) -> Tensor:
         """h_t from s_{1:t-1}, z_{1:t-1} and w."""
         return past.memory(self.decoder, self.of_latents(past.z, past) + self.of_frames(past))
+
+    def latent(self, h: Tensor | None, past: Past) -> Moments:
+        """z_t from h_t, z_{t-1} and w."""
+        moments: Moments = self.prior(h, self.of_latents(past.z, past))
+        return moments
 
     def frame(self, h: Tensor | None, z: Tensor, past: Past) -> Tensor:
         """s_t from h_t and z_t."""
