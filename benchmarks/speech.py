@@ -4,7 +4,8 @@
 was stopped, and prints the table; ``--only SRNN LigHT --seeds 0`` takes some of it, ``--epochs 2``
 makes a quick pass. Each run is a folder, ``OUT/STORY-SEED``, which ``ppl resynth --model`` takes.
 
-``forced`` and ``own`` are the SI-SDR where true frames are read, and where the story's own are.
+``forced`` and ``own`` are the SI-SDR where true frames are read, and where the story's own are;
+``known_w`` is the Frechet distance of speech whose codes are those of training pieces.
 
 Trained by `inference.tasks.speech_training` on AN4's 68 training speakers (33 minutes of speech,
 124,000 frames). Test: whole utterances, told of posterior means in a closed loop. Generation: 100
@@ -45,6 +46,7 @@ ROWS = {
     "SRNN-TF": Recipe(replace(SRNN.design, scheduled=False)),
     "HiT": RECIPES["HiTDVAE"],
     "LigHT": RECIPES["LigHTDVAE"],
+    "LigHT-w": replace(RECIPES["LigHTDVAE"], code_weight=0.01),
     "STORN": RECIPES["STORN"],
     "VRNN": RECIPES["VRNN"],
     "DSAE": RECIPES["DSAE"],
@@ -117,11 +119,21 @@ def judge(run: Any, data: Data) -> dict[str, float]:
     }
 
 
-def talk(run: Any, data: Data, recipe: Recipe, seed: int) -> FrechetDistance:
-    """Return how far speech from the prior is from recorded speech."""
-    model, count, frames = run.model.eval(), 100, 150
-    told = generate(model, count, frames, seed=seed, point=recipe.design.scheduled).wave
-    return frechet_speech_distance(data.recorded, list(told), seed=seed)
+def talk(run: Any, data: Data, recipe: Recipe, seed: int) -> dict[str, float]:
+    """Return how far speech from the prior is from recorded speech; also with known codes."""
+    model, count, point = run.model.eval(), 100, recipe.design.scheduled
+
+    def distance(code: Tensor | None = None) -> FrechetDistance:
+        told = generate(model, count, 150, code=code, seed=seed, point=point).wave
+        return frechet_speech_distance(data.recorded, list(told), seed=seed)
+
+    found = distance()
+    scores = {"frechet": found.distance - found.bias, "frechet_error": found.error}
+    if model.code_dim:
+        some = data.pieces[:: len(data.pieces) // count][:count]
+        found = distance(analyse(model, run.guide.eval(), some).w)
+        scores["known_w"] = found.distance - found.bias
+    return scores
 
 
 def spent(folder: Path, minutes: float) -> float:
@@ -144,9 +156,7 @@ def results(name: str, seed: int, data: Data, out: Path, epochs: int | None) -> 
     minutes = spent(folder, (time.process_time() - began) / 60)
     if run.interrupted:
         raise SystemExit(f"{folder} is not trained to its end: the same command goes on")
-    distance = talk(run, data, recipe, seed)
-    generation = {"frechet": distance.distance - distance.bias, "frechet_error": distance.error}
-    scores = judge(run, data) | generation | {"minutes": minutes}
+    scores = judge(run, data) | talk(run, data, recipe, seed) | {"minutes": minutes}
     save_speech(folder, recipe.design, run.model, run.guide, scores)
     partial = kept.with_suffix(".part")
     partial.write_text(json.dumps(scores, indent=1))
@@ -166,6 +176,7 @@ COLUMNS = {
     "estoi": "7.3f",
     "rmse": "8.4f",
     "frechet": "9.1f",
+    "known_w": "9.1f",
     "minutes": "8.1f",
 }
 

@@ -176,7 +176,8 @@ class Objective:
         Raises
         ------
         PairError
-            A batch of a data set, but no data plate; or an enumerated site outside of it.
+            A batch of a data set, but no data plate; an enumerated site outside of it; or a KL
+            weight of a site that the guide does not draw.
         """
         return self.measure(model, guide, args, kwargs, step, data_size, plate).loss
 

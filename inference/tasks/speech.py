@@ -130,11 +130,14 @@ def finite(told: Tensor) -> Tensor:
     return told
 
 
-def _check_code(model: Any, code: Tensor) -> Tensor:
+def _check_code(model: Any, code: Tensor, count: int | None = None) -> Tensor:
+    """Return w, of shape (W,), or (B, W) for a count B."""
     _check_has_code(model)
-    if code.shape != (model.code_dim,):
+    size = (model.code_dim,)
+    if code.shape not in (size, (count, *size)):
+        expected = f"{size}" if count is None else f"{size} or {(count, *size)}"
         seen, cure = f"shape {tuple(code.shape)}", "take it from `code_of`, by the same pair"
-        raise InputError("code", seen, f"({model.code_dim},)", cure)
+        raise InputError("code", seen, expected, cure)
     return code
 
 
@@ -145,6 +148,7 @@ def generate(
     frames: int = 100,
     stft: STFT | None = None,
     *,
+    code: Tensor | None = None,
     seed: int = 0,
     point: bool = False,
     iterations: int = 60,
@@ -155,6 +159,9 @@ def generate(
     ----------
     count, frames
         B and T.
+    code
+        w of all (W,), or of each (B, W), as `analyse` gives them: new sentences of known voices. By
+        default drawn from the prior.
     seed
         Of latents, frames and first phases.
     point
@@ -166,11 +173,19 @@ def generate(
     -------
     Sounds
         wave (B, N), power (B, T, F): means of the frames given latents and past.
+
+    Raises
+    ------
+    InputError
+        The story has no code of a whole sequence, or another size of it.
     """
+    if code is not None:
+        code = _check_code(model, code, count).expand(count, -1)
     stft = stft or STFT()
     with seeded(derive(seed, "speech")):
         like = next(model.parameters())
         w = like.new_empty(count, model.code_dim).normal_() if model.code_dim else None
+        w = w if code is None else code
         if model.feeds_back:
             raw = model.roll((count,), frames, w, point=point).raw
         else:

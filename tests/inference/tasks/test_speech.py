@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
+from inference.randomness import derive, seeded
 from inference.tasks.speech import (
     Analysis,
     analyse,
@@ -111,6 +114,22 @@ def test_speech_of_a_seed_is_the_same_speech(name: str, point: bool, untouched: 
     assert torch.equal(first.wave, again.wave) and torch.equal(first.power, again.power)
     assert not torch.allclose(first.power, other.power)
     assert first.wave.shape == (2, STFT_SMALL.samples(12)) and (first.power > 0).all()
+
+
+@pytest.mark.parametrize("name", ["HiTDVAE", "DSAE"])
+def test_speech_of_a_given_code(name: str) -> None:
+    model, _ = pair(name)
+    with seeded(derive(3, "speech")):
+        drawn = torch.randn(2, 3)
+    options: dict[str, Any] = {"seed": 3, "iterations": 3}
+    told = generate(model, 2, 12, STFT_SMALL, **options)
+    assert torch.equal(generate(model, 2, 12, STFT_SMALL, code=drawn, **options).power, told.power)
+    one = generate(model, 2, 12, STFT_SMALL, code=drawn[1], **options).power
+    assert torch.equal(one[1], told.power[1]) and not torch.equal(one[0], told.power[0])
+    with pytest.raises(InputError, match=r"code: saw shape \(4, 3\)\n.*\(3,\) or \(2, 3\)"):
+        generate(model, 2, 12, STFT_SMALL, code=torch.zeros(4, 3))
+    with pytest.raises(InputError, match="FrameVAE, which has none"):
+        generate(pair("FrameVAE")[0], 2, 12, STFT_SMALL, code=drawn)
 
 
 @pytest.mark.parametrize("name", ["HiTDVAE", "LigHTDVAE", "DSAE"])
