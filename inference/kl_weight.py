@@ -31,14 +31,15 @@ def settled(kl_weight: Any) -> Any:
     for name, weight in kl_weight.items():
         if isinstance(weight, TargetRate):
             raise ValueError(f"kl_weight['{name}'] is a target rate, which is that of all sites")
-        settled(weight)
+        if not callable(weight):
+            _checked(weight, f"kl_weight['{name}']")
     return dict(kl_weight)
 
 
 def at(kl_weight: Any, step: int) -> Weight:
     """Return a setting's value at a training step, counted from 0."""
     if isinstance(kl_weight, Mapping):
-        return {name: _at(weight, step) for name, weight in kl_weight.items()}
+        return {n: _at(weight, step, f"kl_weight['{n}']") for n, weight in kl_weight.items()}
     return _at(kl_weight, step)
 
 
@@ -82,11 +83,15 @@ def unrisen(kl_weight: Any, step: int) -> float | None:
     return min(rising, default=None)
 
 
-def _at(weight: Any, step: int) -> float:
-    return _checked(weight(step) if callable(weight) else weight)
+def _at(weight: Any, step: int, name: str = "kl_weight") -> float:
+    return _checked(weight(step) if callable(weight) else weight, name)
 
 
-def _checked(weight: float) -> float:
-    if not 0 <= weight < float("inf"):
-        raise ValueError(f"kl_weight is {weight}; expected a finite weight of at least 0")
-    return float(weight)
+def _checked(weight: Any, name: str = "kl_weight") -> float:
+    try:
+        number = float(weight)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"{name} is {weight!r}; expected a finite weight of at least 0")
+    return number

@@ -89,8 +89,10 @@ def test_a_site_that_is_not_there_is_named(more: dict[str, Any]) -> None:
     ("settings", "told"),
     [
         ({"kl_weight": {}}, "names no site"),
-        ({"kl_weight": {"a": -1.0}}, "kl_weight is -1"),
-        ({"kl_weight": {"a": float("nan")}}, "kl_weight is nan"),
+        ({"kl_weight": "much"}, "kl_weight is 'much'"),
+        ({"kl_weight": {"a": -1.0}}, r"kl_weight\['a'\] is -1"),
+        ({"kl_weight": {"a": float("nan")}}, r"kl_weight\['a'\] is nan"),
+        ({"kl_weight": {"a": {"b": 1.0}}}, r"kl_weight\['a'\] is \{'b': 1.0\}"),
         ({"kl_weight": {"a": TargetRate(1.0)}}, r"kl_weight\['a'\] is a target rate"),
         ({"kl_weight": {"a": 0.5}, "kind": "iwae"}, "one for all"),
     ],
@@ -98,6 +100,11 @@ def test_a_site_that_is_not_there_is_named(more: dict[str, Any]) -> None:
 def test_settings_are_checked(settings: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         Objective(**settings)
+
+
+def test_a_schedule_that_goes_wrong_is_named() -> None:
+    with pytest.raises(ValueError, match=r"kl_weight\['b'\] is -3"):
+        Objective(kl_weight={"a": 1.0, "b": lambda step: -float(step)}).weight(3)
 
 
 def test_the_setting_is_kept_as_it_was() -> None:
