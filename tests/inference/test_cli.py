@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import subprocess
 import sys
 import time
@@ -147,6 +148,11 @@ def test_a_ctrl_c_that_python_drops_still_stops(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("inference.cli.app", app)
     hook = sys.unraisablehook
-    with pytest.raises(KeyboardInterrupt):
-        main(["stories"])
+    # a shell's background job is born deaf to Ctrl-C
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            main(["stories"])
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert sys.unraisablehook is hook
