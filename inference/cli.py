@@ -6,11 +6,12 @@ the command; 130 stopped by Ctrl-C.
 
 from __future__ import annotations
 
-import _thread
+import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -215,12 +216,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 @contextmanager
 def _interrupts_heard() -> Iterator[None]:
     """Ask again for each Ctrl-C that falls where Python drops exceptions, as imports often do."""
-    before = sys.unraisablehook
+    before, here = sys.unraisablehook, threading.get_ident()
 
     def hook(dropped: Any) -> None:
         if not issubclass(dropped.exc_type, KeyboardInterrupt):
             return before(dropped)
-        again = threading.Timer(0.05, _thread.interrupt_main)  # once the callback is over
+        ask = partial(signal.pthread_kill, here, signal.SIGINT)  # wakes it from waiting, too
+        again = threading.Timer(0.05, ask)  # once the callback is over
         again.daemon = True
         again.start()
 
