@@ -185,7 +185,7 @@ def generate(
     with seeded(derive(seed, "speech")):
         like = next(model.parameters())
         w = like.new_empty(count, model.code_dim).normal_() if model.code_dim else None
-        w = w if code is None else code
+        w = w if code is None else code  # drawn all the same: a seed's z do not hang on it
         if model.feeds_back:
             raw = model.roll((count,), frames, w, point=point).raw
         else:
