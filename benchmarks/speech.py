@@ -46,6 +46,7 @@ ROWS = {
     "SRNN-TF": Recipe(replace(SRNN.design, scheduled=False)),
     "HiT": RECIPES["HiTDVAE"],
     "LigHT": RECIPES["LigHTDVAE"],
+    # nats of w as cheap as those of z
     "LigHT-w": replace(RECIPES["LigHTDVAE"], code_weight=0.01),
     "STORN": RECIPES["STORN"],
     "VRNN": RECIPES["VRNN"],

@@ -134,9 +134,11 @@ def _check_code(model: Any, code: Tensor, count: int | None = None) -> Tensor:
     """Return w, of shape (W,), or (B, W) for a count B."""
     _check_has_code(model)
     size = (model.code_dim,)
-    if code.shape not in (size, (count, *size)):
+    bad = int((~code.isfinite()).sum())
+    if bad or code.shape not in (size, (count, *size)):
         expected = f"{size}" if count is None else f"{size} or {(count, *size)}"
-        seen, cure = f"shape {tuple(code.shape)}", "take it from `code_of`, by the same pair"
+        seen = f"shape {tuple(code.shape)}, {bad} numbers not finite"
+        cure = "take it from `code_of`, by the same pair"
         raise InputError("code", seen, expected, cure)
     return code
 
@@ -177,7 +179,8 @@ def generate(
     Raises
     ------
     InputError
-        The story has no code of a whole sequence, or another size of it.
+        The story has no code of a whole sequence, or another size of it; a code, or what is told,
+        is not finite.
     """
     if code is not None:
         code = _check_code(model, code, count).expand(count, -1)
@@ -190,7 +193,7 @@ def generate(
             raw = model.roll((count,), frames, w, point=point).raw
         else:
             raw = model.closed_loop(model.latent_path((count,), frames, w), w)
-    power = model.likelihood.point(raw)
+    power = finite(model.likelihood.point(raw))
     return Sounds(stft.griffin_lim(power, iterations=iterations, seed=seed), power)
 
 

@@ -39,8 +39,8 @@ class Recipe:
     epochs, learning_rate, batch_size
     kl_weight, code_weight
         Of the latents of frames, and of the code of a whole sequence, once they are reached. One
-        code to 50 frames weighs little beside them; at 0.01 codes settle far from their prior, and
-        what is told of a code that the prior draws is not speech.
+        code to 50 frames weighs little beside them; at 0.01 they settle far from their prior, and
+        speech of codes that the prior draws suffers (HiT-DVAE's most: docs/benchmarks.md).
     piece
         Frames of a training sequence.
     """

@@ -126,8 +126,10 @@ def test_speech_of_a_given_code(name: str) -> None:
     assert torch.equal(generate(model, 2, 12, STFT_SMALL, code=drawn, **options).power, told.power)
     one = generate(model, 2, 12, STFT_SMALL, code=drawn[1], **options).power
     assert torch.equal(one[1], told.power[1]) and not torch.equal(one[0], told.power[0])
-    with pytest.raises(InputError, match=r"code: saw shape \(4, 3\)\n.*\(3,\) or \(2, 3\)"):
+    with pytest.raises(InputError, match=r"code: saw shape \(4, 3\), 0 .*\n.*\(3,\) or \(2, 3\)"):
         generate(model, 2, 12, STFT_SMALL, code=torch.zeros(4, 3))
+    with pytest.raises(InputError, match="3 numbers not finite"):
+        generate(model, 2, 12, STFT_SMALL, code=torch.full((3,), float("nan")))
     with pytest.raises(InputError, match="FrameVAE, which has none"):
         generate(pair("FrameVAE")[0], 2, 12, STFT_SMALL, code=drawn)
 
