@@ -22,10 +22,10 @@ from inference.check_run import (
 )
 from inference.check_sites import check_sites, kind, plates
 from inference.errors import PairError
-from inference.nonfinite import explain_nonfinite, unvalidated
-from inference.pair import bind
 from inference.randomness import reseed
-from inference.structure import Layout, layout, sample_sites, untouched
+from inference.tracing.bind import bind
+from inference.tracing.layout import Layout, layout, sample_sites, untouched
+from inference.tracing.nonfinite import explain_nonfinite, unvalidated
 from inference.translate import translated
 
 

@@ -16,10 +16,10 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor, nn
 
 from inference.errors import PairError
-from inference.nonfinite import count_nonfinite, find_nonfinite, unvalidated
 from inference.objectives import Objective
 from inference.randomness import reseed
-from inference.structure import pair_traces, sample_sites
+from inference.tracing.layout import pair_traces, sample_sites
+from inference.tracing.nonfinite import count_nonfinite, find_nonfinite, unvalidated
 from inference.translate import translated
 
 

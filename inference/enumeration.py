@@ -22,8 +22,8 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
 from inference.errors import PairError
-from inference.pair import bind
-from inference.structure import layout, sample_sites, untouched
+from inference.tracing.bind import bind
+from inference.tracing.layout import layout, sample_sites, untouched
 
 
 class EnumeratedSite(NamedTuple):
@@ -63,7 +63,7 @@ def enumerated(
     Parameters
     ----------
     model, guide
-        Any pair that `inference.pair.bind` takes.
+        Any pair that `inference.tracing.bind.bind` takes.
     *args, **kwargs
         The data, as both take them.
     draws

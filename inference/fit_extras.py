@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from inference.errors import NonFiniteError
-from inference.fit_data import Columns, Source, is_column
 from inference.measured import Measured
 from inference.objectives import Objective
 from inference.target_rate import TargetRate
+from inference.tracing.data import Columns, Source, is_column
 from ppl_models.errors import InputError
 
 ROWS = 1024  # data that a mutual information is estimated on: its cost grows as their square

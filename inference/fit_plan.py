@@ -15,7 +15,12 @@ import torch
 from torch import nn
 
 from inference.errors import PairError
-from inference.fit_data import (
+from inference.fit_session import Plan
+from inference.fit_state import RunFolder
+from inference.objectives import Objective
+from inference.randomness import derive
+from inference.tracing.bind import bind
+from inference.tracing.data import (
     Columns,
     Source,
     TensorSource,
@@ -24,11 +29,6 @@ from inference.fit_data import (
     is_column,
     source,
 )
-from inference.fit_session import Plan
-from inference.fit_state import RunFolder
-from inference.objectives import Objective
-from inference.pair import bind
-from inference.randomness import derive
 from ppl_models.errors import InputError
 
 AUDIT = 256  # observations, at least, on which the bound of training is reported

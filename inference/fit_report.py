@@ -9,10 +9,10 @@ import torch
 from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor
 
-from inference.fit_data import Source
 from inference.fit_extras import information, some_rows
 from inference.kl_weight import figures
 from inference.randomness import derive, seeded
+from inference.tracing.data import Source
 
 if TYPE_CHECKING:
     from inference.fit_learner import Learner

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from inference.batches import precision, whole_size
 from inference.errors import PairError
 from inference.kl_weight import Weight, of, refuse_unknown
 from inference.many_draws import draw_many, iwae, renyi
-from inference.structure import Layout, batch_length
 from inference.summed_terms import summed_terms
 from inference.target_rate import TargetRate
 from inference.terms import View, average, look, terms, total
+from inference.tracing.layout import Layout, batch_length
+from inference.tracing.minibatch import precision, whole_size
 
 if TYPE_CHECKING:
     from inference.objectives import Objective

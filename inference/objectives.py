@@ -16,18 +16,18 @@ from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
 from pyro.poutine.util import is_validation_enabled
 from torch import Tensor, nn
 
-from inference.batches import precision, scaled
 from inference.errors import NonFiniteError as NonFiniteError
 from inference.errors import PairError
 from inference.free_bits import FreeBits as FreeBits
 from inference.kl_weight import Schedule, Weight, at, refuse_unknown, settled
 from inference.measured import Measured, many_draws_loss, one_draw_loss
-from inference.nonfinite import explain_nonfinite as explain_nonfinite
-from inference.nonfinite import no_warnings
 from inference.pathwise import pathwise_bound
 from inference.perdatum import bound_per_datum
-from inference.structure import Layout, batch_length, layout
 from inference.target_rate import TargetRate as TargetRate
+from inference.tracing.layout import Layout, batch_length, layout
+from inference.tracing.minibatch import precision, scaled
+from inference.tracing.nonfinite import explain_nonfinite as explain_nonfinite
+from inference.tracing.nonfinite import no_warnings
 from inference.weights import weighted
 
 Kind = Literal["auto", "trace", "meanfield", "enum", "iwae", "renyi"]
@@ -157,7 +157,7 @@ class Objective:
         Parameters
         ----------
         model, guide
-            A pair, as `inference.pair.bind` returns it.
+            A pair, as `inference.tracing.bind.bind` returns it.
         args, kwargs
             The batch, as model and guide take it.
         step

@@ -13,33 +13,11 @@ from typing import Any
 
 import torch
 from pyro.distributions.util import is_identically_zero, scale_and_mask
-from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-
-class Sites(Messenger):
-    """Collect the sample sites of a run: ``poutine.trace``, and ``poutine.replay``, in one.
-
-    Parameters
-    ----------
-    draws
-        Sites of another run, whose values the latent sites of the same names take.
-    """
-
-    def __init__(self, draws: dict[str, Any] | None = None) -> None:
-        super().__init__()
-        self.draws, self.sites = draws or {}, dict[str, Any]()
-
-    def _pyro_sample(self, msg: Any) -> None:
-        drawn = self.draws.get(msg["name"])
-        if drawn is not None and not msg["is_observed"]:
-            msg["value"], msg["infer"], msg["done"] = drawn["value"], drawn["infer"], True
-
-    def _pyro_post_sample(self, msg: Any) -> None:
-        if not msg["infer"].get("_do_not_trace"):
-            self.sites[msg["name"]] = msg.copy()  # handlers further in may write to it after us
+from inference.tracing.handlers import Sites
 
 
 def pathwise_bound(

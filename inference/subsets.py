@@ -19,12 +19,12 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from inference.fit_data import Columns
 from inference.measured import Measured
 from inference.objectives import Objective
-from inference.pathwise import Sites
 from inference.penalties.base import Codes, Penalty, Schedule
-from inference.structure import batch_length
+from inference.tracing.data import Columns
+from inference.tracing.handlers import Sites
+from inference.tracing.layout import batch_length
 from ppl_models.errors import InputError
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.at_once import sampler_of
-from inference.batches import precision
 from inference.divergence import Per
 from inference.errors import PairError
-from inference.structure import Layout
 from inference.terms import Terms, plain_sites, refuse_pathless
+from inference.tracing.layout import Layout
+from inference.tracing.minibatch import precision
+from inference.tracing.sampler import sampler_of
 
 
 def summed_terms(
@@ -46,7 +46,7 @@ def summed_terms(
     NonFiniteError
         A log density is NaN or plus infinity.
     """
-    from inference.diagnostics.summing import contract, reduce, split
+    from inference.tracing.sum_product import contract, reduce, split
 
     if not shape.local:
         seen = "a site that is summed out, and sites outside the data plate"

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from inference.divergence import Per, divergence, divergence_parts
 from inference.errors import PairError
-from inference.pathwise import Sites
 from inference.perdatum import to_plate
-from inference.structure import Layout, in_plate
+from inference.tracing.handlers import Sites
+from inference.tracing.layout import Layout, in_plate
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -10,46 +10,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from inference.errors import PairError
 from inference.kl_weight import Weight, of
-
-
-class PlateScale(Messenger):
-    """Let the sites inside the data plate stand for the whole data set: N / B times each.
-
-    A plate that subsamples itself is scaled by Pyro already, and let be.
-
-    Parameters
-    ----------
-    plate
-        The name of the data plate.
-    data_size
-        N.
-    outside
-        Enumerated sites outside the plate: their sum runs over products of all data, so that no
-        batch of the data can estimate it.
-    """
-
-    def __init__(self, plate: str, data_size: int, outside: tuple[str, ...] = ()) -> None:
-        super().__init__()
-        self.plate, self.data_size, self.outside = plate, data_size, outside
-
-    def _pyro_sample(self, msg: Any) -> None:
-        for frame in msg["cond_indep_stack"]:
-            whole = frame.full_size in (None, frame.size)
-            if frame.name == self.plate and whole and frame.size != self.data_size:
-                if self.outside:
-                    self._refuse(frame.size)
-                msg["scale"] = msg["scale"] * (self.data_size / frame.size)
-
-    def _refuse(self, size: int) -> None:
-        raise PairError(
-            self.outside[0],
-            f"an enumerated site outside the plate '{self.plate}', "
-            f"with a batch of {size} of {self.data_size} observations",
-            "all observations at once: the sum over this site is not a sum over batches",
-            f"batch_size={self.data_size}, or move the site into the plate or into the guide",
-        )
 
 
 class GuideKLWeight(Messenger):

@@ -18,19 +18,11 @@ from pyro import poutine
 from pyro.poutine.guide import GuideMessenger
 from torch import Tensor
 
-from inference.diagnostics.draws import Sampler
-from inference.diagnostics.sites import (
-    Place,
-    Plate,
-    counted,
-    is_delta,
-    is_observed,
-    log_density,
-    node,
-)
-from inference.diagnostics.summing import reduce
-from inference.diagnostics.traces import Traces
 from inference.errors import PairError
+from inference.tracing.sampler import Sampler
+from inference.tracing.sites import Place, Plate, counted, is_delta, is_observed, log_density, node
+from inference.tracing.sum_product import reduce
+from inference.tracing.traces import Traces
 
 _BUDGET = 4_000_000  # numbers of latents that one chunk compares
 _SAME = 1e-4  # of 1 + |log density|: what two runs at the same values may differ by

@@ -8,11 +8,11 @@ from typing import Any
 from torch import Tensor
 
 from inference.diagnostics.arviz_adapter import Variable, to_arviz
-from inference.diagnostics.draws import Sampler, quiet, stack_draws
-from inference.diagnostics.sites import is_deterministic, is_observed, node
-from inference.diagnostics.summing import pointwise
-from inference.diagnostics.traces import Traces
-from inference.pair import bind
+from inference.tracing.bind import bind
+from inference.tracing.sampler import Sampler, quiet, stack_draws
+from inference.tracing.sites import is_deterministic, is_observed, node
+from inference.tracing.sum_product import pointwise
+from inference.tracing.traces import Traces
 
 Parts = dict[str, dict[str, list[Tensor]]]  # by group and site, a tensor a chunk
 

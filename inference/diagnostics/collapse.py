@@ -15,15 +15,15 @@ import torch
 
 from inference.diagnostics.aggregate import Contrast, contrasts, drawn_sites, local_plate
 from inference.diagnostics.amortisation import Gap, amortisation_gap
-from inference.diagnostics.draws import Sampler, mean_and_error, quiet, stack_draws
 from inference.diagnostics.importance import importance
 from inference.diagnostics.information import Information, log_ratio
 from inference.diagnostics.rates import Rates, rates
 from inference.diagnostics.units import Unit, units
 from inference.diagnostics.verdict import COLLAPSED, verdict_of
-from inference.fit_data import Columns
-from inference.pair import batch_length, bind
 from inference.randomness import derive
+from inference.tracing.bind import batch_length, bind
+from inference.tracing.data import Columns
+from inference.tracing.sampler import Sampler, mean_and_error, quiet, stack_draws
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

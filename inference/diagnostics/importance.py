@@ -18,12 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from inference.diagnostics.draws import Sampler, mean_and_error, quiet, stack_draws
 from inference.diagnostics.pareto import smooth
-from inference.diagnostics.sites import Plate, counted
-from inference.diagnostics.summing import log_joint, reduce
-from inference.diagnostics.traces import Traces
-from inference.pair import bind
+from inference.tracing.bind import bind
+from inference.tracing.sampler import Sampler, mean_and_error, quiet, stack_draws
+from inference.tracing.sum_product import log_weights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -179,11 +177,3 @@ def importance(
     weights = stack_draws(parts)
     size = sampler.plate.size if sampler.plate and joint else 1
     return Importance(weights.reshape(len(weights), -1), kept is None, size)
-
-
-def log_weights(traces: Traces, plate: Plate | None) -> Tensor:
-    """Return log p - log q of each draw, ``(S, B)``, or ``(S,)`` without a plate."""
-    total = log_joint(traces, plate)
-    for name, _ in counted(traces.guide):
-        total = total - reduce(traces.log_q(name), traces.guide_places[name], plate, name)
-    return total

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from inference.diagnostics.aggregate import Contrast, contrasts, drawn_sites, local_plate
-from inference.diagnostics.draws import Sampler, mean_and_error, quiet, stack_draws
-from inference.diagnostics.sites import counted
-from inference.diagnostics.summing import contract, reduce, split
-from inference.diagnostics.traces import Traces
 from inference.errors import PairError
-from inference.pair import bind
+from inference.tracing.bind import bind
+from inference.tracing.sampler import Sampler, mean_and_error, quiet, stack_draws
+from inference.tracing.sites import counted
+from inference.tracing.sum_product import contract, reduce, split
+from inference.tracing.traces import Traces
 
 
 @dataclass(frozen=True)

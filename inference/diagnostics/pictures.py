@@ -15,13 +15,13 @@ from pyro import poutine
 from torch import Tensor
 
 from inference.diagnostics.aggregate import drawn_sites, local_plate
-from inference.diagnostics.draws import Sampler, quiet
 from inference.diagnostics.replace import replacements
-from inference.diagnostics.sites import node
 from inference.diagnostics.units import Unit, units
 from inference.diagnostics.views import ImageView, Shape, only_site
-from inference.fit_data import Columns
-from inference.pair import batch_length, bind
+from inference.tracing.bind import batch_length, bind
+from inference.tracing.data import Columns
+from inference.tracing.sampler import Sampler, quiet
+from inference.tracing.sites import node
 from ppl_models.errors import InputError
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from inference.diagnostics.draws import Sampler, quiet
-from inference.diagnostics.sites import is_observed, mask_of, node
-from inference.pair import bind
+from inference.tracing.bind import bind
+from inference.tracing.sampler import Sampler, quiet
+from inference.tracing.sites import is_observed, mask_of, node
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

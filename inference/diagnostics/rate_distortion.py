@@ -31,11 +31,11 @@ from tqdm import tqdm
 from inference.diagnostics.curve import Curve, Point
 from inference.diagnostics.rates import Rates, rates
 from inference.fit import fit
-from inference.fit_data import Columns, columns
 from inference.objectives import Objective
-from inference.pair import bind
 from inference.randomness import derive, seeded
 from inference.target_rate import TargetRate
+from inference.tracing.bind import bind
+from inference.tracing.data import Columns, columns
 from ppl_models.errors import InputError
 
 _JUDGED = 1000  # training data that rates are measured on

@@ -17,11 +17,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from inference.diagnostics.draws import Sampler, mean_and_error, quiet, stack_draws
-from inference.diagnostics.sites import Place, Plate, counted, is_deterministic
-from inference.diagnostics.summing import expected_terms, outside, reduce, split
-from inference.diagnostics.traces import Traces
-from inference.pair import bind
+from inference.tracing.bind import bind
+from inference.tracing.sampler import Sampler, mean_and_error, quiet, stack_draws
+from inference.tracing.sites import Place, Plate, counted, is_deterministic
+from inference.tracing.sum_product import expected_terms, outside, reduce, split
+from inference.tracing.traces import Traces
 
 Kind = Literal["rate", "distortion"]
 

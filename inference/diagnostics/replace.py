@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from inference.diagnostics.sites import is_observed
 from inference.errors import PairError
+from inference.tracing.sites import is_observed
 
 if TYPE_CHECKING:
-    from inference.diagnostics.draws import Sampler
+    from inference.tracing.sampler import Sampler
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from inference.diagnostics.draws import Sampler, quiet, stack_draws
 from inference.diagnostics.replace import Replacement, replacements
-from inference.diagnostics.sites import node
 from inference.errors import PairError
-from inference.pair import bind
+from inference.tracing.bind import bind
+from inference.tracing.sampler import Sampler, quiet, stack_draws
+from inference.tracing.sites import node
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,9 +14,9 @@ from pyro.distributions import Independent
 from pyro.distributions.torch_distribution import MaskedDistribution
 from torch import Tensor
 
-from inference.diagnostics.draws import Sampler
-from inference.diagnostics.sites import Place, Plate, node
-from inference.diagnostics.traces import Traces
+from inference.tracing.sampler import Sampler
+from inference.tracing.sites import Place, Plate, node
+from inference.tracing.traces import Traces
 
 ACTIVE = 0.01
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from inference.diagnostics.draws import Sampler
-from inference.diagnostics.sites import is_observed, node
 from inference.errors import PairError
+from inference.tracing.sampler import Sampler
+from inference.tracing.sites import is_observed, node
 from ppl_models.errors import InputError
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.diagnostics.draws import Sampler, quiet, stack_draws
-from inference.diagnostics.sites import is_observed, mask_of, node
 from inference.errors import PairError
-from inference.pair import bind
+from inference.tracing.bind import bind
+from inference.tracing.sampler import Sampler, quiet, stack_draws
+from inference.tracing.sites import is_observed, mask_of, node
 
 
 @dataclass(frozen=True)

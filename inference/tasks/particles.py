@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from inference.randomness import derive
-from inference.structure import untouched
+from inference.tracing.layout import untouched
 from ppl_models.dynamical import DynamicalVAE, Memory, Past
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count

@@ -13,8 +13,8 @@ from torch.distributions import kl_divergence
 
 from inference.divergence import divergence, divergence_parts
 from inference.errors import PairError
-from inference.pathwise import Sites
 from inference.perdatum import to_plate
+from inference.tracing.handlers import Sites
 from ppl_models.distributions import AutoregressiveNormal
 
 

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from inference import CheckpointError, Objective, PairError, Run, fit
-from inference.pair import bind
 from inference.schedules import cosine, linear
+from inference.tracing.bind import bind
 from ppl_models import InputError
 from tests import pairs
 from tests.inference.fitting import QUIET, conjugate, data, same

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from inference import Aggressive, FreeBits, Objective, Run, TargetRate, fit, fit_report
 from inference.errors import CheckpointError, NonFiniteError
-from inference.fit_data import HeldSource, columns
 from inference.fit_extras import ROWS, Extras, some_rows
 from inference.fit_state import RunFolder
 from inference.randomness import seeded
 from inference.terms import View
+from inference.tracing.data import HeldSource, columns
 from ppl_models.errors import InputError
 from tests import pairs
 from tests.inference.fitting import QUIET, conjugate, data, same, train

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from inference.errors import PairError
 from inference.objectives import FreeBits, Objective
 from inference.randomness import seeded
-from inference.structure import layout
 from inference.terms import look
+from inference.tracing.layout import layout
 from tests.inference.test_divergence import MASK
 from tests.inference.test_pathwise import AUTO, case
 

@@ -14,7 +14,7 @@ from inference.errors import PairError
 from inference.many_draws import draw_many, iwae, renyi
 from inference.objectives import Objective, TargetRate
 from inference.randomness import seeded
-from inference.structure import layout
+from inference.tracing.layout import layout
 from tests import pairs
 from tests.inference.test_objectives import data
 from tests.inference.test_pathwise import AUTO, Coin, CoinGuide, case

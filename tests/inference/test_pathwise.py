@@ -13,7 +13,7 @@ from guides.vae import VAEGuide
 from inference.objectives import Objective
 from inference.pathwise import pathwise_bound
 from inference.randomness import seeded
-from inference.structure import layout
+from inference.tracing.layout import layout
 from ppl_models.vae import VAE
 from tests import pairs
 

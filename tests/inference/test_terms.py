@@ -8,8 +8,8 @@ from torch import Tensor
 from inference.errors import PairError
 from inference.pathwise import pathwise_bound
 from inference.randomness import seeded
-from inference.structure import layout
 from inference.terms import View, average, look, terms
+from inference.tracing.layout import layout
 from tests import pairs
 from tests.inference.test_pathwise import AUTO, NAMES, Coin, CoinGuide, case
 

@@ -11,9 +11,9 @@ from torch.distributions import kl_divergence
 
 from inference.errors import PairError
 from inference.objectives import Objective
-from inference.pair import bind
 from inference.randomness import seeded
 from inference.schedules import linear
+from inference.tracing.bind import bind
 from tests import pairs
 
 

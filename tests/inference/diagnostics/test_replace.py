@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from inference.diagnostics.draws import Sampler
 from inference.diagnostics.replace import replacements
 from inference.errors import PairError
+from inference.tracing.sampler import Sampler
 from tests.pairs import Conjugate, ConjugateGuide
 
 

@@ -10,8 +10,8 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from inference.structure import sample_sites
 from inference.terms import View
+from inference.tracing.layout import sample_sites
 
 
 class Story(nn.Module):

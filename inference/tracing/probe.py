@@ -10,12 +10,12 @@ from pyro.poutine import Trace
 from pyro.poutine.guide import GuideMessenger
 from torch import Tensor
 
-from inference.diagnostics.sites import Place, Site, is_delta, log_density, node, samples
-from inference.diagnostics.summing import log_joint
-from inference.diagnostics.traces import Traces
+from inference.tracing.sites import Place, Site, is_delta, log_density, node, samples
+from inference.tracing.sum_product import log_joint
+from inference.tracing.traces import Traces
 
 if TYPE_CHECKING:
-    from inference.diagnostics.draws import Sampler
+    from inference.tracing.sampler import Sampler
 
 _TOLERANCE = 1e-3  # of 1 + |log density|: far above float32 rounding, far below a wrong broadcast
 

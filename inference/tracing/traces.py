@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pyro.poutine import Trace
 from torch import Tensor
 
-from inference.diagnostics.sites import Place, log_density, node
+from inference.tracing.sites import Place, log_density, node
 
 DRAWS = "_draws"  # the name of the outer plate
 

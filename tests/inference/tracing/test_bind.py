@@ -14,10 +14,8 @@ from torch.distributions import constraints
 
 from inference.errors import PairError
 from inference.objectives import Objective
-from inference.pair import (
-    bind,
-)
 from inference.randomness import seeded
+from inference.tracing.bind import bind
 from tests import pairs
 
 

@@ -7,11 +7,13 @@ draws (`vectorised`) five hundred of them cost little more than one; a pair that
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 import pyro
 import torch
@@ -21,8 +23,10 @@ from pyro.poutine import Trace
 from pyro.poutine.guide import GuideMessenger
 from torch import Tensor, nn
 
-from inference.diagnostics.probe import disagreement
-from inference.diagnostics.sites import (
+from inference.tracing.layout import Layout, batch_length, data_plate, untouched
+from inference.tracing.nonfinite import explain_nonfinite
+from inference.tracing.probe import disagreement
+from inference.tracing.sites import (
     Plate,
     Site,
     is_enumerated,
@@ -32,9 +36,11 @@ from inference.diagnostics.sites import (
     refuse_uncovered,
     samples,
 )
-from inference.diagnostics.traces import DRAWS, Traces
-from inference.nonfinite import explain_nonfinite
-from inference.structure import batch_length, data_plate, untouched
+from inference.tracing.traces import DRAWS, Traces
+
+if TYPE_CHECKING:
+    pass
+
 
 Mode = Literal["plain", "sampled", "summed"]
 _BUDGET = 4_000_000  # numbers held by the sites of one chunk, unless the caller says otherwise
@@ -59,7 +65,7 @@ class Sampler:
     Parameters
     ----------
     model, guide
-        A bound pair (`inference.pair.bind`).
+        A bound pair (`inference.tracing.bind.bind`).
     args, kwargs
         The data, as the pair takes them.
     plate
@@ -232,3 +238,28 @@ def mean_and_error(values: Tensor) -> tuple[float, float]:
     if values.numel() < 2:
         return float(values.mean()), math.nan
     return float(values.mean()), float(values.std() / math.sqrt(values.numel()))
+
+
+# by model, guide and the shape of the call
+_samplers: WeakKeyDictionary[Any, WeakKeyDictionary[Any, dict[Any, Sampler]]] = WeakKeyDictionary()
+
+
+def sampler_of(
+    model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shape: Layout
+) -> Sampler:
+    """Return what draws from a pair with a data plate; the pair is probed in evaluation mode."""
+    pass
+
+    assert shape.plate is not None
+    dims = tuple(v.dim() if isinstance(v, Tensor) else None for v in (*args, *kwargs.values()))
+    key = shape.plate.name, batch_length(args, kwargs), dims, tuple(kwargs)
+    known = _samplers.setdefault(model, WeakKeyDictionary()).setdefault(guide, {})
+    if key not in known:
+        with quiet(model, guide, seed=0):
+            found = copy.copy(Sampler(model, guide, args, kwargs, shape.plate.name))
+        found.model = found.guide = nn.Identity()  # what is kept holds neither pair nor data
+        found.sites, found.args, found.kwargs = {}, (), {}
+        known[key] = found
+    sampler = known[key].with_data(args, kwargs)
+    sampler.model, sampler.guide = model, guide
+    return sampler

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from inference.diagnostics.draws import Sampler
 from inference.diagnostics.importance import importance
-from inference.diagnostics.probe import disagreement
+from inference.tracing.probe import disagreement
+from inference.tracing.sampler import Sampler
 from tests.inference.diagnostics.odd_pairs import (
     IndexingModel,
     LocalGuide,

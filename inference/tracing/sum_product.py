@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pyro.ops import packed
@@ -20,9 +20,13 @@ from pyro.ops.contract import contract_to_tensor
 from pyro.ops.rings import LogRing
 from torch import Tensor
 
-from inference.diagnostics.sites import Place, Plate, counted, log_density, node
-from inference.diagnostics.traces import DRAWS, Traces
 from inference.errors import PairError
+from inference.tracing.sites import Place, Plate, counted, log_density, node
+from inference.tracing.traces import DRAWS, Traces
+
+if TYPE_CHECKING:
+    pass
+
 
 _IMPOSSIBLE = -1e30  # stands for log 0: a true infinity makes NaN of a gradient
 
@@ -206,3 +210,11 @@ def _linked(traces: Traces, name: str, terms: Mapping[str, Tensor]) -> dict[str,
         before = set(reached)
         reached = reached.union(*(d for d in dims.values() if d & reached))
     return {n: terms[n] for n in terms if dims[n] & reached}
+
+
+def log_weights(traces: Traces, plate: Plate | None) -> Tensor:
+    """Return log p - log q of each draw, ``(S, B)``, or ``(S,)`` without a plate."""
+    total = log_joint(traces, plate)
+    for name, _ in counted(traces.guide):
+        total = total - reduce(traces.log_q(name), traces.guide_places[name], plate, name)
+    return total

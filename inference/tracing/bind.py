@@ -24,14 +24,14 @@ from torch.distributions import constraints, transform_to
 from torch.nn.parameter import UninitializedParameter
 
 from inference.errors import PairError
-from inference.structure import Layout as Layout
-from inference.structure import batch_length as batch_length
-from inference.structure import data_plate as data_plate
-from inference.structure import layout as layout
-from inference.structure import max_plate_nesting as max_plate_nesting
-from inference.structure import open_traces
-from inference.structure import pair_traces as pair_traces
-from inference.structure import untouched as untouched
+from inference.tracing.layout import Layout as Layout
+from inference.tracing.layout import batch_length as batch_length
+from inference.tracing.layout import data_plate as data_plate
+from inference.tracing.layout import layout as layout
+from inference.tracing.layout import max_plate_nesting as max_plate_nesting
+from inference.tracing.layout import open_traces
+from inference.tracing.layout import pair_traces as pair_traces
+from inference.tracing.layout import untouched as untouched
 
 pyro.settings.set(module_local_params=True)
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from pyro import poutine
 
-from inference.diagnostics.sites import (
+from inference.errors import NonFiniteError, PairError
+from inference.tracing.sites import (
     log_density,
     mask_of,
     nesting_of,
@@ -15,7 +16,6 @@ from inference.diagnostics.sites import (
     refuse_uncovered,
     samples,
 )
-from inference.errors import NonFiniteError, PairError
 from tests.inference.diagnostics.odd_pairs import Tracks
 
 

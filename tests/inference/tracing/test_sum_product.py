@@ -4,10 +4,9 @@ import pytest
 import torch
 from pyro import poutine
 
-from inference.diagnostics.draws import Sampler
-from inference.diagnostics.importance import log_weights
-from inference.diagnostics.summing import expected_terms, log_joint, pointwise, split
 from inference.errors import PairError
+from inference.tracing.sampler import Sampler
+from inference.tracing.sum_product import expected_terms, log_joint, log_weights, pointwise, split
 from tests.inference.diagnostics.odd_pairs import (
     LocalGuide,
     LoopedTracks,

@@ -15,7 +15,7 @@ from pyro.poutine.enum_messenger import EnumMessenger
 from torch import Tensor, nn
 
 from inference.errors import NonFiniteError
-from inference.structure import pair_traces, plate_nesting, sample_sites, untouched
+from inference.tracing.layout import pair_traces, plate_nesting, sample_sites, untouched
 
 
 def explain_nonfinite(

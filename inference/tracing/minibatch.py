@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from inference.errors import PairError
-from inference.structure import Layout
-from inference.weights import PlateScale
+from inference.tracing.handlers import PlateScale
+from inference.tracing.layout import Layout
 
 
 def scaled(

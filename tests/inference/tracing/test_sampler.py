@@ -11,10 +11,11 @@ from pyro.infer.autoguide import AutoMultivariateNormal, AutoNormal
 from pyro.nn import PyroModule, PyroSample
 from torch import nn
 
-from inference.diagnostics.draws import Sampler, mean_and_error, quiet
-from inference.diagnostics.importance import importance, log_weights
-from inference.diagnostics.sites import node
-from inference.pair import bind
+from inference.diagnostics.importance import importance
+from inference.tracing.bind import bind
+from inference.tracing.sampler import Sampler, mean_and_error, quiet
+from inference.tracing.sites import node
+from inference.tracing.sum_product import log_weights
 from tests.inference.diagnostics.odd_pairs import (
     Sequence,
     SequenceGuide,
