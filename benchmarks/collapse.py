@@ -33,7 +33,7 @@ from guides.text import TextVAEGuide
 from guides.vae import VAEGuide
 from inference import Objective, fit, mutual_information, rates
 from inference.aggressive import Aggressive
-from inference.free_bits import FreeBits
+from inference.objectives.free_bits import FreeBits
 from inference.randomness import derive, seeded
 from inference.schedules import cosine, cyclical, linear
 from ppl_models.text import TextVAE

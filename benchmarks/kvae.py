@@ -28,7 +28,7 @@ from pyro import settings
 from torch import Tensor
 
 from guides.kalman_vae import KVAEGuide, impute
-from inference.objectives import Objective
+from inference.objectives.objective import Objective
 from inference.randomness import derive, seeded
 from ppl_models.data.balls import bouncing_balls
 from ppl_models.kalman_vae import KVAE

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from guides.dvae import SRNNGuide
 from guides.source import Evidence
 from guides.vae import VAEGuide
-from inference.objectives import Objective
+from inference.objectives.objective import Objective
 from ppl_models.distributions import normal_kl
 from ppl_models.dvae import SRNN
 from ppl_models.motion import shift

@@ -30,7 +30,7 @@ class DMVAEGuide(MVAEGuide):
         As `MultimodalGuide`.
     peek : bool
         Read a private code from its modality wherever the row has it, ``seen`` or not: so it is in
-        the published cross terms (`inference.subsets.SubsetObjective`, ``terms="cross"``). There
+        the published cross terms (`inference.objectives.multimodal.SubsetObjective`, ``terms="cross"``). There
         the private code can tell all of its modality, and what one sense then says of another
         may stay at chance (as in ``benchmarks.multimodal``); without, it has to be shared.
     **options

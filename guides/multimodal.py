@@ -139,7 +139,7 @@ class JMVAEGuide(MultimodalGuide):
     A row of which one modality is seen is read by that modality's encoder, one of which several are
     by the joint encoder: a head a modality (one layer), whose outputs are joined and read by one
     more. With three modalities or more the heads of what is unseen are zero, and the joint encoder
-    is told which they are. `inference.subsets.SubsetKL` teaches the single encoders, which no bound
+    is told which they are. `inference.objectives.multimodal.SubsetKL` teaches the single encoders, which no bound
     of complete rows does. Parameters as `MultimodalGuide`.
     """
 

@@ -37,33 +37,33 @@ if TYPE_CHECKING:
     from inference.expectation import fit_em as fit_em
     from inference.fit import Run as Run
     from inference.fit import fit as fit
-    from inference.objectives import FreeBits as FreeBits
-    from inference.objectives import Objective as Objective
-    from inference.objectives import TargetRate as TargetRate
-    from inference.penalties import MMD as MMD
-    from inference.penalties import AdversarialPrior as AdversarialPrior
-    from inference.penalties import Decomposition as Decomposition
-    from inference.penalties import FactorCritic as FactorCritic
-    from inference.penalties import SlicedWasserstein as SlicedWasserstein
-    from inference.penalties import TotalCorrelation as TotalCorrelation
-    from inference.penalties import WassersteinCritic as WassersteinCritic
+    from inference.objectives.objective import FreeBits as FreeBits
+    from inference.objectives.objective import Objective as Objective
+    from inference.objectives.objective import TargetRate as TargetRate
+    from inference.objectives.penalties import MMD as MMD
+    from inference.objectives.penalties import AdversarialPrior as AdversarialPrior
+    from inference.objectives.penalties import Decomposition as Decomposition
+    from inference.objectives.penalties import FactorCritic as FactorCritic
+    from inference.objectives.penalties import SlicedWasserstein as SlicedWasserstein
+    from inference.objectives.penalties import TotalCorrelation as TotalCorrelation
+    from inference.objectives.penalties import WassersteinCritic as WassersteinCritic
 
 _HOME = {
     "check": "check",
     "fit": "fit",
     "fit_em": "expectation",
     "Run": "fit",
-    "Objective": "objectives",
-    "FreeBits": "objectives",
-    "TargetRate": "objectives",
+    "Objective": "objectives.objective",
+    "FreeBits": "objectives.objective",
+    "TargetRate": "objectives.objective",
     "Aggressive": "aggressive",
-    "AdversarialPrior": "penalties",
-    "Decomposition": "penalties",
-    "FactorCritic": "penalties",
-    "MMD": "penalties",
-    "SlicedWasserstein": "penalties",
-    "TotalCorrelation": "penalties",
-    "WassersteinCritic": "penalties",
+    "AdversarialPrior": "objectives.penalties",
+    "Decomposition": "objectives.penalties",
+    "FactorCritic": "objectives.penalties",
+    "MMD": "objectives.penalties",
+    "SlicedWasserstein": "objectives.penalties",
+    "TotalCorrelation": "objectives.penalties",
+    "WassersteinCritic": "objectives.penalties",
     "enumerated": "enumeration",
     "posterior": "diagnostics",
     "rates": "diagnostics",

@@ -16,7 +16,7 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor, nn
 
 from inference.errors import PairError
-from inference.objectives import Objective
+from inference.objectives.objective import Objective
 from inference.randomness import reseed
 from inference.tracing.layout import pair_traces, sample_sites
 from inference.tracing.nonfinite import count_nonfinite, find_nonfinite, unvalidated

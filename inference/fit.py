@@ -25,8 +25,8 @@ import torch
 from torch import nn
 
 from inference.fit_plan import check_settings, prepare
-from inference.kl_weight import unrisen
-from inference.objectives import Objective
+from inference.objectives.kl_weight import unrisen
+from inference.objectives.objective import Objective
 from inference.randomness import seeded
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from inference.errors import NonFiniteError
-from inference.measured import Measured
-from inference.objectives import Objective
-from inference.target_rate import TargetRate
+from inference.objectives.losses import Measured
+from inference.objectives.objective import Objective
+from inference.objectives.target_rate import TargetRate
 from inference.tracing.data import Columns, Source, is_column
 from ppl_models.errors import InputError
 

@@ -17,7 +17,7 @@ from torch import nn
 from inference.errors import PairError
 from inference.fit_session import Plan
 from inference.fit_state import RunFolder
-from inference.objectives import Objective
+from inference.objectives.objective import Objective
 from inference.randomness import derive
 from inference.tracing.bind import bind
 from inference.tracing.data import (

@@ -10,7 +10,7 @@ from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor
 
 from inference.fit_extras import information, some_rows
-from inference.kl_weight import figures
+from inference.objectives.kl_weight import figures
 from inference.randomness import derive, seeded
 from inference.tracing.data import Source
 

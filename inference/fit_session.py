@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from inference.errors import NonFiniteError
 from inference.fit_state import Progress, RunFolder
-from inference.objectives import Objective
+from inference.objectives.objective import Objective
 from inference.tracing.data import Columns, Source, TensorSource, nonfinite_rows
 
 

@@ -101,7 +101,7 @@ class AggregatedPosterior(Prior):
     changes, so that a bound is a bound of a model, up to the error of log Z.
 
     T is learned by ``Objective(penalties=(DensityRatio(prior.critic),))``
-    (`inference.penalties.ratio`), never by the bound's gradient: its parameters want none.
+    (`inference.objectives.penalties.ratio`), never by the bound's gradient: its parameters want none.
 
     Parameters
     ----------

@@ -31,9 +31,9 @@ from tqdm import tqdm
 from inference.diagnostics.curve import Curve, Point
 from inference.diagnostics.rates import Rates, rates
 from inference.fit import fit
-from inference.objectives import Objective
+from inference.objectives.objective import Objective
+from inference.objectives.target_rate import TargetRate
 from inference.randomness import derive, seeded
-from inference.target_rate import TargetRate
 from inference.tracing.bind import bind
 from inference.tracing.data import Columns, columns
 from ppl_models.errors import InputError

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from guides.dvae import DeepARGuide, SRNNGuide
 from inference.checkpoint import load, save
 from inference.fit import Run, fit
-from inference.objectives import Objective
+from inference.objectives.objective import Objective
 from inference.randomness import derive, seeded
 from inference.schedules import cosine, linear
 from inference.tasks.pasts import EstimatedPasts

@@ -19,7 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from inference.fit import Run, fit
-from inference.objectives import Objective, Schedule
+from inference.objectives.objective import Objective, Schedule
 from inference.schedules import cosine, linear
 from inference.stories import unknown
 from inference.tasks.speech_files import Design

@@ -13,8 +13,8 @@ from inference import Aggressive, FreeBits, Objective, Run, TargetRate, fit, fit
 from inference.errors import CheckpointError, NonFiniteError
 from inference.fit_extras import ROWS, Extras, some_rows
 from inference.fit_state import RunFolder
+from inference.objectives.elbo_terms import View
 from inference.randomness import seeded
-from inference.terms import View
 from inference.tracing.data import HeldSource, columns
 from ppl_models.errors import InputError
 from tests import pairs

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from guides.cvae import CVAEGuide
 from inference import check, fit
 from inference.diagnostics.importance import importance
-from inference.objectives import Objective
+from inference.objectives.objective import Objective
 from ppl_models.cvae import CVAE, beside
 from ppl_models.errors import InputError
 from ppl_models.likelihoods import Categorical, DiscretizedLogistic

@@ -13,7 +13,7 @@ from guides.dvae import DeepARGuide, SRNNGuide
 from guides.mixdvae import MixDVAEGuide
 from guides.state_space import LinearMotionGuide
 from inference import check, enumerated, posterior
-from inference.objectives import Objective
+from inference.objectives.objective import Objective
 from inference.tracing.sampler import Sampler
 from inference.vem import responsibilities
 from ppl_models.dvae import SRNN, DeepAR

@@ -15,7 +15,7 @@ from guides.vae import VAEGuide
 from inference import check, fit
 from inference.checkpoint import load, save
 from inference.errors import CheckpointError
-from inference.objectives import Objective
+from inference.objectives.objective import Objective
 from ppl_models.density_priors import AggregatedPosterior, FlowPrior
 from ppl_models.errors import InputError
 from ppl_models.likelihoods import (

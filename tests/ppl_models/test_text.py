@@ -8,7 +8,7 @@ import torch
 
 from guides.text import TextVAEGuide
 from inference import check
-from inference.objectives import Objective
+from inference.objectives.objective import Objective
 from ppl_models.errors import InputError
 from ppl_models.text import TextVAE
 

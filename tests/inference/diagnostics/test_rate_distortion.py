@@ -9,7 +9,7 @@ import torch
 from inference.diagnostics.curve import Curve, Point
 from inference.diagnostics.rate_distortion import rate_distortion
 from inference.errors import CheckpointError
-from inference.target_rate import TargetRate
+from inference.objectives.target_rate import TargetRate
 from ppl_models.errors import InputError
 from tests.pairs import Conjugate, ConjugateGuide
 

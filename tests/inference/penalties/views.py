@@ -10,7 +10,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from inference.terms import View
+from inference.objectives.elbo_terms import View
 from inference.tracing.layout import sample_sites
 
 

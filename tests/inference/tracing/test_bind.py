@@ -13,7 +13,7 @@ from torch import nn
 from torch.distributions import constraints
 
 from inference.errors import PairError
-from inference.objectives import Objective
+from inference.objectives.objective import Objective
 from inference.randomness import seeded
 from inference.tracing.bind import bind
 from tests import pairs

@@ -1,0 +1,297 @@
+"""Evidence lower bounds and their relatives: what training minimises, and what is reported.
+
+The loss may weigh or clamp the KL term, draw many times, or carry penalties; the reported bound
+never does. Both are in nats per observation, an observation being one element of the data plate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+import torch
+from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
+from pyro.poutine.util import is_validation_enabled
+from torch import Tensor, nn
+
+from inference.errors import NonFiniteError as NonFiniteError
+from inference.errors import PairError
+from inference.objectives.elbo_per_datum import bound_per_datum
+from inference.objectives.free_bits import FreeBits as FreeBits
+from inference.objectives.kl_weight import Schedule, Weight, at, refuse_unknown, settled
+from inference.objectives.losses import Measured, many_draws_loss, one_draw_loss
+from inference.objectives.pathwise_elbo import pathwise_bound
+from inference.objectives.target_rate import TargetRate as TargetRate
+from inference.objectives.weighted_sites import weighted
+from inference.tracing.layout import Layout, batch_length, layout
+from inference.tracing.minibatch import precision, scaled
+from inference.tracing.nonfinite import explain_nonfinite as explain_nonfinite
+from inference.tracing.nonfinite import no_warnings
+
+Kind = Literal["auto", "trace", "meanfield", "enum", "iwae", "renyi"]
+_ELBOS: dict[str, Any] = {
+    "trace": Trace_ELBO,
+    "meanfield": TraceMeanField_ELBO,
+    "enum": TraceEnum_ELBO,
+}
+
+
+@dataclass(frozen=True)
+class Objective:
+    r"""A bound, and what is to be changed about it in training.
+
+    With distortion :math:`D = -E_q \log p(x \mid z)` and rates
+    :math:`R_j = E_q \log q(z_j) - \log p(z_j)` of the latent sites, what is minimised is
+
+    .. math:: D + \sum_j \beta_j R_j + \sum_i \text{penalty}_i
+
+    (Kingma and Welling 2014, equation 3; beta: Higgins et al. 2017, equation 4), each rate replaced
+    as `FreeBits` says; or minus a bound of many draws, with weights
+    :math:`w = p(x \mid z)\,(p(z) / q(z))^\beta`, plus penalties (`inference.objectives.importance_weighted`). With
+    beta other than 1 that is no bound.
+
+    Parameters
+    ----------
+    kind
+        ``"trace"`` samples every latent site; ``"meanfield"`` takes KL divergences in closed form
+        where they exist; ``"enum"`` sums out sites marked ``infer={"enumerate": "parallel"}``;
+        ``"auto"`` is ``"enum"`` where a site is so marked, else ``"meanfield"`` with free bits or a
+        target rate, which compare KL divergences, else ``"trace"``. ``"iwae"`` and ``"renyi"`` are
+        bounds of ``num_particles`` draws a datum.
+    kl_weight
+        Beta, the weight of the log ratio of guide and prior at every latent site that the guide
+        names; a number, a schedule (`inference.schedules`), or `TargetRate`. Or a mapping from
+        sites to numbers and schedules, 1 for those that it does not name; not in bounds of many
+        draws. Sites summed out are never weighted. Where the prior of a weighted site depends on
+        an enumerated one, its density is raised to that power inside the sum; with free bits or a
+        target rate, which are about rates, it is the sum that is weighted
+        (`inference.objectives.enumerated_terms`).
+    num_particles
+        Draws of the guide a step: averaged, or the K of a bound of many draws.
+    alpha
+        Of Renyi's bound: 0 is IWAE, 1 the evidence lower bound; negative ones are above IWAE.
+    chunk
+        Of many draws, those that memory holds at a time; by default all.
+    free_bits
+        Rates below a threshold cost as much as it: a `FreeBits`.
+    penalties
+        Modules whose ``forward(view)`` gives nats per observation to add, for a
+        `inference.objectives.elbo_terms.View` of the batch; and, if they have a critic of their own,
+        ``learn(view)``, called after each step with the draws as constants. Averaged over
+        particles; beside a bound of many draws they are given a draw of their own.
+
+    Raises
+    ------
+    ValueError
+        A setting that is unknown or out of its range, or free bits in a bound of many draws, which
+        has no KL term.
+    """
+
+    kind: Kind = "auto"
+    kl_weight: float | Schedule | TargetRate | Mapping[str, float | Schedule] = 1.0
+    num_particles: int = 1
+    alpha: float = 0.5
+    chunk: int | None = None
+    free_bits: FreeBits | None = None
+    penalties: tuple[nn.Module, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"kind is {self.kind!r}; expected one of {', '.join(get_args(Kind))}")
+        for name in ("num_particles", "chunk"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; expected at least 1")
+        if not math.isfinite(self.alpha):
+            raise ValueError(f"alpha is {self.alpha}; expected a finite number")
+        if self.chunk is not None and not self.many:
+            raise ValueError(f"chunk is of kinds 'iwae' and 'renyi'; kind is {self.kind!r}")
+        if self.free_bits is not None and self.many:
+            raise ValueError(f"free_bits need KL terms, which kind {self.kind!r} does not have")
+        given = (self.penalties,) if callable(self.penalties) else tuple(self.penalties)
+        object.__setattr__(self, "penalties", given)
+        for penalty in given:
+            if not isinstance(penalty, nn.Module):
+                raise ValueError(f"penalties hold a {type(penalty).__name__}; expected nn.Modules")
+        object.__setattr__(self, "kl_weight", settled(self.kl_weight))
+        if self.many and isinstance(self.kl_weight, dict):
+            raise ValueError(f"kl_weight names sites; kind {self.kind!r} takes one for all of them")
+
+    def __repr__(self) -> str:
+        values = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
+        common = ("kind", "kl_weight", "num_particles")
+        shown = (f"{n}={v!r}" for n, (v, usual) in values.items() if n in common or v != usual)
+        return f"Objective({', '.join(shown)})"
+
+    @property
+    def many(self) -> bool:
+        """Whether it is a bound of many draws a datum."""
+        return self.kind in ("iwae", "renyi")
+
+    @property
+    def shaped(self) -> bool:
+        """Whether it is more than an evidence lower bound with a weight that is known before."""
+        steered = isinstance(self.kl_weight, TargetRate)
+        return self.many or steered or self.free_bits is not None or bool(self.penalties)
+
+    def loss(
+        self,
+        model: Callable[..., Any],
+        guide: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        step: int = 0,
+        data_size: int | None = None,
+        plate: str | None = None,
+    ) -> Tensor:
+        """Estimate the negative weighted bound of the whole data set from a batch of it.
+
+        Sites inside the data plate count ``data_size / B`` times, sites outside once; the sum is
+        divided by ``data_size``. A model that subsamples its plate itself is left to do so.
+
+        With Pyro's validation off, pairs whose guides draw differentiably are scored without its
+        traces (`inference.objectives.pathwise_elbo`), to the same value and gradient in less time.
+
+        Parameters
+        ----------
+        model, guide
+            A pair, as `inference.tracing.bind.bind` returns it.
+        args, kwargs
+            The batch, as model and guide take it.
+        step
+            The training step, counted from 0, for the schedule of the KL weight.
+        data_size
+            Observations in the data set; by default those of the batch.
+        plate
+            The name of the data plate, where it should not be guessed.
+
+        Returns
+        -------
+        Tensor
+            A scalar to differentiate, in nats per observation. It may be non-finite:
+            `explain_nonfinite` says why.
+
+        Raises
+        ------
+        PairError
+            A batch of a data set, but no data plate; an enumerated site outside of it; or a KL
+            weight of a site that the guide does not draw.
+        """
+        return self.measure(model, guide, args, kwargs, step, data_size, plate).loss
+
+    def measure(
+        self,
+        model: Any,
+        guide: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        step: int = 0,
+        data_size: int | None = None,
+        plate: str | None = None,
+    ) -> Measured:
+        """Return the `loss` with what `after_step` needs; parameters and errors are those of it."""
+        kwargs = kwargs or {}
+        shape = layout(model, guide, args, kwargs, plate)
+        if self.shaped:
+            make = many_draws_loss if self.many else one_draw_loss
+            with no_warnings():
+                return make(self, model, guide, args, kwargs, shape, step, data_size)
+        model, guide, size = scaled(model, guide, shape, batch_length(args, kwargs), data_size)
+        weight = self.weight(step)
+        refuse_unknown(weight, shape.drawn)
+        model, guide = weighted(model, guide, weight)
+        loss = None
+        if self.resolve(shape) != "enum" and shape.pathwise and not is_validation_enabled():
+            loss = self._pathwise(model, guide, args, kwargs)
+        if loss is None:
+            with no_warnings():
+                loss = self._elbo(shape).differentiable_loss(model, guide, *args, **kwargs)
+        return Measured(loss / size)
+
+    def after_step(self, measured: Measured) -> None:
+        """Let a target rate and critics learn from a step that the optimiser has taken.
+
+        In a loop of one's own::
+
+            measured = objective.measure(model, guide, (x,), step=step, data_size=len(data))
+            optimizer.zero_grad()
+            measured.loss.backward()
+            optimizer.step()
+            objective.after_step(measured)
+        """
+        if isinstance(self.kl_weight, TargetRate):
+            self.kl_weight.update(float(measured.figures["rate"]))
+        measured.teach(self.penalties)
+
+    @torch.no_grad()
+    def bound(
+        self,
+        model: Callable[..., Any],
+        guide: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        data_size: int | None = None,
+        plate: str | None = None,
+    ) -> Tensor:
+        """Estimate the unweighted bound, per observation where the pair allows it.
+
+        Returns
+        -------
+        Tensor
+            Shape (B,), the bound of each observation, if every site lies in the data plate; else a
+            scalar, the estimate of the whole data set's bound a `loss` of weight 1 makes. In nats
+            per observation, without gradient.
+
+        Raises
+        ------
+        PairError
+            As `loss` does.
+        """
+        kwargs = kwargs or {}
+        shape = layout(model, guide, args, kwargs, plate)
+        if shape.local and shape.plate is not None:
+            with no_warnings():
+                elbo, kind = self._elbo(shape), self.resolve(shape)
+                return bound_per_datum(elbo, kind, model, guide, args, kwargs, shape.plate.name)
+        model, guide, size = scaled(model, guide, shape, batch_length(args, kwargs), data_size)
+        with no_warnings():
+            loss = self._elbo(shape).loss(model, guide, *args, **kwargs)
+        return torch.as_tensor(-loss / size, dtype=precision(args, kwargs))
+
+    def weight(self, step: int = 0) -> Weight:
+        """Return the weight of the KL term at a training step, counted from 0."""
+        return at(self.kl_weight, step)
+
+    def resolve(self, shape: Layout) -> str:
+        """Return the kind of plain bound that the objective's stands for, in such a pair."""
+        if self.kind == "auto" or self.many:
+            compares = self.free_bits is not None or isinstance(self.kl_weight, TargetRate)
+            return "enum" if shape.enumerates else "meanfield" if compares else "trace"
+        if shape.enumerated and self.kind != "enum":
+            raise PairError(
+                shape.enumerated[0],
+                f"a site to sum out, in an objective of kind '{self.kind}'",
+                "an objective that sums it out",
+                "Objective(kind='enum'), or the default kind 'auto'",
+            )
+        return self.kind
+
+    def _elbo(self, shape: Layout) -> Any:
+        return _ELBOS[self.resolve(shape)](
+            num_particles=1 if self.many else self.num_particles,
+            max_plate_nesting=shape.max_plate_nesting,
+            strict_enumeration_warning=False,
+        )
+
+    def _pathwise(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Tensor | None:
+        """Do what Pyro's class would, in less time; None where it must do it."""
+        total: Any = 0.0
+        for _ in range(self.num_particles):
+            bound = pathwise_bound(model, guide, args, kwargs, self.kind == "meanfield")
+            if bound is None:
+                return None
+            total = total - bound
+        loss: Tensor = total / self.num_particles
+        return loss

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pyro
+import pytest
+import torch
+from torch import Tensor
+
+from inference.errors import PairError
+from inference.objectives.elbo_terms import View, average, look, terms
+from inference.objectives.pathwise_elbo import pathwise_bound
+from inference.randomness import seeded
+from inference.tracing.layout import layout
+from tests import pairs
+from tests.inference.test_pathwise import AUTO, NAMES, Coin, CoinGuide, case
+
+
+def seen(name: str, size: int | None = None) -> View:
+    model, guide, x = case(name)
+    shape = layout(model, guide, (x,))
+    with seeded(5):
+        return look(model, guide, (x,), {}, shape, size or len(x))
+
+
+# guides that draw several sites at once have no closed forms
+@pytest.mark.parametrize(
+    ("name", "closed_form"),
+    [(n, c) for n in NAMES for c in (False, True)] + [(n, False) for n in AUTO],
+)
+@pytest.mark.parametrize("validation", [True, False])
+def test_terms_add_up_to_the_bound(name: str, closed_form: bool, validation: bool) -> None:
+    with pyro.validation_enabled(validation):
+        view = seen(name)
+    found = terms(view, closed_form)
+    with seeded(5):
+        whole = pathwise_bound(view.model, view.guide, view.args, {}, closed_form)
+    assert whole is not None
+    # every site counts once, or 6 / 4 times where the plate draws 4 of 6 itself
+    torch.testing.assert_close(-(found.distortion + found.rate) * view.data_size, whole)
+
+
+def test_a_batch_stands_for_the_data_set() -> None:
+    model, guide, x = case("global")
+    with seeded(5):
+        view = look(model, guide, (x,), {}, layout(model, guide, (x,)), 60)
+    found = terms(view, True)
+    (rate,) = found.rates.values()
+    kl = torch.distributions.kl_divergence(view.guide_sites["mu"]["fn"], view.p["mu"]["fn"])
+    torch.testing.assert_close(rate, kl[None] / 60)  # once a data set
+    data = view.p["x"]["fn"].log_prob(x)
+    torch.testing.assert_close(found.distortion, -data.mean())  # once a datum
+    assert not view.q and view.batch == 6 and view.data_size == 60
+
+
+def test_a_view_has_the_draws() -> None:
+    view = seen("vae")
+    assert view.codes("z").shape == (6, 2) and view.codes("z").requires_grad
+    x = view.args[0]
+    log_prob = view.p["x"]["fn"].log_prob(x)
+    torch.testing.assert_close(view.observed(), log_prob)
+    kl = view.kl("z", "element")
+    assert kl.shape == (6, 2)
+    torch.testing.assert_close(kl.sum(1, keepdim=True), view.kl("z"))
+    fixed = view.detached()
+    assert not fixed.codes("z").requires_grad and torch.equal(fixed.codes("z"), view.codes("z"))
+    with pytest.raises(PairError, match="one of: z"):
+        view.codes("x")
+
+
+def test_a_site_of_the_guide_alone_has_no_kl() -> None:
+    view = seen("masked")
+    assert view.kl("z").shape == (6, 1) and view.codes("e").shape == (6, 1)
+    with pytest.raises(PairError, match="a site of the guide alone"):
+        view.kl("e")
+    with pytest.raises(PairError, match="one posterior for several sites"):
+        terms(view, True, {"z": "total"})
+
+
+def test_draws_are_averaged() -> None:
+    first, second = (terms(seen("vae"), False) for _ in range(2))
+    mean = average([first, second])
+    torch.testing.assert_close(mean.rate, (first.rate + second.rate) / 2)
+    torch.testing.assert_close(mean.distortion, (first.distortion + second.distortion) / 2)
+    assert average([first]) is first
+
+
+def refusal(model: torch.nn.Module, guide: torch.nn.Module, x: Tensor) -> PairError:
+    with pytest.raises(PairError) as caught:
+        look(model, guide, (x,), {}, layout(model, guide, (x,)), len(x))
+    return caught.value
+
+
+def test_what_has_no_terms_of_one_draw_is_refused() -> None:
+    x = torch.randn(4)
+    assert "summed out" in refusal(pairs.TwoComponents(), pairs.NoLatents(), x).seen
+    assert "no differentiable function" in refusal(Coin(), CoinGuide(), x).seen
+    with pyro.validation_enabled(False):
+        assert "does not name" in refusal(pairs.Conjugate(), pairs.NoLatents(), x).seen
+
+
+def test_nothing_is_left_behind(untouched: None) -> None:
+    with seeded(0):
+        model, guide = pairs.Conjugate(), pairs.ConjugateGuide()
+        x = torch.arange(3.0)
+        look(model, guide, (x,), {}, layout(model, guide, (x,)), 3)
