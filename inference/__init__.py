@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from inference.aggressive import Aggressive as Aggressive
-    from inference.check import check as check
+    from inference.checking.report import check as check
     from inference.checkpoint import load as load
     from inference.checkpoint import save as save
     from inference.diagnostics import collapse_report as collapse_report
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from inference.objectives.penalties import WassersteinCritic as WassersteinCritic
 
 _HOME = {
-    "check": "check",
+    "check": "checking.report",
     "fit": "fit",
     "fit_em": "expectation",
     "Run": "fit",

@@ -91,7 +91,7 @@ def check(
 ) -> None:
     """Check a story and its guide on simulated data, and print their sites."""
     entry, chosen = find(story), _parse(settings)
-    from inference.check import check as check_pair
+    from inference.checking.report import check as check_pair
     from inference.randomness import seeded
 
     model, guide, data = entry.example(seed, settings=chosen)

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from guides.latent_chains import FrameVAEGuide
-from inference import Objective, check
+from inference import Objective
+from inference.checking import report as check
 from inference.randomness import seeded
 from ppl_models.errors import InputError
 from ppl_models.latent_chains import FrameVAE

@@ -10,7 +10,7 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor, nn
 
 from guides.dvae import DeepARGuide, SRNNGuide
-from inference.check import check
+from inference.checking.report import check
 from ppl_models.dvae import SRNN, DeepAR
 from ppl_models.errors import InputError
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from inference import check
+from inference.checking import report as check
 from inference.randomness import seeded
 from inference.stories import Story
 from inference.tasks.catalogue import STORIES, find

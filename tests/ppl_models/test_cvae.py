@@ -11,7 +11,8 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from guides.cvae import CVAEGuide
-from inference import check, fit
+from inference import fit
+from inference.checking import report as check
 from inference.diagnostics.importance import importance
 from inference.objectives.objective import Objective
 from ppl_models.cvae import CVAE, beside

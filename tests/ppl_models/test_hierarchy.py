@@ -11,7 +11,8 @@ from torch import nn
 
 from guides.hierarchy import HierarchicalVAEGuide
 from guides.vae import VAEGuide
-from inference import Objective, check, fit, rates
+from inference import Objective, fit, rates
+from inference.checking import report as check
 from inference.randomness import seeded
 from inference.schedules import linear
 from ppl_models.errors import InputError

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from guides.hmm import HMMGuide
-from inference import Objective, check, fit
+from inference import Objective, fit
+from inference.checking import report as check
 from inference.expectation import fit_em
 from ppl_models.errors import InputError
 from ppl_models.hmm import HMM, LEAST

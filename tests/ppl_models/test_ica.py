@@ -5,7 +5,8 @@ import torch
 from pyro import poutine
 
 from guides.ica import ICAGuide
-from inference import check, fit
+from inference import fit
+from inference.checking import report as check
 from inference.metrics.linear import amari_distance
 from inference.schedules import cosine
 from ppl_models.errors import InputError

@@ -13,7 +13,7 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor, nn
 
 from guides.kalman_vae import KVAEGuide
-from inference.check import check
+from inference.checking.report import check
 from ppl_models.errors import InputError
 from ppl_models.gaussian_paths import PseudoPath
 from ppl_models.kalman import LinearGaussian

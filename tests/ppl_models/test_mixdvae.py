@@ -12,7 +12,8 @@ from torch.distributions import InverseGamma, Normal, Uniform
 from guides.dvae import DeepARGuide, SRNNGuide
 from guides.mixdvae import MixDVAEGuide
 from guides.state_space import LinearMotionGuide
-from inference import check, enumerated, posterior
+from inference import enumerated, posterior
+from inference.checking import report as check
 from inference.objectives.objective import Objective
 from inference.tracing.sampler import Sampler
 from inference.vem import responsibilities

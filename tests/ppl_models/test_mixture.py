@@ -12,7 +12,8 @@ from pyro.infer import TraceEnum_ELBO
 from torch import Tensor
 
 from guides.mixture import GaussianMixtureGuide
-from inference import check, enumerated
+from inference import enumerated
+from inference.checking import report as check
 from ppl_models.errors import InputError
 from ppl_models.mixture import GaussianMixture
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from guides.vae import VAEGuide
-from inference import check, fit
+from inference import fit
+from inference.checking import report as check
 from inference.checkpoint import load, save
 from inference.errors import CheckpointError
 from inference.objectives.objective import Objective

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from guides.rbm import RBMGuide
-from inference import check, fit
+from inference import fit
+from inference.checking import report as check
 from ppl_models.errors import InputError
 from ppl_models.rbm import RBM, states
 

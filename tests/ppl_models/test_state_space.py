@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
 from guides.state_space import LinearMotionGuide
-from inference import check
+from inference.checking import report as check
 from ppl_models.errors import InputError
 from ppl_models.state_space import LinearMotion, Walk
 from tests.dense import covariance

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from guides.text import TextVAEGuide
-from inference import check
+from inference.checking import report as check
 from inference.objectives.objective import Objective
 from ppl_models.errors import InputError
 from ppl_models.text import TextVAE

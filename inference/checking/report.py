@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from inference.check_run import (
+from inference.checking.pyro_errors import translated
+from inference.checking.runs import (
     check_finite,
     check_prior,
     check_repeats,
@@ -20,13 +21,12 @@ from inference.check_run import (
     run_objective,
     unreached,
 )
-from inference.check_sites import check_sites, kind, plates
+from inference.checking.sites import check_sites, kind, plates
 from inference.errors import PairError
 from inference.randomness import reseed
 from inference.tracing.bind import bind
 from inference.tracing.layout import Layout, layout, sample_sites, untouched
 from inference.tracing.nonfinite import explain_nonfinite, unvalidated
-from inference.translate import translated
 
 
 @dataclass(frozen=True)
