@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from guides.disentangled import DMVAEGuide
 from guides.multimodal import MVAEGuide
-from inference import Run, fit
+from inference import Run
 from inference.objectives.multimodal import SubsetObjective
 from inference.randomness import derive, seeded
 from inference.schedules import cosine
+from inference.training import fit
 from ppl_models.data.fsdd import SpokenDigits
 from ppl_models.data.mnist import Digits
 from ppl_models.data.pairs import broken_pairs, partners

@@ -31,11 +31,12 @@ from torch import Tensor, nn
 
 from guides.text import TextVAEGuide
 from guides.vae import VAEGuide
-from inference import Objective, fit, mutual_information, rates
-from inference.aggressive import Aggressive
+from inference import Objective, mutual_information, rates
 from inference.objectives.free_bits import FreeBits
 from inference.randomness import derive, seeded
 from inference.schedules import cosine, cyclical, linear
+from inference.training import fit
+from inference.training.aggressive import Aggressive
 from ppl_models.text import TextVAE
 from ppl_models.vae import VAE
 

@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 
 from guides.latent_chains import DKFGuide
-from inference import Objective, fit
+from inference import Objective
 from inference.randomness import seeded
 from inference.schedules import cosine
+from inference.training import fit
 from ppl_models.latent_chains import DKF, LinearTransition
 from ppl_models.likelihoods import Gaussian
 from ppl_models.linear_dynamics import LDS

@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 
 from guides import VAEGuide
-from inference import Objective, Run, fit, importance, load
+from inference import Objective, Run, importance, load
 from inference.randomness import derive, seeded
 from inference.schedules import cosine, linear
+from inference.training import fit
 from ppl_models import VAE
 from ppl_models.data.mnist import Digits, fixed_bits, mnist
 from ppl_models.networks import ResidualMLP

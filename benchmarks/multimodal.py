@@ -23,10 +23,11 @@ from torch import Tensor
 
 from benchmarks.coherence import report
 from guides.multimodal import JMVAEGuide
-from inference import Objective, Run, fit, importance
+from inference import Objective, Run, importance
 from inference.objectives.multimodal import SubsetKL
 from inference.randomness import derive, seeded
 from inference.schedules import cosine, linear
+from inference.training import fit
 from ppl_models.data.fsdd import fsdd
 from ppl_models.data.mnist import Digits, fixed_bits, mnist
 from ppl_models.likelihoods import Bernoulli, Categorical

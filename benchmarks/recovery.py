@@ -32,11 +32,12 @@ from guides.frame_chains import STORNGuide, VRNNGuide
 from guides.kalman_vae import KVAEGuide
 from guides.latent_chains import DKFGuide, DSAEGuide, FrameVAEGuide, RVAEGuide
 from guides.transformer_dvae import HiTDVAEGuide, LigHTDVAEGuide
-from inference import Objective, fit, importance, sbc
+from inference import Objective, importance, sbc
 from inference.diagnostics.rates import rates
 from inference.randomness import derive, seeded
 from inference.schedules import cosine
 from inference.tasks.particles import particle_filter
+from inference.training import fit
 from ppl_models.dvae import SRNN
 from ppl_models.frame_chains import STORN, VRNN
 from ppl_models.kalman_vae import KVAE

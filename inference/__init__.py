@@ -14,7 +14,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from inference.aggressive import Aggressive as Aggressive
     from inference.checking.report import check as check
     from inference.checkpoint import load as load
     from inference.checkpoint import save as save
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
     from inference.errors import CheckpointError as CheckpointError
     from inference.errors import NonFiniteError as NonFiniteError
     from inference.errors import PairError as PairError
-    from inference.expectation import fit_em as fit_em
-    from inference.fit import Run as Run
-    from inference.fit import fit as fit
     from inference.objectives.objective import FreeBits as FreeBits
     from inference.objectives.objective import Objective as Objective
     from inference.objectives.objective import TargetRate as TargetRate
@@ -47,16 +43,20 @@ if TYPE_CHECKING:
     from inference.objectives.penalties import SlicedWasserstein as SlicedWasserstein
     from inference.objectives.penalties import TotalCorrelation as TotalCorrelation
     from inference.objectives.penalties import WassersteinCritic as WassersteinCritic
+    from inference.training.aggressive import Aggressive as Aggressive
+    from inference.training.em import fit_em as fit_em
+    from inference.training.fit import Run as Run
+    from inference.training.fit import fit as fit
 
 _HOME = {
     "check": "checking.report",
-    "fit": "fit",
-    "fit_em": "expectation",
-    "Run": "fit",
+    "fit": "training.fit",
+    "fit_em": "training.em",
+    "Run": "training.fit",
     "Objective": "objectives.objective",
     "FreeBits": "objectives.objective",
     "TargetRate": "objectives.objective",
-    "Aggressive": "aggressive",
+    "Aggressive": "training.aggressive",
     "AdversarialPrior": "objectives.penalties",
     "Decomposition": "objectives.penalties",
     "FactorCritic": "objectives.penalties",

@@ -26,8 +26,8 @@ from inference.tasks.catalogue import STORIES, find
 from ppl_models.errors import InputError, original
 
 if TYPE_CHECKING:
-    from inference.fit import Run
     from inference.stories import Data
+    from inference.training.fit import Run
 
 USER_ERRORS = (InputError, PairError, CheckpointError, OSError)
 INTERRUPTED = 130
@@ -130,7 +130,7 @@ def fit(
     if (data is None) == (simulate is None):
         raise typer.BadParameter("give one of --data FILE and --simulate N")
     entry, chosen = find(story), _parse(settings)
-    from inference.fit import fit as fit_pair
+    from inference.training.fit import fit as fit_pair
 
     directory = out or Path("runs") / entry.name
     given = _read(entry, data) if data else entry.example(seed, simulate or 0, chosen)[2]

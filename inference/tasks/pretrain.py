@@ -25,11 +25,11 @@ from torch import Tensor, nn
 
 from guides.dvae import DeepARGuide, SRNNGuide
 from inference.checkpoint import load, save
-from inference.fit import Run, fit
 from inference.objectives.objective import Objective
 from inference.randomness import derive, seeded
 from inference.schedules import cosine, linear
 from inference.tasks.pasts import EstimatedPasts
+from inference.training.fit import Run, fit
 from ppl_models.data.trajectories import (
     synthetic_trajectories,
     to_object_frame,

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from inference.checkpoint import Checkpoint, load, save
 from inference.errors import CheckpointError
-from inference.fit_state import WEIGHTS
 from inference.randomness import derive, seeded
 from inference.stories import unknown
+from inference.training.run_folder import WEIGHTS
 from ppl_models.data.stft import STFT
 from ppl_models.errors import InputError
 from ppl_models.spectra import QUIET, ComplexGaussian

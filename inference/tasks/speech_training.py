@@ -18,11 +18,11 @@ from typing import Any
 
 from torch import Tensor
 
-from inference.fit import Run, fit
 from inference.objectives.objective import Objective, Schedule
 from inference.schedules import cosine, linear
 from inference.stories import unknown
 from inference.tasks.speech_files import Design
+from inference.training.fit import Run, fit
 from ppl_models.data.speech import Utterance, chunks, spectra
 from ppl_models.data.stft import STFT
 from ppl_models.recurrent import SamplingSchedule

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from guides.mixdvae import MixDVAEGuide, unit_of
 from guides.state_space import LinearMotionGuide
-from inference import fit
 from inference.objectives.objective import Objective
+from inference.training import fit
 from ppl_models.errors import InputError
 from ppl_models.mixdvae import MixDVAE
 from ppl_models.state_space import LinearMotion

@@ -6,7 +6,8 @@ from pyro import poutine
 from torch import Tensor
 
 from guides.mixture import GaussianMixtureGuide
-from inference import enumerated, fit
+from inference import enumerated
+from inference.training import fit
 from ppl_models.errors import InputError
 from ppl_models.mixture import GaussianMixture
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from inference import load
-from inference.fit_state import RESUME, WEIGHTS, RunFolder
+from inference.training.run_folder import RESUME, WEIGHTS, RunFolder
 from tests.inference.fitting import same, train
 
 
@@ -29,7 +29,7 @@ import io, os, signal, sys
 import torch
 torch.set_num_threads(1)
 from inference import Objective, fit
-from inference.fit_state import RunFolder
+from inference.training.run_folder import RunFolder
 from inference.schedules import linear
 from tests import pairs
 from tests.inference.fitting import data

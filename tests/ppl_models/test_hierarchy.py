@@ -11,10 +11,11 @@ from torch import nn
 
 from guides.hierarchy import HierarchicalVAEGuide
 from guides.vae import VAEGuide
-from inference import Objective, fit, rates
+from inference import Objective, rates
 from inference.checking import report as check
 from inference.randomness import seeded
 from inference.schedules import linear
+from inference.training import fit
 from ppl_models.errors import InputError
 from ppl_models.hierarchy import HierarchicalVAE
 from ppl_models.likelihoods import Categorical

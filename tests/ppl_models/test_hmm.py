@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from guides.hmm import HMMGuide
-from inference import Objective, fit
+from inference import Objective
 from inference.checking import report as check
-from inference.expectation import fit_em
+from inference.training import fit
+from inference.training.em import fit_em
 from ppl_models.errors import InputError
 from ppl_models.hmm import HMM, LEAST
 from ppl_models.likelihoods import Bernoulli, Categorical, Laplace

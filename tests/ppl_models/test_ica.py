@@ -5,10 +5,10 @@ import torch
 from pyro import poutine
 
 from guides.ica import ICAGuide
-from inference import fit
 from inference.checking import report as check
 from inference.metrics.linear import amari_distance
 from inference.schedules import cosine
+from inference.training import fit
 from ppl_models.errors import InputError
 from ppl_models.ica import ICA
 

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from guides.latent_chains import DKFGuide, DSAEGuide, FrameVAEGuide, RVAEGuide
-from inference import Objective, fit
+from inference import Objective
 from inference.randomness import seeded
 from inference.schedules import cosine
+from inference.training import fit
 from ppl_models.latent_chains import DKF, DSAE, RVAE, FrameVAE, GatedTransition, LinearTransition
 from ppl_models.likelihoods import Gaussian
 from ppl_models.linear_dynamics import LDS

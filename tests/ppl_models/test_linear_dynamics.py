@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from guides.linear_dynamics import LDSGuide
-from inference import Objective, fit, fit_em
+from inference import Objective, fit_em
 from inference.checking import report as check
+from inference.training import fit
 from ppl_models.errors import InputError
 from ppl_models.linear_dynamics import LDS
 from tests.dense import conditioned, hidden_and_seen

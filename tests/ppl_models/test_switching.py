@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from guides.switching import SLDSGuide
-from inference import Objective, fit
+from inference import Objective
 from inference.checking import report as check
+from inference.training import fit
 from ppl_models.errors import InputError
 from ppl_models.linear_dynamics import LDS
 from ppl_models.switching import SLDS

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 from inference.errors import PairError
-from inference.fit import fit
 from inference.objectives.free_bits import FreeBits
 from inference.objectives.kl_weight import at, figures, unrisen
 from inference.objectives.objective import Objective
 from inference.objectives.target_rate import TargetRate
 from inference.randomness import seeded
 from inference.schedules import linear
+from inference.training.fit import fit
 from tests import pairs
 
 

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from guides.disentangled import DMVAEGuide
 from guides.multimodal import JMVAEGuide, MoPoEGuide, MVAEGuide
-from inference import Objective, fit
+from inference import Objective
 from inference.objectives.multimodal import SubsetKL, SubsetObjective, presence, subsets
 from inference.schedules import linear
 from inference.tasks.imputation import impute
+from inference.training import fit
 from ppl_models.disentangled import DMVAE
 from ppl_models.errors import InputError
 from ppl_models.multimodal import JMVAE, MVAE, MoPoE

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from guides.vae import VAEGuide
-from inference import Objective, TargetRate, fit
+from inference import Objective, TargetRate
 from inference.diagnostics import rates
 from inference.errors import PairError
 from inference.randomness import seeded
+from inference.training import fit
 from ppl_models.vae import VAE
 from tests import pairs
 from tests.inference.test_pathwise import case

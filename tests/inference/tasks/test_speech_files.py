@@ -13,11 +13,11 @@ import torch
 
 from inference.checkpoint import save
 from inference.errors import CheckpointError
-from inference.fit_state import WEIGHTS
 from inference.tasks import speech_files
 from inference.tasks.speech import resynthesise
 from inference.tasks.speech_files import FAMILY, FILE, Design, load_speech, save_speech, shipped
 from inference.tasks.speech_training import RECIPES
+from inference.training.run_folder import WEIGHTS
 from ppl_models.data.stft import STFT
 from ppl_models.errors import InputError
 from tests.inference.speech import DESIGNS, pair, saved, voice

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from inference.errors import CheckpointError, NonFiniteError
-from inference.fit_state import RunFolder
 from inference.tasks import speech_training
 from inference.tasks.speech_training import Recipe, recipe_of
 from inference.tracing.layout import layout
+from inference.training.run_folder import RunFolder
 from ppl_models.data.speech import speech_folder
 from ppl_models.errors import InputError
 from tests.inference.fitting import same

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from inference import NonFiniteError, Run, fit
+from inference import NonFiniteError, Run
+from inference.training import fit
 from ppl_models.errors import InputError
 from tests import pairs
 from tests.inference.fitting import QUIET, conjugate, data, parameters, same

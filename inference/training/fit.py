@@ -24,13 +24,13 @@ import pyro
 import torch
 from torch import nn
 
-from inference.fit_plan import check_settings, prepare
 from inference.objectives.kl_weight import unrisen
 from inference.objectives.objective import Objective
 from inference.randomness import seeded
+from inference.training.plan import check_settings, prepare
 
 if TYPE_CHECKING:
-    from inference.fit_learner import Learner
+    from inference.training.lightning_module import Learner
 
 MakeOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
@@ -205,8 +205,8 @@ def fit(
         model, guide, plan = prepare(model, guide, data, settings)
         # Here, since Lightning takes seconds to import; and importing it draws random numbers
         state = random.getstate()
-        from inference.fit_learner import Learner
-        from inference.fit_lightning import train
+        from inference.training.lightning_module import Learner
+        from inference.training.trainer import train
 
         random.setstate(state)
 

@@ -19,9 +19,10 @@ from pyro.infer.autoguide import AutoNormal
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from inference import CheckpointError, Objective, PairError, Run, fit
+from inference import CheckpointError, Objective, PairError, Run
 from inference.schedules import cosine, linear
 from inference.tracing.bind import bind
+from inference.training import fit
 from ppl_models import InputError
 from tests import pairs
 from tests.inference.fitting import QUIET, conjugate, data, same

@@ -9,13 +9,13 @@ import torch
 from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor
 
-from inference.fit_extras import information, some_rows
 from inference.objectives.kl_weight import figures
 from inference.randomness import derive, seeded
 from inference.tracing.data import Source
+from inference.training.auxiliary import information, some_rows
 
 if TYPE_CHECKING:
-    from inference.fit_learner import Learner
+    from inference.training.lightning_module import Learner
 
 
 def make_row(learner: Learner) -> dict[str, Any]:

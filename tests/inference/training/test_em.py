@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from inference.expectation import fit_em
+from inference.training.em import fit_em
 
 
 class Stub:

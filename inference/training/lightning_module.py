@@ -20,13 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from inference.errors import NonFiniteError, PairError
-from inference.fit_extras import Extras
-from inference.fit_report import make_row
-from inference.fit_session import Bar, Interrupt, Plan
-from inference.fit_state import Progress
 from inference.randomness import derive, reseed
 from inference.tracing.data import Columns
 from inference.tracing.nonfinite import count_nonfinite, explain_nonfinite
+from inference.training.auxiliary import Extras
+from inference.training.epoch_report import make_row
+from inference.training.run_folder import Progress
+from inference.training.session import Bar, Interrupt, Plan
 from ppl_models.errors import InputError
 
 Batch = tuple[tuple[Any, ...], dict[str, Any], int, int]  # args, kwargs, own rows, rows of all

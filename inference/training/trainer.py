@@ -17,8 +17,8 @@ from typing import Any
 import lightning.pytorch as lightning
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 
-from inference.fit_learner import Batch, Learner
 from inference.randomness import derive
+from inference.training.lightning_module import Batch, Learner
 
 
 class Feed:

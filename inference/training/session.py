@@ -14,9 +14,9 @@ from torch import nn
 from tqdm import tqdm
 
 from inference.errors import NonFiniteError
-from inference.fit_state import Progress, RunFolder
 from inference.objectives.objective import Objective
 from inference.tracing.data import Columns, Source, TensorSource, nonfinite_rows
+from inference.training.run_folder import Progress, RunFolder
 
 
 @dataclass

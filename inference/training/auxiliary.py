@@ -31,7 +31,7 @@ class Extras(nn.Module):
         Its penalties, and its target rate.
     updates
         A module that says whose turn a step is (``turn``, ``after_step``, ``after_epoch``), as
-        `inference.aggressive.Aggressive` does; or None.
+        `inference.training.aggressive.Aggressive` does; or None.
     model, guide
         The pair. Parameters that both have (a story that its guide reads) move in the model's turn;
         in the guide's, where it has no others (an encoder that is the VampPrior's, too).
@@ -96,7 +96,7 @@ class Extras(nn.Module):
             return
         self.turn = self.updates.turn(step)
         if self.turn not in self._idle:
-            cure = "see inference.aggressive.Aggressive"
+            cure = "see inference.training.aggressive.Aggressive"
             raise InputError("updates", repr(self.turn), "a turn: both, guide or model", cure)
 
     def hold_still(self) -> None:

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inference.contrastive import contrastive_loss, fit_energy
 from inference.errors import NonFiniteError
 from inference.schedules import cosine
+from inference.training.contrastive import contrastive_loss, fit_energy
 from ppl_models.rbm import RBM
 
 

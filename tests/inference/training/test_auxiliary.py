@@ -9,13 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inference import Aggressive, FreeBits, Objective, Run, TargetRate, fit, fit_report
+from inference import Aggressive, FreeBits, Objective, Run, TargetRate
 from inference.errors import CheckpointError, NonFiniteError
-from inference.fit_extras import ROWS, Extras, some_rows
-from inference.fit_state import RunFolder
 from inference.objectives.elbo_terms import View
 from inference.randomness import seeded
 from inference.tracing.data import HeldSource, columns
+from inference.training import epoch_report as fit_report
+from inference.training import fit
+from inference.training.auxiliary import ROWS, Extras, some_rows
+from inference.training.run_folder import RunFolder
 from ppl_models.errors import InputError
 from tests import pairs
 from tests.inference.fitting import QUIET, conjugate, data, same, train

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from inference import Objective
-from inference.aggressive import Aggressive
+from inference.training.aggressive import Aggressive
 from ppl_models.errors import InputError
 from tests import pairs
 

@@ -15,8 +15,6 @@ import torch
 from torch import nn
 
 from inference.errors import PairError
-from inference.fit_session import Plan
-from inference.fit_state import RunFolder
 from inference.objectives.objective import Objective
 from inference.randomness import derive
 from inference.tracing.bind import bind
@@ -29,6 +27,8 @@ from inference.tracing.data import (
     is_column,
     source,
 )
+from inference.training.run_folder import RunFolder
+from inference.training.session import Plan
 from ppl_models.errors import InputError
 
 AUDIT = 256  # observations, at least, on which the bound of training is reported
