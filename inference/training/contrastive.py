@@ -10,7 +10,7 @@ begun at the data (Hinton, "Training Products of Experts by Minimizing Contrasti
 Neural Computation 14, 2002, section 5); persistent chains go on from step to step (Tieleman,
 "Training Restricted Boltzmann Machines using Approximations to the Likelihood Gradient", ICML
 2008), and are nearer to p. Neither is a bound, and neither says how likely the data are: that needs
-C, exactly or from `inference.annealing`.
+C, exactly or from `inference.diagnostics.annealed_importance`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from inference.annealing import annealed_log_partition
+from inference.diagnostics.annealed_importance import annealed_log_partition
 from ppl_models.rbm import RBM
 
 
