@@ -59,7 +59,7 @@ demo: install
 	@$(BIN)/ppl demo
 
 weights: install
-	$(BIN)/python -m inference.tasks.pretrain
+	$(BIN)/python -m inference.tasks.tracking.pretrain
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

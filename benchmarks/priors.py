@@ -22,8 +22,8 @@ from torch.distributions import Normal
 from guides.source import Evidence, SourcePosterior
 from guides.state_space import LinearMotionGuide
 from inference.randomness import seeded
-from inference.tasks.pasts import DETECTION_SCALE
-from inference.tasks.pretrain import held_out_bound, pretrained
+from inference.tasks.tracking.noisy_pasts import DETECTION_SCALE
+from inference.tasks.tracking.pretrain import held_out_bound, pretrained
 from ppl_models.data.trajectories import walking_trajectories
 from ppl_models.state_space import LinearMotion
 

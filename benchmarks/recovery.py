@@ -12,7 +12,7 @@ weights, the truth, tells sequences of 20 frames of 4 numbers, from latents of 2
   learned alike, which says how much there was to be learned about time.
 
 All in nats a frame; +- is the standard error over 200 sequences. Evidence is by 1,000 particles
-(`inference.tasks.particles`), whose ``ess`` is the median over frames. Calibration of some guides
+(`inference.tasks.particle_filter`), whose ``ess`` is the median over frames. Calibration of some guides
 cannot be perfect: what they read is less than what the posterior depends on (docs/dynamical.md),
 and all are Gaussian given what they read.
 """
@@ -36,7 +36,7 @@ from inference import Objective, importance, sbc
 from inference.diagnostics.rates import rates
 from inference.randomness import derive, seeded
 from inference.schedules import cosine
-from inference.tasks.particles import particle_filter
+from inference.tasks.particle_filter import particle_filter
 from inference.training import fit
 from ppl_models.dvae import SRNN
 from ppl_models.frame_chains import STORN, VRNN

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from inference.metrics.speech import si_sdr
-from inference.tasks.speech import resynthesise
-from inference.tasks.speech_files import SpeechModel, load_speech
-from inference.tasks.speech_pieces import OVERLAP, PIECE, resynthesise_long
+from inference.tasks.speech.files import SpeechModel, load_speech
+from inference.tasks.speech.long_recordings import OVERLAP, PIECE, resynthesise_long
+from inference.tasks.speech.resynthesis import resynthesise
 from ppl_models.data.speech import an4, sounds
 
 SECONDS, LONG = 2 * (PIECE - OVERLAP) + 6.0, 600.0

@@ -7,7 +7,7 @@ makes a quick pass. Each run is a folder, ``OUT/STORY-SEED``, which ``ppl resynt
 ``forced`` and ``own`` are the SI-SDR where true frames are read, and where the story's own are;
 ``known_w`` is the Frechet distance of speech whose codes are those of training pieces.
 
-Trained by `inference.tasks.speech_training` on AN4's 68 training speakers (33 minutes of speech,
+Trained by `inference.tasks.speech.recipes` on AN4's 68 training speakers (33 minutes of speech,
 124,000 frames). Test: whole utterances, told of posterior means in a closed loop. Generation: 100
 sounds of 2.4 seconds, by Griffin-Lim, against a quarter of the training speech; what the size of
 the sets adds to the distance is taken off.
@@ -30,9 +30,9 @@ from torch import Tensor
 from inference.diagnostics.rates import rates
 from inference.metrics.frechet import FrechetDistance, frechet_speech_distance
 from inference.metrics.speech import mean_scores, si_sdr, speech_scores
-from inference.tasks.speech import analyse, generate, resynthesise, tell_forced
-from inference.tasks.speech_files import load_speech, save_speech
-from inference.tasks.speech_training import RECIPES, Recipe
+from inference.tasks.speech.files import load_speech, save_speech
+from inference.tasks.speech.recipes import RECIPES, Recipe
+from inference.tasks.speech.resynthesis import analyse, generate, resynthesise, tell_forced
 from ppl_models.data.speech import an4, padded, sounds, spectra
 from ppl_models.data.stft import STFT
 from ppl_models.dynamical import DynamicalVAE

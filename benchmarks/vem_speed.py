@@ -23,14 +23,8 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.calibration import FRAMES, IMAGE, OBJECTS, simulated
 from benchmarks.overhead import plain_recursions, race, table
 from guides.source import Evidence
-from inference.tasks.tracking import (
-    Model,
-    coordinate_ascent,
-    mixture_of,
-    prepare,
-    source_pair,
-    starts_of,
-)
+from inference.tasks.tracking.batch import Model, mixture_of, prepare
+from inference.tasks.tracking.track import coordinate_ascent, source_pair, starts_of
 from inference.vem import vem
 from ppl_models.dvae import SRNN
 

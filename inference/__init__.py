@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from inference.diagnostics import mutual_information as mutual_information
     from inference.diagnostics import posterior as posterior
     from inference.diagnostics import ppc as ppc
-    from inference.diagnostics import rate_distortion as rate_distortion
     from inference.diagnostics import rates as rates
     from inference.diagnostics import reconstructions as reconstructions
     from inference.diagnostics import samples as samples
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from inference.objectives.penalties import SlicedWasserstein as SlicedWasserstein
     from inference.objectives.penalties import TotalCorrelation as TotalCorrelation
     from inference.objectives.penalties import WassersteinCritic as WassersteinCritic
+    from inference.tasks import rate_distortion as rate_distortion
     from inference.training.aggressive import Aggressive as Aggressive
     from inference.training.em import fit_em as fit_em
     from inference.training.fit import Run as Run
@@ -73,7 +73,7 @@ _HOME = {
     "reconstructions": "diagnostics",
     "samples": "diagnostics",
     "traversal": "diagnostics",
-    "rate_distortion": "diagnostics",
+    "rate_distortion": "tasks",
     "mutual_information": "diagnostics",
     "sbc": "diagnostics",
     "ppc": "diagnostics",

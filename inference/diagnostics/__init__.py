@@ -13,9 +13,9 @@ from inference.diagnostics.importance import Importance, importance
 from inference.diagnostics.information import Information, mutual_information
 from inference.diagnostics.pictures import imputations, reconstructions, samples, traversal
 from inference.diagnostics.ppc import PPC, ppc
-from inference.diagnostics.rate_distortion import rate_distortion
 from inference.diagnostics.rates import Rate, Rates, rates
 from inference.diagnostics.sbc import SBC, sbc
+from inference.tasks.rate_distortion import rate_distortion
 
 __all__ = [
     "PPC",

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import seams as benchmark
 from benchmarks.seams import SECONDS, seams
-from inference.tasks.speech_files import load_speech
+from inference.tasks.speech.files import load_speech
 from tests.inference.speech import saved, voice
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.tasks.speech_files import Design, save_speech
+from inference.tasks.speech.files import Design, save_speech
 from ppl_models.data.sound import write_sound
 from ppl_models.data.stft import STFT
 

@@ -12,10 +12,12 @@ import soundfile
 import torch
 
 from inference.cli import main
-from inference.tasks import speech_files, speech_pieces, speech_training
-from inference.tasks.speech import resynthesise
-from inference.tasks.speech_files import FILE, load_speech
-from inference.tasks.speech_training import Recipe
+from inference.tasks.speech import files as speech_files
+from inference.tasks.speech import long_recordings as speech_pieces
+from inference.tasks.speech import recipes as speech_training
+from inference.tasks.speech.files import FILE, load_speech
+from inference.tasks.speech.recipes import Recipe
+from inference.tasks.speech.resynthesis import resynthesise
 from ppl_models.data.sound import read_sound
 from tests.inference.speech import DESIGNS, recording, saved, voice
 
@@ -333,7 +335,7 @@ def test_generated_sounds_are_not_lost(ppl: Ppl) -> None:
 def test_a_story_that_read_its_own_means_reads_them_now(
     ppl: Ppl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from inference.tasks import speech
+    from inference.tasks.speech import resynthesis as speech
 
     seen: list[bool] = []
     real = speech.generate

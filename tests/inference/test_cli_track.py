@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from inference.cli import main
-from inference.tasks import tracking
-from inference.tasks.tracks import Tracks
+from inference.tasks.tracking import track as tracking
+from inference.tasks.tracking.tracks import Tracks
 from ppl_models.data.motchallenge import read_boxes, write_tracks
 from ppl_models.errors import InputError
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from inference.tasks.kalman import FloatArray
-from inference.tasks.tracklets import Clip
+from inference.tasks.tracking.kalman import FloatArray
+from inference.tasks.tracking.tracklets import Clip
 
 WIDTH, HEIGHT = 40.0, 100.0
 IMAGE = (1920.0, 1080.0)

@@ -1,0 +1,137 @@
+"""Long recordings: told anew in pieces, within the memory of a few of them, and cross-faded.
+
+A recording of up to `PIECE` seconds is told whole. A longer one is cut into pieces of that length,
+each of which begins `OVERLAP` seconds before the one before it ends. Each is analysed and told as
+an utterance of its own: a code w of the whole sequence is that of the piece. In the middle half of
+an overlap one fades into the other, sample by sample: both have the recording's phases, so that
+they add up. The quarters beside it, where one of the two has little past or little future to read,
+are the other's alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inference.tasks.speech.resynthesis import (
+    Analysis,
+    analyse,
+    check_wave,
+    finite,
+    resynthesise,
+    tell,
+)
+from ppl_models.data.speech import padded
+from ppl_models.data.stft import STFT
+from ppl_models.errors import InputError
+
+PIECE, OVERLAP = 30.0, 2.0
+"""Seconds of a piece, and of what two of them share."""
+AT_ONCE = 4
+"""Pieces in one batch."""
+
+
+@torch.no_grad()
+def resynthesise_long(
+    model: Any,
+    guide: Any,
+    wave: Tensor,
+    stft: STFT | None = None,
+    *,
+    code: Tensor | None = None,
+    seconds: float = PIECE,
+    overlap: float = OVERLAP,
+) -> Tensor:
+    """Tell a recording (N,) of any length anew, as `resynthesise`; return the sound (N,).
+
+    Memory beyond the recording's own is that of `AT_ONCE` pieces.
+
+    Parameters
+    ----------
+    model, guide, wave, stft, code
+        As in `resynthesise`, which does it all if the recording is no longer than a piece.
+    seconds, overlap
+        Length of a piece, and what it shares with the next.
+
+    Raises
+    ------
+    InputError
+        As `resynthesise`; or pieces that are not longer than twice their overlap.
+    """
+    stft = stft or STFT()
+    check_wave(wave)
+    length, shared = _samples(seconds, overlap, stft)
+    level = wave.abs().max()
+    if len(wave) <= length or level == 0:
+        return resynthesise(model, guide, wave, stft, code=code).wave
+    starts = range(0, len(wave) - shared, length - shared)
+    out, fade = torch.zeros_like(wave), _fade(shared, wave)
+    for first in range(0, len(starts), AT_ONCE):
+        some = starts[first : first + AT_ONCE]
+        told = _tell([wave[s : s + length] / level for s in some], model, guide, stft, code)
+        for start, piece in zip(some, told, strict=True):
+            piece = level * piece
+            if start:
+                before = out[start : start + shared]
+                piece[:shared] = torch.lerp(before, piece[:shared], fade)
+            out[start : start + len(piece)] = piece
+    return out
+
+
+@torch.no_grad()
+def code_of(model: Any, guide: Any, wave: Tensor, stft: STFT | None = None) -> Tensor:
+    """Return the posterior mean of w (W,), whose voice it is, of a recording (N,).
+
+    Of one longer than a piece, the mean over pieces, each as its length weighs.
+
+    Raises
+    ------
+    InputError
+        The story has no w, or there is nothing but silence.
+    """
+    stft = stft or STFT()
+    check_wave(wave)
+    level = wave.abs().max()
+    if level == 0 or not model.code_dim:
+        seen = "silence" if level == 0 else f"{type(model).__name__}, whose story has no code"
+        cure = "give speech, and one of HiTDVAE, LigHTDVAE and DSAE"
+        raise InputError("code_of", seen, "speech, and a story with a code of the whole", cure)
+    total = wave.new_zeros(model.code_dim)
+    for piece in (wave / level).split(_samples(PIECE, OVERLAP, stft)[0]):
+        w = analyse(model, guide, stft.power(piece)[None]).w
+        assert w is not None  # code_dim is not 0
+        total += w[0] * (len(piece) / len(wave))
+    return total
+
+
+def _tell(
+    waves: list[Tensor], model: Any, guide: Any, stft: STFT, code: Tensor | None
+) -> list[Tensor]:
+    """Tell pieces in one batch."""
+    spectra = [stft.analyse(wave) for wave in waves]
+    s, mask = padded([each.abs().square() for each in spectra])
+    z, w = analyse(model, guide, s, mask)
+    w = w if code is None else code.expand(len(waves), -1)
+    moduli = finite(tell(model, Analysis(z, w), mask)).sqrt()
+    parts = zip(waves, spectra, moduli, strict=True)
+    return [
+        stft.invert(torch.polar(modulus[: len(x)], x.angle()), length=len(wave))
+        for wave, x, modulus in parts
+    ]
+
+
+def _samples(seconds: float, overlap: float, stft: STFT) -> tuple[int, int]:
+    """Return a piece and an overlap in samples, whole steps both."""
+    length, shared = (round(s * stft.rate) // stft.hop * stft.hop for s in (seconds, overlap))
+    if not 0 < 2 * shared < length:
+        seen, cure = f"{seconds} s that share {overlap} s", "longer pieces, or a shorter overlap"
+        raise InputError("seconds", seen, "pieces longer than twice their overlap", cure)
+    return length, shared
+
+
+def _fade(samples: int, like: Tensor) -> Tensor:
+    """Return weights of the later piece: 0 in the first quarter, 1 in the last."""
+    middle = torch.arange(samples, dtype=like.dtype, device=like.device) + 0.5
+    return (2 * middle / samples - 0.5).clamp(0, 1)

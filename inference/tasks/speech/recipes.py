@@ -1,0 +1,159 @@
+"""Train a story of the family on read speech: `RECIPES`, and what they share.
+
+Pieces of 50 frames (0.8 s), L = 16, KL weight 0.01 for latents of frames (as in the hierarchical
+models' own code) and 1 for the code of a whole sequence, both reached in a twentieth of the steps;
+Adam with a cosine, 45 epochs in batches of 8. Sizes of the recurrent networks are those of the
+benchmark of X. Bie et al., arXiv:2106.06500, but for narrow layers, of 64 and 32 units, that learn
+too slowly in so few steps: DKF has two wide ones in place of five, SRNN's prior and encoder one in
+place of two. Those of the Transformers are ours. SRNN reads frames that it told itself more and
+more often, always after an eighth of the steps ("scheduled sampling"): a loop that costs little
+more for 16 pieces than for 8, so it has as many steps, of 16.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from inference.objectives.objective import Objective, Schedule
+from inference.schedules import cosine, linear
+from inference.stories import unknown
+from inference.tasks.speech.files import Design
+from inference.training.fit import Run, fit
+from ppl_models.data.speech import Utterance, chunks, spectra
+from ppl_models.data.stft import STFT
+from ppl_models.recurrent import SamplingSchedule
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A pair, and how it is trained.
+
+    Parameters
+    ----------
+    design
+        What is trained.
+    epochs, learning_rate, batch_size
+    kl_weight, code_weight
+        Of the latents of frames, and of the code of a whole sequence, once they are reached. One
+        code to 50 frames weighs little beside them; at 0.01 they settle far from their prior, and
+        speech of codes that the prior draws suffers (HiT-DVAE's most: docs/benchmarks.md).
+    piece
+        Frames of a training sequence.
+    """
+
+    design: Design
+    epochs: int = 45
+    learning_rate: float = 2e-3
+    batch_size: int = 8
+    kl_weight: float = 0.01
+    code_weight: float = 1.0
+    piece: int = 50
+
+    def pieces(self, utterances: list[Utterance], **settings: Any) -> tuple[Tensor, list[str]]:
+        """Read utterances; return pieces (N, T, F) of powers, and what was wrong with others.
+
+        Parameters
+        ----------
+        utterances
+        **settings
+            Of `ppl_models.data.speech.spectra`: ``resample``, ``channel``, ``on_error``.
+
+        Raises
+        ------
+        InputError
+            As `spectra` and `chunks` do.
+        """
+        powers = spectra(utterances, self.design.stft, **settings)
+        return chunks(powers, self.piece), [why for _, why in powers.skipped]
+
+    def train(
+        self,
+        pieces: Tensor,
+        directory: str | os.PathLike[str] | None = None,
+        *,
+        seed: int = 0,
+        epochs: int | None = None,
+        **settings: Any,
+    ) -> Run:
+        """Train a new pair on pieces (N, T, F); or go on, with ``resume=True``.
+
+        Parameters
+        ----------
+        pieces
+        directory
+            Of the run.
+        seed
+            Decides initial weights, the order of the pieces, and noise.
+        epochs
+            In place of the recipe's; schedules shrink with it, so a resumed run must have the same.
+        **settings
+            Of `inference.fit`.
+        """
+        epochs = epochs or self.epochs
+        model, guide = self.design.pair(pieces, seed)
+        steps = epochs * -(-len(pieces) // self.batch_size)
+        warmup = steps // 20 + 1
+        if self.design.scheduled:
+            model.sampling = SamplingSchedule(steps // 50, steps * 3 // 25)
+        return fit(
+            model,
+            guide,
+            pieces,
+            epochs=epochs,
+            batch_size=self.batch_size,
+            objective=Objective("meanfield", kl_weight=self._weights(model, warmup)),
+            learning_rate=cosine(steps, self.learning_rate, warmup=warmup),
+            clip=10.0,
+            seed=seed,
+            directory=directory,
+            **settings,
+        )
+
+    def _weights(self, model: Any, warmup: int) -> dict[str, Schedule]:
+        weights: dict[str, Schedule] = {model.site: linear(warmup, end=self.kl_weight)}
+        if model.code_dim:
+            weights[model.code] = linear(warmup, end=self.code_weight)
+        return weights
+
+
+DKF = {"emission_dims": (256, 256)}
+KVAE = {"latent_dim": 16, "num_modes": 5, "hidden_dims": (128,), "learn_noise": True}
+SRNN = {"input_dim": 256, "recurrent_dim": 128, "prior_dims": (64,), "emission_dims": (256,)}
+SRNN_GUIDE = {"hidden": (128,), "causal": False, "backward_dim": 128, "input_dim": 256}
+HIERARCHICAL = {"code_dim": 32, "dim": 128, "layers": 2, "heads": 4, "window": 32, "forget": 0.9}
+
+RECIPES = {
+    "FrameVAE": Recipe(Design("FrameVAE")),
+    "DKF": Recipe(Design("DKF", options=DKF, guide_options={"hidden": (128,)})),
+    "RVAE": Recipe(Design("RVAE")),
+    "DSAE": Recipe(Design("DSAE", options={"code_dim": 16})),
+    "KVAE": Recipe(Design("KVAE", options=KVAE, guide_options={"hidden_dims": (128,)})),
+    "STORN": Recipe(Design("STORN")),
+    "VRNN": Recipe(Design("VRNN")),
+    "SRNN": Recipe(
+        Design("SRNN", options=SRNN, guide_options=SRNN_GUIDE, scheduled=True),
+        epochs=90,
+        batch_size=16,
+    ),
+    "HiTDVAE": Recipe(Design("HiTDVAE", options=HIERARCHICAL)),
+    "LigHTDVAE": Recipe(Design("LigHTDVAE", options=HIERARCHICAL)),
+}
+
+
+def recipe_of(story: str, stft: STFT | None = None) -> Recipe:
+    """Return the recipe of a story, for an STFT.
+
+    Raises
+    ------
+    InputError
+        No such story.
+    """
+    names = {name.lower(): name for name in RECIPES}
+    if story.lower() not in names:
+        raise unknown("story", story, RECIPES)
+    recipe = RECIPES[names[story.lower()]]
+    return recipe if stft is None else replace(recipe, design=replace(recipe.design, stft=stft))

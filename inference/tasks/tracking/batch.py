@@ -1,0 +1,181 @@
+"""Follow N objects through detections: MixDVAE, a source prior, and VEM or SVI.
+
+>>> from ppl_models.data.motchallenge import read_boxes
+>>> from inference.tasks.tracking import track
+>>> [tracks] = track([read_boxes("det.txt")], objects=3)
+>>> tracks.boxes  # (N, T, 4): left, top, width, height of each object in each frame
+
+A box is followed as (centre x, centre y, log width, log height), each object in its own frame:
+offsets from where its path starts, in units of its height. Coordinate ascent starts from several
+sets of paths (`inference.tasks.tracking.initial_paths`), and the one that ends at the highest bound is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inference.vem import Mixture
+from ppl_models.errors import InputError
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the tracker believes of detections, and how long it looks.
+
+    Attributes
+    ----------
+    noise : float
+        Standard deviation of a detection, as a share of its width and height: where phi starts,
+        and the mode of its prior.
+    clutter_weight : float
+        Prior share of clutter; 0 for none.
+    iterations : int
+        VEM iterations.
+    steps : int
+        SVI steps.
+    learning_rate : float
+        Of SVI.
+    smooth : bool
+        Whether VEM's E-S step looks both ways; if not, it is the paper's, which filters. A filter
+        with the linear prior (VKF) has no bound: the first start is kept.
+    """
+
+    noise: float = 0.04
+    clutter_weight: float = 0.1
+    iterations: int = 10
+    steps: int = 300
+    learning_rate: float = 0.05
+    smooth: bool = True
+
+    def __post_init__(self) -> None:
+        check_model(self)
+
+
+class Batch(NamedTuple):
+    """Sequences side by side, padded to the longest: the data of `ppl_models.MixDVAE`."""
+
+    o: Tensor
+    """(B, T, K, 4): centre x and y in pixels, log width and log height; 0 where padded."""
+    mask: Tensor
+    """(B, T, K) bool."""
+    size: Tensor
+    """(B, T, K, 4): (width, height, 1, 1)."""
+    region: Tensor
+    """(B, 2, 4): where clutter may be."""
+    lengths: Tensor
+    """(B): frames of each sequence, before padding."""
+
+    @property
+    def log_clutter(self) -> Tensor:
+        """Log density of clutter, (B)."""
+        return -(self.region[:, 1] - self.region[:, 0]).log().sum(-1)
+
+
+def prepare(padded: Sequence[FloatArray], image_size: tuple[float, float] | None = None) -> Batch:
+    """Make a batch of detections (T, K, 4), boxes in pixels with NaN where there is none."""
+    longest, widest = (max(x.shape[i] for x in padded) for i in (0, 1))
+    boxes = np.full((len(padded), longest, widest, 4), np.nan)
+    for i, one in enumerate(padded):
+        boxes[i, : one.shape[0], : one.shape[1]] = one
+    mask = ~np.isnan(boxes[..., 0])
+    boxes[~mask] = 1.0
+    o, size = to_centre(boxes), np.ones_like(boxes)
+    size[..., :2] = boxes[..., 2:]
+    region = np.stack([_region(o[i][mask[i]], image_size) for i in range(len(o))])
+    o[~mask] = 0.0
+    lengths = np.array([len(x) for x in padded])
+    return Batch(*(torch.as_tensor(x) for x in (o, mask, size, region, lengths)))
+
+
+def frames_of(start: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Return origin and unit, each (B, N, 4), of paths (B, N, T, 4), ``lengths`` (B) of them told.
+
+    The unit of both positions is the height, in the middle of the path; of log sizes, 1.
+    """
+    padded = torch.arange(start.shape[2]) >= lengths[:, None, None]
+    height = start[..., 3].masked_fill(padded, torch.nan).nanmedian(-1).values.exp()
+    one = torch.ones_like(height)
+    return start[:, :, 0], torch.stack([height, height, one, one], -1)
+
+
+def mixture_of(batch: Batch, start: Tensor, model: Model) -> Mixture:
+    """Return what `inference.vem` reads of a batch, its sources' frames laid at ``start``."""
+    origin, unit = frames_of(start, batch.lengths)
+    log_clutter = batch.log_clutter if model.clutter_weight else None
+    return Mixture(
+        batch.o,
+        batch.mask,
+        batch.size,
+        origin,
+        unit,
+        log_clutter,
+        clutter_weight=model.clutter_weight,
+        phi=model.noise**2,
+    )
+
+
+def to_centre(ltwh: FloatArray) -> FloatArray:
+    """(..., 4) left, top, width, height -> centre x, centre y, log width, log height."""
+    centre = ltwh[..., :2] + ltwh[..., 2:] / 2
+    return np.concatenate([centre, np.log(ltwh[..., 2:])], -1)
+
+
+def to_ltwh(centre: FloatArray) -> FloatArray:
+    """(..., 4) centre x, centre y, log width, log height -> left, top, width, height."""
+    size = np.exp(centre[..., 2:])
+    return np.concatenate([centre[..., :2] - size / 2, size], -1)
+
+
+def _region(seen: FloatArray, image_size: tuple[float, float] | None) -> FloatArray:
+    """Bounds (2, 4) of clutter: the image and all detections' centres, and a range of sizes."""
+    if not len(seen):
+        seen = np.array([[0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0]])
+    low, high = seen.min(0), seen.max(0)
+    if image_size is None:
+        margin = np.exp(np.median(seen[:, 2:], 0)) / 2  # the boxes' own halves
+        low[:2], high[:2] = low[:2] - margin, high[:2] + margin
+    else:
+        low[:2], high[:2] = np.minimum(low[:2], 0), np.maximum(high[:2], image_size)
+    middle = np.median(seen[:, 2:], 0)
+    low[2:], high[2:] = middle - LOG_SIZE_RANGE / 2, middle + LOG_SIZE_RANGE / 2
+    return np.stack([low, high])
+
+
+FloatArray = NDArray[np.float64]
+
+
+LOG_SIZE_RANGE = 4.0
+"""Clutter is as likely at any log width and log height within a factor of e^4 about the middle."""
+
+
+def check_model(model: Model) -> None:
+    """Raise InputError for settings out of range."""
+    check_counts(iterations=model.iterations, steps=model.steps)
+    rules = (
+        ("noise", 0 < model.noise < np.inf, "above 0", "pass 0.04"),
+        ("clutter_weight", 0 <= model.clutter_weight < 1, "0 <= weight < 1", "pass 0.1"),
+        ("learning_rate", 0 < model.learning_rate < np.inf, "above 0", "pass 0.05"),
+    )
+    for name, good, expected, cure in rules:
+        if not good:
+            raise InputError(name, str(getattr(model, name)), expected, cure)
+
+
+def check_counts(**counts: Any) -> None:
+    """Raise InputError unless each is a whole number from 1."""
+    for name, value in counts.items():
+        if not isinstance(value, WHOLE) or isinstance(value, bool) or value < 1:
+            raise InputError(name, repr(value), "a whole number, 1 or more", f"pass {name}=10")
+
+
+WHOLE = (int, np.integer)

@@ -1,0 +1,203 @@
+"""Follow N objects through detections: MixDVAE, a source prior, and VEM or SVI.
+
+>>> from ppl_models.data.motchallenge import read_boxes
+>>> from inference.tasks.tracking import track
+>>> [tracks] = track([read_boxes("det.txt")], objects=3)
+>>> tracks.boxes  # (N, T, 4): left, top, width, height of each object in each frame
+
+A box is followed as (centre x, centre y, log width, log height), each object in its own frame:
+offsets from where its path starts, in units of its height. Coordinate ascent starts from several
+sets of paths (`inference.tasks.tracking.initial_paths`), and the one that ends at the highest bound is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from guides.source import Evidence
+from guides.state_space import LinearMotionGuide
+from inference.randomness import seeded
+from inference.tasks.tracking.batch import (
+    Batch,
+    FloatArray,
+    Model,
+    check_counts,
+    mixture_of,
+    prepare,
+)
+from inference.tasks.tracking.checks import (
+    check_choice,
+    check_detections,
+    check_image_size,
+    ranges_of,
+)
+from inference.tasks.tracking.initial_paths import Clip, Settings, start_paths
+from inference.tasks.tracking.pretrain import pretrained
+from inference.tasks.tracking.tracks import Tracks
+from inference.vem import VEM, vem
+from ppl_models.data.motchallenge import Boxes
+from ppl_models.state_space import LinearMotion
+
+Method = Literal["vem", "svi"]
+Prior = Literal["linear", "srnn", "deepar"]
+
+MOTION_SCALES = (1.0, 0.5, 0.25)
+"""How restless the starts take the objects to be; the bound decides."""
+
+
+def track(
+    detections: Sequence[Boxes],
+    *,
+    objects: int,
+    image_size: tuple[float, float] | None = None,
+    frames: tuple[int, int] | Sequence[tuple[int, int]] | None = None,
+    method: Method = "vem",
+    prior: Prior = "deepar",
+    clutter: bool = True,
+    iterations: int | None = None,
+    model: Model | None = None,
+    seed: int = 0,
+) -> list[Tracks]:
+    """Follow ``objects`` objects, present in every frame, through each sequence of detections.
+
+    Parameters
+    ----------
+    detections : sequence of Boxes
+        One a sequence, pixels; identities and order within a frame are not read. All are followed
+        in one batch.
+    objects : int
+        N, the same for all sequences.
+    image_size : (width, height), optional
+        In pixels; by default the extent of the detections. Only the density of clutter reads it.
+    frames : (first, last) or a sequence of them, optional
+        Frames to follow, both included; by default from the first detection to the last.
+    method : "vem" or "svi"
+        Coordinate ascent (the default: exact blocks, fast), or a guide refined by stochastic
+        gradients with the assignments summed exactly.
+    prior : "deepar", "srnn" or "linear"
+        What is known of motion: networks whose weights ship, or constant velocity. The default is
+        the one that explains and follows real people best (`benchmarks.tracking`).
+    clutter : bool
+        Whether a detection may be of nothing.
+    iterations : int, optional
+        VEM iterations; by default the model's, 10.
+    model : Model, optional
+        Finer settings; ``clutter=False`` and ``iterations`` overrule its own.
+    seed : int
+        Of SVI's draws and of the latent draws of a dynamical VAE.
+
+    Returns
+    -------
+    list of Tracks
+        One a sequence, objects numbered by their first detection's frame, then left to right.
+
+    Raises
+    ------
+    InputError
+        For no sequences, boxes without a size, fewer than one object, an unknown method or prior,
+        an empty range, an image without a size.
+    """
+    check_detections(detections)
+    check_counts(objects=objects)
+    check_choice("method", method, Method)
+    check_choice("prior", prior, Prior)
+    check_image_size(image_size)
+    ranges = ranges_of(detections, frames)
+    model = model or Model()
+    if iterations is not None:
+        model = replace(model, iterations=iterations)
+    if not clutter:
+        model = replace(model, clutter_weight=0.0)
+    padded = [d.padded(*r) for d, r in zip(detections, ranges, strict=True)]
+    batch = prepare(padded, image_size)
+    lengths = [last - first + 1 for first, last in ranges]
+    starts = starts_of(batch, lengths, objects, model)
+    with seeded(seed):
+        if method == "svi":
+            from inference.tasks.tracking.svi import refine
+
+            ends = [refine(batch, start, source_pair(prior), model) for start in starts]
+        else:
+            ends = [coordinate_ascent(batch, start, prior, model) for start in starts]
+    best = torch.stack([end.elbo[-1] for end in ends]).nan_to_num(-torch.inf).argmax(0)
+    return [
+        _tracks(d.name, first, boxes, ends[best[i]], i, length)
+        for i, (d, (first, _), boxes, length) in enumerate(
+            zip(detections, ranges, padded, lengths, strict=True)
+        )
+    ]
+
+
+def source_pair(prior: Prior, model: Model | None = None) -> tuple[nn.Module, nn.Module]:
+    """Return the story of one source and its guide, in double precision."""
+    model = model or Model()
+    if prior == "linear":
+        motion = LinearMotion().double()
+        return motion, LinearMotionGuide(motion, causal=not model.smooth)
+    # the paper's E-S step filters: DeepAR has weights of its own for it
+    causal = prior == "deepar" and not model.smooth
+    story, guide = pretrained("deepar_causal" if causal else prior)
+    guide.smooth = model.smooth
+    return story.double(), guide.double()
+
+
+def coordinate_ascent(batch: Batch, start: Tensor, prior: Prior, model: Model) -> VEM:
+    """Run VEM from paths ``start`` (B, N, T, 4), z along the encoder's means.
+
+    Nothing is drawn, so a sequence's tracks do not depend on the others of its batch.
+    """
+    story, guide = source_pair(prior, model)
+    latent_dim = int(story.latent_dim)  # type: ignore[arg-type]
+    noise = start.new_zeros(*start.shape[:-1], latent_dim)
+
+    def update(precision: Tensor, weighted: Tensor, previous: Tensor) -> Any:
+        return guide.source_posterior(  # type: ignore[operator]
+            Evidence(precision, weighted), previous, noise
+        )
+
+    return vem(mixture_of(batch, start, model), start, update, iterations=model.iterations)
+
+
+def starts_of(batch: Batch, lengths: Sequence[int], objects: int, model: Model) -> list[Tensor]:
+    """Return sets of starting paths (B, N, T, 4), one a motion scale.
+
+    ``lengths`` are the sequences' own, before padding; paths are held where frames are padded.
+    """
+    linear, longest = LinearMotion(), batch.o.shape[1]
+    clips = [
+        Clip(o[:n].numpy(), mask[:n].numpy(), size[:n].numpy(), float(log_clutter))
+        for o, mask, size, log_clutter, n in zip(
+            *(x.double() if x.is_floating_point() else x for x in batch[:3]),
+            batch.log_clutter,
+            lengths,
+            strict=True,
+        )
+    ]
+    weight = model.clutter_weight or 0.01  # the flow must be able to leave a detection out
+    sets = []
+    for scale in MOTION_SCALES:
+        settings = Settings(noise=model.noise, clutter_weight=weight, motion_scale=scale)
+        paths = [start_paths(clip, objects, linear, settings) for clip in clips]
+        held = [np.pad(p, ((0, 0), (0, longest - p.shape[1]), (0, 0)), "edge") for p in paths]
+        sets.append(torch.as_tensor(np.stack(held)))
+    return sets
+
+
+def _tracks(name: str, first: int, boxes: FloatArray, end: VEM, i: int, length: int) -> Tracks:
+    """Cut sequence ``i`` out of a batch."""
+    return Tracks(
+        name=name,
+        first=first,
+        mean=end.mean[i, :, :length].numpy(),
+        sd=end.variance[i, :, :length].sqrt().numpy(),
+        detections=boxes,
+        responsibilities=end.responsibilities[i, :length, : boxes.shape[1]].numpy(),
+        noise=float(end.phi[i].sqrt()),
+        elbo=end.elbo[:, i].numpy(),
+    )

@@ -1,0 +1,147 @@
+"""What tracking answers with: boxes, how sure they are, and whose each detection was."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ppl_models.data.motchallenge import Boxes, write_tracks, write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """N objects followed through T frames.
+
+    Attributes
+    ----------
+    name : str
+        Where the detections came from.
+    first : int
+        Number of the first frame.
+    mean, sd : (N, T, 4)
+        Marginals of q(s | o): mean and standard deviation of centre x, centre y (pixels), log
+        width and log height.
+    detections : (T, K, 4)
+        Left, top, width, height in pixels; NaN where there is none.
+    responsibilities : (T, K, N) or (T, K, N + 1)
+        q(w = n) of each detection, clutter last if there is that class; 0 where there is none.
+    noise : float
+        Standard deviation of a detection, as a share of its width and height.
+    elbo : (iterations,)
+        The bound, nats a sequence.
+    """
+
+    name: str
+    first: int
+    mean: FloatArray
+    sd: FloatArray
+    detections: FloatArray
+    responsibilities: FloatArray
+    noise: float
+    elbo: FloatArray
+
+    @property
+    def boxes(self) -> FloatArray:
+        """(N, T, 4): left, top, width, height at the posterior mean, in pixels."""
+        return _ltwh(self.mean)
+
+    @property
+    def assignment(self) -> NDArray[np.int64]:
+        """(T, K): likeliest source of each detection; N for clutter, -1 where there is none."""
+        best = self.responsibilities.argmax(-1)
+        return np.where(np.isnan(self.detections[..., 0]), -1, best)
+
+    def as_boxes(self) -> Boxes:
+        """Return rows of a MOTChallenge file: a box for every object and frame, ids from 1."""
+        n, t = self.mean.shape[:2]
+        frame = np.repeat(np.arange(t) + self.first, n)
+        ids = np.tile(np.arange(n) + 1, t)
+        ltwh = np.moveaxis(self.boxes, 1, 0).reshape(-1, 4)
+        return Boxes(frame, ids, ltwh, np.ones(n * t), self.name)
+
+    def to_arviz(self, draws: int = 200, *, seed: int = 0) -> Any:
+        """Return the posterior as an ArviZ object: draws of every box and of every assignment.
+
+        Draws are of the marginals q(s_tn) and q(w_tk): a frame's draw knows nothing of the next
+        frame's. Groups: posterior (``box``: draw, object, frame, coordinate; ``assignment``:
+        draw, frame, detection, numbered as objects, 0 for clutter, -1 where there is no
+        detection), observed_data (``detection``) and constant_data (``elbo``, ``noise``).
+        """
+        from inference.diagnostics.arviz_adapter import Variable, to_arviz
+
+        rng = np.random.default_rng(seed)
+        box = _ltwh(self.mean + self.sd * rng.standard_normal((draws, *self.mean.shape)))
+        places = [(name, False) for name in ("frame", "detection_slot")]
+        corners, objects = ("coordinate", False), ("object", False)
+        groups = {
+            "posterior": {
+                "box": Variable(box, [objects, places[0], corners]),
+                "assignment": Variable(self._draw_assignment(rng, draws), places),
+            },
+            "observed_data": {
+                "detection": Variable(self.detections, [*places, corners], drawn=False)
+            },
+            "constant_data": {
+                "elbo": Variable(self.elbo, [("iteration", False)], drawn=False),
+                "noise": Variable(np.array([self.noise]), [("sequence", False)], drawn=False),
+            },
+        }
+        n, t = self.mean.shape[:2]
+        coords = {
+            "object": np.arange(n) + 1,
+            "frame": np.arange(t) + self.first,
+            "coordinate": ["left", "top", "width", "height"],
+        }
+        return to_arviz(groups, coords)
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw the boxes' centres in the image and over time, and how sure they are."""
+        from inference.tasks.tracking.plot import plot
+
+        return plot(self, ax)
+
+    def write(self, folder: str | os.PathLike[str]) -> dict[str, Path]:
+        """Write ``tracks.txt``, ``posterior.nc`` and ``tracks.png``, each whole or not at all.
+
+        Nothing is written before all three are made.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = {name: folder / name for name in ("tracks.txt", "posterior.nc", "tracks.png")}
+        with tempfile.TemporaryDirectory() as scratch:  # netCDF is not written to memory
+            file = Path(scratch) / "posterior.nc"
+            self.to_arviz().to_netcdf(str(file))
+            posterior = file.read_bytes()
+        picture = BytesIO()
+        self.plot().savefig(picture, format="png", dpi=110)
+        write_tracks(paths["tracks.txt"], self.boxes, self.first)
+        write_whole(paths["posterior.nc"], posterior)
+        write_whole(paths["tracks.png"], picture.getvalue())
+        return paths
+
+    def _draw_assignment(self, rng: np.random.Generator, draws: int) -> NDArray[np.int64]:
+        n = len(self.mean)
+        cumulative = self.responsibilities.cumsum(-1)
+        total = cumulative[..., -1:]
+        where = rng.random((draws, *self.responsibilities.shape[:-1], 1)) * total
+        drawn = (where >= cumulative).sum(-1).clip(max=self.responsibilities.shape[-1] - 1)
+        numbered = np.where(drawn == n, 0, drawn + 1)
+        return np.where(np.isnan(self.detections[..., 0]), -1, numbered)
+
+
+def _ltwh(centre: FloatArray) -> FloatArray:
+    size = np.exp(centre[..., 2:])
+    return np.concatenate([centre[..., :2] - size / 2, size], -1)
