@@ -15,7 +15,7 @@ WINGS = ("ppl_models", "guides", "inference")
 FILES = sorted(path.relative_to(ROOT) for wing in WINGS for path in (ROOT / wing).rglob("*.py"))
 # What users' data can raise, how files are read and sounds analysed, are no stories.
 OPEN_TO_THE_ENGINE = {"ppl_models.errors", "ppl_models.data.motchallenge", "ppl_models.data.stft"}
-KNOW_STORIES = ("inference/tasks/", "inference/cli", "inference/stories.py")
+KNOW_STORIES = ("inference/tasks/", "inference/cli", "inference/cli/story.py")
 
 
 def imported(source: str) -> Iterator[str]:

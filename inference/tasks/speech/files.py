@@ -23,9 +23,9 @@ import torch
 from torch import Tensor, nn
 
 from inference.checkpoint import Checkpoint, load, save
+from inference.cli.story import unknown
 from inference.errors import CheckpointError
 from inference.randomness import derive, seeded
-from inference.stories import unknown
 from inference.training.run_folder import WEIGHTS
 from ppl_models.data.stft import STFT
 from ppl_models.errors import InputError

@@ -18,9 +18,9 @@ from typing import Any
 
 from torch import Tensor
 
+from inference.cli.story import unknown
 from inference.objectives.objective import Objective, Schedule
 from inference.schedules import cosine, linear
-from inference.stories import unknown
 from inference.tasks.speech.files import Design
 from inference.training.fit import Run, fit
 from ppl_models.data.speech import Utterance, chunks, spectra

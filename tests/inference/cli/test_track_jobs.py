@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import typer
 
-from inference.cli_jobs import (
+from inference.cli.track_jobs import (
     bundled,
     folders_of,
     frame_range,

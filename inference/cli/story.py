@@ -1,6 +1,6 @@
 """What the command line knows of a story: its classes by name, and how to try them.
 
-The entries themselves are in `inference.tasks.catalogue`.
+The entries themselves are in `inference.cli.catalogue`.
 """
 
 from __future__ import annotations

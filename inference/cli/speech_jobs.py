@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from inference.cli_jobs import make_folder
+from inference.cli.track_jobs import make_folder
 from ppl_models.errors import InputError
 
 if TYPE_CHECKING:

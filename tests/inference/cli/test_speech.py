@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from inference.cli import main
+from inference.cli.app import main
 from inference.tasks.speech import files as speech_files
 from inference.tasks.speech import long_recordings as speech_pieces
 from inference.tasks.speech import recipes as speech_training

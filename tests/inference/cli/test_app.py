@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from inference import load
-from inference.cli import main
-from inference.tasks.catalogue import STORIES
+from inference.cli.app import main
+from inference.cli.catalogue import STORIES
 
 Ppl = Callable[..., tuple[int, str, str]]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from inference.stories import Story, load, unknown
+from inference.cli.story import Story, load, unknown
 
 
 def find(name: str) -> Story:
@@ -27,8 +27,8 @@ def find(name: str) -> Story:
 
 
 def _later(how: str) -> Callable[..., dict[str, Any]]:
-    """Return a function of `inference.tasks.examples`, imported when it is first called."""
-    return lambda *given: load(f"inference.tasks.examples:{how}")(*given)
+    """Return a function of `inference.cli.examples`, imported when it is first called."""
+    return lambda *given: load(f"inference.cli.examples:{how}")(*given)
 
 
 def _of_vectors(file: str, name: str, sentence: str, source: str = "004", **more: Any) -> Story:

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from inference.checking import report as check
+from inference.cli.catalogue import STORIES, find
+from inference.cli.story import Story
 from inference.randomness import seeded
-from inference.stories import Story
-from inference.tasks.catalogue import STORIES, find
 from ppl_models.errors import InputError
 from ppl_models.likelihoods import Bernoulli
 
@@ -87,7 +87,7 @@ def test_every_story_told_in_ppl_models_has_its_guide_s_file() -> None:
     assert told <= looked_back_at
     listed = {story.model.partition(":")[0].rpartition(".")[2] + ".py" for story in STORIES}
     assert listed <= told
-    assert told - listed <= {"state_space.py"}, "add the new story to inference/tasks/catalogue.py"
+    assert told - listed <= {"state_space.py"}, "add the new story to inference/cli/catalogue.py"
 
 
 @pytest.mark.parametrize("story", STORIES, ids=NAMES)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.cli import main
+from inference.cli.app import main
 from inference.tasks.tracking import track as tracking
 from inference.tasks.tracking.tracks import Tracks
 from ppl_models.data.motchallenge import read_boxes, write_tracks

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inference.cli_speech_jobs import (
+from inference.cli.speech_jobs import (
     LOUD,
     Copy,
     copies_of,
@@ -136,7 +136,7 @@ def generate(
     Sound i depends on the model, the length, the seed and i only.
     """
     _require_audio(False)
-    from inference.cli_jobs import make_folder
+    from inference.cli.track_jobs import make_folder
     from inference.randomness import derive
     from inference.tasks.speech.files import load_speech
     from inference.tasks.speech.resynthesis import generate as tell

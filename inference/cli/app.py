@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inference.cli_speech import register as register_speech
-from inference.cli_track import register
+from inference.cli.catalogue import STORIES, find
+from inference.cli.speech import register as register_speech
+from inference.cli.story import Story
+from inference.cli.track import register
 from inference.errors import CheckpointError, PairError
-from inference.stories import Story
-from inference.tasks.catalogue import STORIES, find
 from ppl_models.errors import InputError, original
 
 if TYPE_CHECKING:
-    from inference.stories import Data
+    from inference.cli.story import Data
     from inference.training.fit import Run
 
 USER_ERRORS = (InputError, PairError, CheckpointError, OSError)
@@ -165,7 +165,7 @@ def _keep(run: Run, story: Story, config: dict[str, Any], directory: Path) -> No
 
 def _read(story: Story, path: Path) -> Data:
     """Read the user's arrays and compare their names with the story's arguments."""
-    from inference.stories import unknown
+    from inference.cli.story import unknown
     from ppl_models.data.arrays import read_arrays
 
     data = read_arrays(path, first=story.first_argument)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inference.cli_jobs import (
+from inference.cli.track_jobs import (
     CONFIDENT,
     Job,
     bundled,
