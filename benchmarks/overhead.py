@@ -26,9 +26,9 @@ from guides.dvae import SRNNGuide
 from guides.source import Evidence
 from guides.vae import VAEGuide
 from inference.objectives.objective import Objective
-from ppl_models.distributions import normal_kl
+from ppl_models.distributions.sequences import normal_kl
 from ppl_models.dvae import SRNN
-from ppl_models.motion import shift
+from ppl_models.sequences import shift
 from ppl_models.vae import VAE
 
 Work = Callable[[], object]

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from guides.reading import ReadingGuide, needed
-from ppl_models.distributions import AutoregressiveNormal, Moments
+from ppl_models.distributions.sequences import AutoregressiveNormal, Moments
 from ppl_models.dynamical import DynamicalVAE, Past
-from ppl_models.motion import check_paths, clean
 from ppl_models.segments import Span, Tensors, joined, set_span
+from ppl_models.sequences import check_paths, clean
 
 Story = TypeVar("Story", bound=DynamicalVAE)
 Step = Callable[[Tensors, Tensor, Tensors], tuple[Moments, Tensors]]

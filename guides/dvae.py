@@ -33,12 +33,12 @@ from guides.chains import Chain, DynamicalGuide, frame_by_frame, scheduled
 from guides.reading import ReadingGuide, needed
 from guides.smoother import smooth_source
 from guides.source import Evidence, SourcePosterior, draw_latents, filter_source
-from ppl_models.distributions import AutoregressiveNormal, Moments, normal_kl
+from ppl_models.distributions.sequences import AutoregressiveNormal, Moments, normal_kl
 from ppl_models.dvae import SRNN, DeepAR
 from ppl_models.dynamical import Past, Rolled
-from ppl_models.motion import check_paths, clean, shift
 from ppl_models.networks import LSTM, ConditionalNormal
 from ppl_models.segments import Tensors
+from ppl_models.sequences import check_paths, clean, shift
 
 
 class SRNNGuide(DynamicalGuide[SRNN]):

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from guides.chains import Chain, DynamicalGuide, at_once, frame_by_frame, scheduled
-from ppl_models.distributions import Moments
+from ppl_models.distributions.sequences import Moments
 from ppl_models.dynamical import Past, Rolled
 from ppl_models.frame_chains import STORN, VRNN
 from ppl_models.networks import LSTM, ConditionalNormal

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from guides.reading import needed
+from ppl_models.distributions.kalman import kalman_filter, kalman_smoother, matvec
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count
-from ppl_models.kalman import kalman_filter, kalman_smoother, matvec
 from ppl_models.kalman_vae import KVAE
 from ppl_models.likelihoods import Likelihood, named
-from ppl_models.motion import check_paths, clean
 from ppl_models.networks import MLP, split_normal
+from ppl_models.sequences import check_paths, clean
 
 
 class KVAEGuide(nn.Module):

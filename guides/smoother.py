@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from guides.source import Evidence, SourcePosterior, frames, whole
-from ppl_models.distributions import Moments
+from ppl_models.distributions.sequences import Moments
 from ppl_models.errors import InputError
 from ppl_models.motion import Motion
 

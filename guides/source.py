@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ppl_models.distributions import Moments
+from ppl_models.distributions.sequences import Moments
 from ppl_models.dvae import DVAE
 from ppl_models.networks import ConditionalNormal
 

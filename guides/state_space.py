@@ -24,7 +24,7 @@ from torch import Tensor
 
 from guides.reading import ReadingGuide, needed
 from guides.source import Evidence, SourcePosterior
-from ppl_models.motion import check_paths, clean
+from ppl_models.sequences import check_paths, clean
 from ppl_models.state_space import LinearMotion
 
 

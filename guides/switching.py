@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from guides.reading import ReadingGuide, needed
-from ppl_models.markov import MarkovPath, as_path, run_back
-from ppl_models.motion import check_paths, clean
+from ppl_models.distributions.markov import MarkovPath, as_path, run_back
+from ppl_models.sequences import check_paths, clean
 from ppl_models.switching import SLDS
 
 

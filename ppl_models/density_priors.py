@@ -22,7 +22,7 @@ from pyro.nn import AutoRegressiveNN
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from ppl_models.distributions import HALF_LOG_2PI
+from ppl_models.distributions.sequences import HALF_LOG_2PI
 from ppl_models.inputs import check_count
 from ppl_models.networks import MLP
 from ppl_models.priors import Prior

@@ -41,11 +41,11 @@ import pyro
 import torch
 from torch import Tensor
 
-from ppl_models.distributions import AutoregressiveNormal, Moments
+from ppl_models.distributions.sequences import AutoregressiveNormal, Moments
 from ppl_models.dynamical import Past
-from ppl_models.motion import clean, draw, shift
 from ppl_models.networks import ConditionalNormal
 from ppl_models.recurrent import DVAE, SamplingSchedule
+from ppl_models.sequences import clean, draw, shift
 
 __all__ = ["DVAE", "SRNN", "DeepAR", "ToldPath", "SamplingSchedule"]
 

@@ -39,10 +39,10 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from ppl_models.distributions import Moments
+from ppl_models.distributions.sequences import Moments
 from ppl_models.likelihoods import Likelihood, named
-from ppl_models.motion import check_paths, clean, draw, shift
 from ppl_models.past import Memory, Past, Rolled, joined
+from ppl_models.sequences import check_paths, clean, draw, shift
 from ppl_models.told import Told
 
 __all__ = ["DynamicalVAE", "Memory", "Past", "Rolled"]

@@ -22,7 +22,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ppl_models.distributions import Moments
+from ppl_models.distributions.sequences import Moments
 from ppl_models.dynamical import DynamicalVAE, Past
 from ppl_models.networks import LSTM, MLP, Conditional, ConditionalNormal, together
 

@@ -43,17 +43,17 @@ from torch import Tensor, nn
 
 from ppl_models import likelihoods
 from ppl_models.clusters import spread_out
-from ppl_models.errors import InputError
-from ppl_models.inputs import check_count
-from ppl_models.likelihoods import Likelihood
-from ppl_models.markov import (
+from ppl_models.distributions.markov import (
     MarkovPath,
     as_path,
     best_path,
     filter_states,
     smooth_states,
 )
-from ppl_models.motion import check_paths, clean
+from ppl_models.errors import InputError
+from ppl_models.inputs import check_count
+from ppl_models.likelihoods import Likelihood
+from ppl_models.sequences import check_paths, clean
 
 LEAST = 1e-30
 """What expectation maximisation takes for a probability of zero, so that its logarithm is one."""

@@ -32,16 +32,16 @@ dynamics model for unsupervised learning", NeurIPS 2017, sections 3 (eqs. 1-8) a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyro
 import torch
 from pyro.distributions import TorchDistribution
+from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
+from torch.distributions import constraints
 
-from ppl_models.gaussian_paths import PseudoPath
-from ppl_models.inputs import check_count, check_positive
-from ppl_models.kalman import (
+from ppl_models.distributions.kalman import (
     Filtered,
     LinearGaussian,
     Smoothed,
@@ -49,9 +49,13 @@ from ppl_models.kalman import (
     kalman_smoother,
     matvec,
 )
+from ppl_models.inputs import check_count, check_positive
 from ppl_models.likelihoods import Likelihood, named
-from ppl_models.motion import check_paths, clean, shift
 from ppl_models.networks import LSTM, MLP
+from ppl_models.sequences import check_paths, clean, shift
+
+if TYPE_CHECKING:
+    pass
 
 
 class KVAE(nn.Module):
@@ -282,3 +286,34 @@ def _weigh(weights: Tensor, modes: Tensor) -> Tensor:
 def _later(x: Tensor, dim: int) -> Tensor:
     """Return all frames but the first, or the one that stands for all."""
     return x if x.shape[dim] == 1 else x.narrow(dim, 1, x.shape[dim] - 1)
+
+
+class PseudoPath(TorchDistribution):
+    """p(a) of a Kalman VAE, z integrated out; event (T, A)."""
+
+    arg_constraints: dict[str, constraints.Constraint] = {}
+    support = constraints.independent(constraints.real, 2)
+    has_rsample = True
+
+    def __init__(
+        self, story: KVAE, length: int, mask: Tensor | None = None, batch_shape: Any = ()
+    ) -> None:
+        self.story, self.mask_frames = story, mask
+        batch = torch.Size(batch_shape) if mask is None else mask.shape[:-1]
+        batch = torch.broadcast_shapes(batch_shape, batch)
+        event = torch.Size([length, story.pseudo_dim])
+        super().__init__(batch, event, validate_args=False)
+
+    def expand(self, batch_shape: Any, _instance: object = None) -> PseudoPath:
+        """Return the same law with a larger batch shape."""
+        return PseudoPath(self.story, self.event_shape[0], self.mask_frames, batch_shape)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw codes (*sample_shape, *batch_shape, T, A), differentiably."""
+        batch = torch.Size(sample_shape) + self.batch_shape
+        return self.story.simulate(batch, self.event_shape[0])
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return log p(a) of codes (..., T, A): (...)."""
+        total = self.story.filter(value, self.mask_frames).log_evidence.sum(-1)
+        return total.expand(torch.broadcast_shapes(total.shape, self.batch_shape))

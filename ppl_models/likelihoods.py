@@ -25,7 +25,7 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from pyro.poutine.util import is_validation_enabled
 from torch import Tensor, nn
 
-from ppl_models import distributions
+from ppl_models.distributions import sequences as distributions
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count, check_levels, check_positive
 from ppl_models.networks import OneHot, Rescale, split_normal

@@ -32,17 +32,17 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from ppl_models.gaussian_paths import GaussianChain, ObservedChain
-from ppl_models.hmm import check_form
-from ppl_models.inputs import check_count
-from ppl_models.kalman import (
+from ppl_models.distributions.gaussian_paths import GaussianChain, ObservedChain
+from ppl_models.distributions.kalman import (
     Filtered,
     LinearGaussian,
     Smoothed,
     kalman_filter,
     kalman_smoother,
 )
-from ppl_models.motion import check_paths, clean
+from ppl_models.hmm import check_form
+from ppl_models.inputs import check_count
+from ppl_models.sequences import check_paths, clean
 
 LEAST = 1e-12
 """Least variance that expectation maximisation takes, in squared units."""
@@ -109,7 +109,7 @@ class LDS(nn.Module):
             return pyro.sample("s", self.observation(z, mask), obs=s)
 
     def dynamics(self) -> LinearGaussian:
-        """Return the parameters as `ppl_models.kalman` reads them, the same for every frame."""
+        """Return the parameters as `ppl_models.distributions.kalman` reads them, the same for every frame."""
         return LinearGaussian(
             self.initial_mean,
             (2 * self.initial_log_scale).exp().diag_embed(),

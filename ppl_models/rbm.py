@@ -25,8 +25,8 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from ppl_models.distributions.density import Density, Kind, check_kind
 from ppl_models.errors import InputError
-from ppl_models.exact import Density, Kind, check_kind
 from ppl_models.inputs import check_count, count_rows
 from ppl_models.linear import finite
 

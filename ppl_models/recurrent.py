@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from ppl_models.dynamical import DynamicalVAE, Past
 from ppl_models.likelihoods import Likelihood
-from ppl_models.motion import Motion, check_paths, draw, shift
+from ppl_models.motion import Motion
 from ppl_models.networks import LSTM, Conditional, ConditionalNormal
+from ppl_models.sequences import check_paths, draw, shift
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor, nn
 
-from ppl_models.motion import check_paths, clean, shift
+from ppl_models.sequences import check_paths, clean, shift
 
 BOX_SPEED = (0.02, 0.02, 0.01, 0.01)
 BOX_SPEED_NOISE = (0.002, 0.002, 0.001, 0.001)

@@ -44,15 +44,15 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from ppl_models.distributions.gaussian_paths import GaussianChain, ObservedChain
+from ppl_models.distributions.kalman import LinearGaussian, kalman_filter, matvec
+from ppl_models.distributions.markov import MarkovPath
+from ppl_models.distributions.particles import Tracked, track
 from ppl_models.errors import InputError
-from ppl_models.gaussian_paths import GaussianChain, ObservedChain
 from ppl_models.hmm import check_form
 from ppl_models.inputs import check_count
-from ppl_models.kalman import LinearGaussian, kalman_filter, matvec
 from ppl_models.linear_dynamics import ahead, cov_of, start_emission
-from ppl_models.markov import MarkovPath
-from ppl_models.motion import check_paths, clean
-from ppl_models.particles import Tracked, track
+from ppl_models.sequences import check_paths, clean
 
 MOST = 100_000
 """Paths of regimes that are summed one by one."""
@@ -181,7 +181,7 @@ class SLDS(nn.Module):
     def filter(
         self, s: Tensor, mask: Tensor | None = None, *, particles: int = 100, seed: int = 0
     ) -> Tracked:
-        """Estimate what s_{1:t} says of k_t and z_t, by particles (`ppl_models.particles`)."""
+        """Estimate what s_{1:t} says of k_t and z_t, by particles (`ppl_models.distributions.particles`)."""
         return track(self, s, mask, particles=particles, seed=seed)
 
     def forecast(

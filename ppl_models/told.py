@@ -14,7 +14,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
-from ppl_models.distributions import AutoregressiveNormal, Moments, SequenceLaw
+from ppl_models.distributions.sequences import AutoregressiveNormal, Moments, SequenceLaw
 from ppl_models.past import Past, Rolled
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ import torch
 from torch import Tensor, nn
 
 from ppl_models.attention import Transformer
-from ppl_models.distributions import Moments
+from ppl_models.distributions.sequences import Moments
 from ppl_models.dynamical import DynamicalVAE, Past
 from ppl_models.networks import ConditionalNormal, ResidualMLP, together
 

@@ -20,7 +20,7 @@ from guides.dvae import DeepARGuide, SRNNGuide
 from guides.frame_chains import STORNGuide, VRNNGuide
 from guides.latent_chains import DKFGuide, DSAEGuide, FrameVAEGuide, RVAEGuide
 from guides.transformer_dvae import HiTDVAEGuide, LigHTDVAEGuide
-from ppl_models.distributions import Moments
+from ppl_models.distributions.sequences import Moments
 from ppl_models.dvae import SRNN, DeepAR
 from ppl_models.frame_chains import STORN, VRNN
 from ppl_models.latent_chains import DKF, DSAE, RVAE, FrameVAE

@@ -13,12 +13,12 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import Normal
 
-from ppl_models.distributions import normal_kl
+from ppl_models.distributions.sequences import normal_kl
 from ppl_models.dynamical import DynamicalVAE, Memory, Past
 from ppl_models.errors import InputError
 from ppl_models.latent_chains import RVAE, FrameVAE
 from ppl_models.likelihoods import Bernoulli, Categorical
-from ppl_models.motion import shift
+from ppl_models.sequences import shift
 from ppl_models.spectra import ComplexGaussian
 from ppl_models.transformer_dvae import HiTDVAE
 from tests.sequences import (

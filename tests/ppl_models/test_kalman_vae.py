@@ -14,10 +14,9 @@ from torch import Tensor, nn
 
 from guides.kalman_vae import KVAEGuide
 from inference.checking.report import check
+from ppl_models.distributions.kalman import LinearGaussian
 from ppl_models.errors import InputError
-from ppl_models.gaussian_paths import PseudoPath
-from ppl_models.kalman import LinearGaussian
-from ppl_models.kalman_vae import KVAE
+from ppl_models.kalman_vae import KVAE, PseudoPath
 from tests.ppl_models.test_kalman import condition
 
 D, A, N, K, T = 5, 2, 3, 3, 6

@@ -7,7 +7,8 @@ import torch
 from torch.distributions import Normal
 
 from ppl_models.errors import InputError
-from ppl_models.motion import Motion, check_paths, clean, shift
+from ppl_models.motion import Motion
+from ppl_models.sequences import check_paths, clean, shift
 
 
 @pytest.mark.parametrize("length", [1, 2, 7])

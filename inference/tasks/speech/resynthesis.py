@@ -20,7 +20,7 @@ from torch import Tensor
 from inference.randomness import derive, seeded
 from ppl_models.data.stft import STFT
 from ppl_models.errors import InputError
-from ppl_models.motion import clean
+from ppl_models.sequences import clean
 
 
 class Analysis(NamedTuple):

@@ -15,7 +15,7 @@ from inference.errors import PairError
 from inference.objectives.elbo_per_datum import to_plate
 from inference.objectives.kl import divergence, divergence_parts
 from inference.tracing.handlers import Sites
-from ppl_models.distributions import AutoregressiveNormal
+from ppl_models.distributions.sequences import AutoregressiveNormal
 
 
 def normal(*shape: int) -> dist.Normal:

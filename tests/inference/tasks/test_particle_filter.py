@@ -13,8 +13,8 @@ from inference import importance
 from inference.randomness import seeded
 from inference.tasks import particles
 from inference.tasks.particle_filter import Filtered, particle_filter
+from ppl_models.distributions.kalman import kalman_filter
 from ppl_models.errors import InputError
-from ppl_models.kalman import kalman_filter
 from ppl_models.kalman_vae import KVAE
 from ppl_models.latent_chains import DKF, RVAE
 from ppl_models.linear_dynamics import LDS

@@ -9,8 +9,8 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
-from ppl_models.distributions import AutoregressiveNormal, SequenceLaw
-from ppl_models.motion import shift
+from ppl_models.distributions.sequences import AutoregressiveNormal, SequenceLaw
+from ppl_models.sequences import shift
 
 
 def chain(a: Tensor, scale: float = 0.5, length: int = 6, **options) -> AutoregressiveNormal:

@@ -9,7 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from ppl_models.markov import MarkovPath, as_path, best_path, filter_states, smooth_states
+from ppl_models.distributions.markov import (
+    MarkovPath,
+    as_path,
+    best_path,
+    filter_states,
+    smooth_states,
+)
 
 K, T, B = 3, 5, 4
 CLOSE: Any = {"rtol": 0, "atol": 1e-10}

@@ -21,7 +21,7 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppl_models.kalman import (
+from ppl_models.distributions.kalman import (
     Filtered,
     LinearGaussian,
     backward_steps,
@@ -31,7 +31,7 @@ from ppl_models.kalman import (
 )
 
 if TYPE_CHECKING:
-    from ppl_models.kalman_vae import KVAE
+    pass
 
 
 class GaussianChain(TorchDistribution):
@@ -205,34 +205,3 @@ def _white_density(error: Tensor, root: Tensor) -> Tensor:
     white = torch.linalg.solve_triangular(root, wide, upper=False)[..., 0]
     log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     return -0.5 * (white.square() + math.log(2 * math.pi)).sum(-1) - log_det
-
-
-class PseudoPath(TorchDistribution):
-    """p(a) of a Kalman VAE, z integrated out; event (T, A)."""
-
-    arg_constraints: dict[str, constraints.Constraint] = {}
-    support = constraints.independent(constraints.real, 2)
-    has_rsample = True
-
-    def __init__(
-        self, story: KVAE, length: int, mask: Tensor | None = None, batch_shape: Any = ()
-    ) -> None:
-        self.story, self.mask_frames = story, mask
-        batch = torch.Size(batch_shape) if mask is None else mask.shape[:-1]
-        batch = torch.broadcast_shapes(batch_shape, batch)
-        event = torch.Size([length, story.pseudo_dim])
-        super().__init__(batch, event, validate_args=False)
-
-    def expand(self, batch_shape: Any, _instance: object = None) -> PseudoPath:
-        """Return the same law with a larger batch shape."""
-        return PseudoPath(self.story, self.event_shape[0], self.mask_frames, batch_shape)
-
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
-        """Draw codes (*sample_shape, *batch_shape, T, A), differentiably."""
-        batch = torch.Size(sample_shape) + self.batch_shape
-        return self.story.simulate(batch, self.event_shape[0])
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p(a) of codes (..., T, A): (...)."""
-        total = self.story.filter(value, self.mask_frames).log_evidence.sum(-1)
-        return total.expand(torch.broadcast_shapes(total.shape, self.batch_shape))

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from ppl_models.particles import _resample, track
+from ppl_models.distributions.particles import _resample, track
 from tests.ppl_models.test_switching import ENDS, B, K, by_hand, ragged, story
 
 

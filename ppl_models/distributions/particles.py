@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ppl_models.distributions.markov import rows
 from ppl_models.inputs import check_count
-from ppl_models.markov import rows
-from ppl_models.motion import check_paths, clean
+from ppl_models.sequences import check_paths, clean
 
 
 class Tracked(NamedTuple):

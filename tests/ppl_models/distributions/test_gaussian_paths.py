@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from ppl_models.gaussian_paths import GaussianChain, ObservedChain
-from ppl_models.kalman import LinearGaussian, kalman_filter
+from ppl_models.distributions.gaussian_paths import GaussianChain, ObservedChain
+from ppl_models.distributions.kalman import LinearGaussian, kalman_filter
 from tests.dense import conditioned, hidden_and_seen
 
 B, T, D, N = 3, 4, 2, 3

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from ppl_models.normal_mixture import DiagonalMixture, NormalMixture
+from ppl_models.distributions.normal_mixture import DiagonalMixture, NormalMixture
 
 
 def mixture() -> tuple[NormalMixture, torch.Tensor]:

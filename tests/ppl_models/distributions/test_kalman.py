@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
+from ppl_models.distributions.kalman import LinearGaussian, kalman_filter, kalman_smoother
 from ppl_models.errors import InputError
-from ppl_models.kalman import LinearGaussian, kalman_filter, kalman_smoother
 
 T, N = 6, 3
 SIZES = [2, 3, 5]  # fewer observations than states, as many, and more: both forms of the update

@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 from ppl_models.errors import InputError
-from ppl_models.motion import clean
+from ppl_models.sequences import clean
 
 
 class LinearGaussian(NamedTuple):

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.utils.checkpoint import checkpoint
 
-from ppl_models.distributions import ANEW, HALF_LOG_2PI
+from ppl_models.distributions.sequences import ANEW, HALF_LOG_2PI
 
 
 class NormalMixture(TorchDistribution):
