@@ -30,7 +30,7 @@ from ppl_models.data.pairs import broken_pairs, partners
 from ppl_models.disentangled import DMVAE
 from ppl_models.likelihoods import Bernoulli, Gaussian
 from ppl_models.multimodal import MVAE
-from ppl_models.networks import ResidualMLP
+from ppl_models.networks.mlp import ResidualMLP
 
 SENSES = ("image", "sound")
 BATCH = 128

@@ -28,7 +28,7 @@ from inference.schedules import cosine, linear
 from inference.training import fit
 from ppl_models import VAE
 from ppl_models.data.mnist import Digits, fixed_bits, mnist
-from ppl_models.networks import ResidualMLP
+from ppl_models.networks.mlp import ResidualMLP
 from ppl_models.priors import VampPrior
 
 PUBLISHED = {"standard": -84.8, "vamp": -82.4}  # Tomczak and Welling 2018, table 1

@@ -32,7 +32,7 @@ from ppl_models.data.fsdd import fsdd
 from ppl_models.data.mnist import Digits, fixed_bits, mnist
 from ppl_models.likelihoods import Bernoulli, Categorical
 from ppl_models.multimodal import JMVAE
-from ppl_models.networks import ResidualMLP
+from ppl_models.networks.mlp import ResidualMLP
 
 PUBLISHED = "-86.86 (Suzuki et al. 2016), -86.85 (MultiVae)"
 SENSES = ("image", "label")

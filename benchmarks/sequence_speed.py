@@ -40,7 +40,7 @@ from benchmarks.sequence_rivals import (
 from benchmarks.transformer_rival import PlainHiT
 from inference import Objective
 from inference.randomness import seeded
-from ppl_models.segments import Span
+from ppl_models.networks.lstm import Span
 from ppl_models.spectra import ComplexGaussian
 
 RIVALS: dict[str, Any] = {

@@ -13,7 +13,7 @@ from torch import Tensor
 from guides.reading import ReadingGuide, needed
 from ppl_models.distributions.sequences import AutoregressiveNormal, Moments
 from ppl_models.dynamical import DynamicalVAE, Past
-from ppl_models.segments import Span, Tensors, joined, set_span
+from ppl_models.networks.lstm import Span, Tensors, joined, set_span
 from ppl_models.sequences import check_paths, clean
 
 Story = TypeVar("Story", bound=DynamicalVAE)
@@ -32,7 +32,7 @@ class DynamicalGuide(ReadingGuide[Story]):
     Attributes
     ----------
     span : Span
-        For long sequences (`ppl_models.segments`): after ``guide.span = Span(100)`` every LSTM of
+        For long sequences (`ppl_models.networks.lstm`): after ``guide.span = Span(100)`` every LSTM of
         guide and story, and every draw frame by frame, keeps the graph of 100 frames at a time;
         ``Span(100, truncated=True)`` also cuts the gradient between them.
     """

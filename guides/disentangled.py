@@ -12,7 +12,7 @@ from torch import Tensor
 from guides.modalities import Moments, multiply, needed
 from guides.multimodal import MVAEGuide
 from ppl_models.modalities import Rows
-from ppl_models.networks import split_normal
+from ppl_models.networks.mlp import split_normal
 
 if TYPE_CHECKING:
     from ppl_models.disentangled import DMVAE

@@ -36,8 +36,8 @@ from guides.source import Evidence, SourcePosterior, draw_latents, filter_source
 from ppl_models.distributions.sequences import AutoregressiveNormal, Moments, normal_kl
 from ppl_models.dvae import SRNN, DeepAR
 from ppl_models.dynamical import Past, Rolled
-from ppl_models.networks import LSTM, ConditionalNormal
-from ppl_models.segments import Tensors
+from ppl_models.networks.lstm import Tensors
+from ppl_models.networks.mlp import LSTM, ConditionalNormal
 from ppl_models.sequences import check_paths, clean, shift
 
 

@@ -22,8 +22,8 @@ from guides.chains import Chain, DynamicalGuide, at_once, frame_by_frame, schedu
 from ppl_models.distributions.sequences import Moments
 from ppl_models.dynamical import Past, Rolled
 from ppl_models.frame_chains import STORN, VRNN
-from ppl_models.networks import LSTM, ConditionalNormal
-from ppl_models.segments import Tensors
+from ppl_models.networks.lstm import Tensors
+from ppl_models.networks.mlp import LSTM, ConditionalNormal
 
 
 class STORNGuide(DynamicalGuide[STORN]):

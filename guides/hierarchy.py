@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from guides.reading import ReadingGuide
 from ppl_models.hierarchy import HierarchicalVAE, Residual, Rung
 from ppl_models.inputs import count_rows
-from ppl_models.networks import MLP, split_normal
+from ppl_models.networks.mlp import MLP, split_normal
 
 
 class HierarchicalVAEGuide(ReadingGuide[HierarchicalVAE]):

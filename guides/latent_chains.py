@@ -24,8 +24,8 @@ from torch.nn.functional import linear
 from guides.chains import Chain, DynamicalGuide, at_once, frame_by_frame
 from ppl_models.distributions.sequences import Moments
 from ppl_models.latent_chains import DKF, DSAE, RVAE, FrameVAE
-from ppl_models.networks import LSTM, MLP, ConditionalNormal, together
-from ppl_models.segments import Tensors
+from ppl_models.networks.lstm import Tensors
+from ppl_models.networks.mlp import LSTM, MLP, ConditionalNormal, together
 from ppl_models.sequences import shift
 
 

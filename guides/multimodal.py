@@ -18,7 +18,7 @@ from guides.modalities import Moments, MultimodalGuide, multiply, needed
 from ppl_models.distributions.normal_mixture import NormalMixture
 from ppl_models.inputs import check_count
 from ppl_models.modalities import Rows
-from ppl_models.networks import MLP, split_normal
+from ppl_models.networks.mlp import MLP, split_normal
 
 if TYPE_CHECKING:
     from ppl_models.multimodal import MultimodalVAE

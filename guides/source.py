@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ppl_models.distributions.sequences import Moments
 from ppl_models.dvae import DVAE
-from ppl_models.networks import ConditionalNormal
+from ppl_models.networks.mlp import ConditionalNormal
 
 
 class Evidence(NamedTuple):

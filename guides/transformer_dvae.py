@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from guides.chains import Chain, DynamicalGuide, at_once
 from guides.latent_chains import last
-from ppl_models.attention import Transformer
 from ppl_models.distributions.sequences import Moments
-from ppl_models.networks import LSTM, ConditionalNormal
+from ppl_models.networks.attention import Transformer
+from ppl_models.networks.mlp import LSTM, ConditionalNormal
 from ppl_models.transformer_dvae import HiTDVAE, LigHTDVAE, _TransformerDVAE
 
 Story = TypeVar("Story", bound=_TransformerDVAE)

@@ -43,7 +43,7 @@ from torch import Tensor
 
 from ppl_models.distributions.sequences import AutoregressiveNormal, Moments
 from ppl_models.dynamical import Past
-from ppl_models.networks import ConditionalNormal
+from ppl_models.networks.mlp import ConditionalNormal
 from ppl_models.recurrent import DVAE, SamplingSchedule
 from ppl_models.sequences import clean, draw, shift
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ppl_models.distributions.sequences import Moments
 from ppl_models.dynamical import DynamicalVAE, Past
-from ppl_models.networks import LSTM, MLP, Conditional, ConditionalNormal, together
+from ppl_models.networks.mlp import LSTM, MLP, Conditional, ConditionalNormal, together
 
 
 class STORN(DynamicalVAE):

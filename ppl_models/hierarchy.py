@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count, count_rows
 from ppl_models.likelihoods import Likelihood, named
-from ppl_models.networks import MLP, split_normal
+from ppl_models.networks.mlp import MLP, split_normal
 
 
 class Rung(NamedTuple):

@@ -38,10 +38,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ppl_models.attention import Transformer
 from ppl_models.distributions.sequences import Moments
 from ppl_models.dynamical import DynamicalVAE, Past
-from ppl_models.networks import ConditionalNormal, ResidualMLP, together
+from ppl_models.networks.attention import Transformer
+from ppl_models.networks.mlp import ConditionalNormal, ResidualMLP, together
 
 
 class _TransformerDVAE(DynamicalVAE):
@@ -54,7 +54,7 @@ class _TransformerDVAE(DynamicalVAE):
     dim : int
         C, width of the decoders.
     layers, heads, window : int
-        Those of `ppl_models.attention.Transformer`.
+        Those of `ppl_models.networks.attention.Transformer`.
     forget : float
         Chance that a frame is not read, in training.
     dropout : float

@@ -52,7 +52,7 @@ def conditioned(story: Any, size: int) -> Data:
 
 def pseudo_data(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Make an encoder, and the prior of 50 learned data that shares it."""
-    from ppl_models.networks import MLP
+    from ppl_models.networks.mlp import MLP
     from ppl_models.priors import VampPrior
 
     sizes = settings.get("data_dim", 64), settings.get("hidden_dim", 128)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from benchmarks.sequence_speed import RIVALS, elbo, kept_bytes, noises, pair_of, powers, rival_of
-from ppl_models.segments import Span
+from ppl_models.networks.lstm import Span
 
 NAIVE = [
     (name, naive) for name in RIVALS for naive in (False, True) if (name, naive) != ("HiT", True)

@@ -19,8 +19,8 @@ from inference.checking import report as check
 from inference.randomness import seeded
 from ppl_models.errors import InputError
 from ppl_models.latent_chains import FrameVAE
-from ppl_models.networks import LSTM
-from ppl_models.segments import Span
+from ppl_models.networks.lstm import Span
+from ppl_models.networks.mlp import LSTM
 from ppl_models.spectra import ComplexGaussian
 from tests.sequences import (
     EACH,

@@ -18,7 +18,7 @@ from inference.training import fit
 from ppl_models.cvae import CVAE, beside
 from ppl_models.errors import InputError
 from ppl_models.likelihoods import Categorical, DiscretizedLogistic
-from ppl_models.networks import MLP
+from ppl_models.networks.mlp import MLP
 
 PRIORS: tuple[Literal["standard", "learned"], ...] = ("standard", "learned")
 NOISE, SPREAD = 0.5, 0.8  # scales of x given z, and of z given c

@@ -19,7 +19,7 @@ from inference.training import fit
 from ppl_models.errors import InputError
 from ppl_models.hierarchy import HierarchicalVAE
 from ppl_models.likelihoods import Categorical
-from ppl_models.networks import MLP
+from ppl_models.networks.mlp import MLP
 from ppl_models.vae import VAE
 
 

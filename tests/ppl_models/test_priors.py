@@ -27,7 +27,7 @@ from ppl_models.likelihoods import (
     Laplace,
     Likelihood,
 )
-from ppl_models.networks import MLP
+from ppl_models.networks.mlp import MLP
 from ppl_models.priors import ConditionalPrior, MixturePrior, StandardPrior, VampPrior
 from ppl_models.vae import VAE
 

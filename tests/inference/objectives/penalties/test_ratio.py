@@ -18,7 +18,7 @@ from inference.training import fit
 from ppl_models.density_priors import AggregatedPosterior
 from ppl_models.distributions.normal_mixture import DiagonalMixture
 from ppl_models.errors import InputError
-from ppl_models.networks import MLP
+from ppl_models.networks.mlp import MLP
 from ppl_models.vae import VAE
 
 

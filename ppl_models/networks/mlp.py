@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from ppl_models.segments import LSTM as LSTM
+from ppl_models.networks.lstm import LSTM as LSTM
 
 
 class MLP(nn.Sequential):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ppl_models.networks import LSTM, MLP, Conditional, ConditionalNormal, ResidualMLP
+from ppl_models.networks.mlp import LSTM, MLP, Conditional, ConditionalNormal, ResidualMLP
 
 
 def test_mlp_has_no_activation_after_the_last_layer() -> None:

@@ -19,8 +19,8 @@ from inference import Objective
 from ppl_models.dvae import SRNN
 from ppl_models.frame_chains import VRNN
 from ppl_models.latent_chains import DKF, RVAE
-from ppl_models.networks import LSTM
-from ppl_models.segments import Span, set_span
+from ppl_models.networks.lstm import Span, set_span
+from ppl_models.networks.mlp import LSTM
 
 PAIRS: dict[str, Any] = {
     "DKF": (DKF, DKFGuide, {}, {}),

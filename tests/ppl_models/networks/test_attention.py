@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ppl_models.attention import Transformer, WindowAttention
 from ppl_models.errors import InputError
+from ppl_models.networks.attention import Transformer, WindowAttention
 
 C, HEADS, WINDOW = 6, 2, 4
 CAUSAL = pytest.mark.parametrize("causal", [True, False])
