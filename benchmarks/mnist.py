@@ -29,7 +29,7 @@ from inference.training import fit
 from ppl_models import VAE
 from ppl_models.data.mnist import Digits, fixed_bits, mnist
 from ppl_models.networks.mlp import ResidualMLP
-from ppl_models.priors import VampPrior
+from ppl_models.priors.simple import VampPrior
 
 PUBLISHED = {"standard": -84.8, "vamp": -82.4}  # Tomczak and Welling 2018, table 1
 LATENT, WIDTH, BATCH = 40, 500, 256

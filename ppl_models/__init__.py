@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ppl_models.cvae import CVAE as CVAE
-    from ppl_models.density_priors import AggregatedPosterior as AggregatedPosterior
-    from ppl_models.density_priors import FlowPrior as FlowPrior
     from ppl_models.disentangled import DMVAE as DMVAE
     from ppl_models.dvae import SRNN as SRNN
     from ppl_models.dvae import DeepAR as DeepAR
@@ -37,10 +35,12 @@ if TYPE_CHECKING:
     from ppl_models.multimodal import MVAE as MVAE
     from ppl_models.multimodal import MoPoE as MoPoE
     from ppl_models.multimodal import MultimodalVAE as MultimodalVAE
-    from ppl_models.priors import ConditionalPrior as ConditionalPrior
-    from ppl_models.priors import MixturePrior as MixturePrior
-    from ppl_models.priors import StandardPrior as StandardPrior
-    from ppl_models.priors import VampPrior as VampPrior
+    from ppl_models.priors.density import AggregatedPosterior as AggregatedPosterior
+    from ppl_models.priors.density import FlowPrior as FlowPrior
+    from ppl_models.priors.simple import ConditionalPrior as ConditionalPrior
+    from ppl_models.priors.simple import MixturePrior as MixturePrior
+    from ppl_models.priors.simple import StandardPrior as StandardPrior
+    from ppl_models.priors.simple import VampPrior as VampPrior
     from ppl_models.rbm import RBM as RBM
     from ppl_models.spectra import ComplexGaussian as ComplexGaussian
     from ppl_models.state_space import LinearMotion as LinearMotion
@@ -54,12 +54,12 @@ _HOME = {
     "InputError": "errors",
     "VAE": "vae",
     "TextVAE": "text",
-    "StandardPrior": "priors",
-    "MixturePrior": "priors",
-    "VampPrior": "priors",
-    "ConditionalPrior": "priors",
-    "FlowPrior": "density_priors",
-    "AggregatedPosterior": "density_priors",
+    "StandardPrior": "priors.simple",
+    "MixturePrior": "priors.simple",
+    "VampPrior": "priors.simple",
+    "ConditionalPrior": "priors.simple",
+    "FlowPrior": "priors.density",
+    "AggregatedPosterior": "priors.density",
     "CVAE": "cvae",
     "HierarchicalVAE": "hierarchy",
     "PPCA": "linear",

@@ -31,7 +31,7 @@ from ppl_models.errors import InputError
 from ppl_models.inputs import count_rows
 from ppl_models.likelihoods import Likelihood, named
 from ppl_models.networks.mlp import MLP
-from ppl_models.priors import ConditionalPrior, StandardPrior
+from ppl_models.priors.simple import ConditionalPrior, StandardPrior
 
 Kind = Literal["standard", "learned"]
 

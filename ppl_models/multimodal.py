@@ -32,7 +32,7 @@ from ppl_models.inputs import check_count
 from ppl_models.likelihoods import Likelihood
 from ppl_models.modalities import Modalities, Rows, as_likelihoods, read_rows
 from ppl_models.networks.mlp import MLP
-from ppl_models.priors import StandardPrior
+from ppl_models.priors.simple import StandardPrior
 
 EXAMPLE: Modalities = {"left": 32, "right": 32}
 

@@ -53,7 +53,7 @@ def conditioned(story: Any, size: int) -> Data:
 def pseudo_data(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Make an encoder, and the prior of 50 learned data that shares it."""
     from ppl_models.networks.mlp import MLP
-    from ppl_models.priors import VampPrior
+    from ppl_models.priors.simple import VampPrior
 
     sizes = settings.get("data_dim", 64), settings.get("hidden_dim", 128)
     encoder = MLP(*sizes, 2 * settings.get("latent_dim", 8))

@@ -8,7 +8,7 @@ from torch import nn
 from ppl_models.errors import InputError
 from ppl_models.likelihoods import Bernoulli, Categorical
 from ppl_models.multimodal import MVAE, MultimodalVAE
-from ppl_models.priors import MixturePrior
+from ppl_models.priors.simple import MixturePrior
 
 PARTS = {"image": Bernoulli(6), "label": Categorical(1, 3), "sound": 4}
 

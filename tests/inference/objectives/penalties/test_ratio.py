@@ -15,10 +15,10 @@ from inference.errors import PairError
 from inference.objectives.objective import Objective
 from inference.objectives.penalties import DensityRatio
 from inference.training import fit
-from ppl_models.density_priors import AggregatedPosterior
 from ppl_models.distributions.normal_mixture import DiagonalMixture
 from ppl_models.errors import InputError
 from ppl_models.networks.mlp import MLP
+from ppl_models.priors.density import AggregatedPosterior
 from ppl_models.vae import VAE
 
 

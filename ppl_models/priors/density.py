@@ -25,7 +25,7 @@ from torch.distributions import constraints
 from ppl_models.distributions.sequences import HALF_LOG_2PI
 from ppl_models.inputs import check_count
 from ppl_models.networks.mlp import MLP
-from ppl_models.priors import Prior
+from ppl_models.priors.simple import Prior
 
 
 class FlowPrior(Prior):

@@ -17,7 +17,6 @@ from inference.checkpoint import load, save
 from inference.errors import CheckpointError
 from inference.objectives.objective import Objective
 from inference.training import fit
-from ppl_models.density_priors import AggregatedPosterior, FlowPrior
 from ppl_models.errors import InputError
 from ppl_models.likelihoods import (
     Bernoulli,
@@ -28,7 +27,8 @@ from ppl_models.likelihoods import (
     Likelihood,
 )
 from ppl_models.networks.mlp import MLP
-from ppl_models.priors import ConditionalPrior, MixturePrior, StandardPrior, VampPrior
+from ppl_models.priors.density import AggregatedPosterior, FlowPrior
+from ppl_models.priors.simple import ConditionalPrior, MixturePrior, StandardPrior, VampPrior
 from ppl_models.vae import VAE
 
 LIKELIHOODS = {

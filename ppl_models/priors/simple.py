@@ -12,7 +12,7 @@ part                 p(z)                                            learns
 `ConditionalPrior`   a Gaussian read off a condition                 a network
 ===================  ==============================================  =============================
 
-`ppl_models.density_priors` has two more: an autoregressive flow, and the aggregated posterior by
+`ppl_models.priors.density` has two more: an autoregressive flow, and the aggregated posterior by
 density ratio.
 """
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from ppl_models.density_priors import AggregatedPosterior, FlowPrior
 from ppl_models.errors import InputError
 from ppl_models.networks.mlp import MLP
+from ppl_models.priors.density import AggregatedPosterior, FlowPrior
 
 
 def grid(reach: float = 7.0, count: int = 281) -> tuple[Tensor, float]:
