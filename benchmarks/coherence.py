@@ -28,7 +28,7 @@ from ppl_models.data.fsdd import SpokenDigits
 from ppl_models.data.mnist import Digits
 from ppl_models.data.pairs import broken_pairs, partners
 from ppl_models.disentangled import DMVAE
-from ppl_models.likelihoods import Bernoulli, Gaussian
+from ppl_models.likelihoods.basic import Bernoulli, Gaussian
 from ppl_models.multimodal import MVAE
 from ppl_models.networks.mlp import ResidualMLP
 

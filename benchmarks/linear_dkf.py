@@ -24,7 +24,7 @@ from inference.randomness import seeded
 from inference.schedules import cosine
 from inference.training import fit
 from ppl_models.latent_chains import DKF, LinearTransition
-from ppl_models.likelihoods import Gaussian
+from ppl_models.likelihoods.basic import Gaussian
 from ppl_models.linear_dynamics import LDS
 
 DATA_DIM, LATENT_DIM, LENGTH = 4, 2, 20

@@ -30,7 +30,7 @@ from inference.schedules import cosine, linear
 from inference.training import fit
 from ppl_models.data.fsdd import fsdd
 from ppl_models.data.mnist import Digits, fixed_bits, mnist
-from ppl_models.likelihoods import Bernoulli, Categorical
+from ppl_models.likelihoods.basic import Bernoulli, Categorical
 from ppl_models.multimodal import JMVAE
 from ppl_models.networks.mlp import ResidualMLP
 

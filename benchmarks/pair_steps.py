@@ -22,7 +22,7 @@ from guides.hierarchy import HierarchicalVAEGuide
 from guides.multimodal import JMVAEGuide, MMVAEGuide, MoPoEGuide, MVAEGuide
 from ppl_models.disentangled import DMVAE
 from ppl_models.hierarchy import HierarchicalVAE
-from ppl_models.likelihoods import Bernoulli, Categorical
+from ppl_models.likelihoods.basic import Bernoulli, Categorical
 from ppl_models.multimodal import JMVAE, MMVAE, MVAE, MoPoE
 
 BATCH, LATENT, WIDTH, PRIVATE = 128, 40, 400, 4

@@ -42,7 +42,7 @@ from ppl_models.dvae import SRNN
 from ppl_models.frame_chains import STORN, VRNN
 from ppl_models.kalman_vae import KVAE
 from ppl_models.latent_chains import DKF, DSAE, RVAE, FrameVAE
-from ppl_models.likelihoods import Gaussian
+from ppl_models.likelihoods.basic import Gaussian
 from ppl_models.transformer_dvae import HiTDVAE, LigHTDVAE
 
 D, L, LENGTH = 4, 2, 20

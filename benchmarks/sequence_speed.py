@@ -40,8 +40,8 @@ from benchmarks.sequence_rivals import (
 from benchmarks.transformer_rival import PlainHiT
 from inference import Objective
 from inference.randomness import seeded
+from ppl_models.likelihoods.spectra import ComplexGaussian
 from ppl_models.networks.lstm import Span
-from ppl_models.spectra import ComplexGaussian
 
 RIVALS: dict[str, Any] = {
     "VAE": PlainVAE,

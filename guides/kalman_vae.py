@@ -18,7 +18,7 @@ from ppl_models.distributions.kalman import kalman_filter, kalman_smoother, matv
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count
 from ppl_models.kalman_vae import KVAE
-from ppl_models.likelihoods import Likelihood, named
+from ppl_models.likelihoods.basic import Likelihood, named
 from ppl_models.networks.mlp import MLP, split_normal
 from ppl_models.sequences import check_paths, clean
 

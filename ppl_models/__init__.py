@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ppl_models.latent_chains import DSAE as DSAE
     from ppl_models.latent_chains import RVAE as RVAE
     from ppl_models.latent_chains import FrameVAE as FrameVAE
+    from ppl_models.likelihoods.spectra import ComplexGaussian as ComplexGaussian
     from ppl_models.linear import PPCA as PPCA
     from ppl_models.linear_dynamics import LDS as LDS
     from ppl_models.made import MADE as MADE
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from ppl_models.priors.simple import StandardPrior as StandardPrior
     from ppl_models.priors.simple import VampPrior as VampPrior
     from ppl_models.rbm import RBM as RBM
-    from ppl_models.spectra import ComplexGaussian as ComplexGaussian
     from ppl_models.state_space import LinearMotion as LinearMotion
     from ppl_models.switching import SLDS as SLDS
     from ppl_models.text import TextVAE as TextVAE
@@ -81,7 +81,7 @@ _HOME = {
     "DSAE": "latent_chains",
     "HiTDVAE": "transformer_dvae",
     "LigHTDVAE": "transformer_dvae",
-    "ComplexGaussian": "spectra",
+    "ComplexGaussian": "likelihoods.spectra",
     "LinearMotion": "state_space",
     "MixDVAE": "mixdvae",
     "DMVAE": "disentangled",

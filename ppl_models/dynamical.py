@@ -40,7 +40,7 @@ import torch
 from torch import Tensor, nn
 
 from ppl_models.distributions.sequences import Moments
-from ppl_models.likelihoods import Likelihood, named
+from ppl_models.likelihoods.basic import Likelihood, named
 from ppl_models.past import Memory, Past, Rolled, joined
 from ppl_models.sequences import check_paths, clean, draw, shift
 from ppl_models.told import Told

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count, count_rows
-from ppl_models.likelihoods import Likelihood, named
+from ppl_models.likelihoods.basic import Likelihood, named
 from ppl_models.networks.mlp import MLP, split_normal
 
 

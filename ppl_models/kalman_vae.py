@@ -50,7 +50,7 @@ from ppl_models.distributions.kalman import (
     matvec,
 )
 from ppl_models.inputs import check_count, check_positive
-from ppl_models.likelihoods import Likelihood, named
+from ppl_models.likelihoods.basic import Likelihood, named
 from ppl_models.networks.mlp import LSTM, MLP
 from ppl_models.sequences import check_paths, clean, shift
 

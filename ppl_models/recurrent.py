@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ppl_models.dynamical import DynamicalVAE, Past
-from ppl_models.likelihoods import Likelihood
+from ppl_models.likelihoods.basic import Likelihood
 from ppl_models.motion import Motion
 from ppl_models.networks.mlp import LSTM, Conditional, ConditionalNormal
 from ppl_models.sequences import check_paths, draw, shift

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from guides.multimodal import MVAEGuide
-from ppl_models.likelihoods import Gaussian
+from ppl_models.likelihoods.basic import Gaussian
 from ppl_models.multimodal import MultimodalVAE
 
 WIDTHS = {"sight": 4, "sound": 3, "touch": 5}

@@ -19,9 +19,9 @@ from inference.checking import report as check
 from inference.randomness import seeded
 from ppl_models.errors import InputError
 from ppl_models.latent_chains import FrameVAE
+from ppl_models.likelihoods.spectra import ComplexGaussian
 from ppl_models.networks.lstm import Span
 from ppl_models.networks.mlp import LSTM
-from ppl_models.spectra import ComplexGaussian
 from tests.sequences import (
     EACH,
     FAMILY,

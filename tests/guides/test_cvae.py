@@ -4,7 +4,7 @@ import torch
 from pyro import poutine
 
 from guides.cvae import CVAEGuide
-from ppl_models.likelihoods import DiscretizedLogistic
+from ppl_models.likelihoods.basic import DiscretizedLogistic
 
 
 def test_posterior_is_read_off_each_datum_and_its_condition() -> None:

@@ -12,7 +12,7 @@ from guides.disentangled import DMVAEGuide
 from guides.multimodal import JMVAEGuide, MMVAEGuide, MoPoEGuide, MVAEGuide
 from inference import Objective, importance
 from ppl_models.disentangled import DMVAE
-from ppl_models.likelihoods import Bernoulli, Categorical
+from ppl_models.likelihoods.basic import Bernoulli, Categorical
 from ppl_models.modalities import read_rows
 from ppl_models.multimodal import JMVAE, MMVAE, MVAE, MoPoE
 from tests.senses import LATENT, PATTERNS, evidence, exact_pair, posterior, simulated

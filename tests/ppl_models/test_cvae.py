@@ -17,7 +17,7 @@ from inference.objectives.objective import Objective
 from inference.training import fit
 from ppl_models.cvae import CVAE, beside
 from ppl_models.errors import InputError
-from ppl_models.likelihoods import Categorical, DiscretizedLogistic
+from ppl_models.likelihoods.basic import Categorical, DiscretizedLogistic
 from ppl_models.networks.mlp import MLP
 
 PRIORS: tuple[Literal["standard", "learned"], ...] = ("standard", "learned")

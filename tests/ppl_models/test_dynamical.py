@@ -17,9 +17,9 @@ from ppl_models.distributions.sequences import normal_kl
 from ppl_models.dynamical import DynamicalVAE, Memory, Past
 from ppl_models.errors import InputError
 from ppl_models.latent_chains import RVAE, FrameVAE
-from ppl_models.likelihoods import Bernoulli, Categorical
+from ppl_models.likelihoods.basic import Bernoulli, Categorical
+from ppl_models.likelihoods.spectra import ComplexGaussian
 from ppl_models.sequences import shift
-from ppl_models.spectra import ComplexGaussian
 from ppl_models.transformer_dvae import HiTDVAE
 from tests.sequences import (
     FAMILY,

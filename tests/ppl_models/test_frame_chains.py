@@ -12,7 +12,7 @@ from guides.dvae import SRNNGuide
 from guides.frame_chains import STORNGuide, VRNNGuide
 from ppl_models.dvae import SRNN
 from ppl_models.frame_chains import STORN, VRNN
-from ppl_models.spectra import ComplexGaussian
+from ppl_models.likelihoods.spectra import ComplexGaussian
 from tests.sequences import conditionals, count, paths
 
 OPTIONS = {"input_dim": 256, "recurrent_dim": 128, "prior_dims": (64, 32), "emission_dims": (256,)}

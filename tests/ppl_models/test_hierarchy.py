@@ -18,7 +18,7 @@ from inference.schedules import linear
 from inference.training import fit
 from ppl_models.errors import InputError
 from ppl_models.hierarchy import HierarchicalVAE
-from ppl_models.likelihoods import Categorical
+from ppl_models.likelihoods.basic import Categorical
 from ppl_models.networks.mlp import MLP
 from ppl_models.vae import VAE
 

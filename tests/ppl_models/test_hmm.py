@@ -17,7 +17,7 @@ from inference.training import fit
 from inference.training.em import fit_em
 from ppl_models.errors import InputError
 from ppl_models.hmm import HMM, LEAST
-from ppl_models.likelihoods import Bernoulli, Categorical, Laplace
+from ppl_models.likelihoods.basic import Bernoulli, Categorical, Laplace
 
 K, T, B = 3, 4, 5
 CLOSE: Any = {"rtol": 0, "atol": 1e-8}

@@ -15,9 +15,9 @@ from inference.randomness import seeded
 from inference.schedules import cosine
 from inference.training import fit
 from ppl_models.latent_chains import DKF, DSAE, RVAE, FrameVAE, GatedTransition, LinearTransition
-from ppl_models.likelihoods import Gaussian
+from ppl_models.likelihoods.basic import Gaussian
+from ppl_models.likelihoods.spectra import ComplexGaussian
 from ppl_models.linear_dynamics import LDS
-from ppl_models.spectra import ComplexGaussian
 from tests.sequences import conditionals, count, paths, scores
 
 SIZES = [  # of pairs at the benchmark's setting, 513 frequencies and 16 latents

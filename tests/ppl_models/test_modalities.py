@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ppl_models.errors import InputError
-from ppl_models.likelihoods import Bernoulli, Gaussian
+from ppl_models.likelihoods.basic import Bernoulli, Gaussian
 from ppl_models.modalities import as_likelihoods, read_rows
 
 WIDTHS = {"image": 3, "sound": 2}

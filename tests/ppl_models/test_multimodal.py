@@ -6,7 +6,7 @@ from pyro import poutine
 from torch import nn
 
 from ppl_models.errors import InputError
-from ppl_models.likelihoods import Bernoulli, Categorical
+from ppl_models.likelihoods.basic import Bernoulli, Categorical
 from ppl_models.multimodal import MVAE, MultimodalVAE
 from ppl_models.priors.simple import MixturePrior
 

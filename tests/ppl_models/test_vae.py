@@ -15,7 +15,7 @@ from inference.checking import report as check
 from inference.errors import NonFiniteError
 from inference.training import fit
 from ppl_models.errors import InputError
-from ppl_models.likelihoods import Categorical, Gaussian
+from ppl_models.likelihoods.basic import Categorical, Gaussian
 from ppl_models.vae import VAE
 
 

@@ -29,7 +29,7 @@ from inference.randomness import derive, seeded
 from inference.training.run_folder import WEIGHTS
 from ppl_models.data.stft import STFT
 from ppl_models.errors import InputError
-from ppl_models.spectra import QUIET, ComplexGaussian
+from ppl_models.likelihoods.spectra import QUIET, ComplexGaussian
 
 FAMILY = {
     "FrameVAE": "latent_chains",

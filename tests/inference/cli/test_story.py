@@ -13,7 +13,7 @@ from inference.cli.catalogue import STORIES, find
 from inference.cli.story import Story
 from inference.randomness import seeded
 from ppl_models.errors import InputError
-from ppl_models.likelihoods import Bernoulli
+from ppl_models.likelihoods.basic import Bernoulli
 
 ROOT = Path(__file__).parents[2]
 # Parts that sample for a story that has them; the guide of that story looks back at their sites.

@@ -18,7 +18,7 @@ from inference.errors import CheckpointError
 from inference.objectives.objective import Objective
 from inference.training import fit
 from ppl_models.errors import InputError
-from ppl_models.likelihoods import (
+from ppl_models.likelihoods.basic import (
     Bernoulli,
     Categorical,
     DiscretizedLogistic,

@@ -22,7 +22,7 @@ from torch.distributions import constraints
 
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_positive
-from ppl_models.likelihoods import Likelihood
+from ppl_models.likelihoods.basic import Likelihood
 
 QUIET = 1e-6
 """Power that nothing is told apart below, where a sound's largest sample is 1: some 90 dB below the

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ppl_models.data.stft import STFT
 from ppl_models.errors import InputError
-from ppl_models.spectra import QUIET, ComplexGaussian, LogPower, Power
+from ppl_models.likelihoods.spectra import QUIET, ComplexGaussian, LogPower, Power
 
 D = 5
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ppl_models.errors import InputError
-from ppl_models.likelihoods import (
+from ppl_models.likelihoods.basic import (
     Bernoulli,
     Categorical,
     DiscretizedLogistic,
