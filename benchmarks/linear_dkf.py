@@ -18,12 +18,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from guides.latent_chains import DKFGuide
+from guides.dvae.dkf import DKFGuide
 from inference import Objective
 from inference.randomness import seeded
 from inference.schedules import cosine
 from inference.training import fit
-from ppl_models.latent_chains import DKF, LinearTransition
+from ppl_models.dvae.dkf import DKF, LinearTransition
 from ppl_models.likelihoods.basic import Gaussian
 from ppl_models.linear_dynamics import LDS
 

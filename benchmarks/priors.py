@@ -19,7 +19,7 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import Normal
 
-from guides.source import Evidence, SourcePosterior
+from guides.dvae.motion_filter import Evidence, SourcePosterior
 from guides.state_space import LinearMotionGuide
 from inference.randomness import seeded
 from inference.tasks.tracking.noisy_pasts import DETECTION_SCALE

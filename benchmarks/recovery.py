@@ -27,23 +27,31 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from guides.dvae import SRNNGuide
-from guides.frame_chains import STORNGuide, VRNNGuide
-from guides.kalman_vae import KVAEGuide
-from guides.latent_chains import DKFGuide, DSAEGuide, FrameVAEGuide, RVAEGuide
-from guides.transformer_dvae import HiTDVAEGuide, LigHTDVAEGuide
+from guides.dvae.dkf import DKFGuide
+from guides.dvae.dsae import DSAEGuide
+from guides.dvae.frame_vae import FrameVAEGuide
+from guides.dvae.kvae import KVAEGuide
+from guides.dvae.rvae import RVAEGuide
+from guides.dvae.srnn import SRNNGuide
+from guides.dvae.storn import STORNGuide
+from guides.dvae.transformer import HiTDVAEGuide, LigHTDVAEGuide
+from guides.dvae.vrnn import VRNNGuide
 from inference import Objective, importance, sbc
 from inference.diagnostics.rates import rates
 from inference.randomness import derive, seeded
 from inference.schedules import cosine
 from inference.tasks.particle_filter import particle_filter
 from inference.training import fit
-from ppl_models.dvae import SRNN
-from ppl_models.frame_chains import STORN, VRNN
-from ppl_models.kalman_vae import KVAE
-from ppl_models.latent_chains import DKF, DSAE, RVAE, FrameVAE
+from ppl_models.dvae.dkf import DKF
+from ppl_models.dvae.dsae import DSAE
+from ppl_models.dvae.frame_vae import FrameVAE
+from ppl_models.dvae.kvae import KVAE
+from ppl_models.dvae.rvae import RVAE
+from ppl_models.dvae.srnn import SRNN
+from ppl_models.dvae.storn import STORN
+from ppl_models.dvae.transformer import HiTDVAE, LigHTDVAE
+from ppl_models.dvae.vrnn import VRNN
 from ppl_models.likelihoods.basic import Gaussian
-from ppl_models.transformer_dvae import HiTDVAE, LigHTDVAE
 
 D, L, LENGTH = 4, 2, 20
 PATHS, HELD_OUT, BATCH, PARTICLES = 2000, 200, 50, 1000

@@ -1,6 +1,6 @@
 """The dynamical VAEs in plain torch, as fast as their equations allow: rivals of the stories here.
 
-Written from the equations of the papers (see `ppl_models.latent_chains`, `frame_chains`, `dvae`,
+Written from the equations of the papers (see `ppl_models.dvae.frame_vae`, `frame_chains`, `dvae`,
 `transformer_dvae`), without Pyro and without `torch.distributions`: networks, and a loss by hand.
 Parameters come in the order of story and guide, so that `same_weights` can copy them; with the same
 weights and noise a rival's loss is the story's (tests/benchmarks/test_sequence_speed.py).

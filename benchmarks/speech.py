@@ -35,7 +35,7 @@ from inference.tasks.speech.recipes import RECIPES, Recipe
 from inference.tasks.speech.resynthesis import analyse, generate, resynthesise, tell_forced
 from ppl_models.data.speech import an4, padded, sounds, spectra
 from ppl_models.data.stft import STFT
-from ppl_models.dynamical import DynamicalVAE
+from ppl_models.dvae.base import DynamicalVAE
 
 SRNN = RECIPES["SRNN"]
 ROWS = {

@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from guides.cvae import CVAEGuide as CVAEGuide
     from guides.disentangled import DMVAEGuide as DMVAEGuide
-    from guides.dvae import DeepARGuide as DeepARGuide
-    from guides.dvae import SRNNGuide as SRNNGuide
-    from guides.frame_chains import STORNGuide as STORNGuide
-    from guides.frame_chains import VRNNGuide as VRNNGuide
+    from guides.dvae.dkf import DKFGuide as DKFGuide
+    from guides.dvae.dsae import DSAEGuide as DSAEGuide
+    from guides.dvae.frame_vae import FrameVAEGuide as FrameVAEGuide
+    from guides.dvae.kvae import KVAEGuide as KVAEGuide
+    from guides.dvae.rvae import RVAEGuide as RVAEGuide
+    from guides.dvae.srnn import DeepARGuide as DeepARGuide
+    from guides.dvae.srnn import SRNNGuide as SRNNGuide
+    from guides.dvae.storn import STORNGuide as STORNGuide
+    from guides.dvae.transformer import HiTDVAEGuide as HiTDVAEGuide
+    from guides.dvae.transformer import LigHTDVAEGuide as LigHTDVAEGuide
+    from guides.dvae.vrnn import VRNNGuide as VRNNGuide
     from guides.hierarchy import HierarchicalVAEGuide as HierarchicalVAEGuide
     from guides.hmm import HMMGuide as HMMGuide
     from guides.ica import ICAGuide as ICAGuide
-    from guides.kalman_vae import KVAEGuide as KVAEGuide
-    from guides.latent_chains import DKFGuide as DKFGuide
-    from guides.latent_chains import DSAEGuide as DSAEGuide
-    from guides.latent_chains import FrameVAEGuide as FrameVAEGuide
-    from guides.latent_chains import RVAEGuide as RVAEGuide
     from guides.linear import PPCAGuide as PPCAGuide
     from guides.linear_dynamics import LDSGuide as LDSGuide
     from guides.made import MADEGuide as MADEGuide
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
     from guides.state_space import LinearMotionGuide as LinearMotionGuide
     from guides.switching import SLDSGuide as SLDSGuide
     from guides.text import TextVAEGuide as TextVAEGuide
-    from guides.transformer_dvae import HiTDVAEGuide as HiTDVAEGuide
-    from guides.transformer_dvae import LigHTDVAEGuide as LigHTDVAEGuide
     from guides.vae import VAEGuide as VAEGuide
 
 _HOME = {
@@ -54,17 +54,17 @@ _HOME = {
     "HMMGuide": "hmm",
     "LDSGuide": "linear_dynamics",
     "SLDSGuide": "switching",
-    "KVAEGuide": "kalman_vae",
-    "FrameVAEGuide": "latent_chains",
-    "DKFGuide": "latent_chains",
-    "STORNGuide": "frame_chains",
-    "VRNNGuide": "frame_chains",
-    "SRNNGuide": "dvae",
-    "DeepARGuide": "dvae",
-    "RVAEGuide": "latent_chains",
-    "DSAEGuide": "latent_chains",
-    "HiTDVAEGuide": "transformer_dvae",
-    "LigHTDVAEGuide": "transformer_dvae",
+    "KVAEGuide": "dvae.kvae",
+    "FrameVAEGuide": "dvae.frame_vae",
+    "DKFGuide": "dvae.dkf",
+    "STORNGuide": "dvae.storn",
+    "VRNNGuide": "dvae.vrnn",
+    "SRNNGuide": "dvae.srnn",
+    "DeepARGuide": "dvae.srnn",
+    "RVAEGuide": "dvae.rvae",
+    "DSAEGuide": "dvae.dsae",
+    "HiTDVAEGuide": "dvae.transformer",
+    "LigHTDVAEGuide": "dvae.transformer",
     "LinearMotionGuide": "state_space",
     "MixDVAEGuide": "mixdvae",
     "DMVAEGuide": "disentangled",

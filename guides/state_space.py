@@ -22,8 +22,8 @@ import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
+from guides.dvae.motion_filter import Evidence, SourcePosterior
 from guides.reading import ReadingGuide, needed
-from guides.source import Evidence, SourcePosterior
 from ppl_models.sequences import check_paths, clean
 from ppl_models.state_space import LinearMotion
 

@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ppl_models.cvae import CVAE as CVAE
     from ppl_models.disentangled import DMVAE as DMVAE
-    from ppl_models.dvae import SRNN as SRNN
-    from ppl_models.dvae import DeepAR as DeepAR
+    from ppl_models.dvae.dkf import DKF as DKF
+    from ppl_models.dvae.dsae import DSAE as DSAE
+    from ppl_models.dvae.frame_vae import FrameVAE as FrameVAE
+    from ppl_models.dvae.kvae import KVAE as KVAE
+    from ppl_models.dvae.rvae import RVAE as RVAE
+    from ppl_models.dvae.srnn import SRNN as SRNN
+    from ppl_models.dvae.srnn import DeepAR as DeepAR
+    from ppl_models.dvae.storn import STORN as STORN
+    from ppl_models.dvae.transformer import HiTDVAE as HiTDVAE
+    from ppl_models.dvae.transformer import LigHTDVAE as LigHTDVAE
+    from ppl_models.dvae.vrnn import VRNN as VRNN
     from ppl_models.errors import InputError as InputError
-    from ppl_models.frame_chains import STORN as STORN
-    from ppl_models.frame_chains import VRNN as VRNN
     from ppl_models.hierarchy import HierarchicalVAE as HierarchicalVAE
     from ppl_models.hmm import HMM as HMM
     from ppl_models.ica import ICA as ICA
-    from ppl_models.kalman_vae import KVAE as KVAE
-    from ppl_models.latent_chains import DKF as DKF
-    from ppl_models.latent_chains import DSAE as DSAE
-    from ppl_models.latent_chains import RVAE as RVAE
-    from ppl_models.latent_chains import FrameVAE as FrameVAE
     from ppl_models.likelihoods.spectra import ComplexGaussian as ComplexGaussian
     from ppl_models.linear import PPCA as PPCA
     from ppl_models.linear_dynamics import LDS as LDS
@@ -46,8 +48,6 @@ if TYPE_CHECKING:
     from ppl_models.state_space import LinearMotion as LinearMotion
     from ppl_models.switching import SLDS as SLDS
     from ppl_models.text import TextVAE as TextVAE
-    from ppl_models.transformer_dvae import HiTDVAE as HiTDVAE
-    from ppl_models.transformer_dvae import LigHTDVAE as LigHTDVAE
     from ppl_models.vae import VAE as VAE
 
 _HOME = {
@@ -70,17 +70,17 @@ _HOME = {
     "HMM": "hmm",
     "LDS": "linear_dynamics",
     "SLDS": "switching",
-    "KVAE": "kalman_vae",
-    "FrameVAE": "latent_chains",
-    "DKF": "latent_chains",
-    "STORN": "frame_chains",
-    "VRNN": "frame_chains",
-    "SRNN": "dvae",
-    "DeepAR": "dvae",
-    "RVAE": "latent_chains",
-    "DSAE": "latent_chains",
-    "HiTDVAE": "transformer_dvae",
-    "LigHTDVAE": "transformer_dvae",
+    "KVAE": "dvae.kvae",
+    "FrameVAE": "dvae.frame_vae",
+    "DKF": "dvae.dkf",
+    "STORN": "dvae.storn",
+    "VRNN": "dvae.vrnn",
+    "SRNN": "dvae.srnn",
+    "DeepAR": "dvae.srnn",
+    "RVAE": "dvae.rvae",
+    "DSAE": "dvae.dsae",
+    "HiTDVAE": "dvae.transformer",
+    "LigHTDVAE": "dvae.transformer",
     "ComplexGaussian": "likelihoods.spectra",
     "LinearMotion": "state_space",
     "MixDVAE": "mixdvae",

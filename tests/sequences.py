@@ -15,16 +15,24 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from guides.chains import Chain
-from guides.dvae import DeepARGuide, SRNNGuide
-from guides.frame_chains import STORNGuide, VRNNGuide
-from guides.latent_chains import DKFGuide, DSAEGuide, FrameVAEGuide, RVAEGuide
-from guides.transformer_dvae import HiTDVAEGuide, LigHTDVAEGuide
+from guides.dvae.base import Chain
+from guides.dvae.dkf import DKFGuide
+from guides.dvae.dsae import DSAEGuide
+from guides.dvae.frame_vae import FrameVAEGuide
+from guides.dvae.rvae import RVAEGuide
+from guides.dvae.srnn import DeepARGuide, SRNNGuide
+from guides.dvae.storn import STORNGuide
+from guides.dvae.transformer import HiTDVAEGuide, LigHTDVAEGuide
+from guides.dvae.vrnn import VRNNGuide
 from ppl_models.distributions.sequences import Moments
-from ppl_models.dvae import SRNN, DeepAR
-from ppl_models.frame_chains import STORN, VRNN
-from ppl_models.latent_chains import DKF, DSAE, RVAE, FrameVAE
-from ppl_models.transformer_dvae import HiTDVAE, LigHTDVAE
+from ppl_models.dvae.dkf import DKF
+from ppl_models.dvae.dsae import DSAE
+from ppl_models.dvae.frame_vae import FrameVAE
+from ppl_models.dvae.rvae import RVAE
+from ppl_models.dvae.srnn import SRNN, DeepAR
+from ppl_models.dvae.storn import STORN
+from ppl_models.dvae.transformer import HiTDVAE, LigHTDVAE
+from ppl_models.dvae.vrnn import VRNN
 
 D, L, W = 3, 2, 2
 RECURRENT: dict[str, Any] = {"input_dim": 5, "latent_dims": (4,), "recurrent_dim": 6}

@@ -145,8 +145,8 @@ STORIES = (
         adapt=lambda pair, data: pair[0].start_from(data["s"], data.get("mask")),
     ),
     Story(
-        "ppl_models.kalman_vae:KVAE",
-        "guides.kalman_vae:KVAEGuide",
+        "ppl_models.dvae.kvae:KVAE",
+        "guides.dvae.kvae:KVAEGuide",
         "000",
         "A frame is what a network makes of a few numbers, which move by a mixture of K matrices.",
         settings=lambda data: {"data_dim": data["s"].shape[-1]},

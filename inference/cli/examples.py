@@ -63,8 +63,8 @@ def pseudo_data(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def source_prior(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Make the prior of one source, and its guide."""
-    from guides.dvae import SRNNGuide
-    from ppl_models.dvae import SRNN
+    from guides.dvae.srnn import SRNNGuide
+    from ppl_models.dvae.srnn import SRNN
 
     prior = SRNN(settings.get("data_dim", 4), increments=True)
     return {"prior": prior, "source_guide": SRNNGuide(prior)}

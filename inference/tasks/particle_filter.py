@@ -28,10 +28,10 @@ from torch.utils._pytree import tree_map_only
 from inference.randomness import derive
 from inference.tracing.layout import untouched
 from ppl_models.distributions.kalman import kalman_filter, matvec
-from ppl_models.dynamical import DynamicalVAE, Memory, Past
+from ppl_models.dvae.base import DynamicalVAE, Memory, Past
+from ppl_models.dvae.kvae import KVAE
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count
-from ppl_models.kalman_vae import KVAE
 from ppl_models.linear_dynamics import cov_of
 from ppl_models.sequences import check_paths, clean, draw, shift
 

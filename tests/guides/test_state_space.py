@@ -8,7 +8,7 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from guides.source import Evidence
+from guides.dvae.motion_filter import Evidence
 from guides.state_space import LinearMotionGuide
 from inference import sbc
 from ppl_models.errors import InputError

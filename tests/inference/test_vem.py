@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from guides.source import Evidence
+from guides.dvae.motion_filter import Evidence
 from guides.state_space import LinearMotionGuide
 from inference.vem import Mixture, Update, responsibilities, vem
 from ppl_models.state_space import LinearMotion

@@ -9,7 +9,7 @@ from pyro import poutine
 from torch import Tensor, nn
 from torch.distributions import InverseGamma, Normal, Uniform
 
-from guides.dvae import DeepARGuide, SRNNGuide
+from guides.dvae.srnn import DeepARGuide, SRNNGuide
 from guides.mixdvae import MixDVAEGuide
 from guides.state_space import LinearMotionGuide
 from inference import enumerated, posterior
@@ -17,7 +17,7 @@ from inference.checking import report as check
 from inference.objectives.objective import Objective
 from inference.tracing.sampler import Sampler
 from inference.vem import responsibilities
-from ppl_models.dvae import SRNN, DeepAR
+from ppl_models.dvae.srnn import SRNN, DeepAR
 from ppl_models.errors import InputError
 from ppl_models.mixdvae import Detection, MixDVAE, place
 from ppl_models.state_space import LinearMotion

@@ -25,7 +25,7 @@ from inference.tasks.speech.files import Design
 from inference.training.fit import Run, fit
 from ppl_models.data.speech import Utterance, chunks, spectra
 from ppl_models.data.stft import STFT
-from ppl_models.recurrent import SamplingSchedule
+from ppl_models.dvae.motion_recurrence import SamplingSchedule
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from guides.dvae import DeepARGuide, SRNNGuide
+from guides.dvae.srnn import DeepARGuide, SRNNGuide
 from inference.checkpoint import load, save
 from inference.objectives.objective import Objective
 from inference.randomness import derive, seeded
@@ -35,7 +35,7 @@ from ppl_models.data.trajectories import (
     to_object_frame,
     walking_trajectories,
 )
-from ppl_models.dvae import SRNN, DeepAR, SamplingSchedule
+from ppl_models.dvae.srnn import SRNN, DeepAR, SamplingSchedule
 from ppl_models.errors import InputError
 
 Pair = tuple[SRNN, SRNNGuide] | tuple[DeepAR, DeepARGuide]

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from guides.source import Evidence
+from guides.dvae.motion_filter import Evidence
 from guides.state_space import LinearMotionGuide
 from inference.randomness import seeded
 from inference.tasks.tracking.batch import (

@@ -14,12 +14,13 @@ from inference.randomness import seeded
 from inference.tasks import particles
 from inference.tasks.particle_filter import Filtered, particle_filter
 from ppl_models.distributions.kalman import kalman_filter
+from ppl_models.dvae.dkf import DKF
+from ppl_models.dvae.kvae import KVAE
+from ppl_models.dvae.motion_recurrence import DVAE
+from ppl_models.dvae.rvae import RVAE
+from ppl_models.dvae.transformer import HiTDVAE
 from ppl_models.errors import InputError
-from ppl_models.kalman_vae import KVAE
-from ppl_models.latent_chains import DKF, RVAE
 from ppl_models.linear_dynamics import LDS
-from ppl_models.recurrent import DVAE
-from ppl_models.transformer_dvae import HiTDVAE
 from tests.ppl_models.test_latent_chains import twins
 from tests.sequences import FEEDS_BACK, IN_TURN, D, L, Member, paths, ragged
 

@@ -12,13 +12,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from guides.dvae import SRNNGuide
-from guides.frame_chains import VRNNGuide
-from guides.latent_chains import DKFGuide, RVAEGuide
+from guides.dvae.dkf import DKFGuide
+from guides.dvae.rvae import RVAEGuide
+from guides.dvae.srnn import SRNNGuide
+from guides.dvae.vrnn import VRNNGuide
 from inference import Objective
-from ppl_models.dvae import SRNN
-from ppl_models.frame_chains import VRNN
-from ppl_models.latent_chains import DKF, RVAE
+from ppl_models.dvae.dkf import DKF
+from ppl_models.dvae.rvae import RVAE
+from ppl_models.dvae.srnn import SRNN
+from ppl_models.dvae.vrnn import VRNN
 from ppl_models.networks.lstm import Span, set_span
 from ppl_models.networks.mlp import LSTM
 

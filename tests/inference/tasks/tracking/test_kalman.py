@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from guides.source import Evidence
+from guides.dvae.motion_filter import Evidence
 from guides.state_space import LinearMotionGuide
 from inference.tasks.tracking.kalman import Belief, Motion
 from ppl_models.state_space import LinearMotion

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from guides.dvae import DeepARGuide, SRNNGuide
+from guides.dvae.srnn import DeepARGuide, SRNNGuide
 from inference.tasks.tracking.noisy_pasts import (
     DETECTION_SCALE,
     FIRST_SEEN,
@@ -12,7 +12,7 @@ from inference.tasks.tracking.noisy_pasts import (
     simulate_detections,
 )
 from ppl_models.data.trajectories import walking_trajectories
-from ppl_models.dvae import SRNN, DeepAR
+from ppl_models.dvae.srnn import SRNN, DeepAR
 
 
 def test_detections_are_held_where_there_is_none() -> None:

@@ -1,0 +1,89 @@
+"""Guides of the dynamical VAEs whose frames read latents only.
+
+::
+
+    FrameVAE   q(z_t | s_t)
+    DKF        q(z_t | z_{t-1}, s_{t:T})     by a backward LSTM g_t; with both_ways, s_{1:T}
+    RVAE       q(z_t | z_{1:t-1}, s_{t:T})   by a backward LSTM and one over z; not causal, s_{1:T}
+    DSAE       q(v | s_{1:T}) q(z_t | v, s_{1:T})
+
+The exact posterior of each has the dependencies written here (Girin et al. 2021, D-separation), but
+for DSAE's z, which its paper reads in parallel.
+
+References: those of `ppl_models.dvae.frame_vae`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from guides.dvae.base import Chain, DynamicalGuide, frame_by_frame
+from ppl_models.distributions.sequences import Moments
+from ppl_models.dvae.dkf import DKF
+from ppl_models.networks.lstm import Tensors
+from ppl_models.networks.mlp import LSTM, MLP, ConditionalNormal
+from ppl_models.sequences import shift
+
+
+class DKFGuide(DynamicalGuide[DKF]):
+    """q(z | s) of `DKF`: a backward LSTM over frames, combined with z_{t-1}.
+
+    Parameters
+    ----------
+    story : DKF
+    input_dim : int
+        Layer that reads a frame.
+    recurrent_dim : int
+        H of the backward LSTM.
+    latent_dims : sequence of int
+        Hidden layers that read z_{t-1}, before the combiner.
+    hidden : sequence of int
+        Layers after the combiner.
+    both_ways : bool
+        Read s_{1:T} in place of s_{t:T}.
+    """
+
+    def __init__(
+        self,
+        story: DKF,
+        *,
+        input_dim: int = 256,
+        recurrent_dim: int = 128,
+        latent_dims: Sequence[int] = (32,),
+        hidden: Sequence[int] = (32,),
+        both_ways: bool = False,
+    ) -> None:
+        super().__init__(story)
+        self.reader = nn.Sequential(nn.Linear(story.feature_dim, input_dim), nn.Tanh())
+        self.backward = LSTM(input_dim, recurrent_dim, backward=True)
+        self.onward = LSTM(input_dim, recurrent_dim) if both_ways else None
+        sizes = (story.latent_dim, *latent_dims, recurrent_dim)
+        self.latent_reader = nn.Sequential(MLP(*sizes), nn.Tanh())
+        self.encoder = ConditionalNormal(recurrent_dim, 0, hidden, story.latent_dim)
+
+    def chain(
+        self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
+    ) -> Chain:
+        """z_t from z_{t-1} and g_t."""
+        read = self.reader(seen)
+        g, parts = self.backward(read, mask), 2
+        if self.onward is not None:
+            g, parts = g + self.onward(read), 3
+
+        projected = self.encoder.project(g / parts)
+        share = self.encoder.context.weight / parts
+
+        def combined(projected: Tensor, z: Tensor) -> Moments:
+            moments: Moments = self.encoder.step(projected + linear(self.latent_reader(z), share))
+            return moments
+
+        def step(frame: Tensors, z: Tensor, state: Tensors) -> tuple[Moments, Tensors]:
+            return combined(frame[0], z), ()
+
+        def moments(z: Tensor) -> Moments:
+            return combined(projected, shift(z))
+
+        return frame_by_frame(self, [projected], step, moments, noise)

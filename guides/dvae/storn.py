@@ -1,0 +1,56 @@
+r"""Guides of the autoregressive dynamical VAEs.
+
+::
+
+    STORN   q(z_t | s_{1:t})               by a forward LSTM: all frames in parallel
+    VRNN    q(z_t | s_{1:t}, z_{1:t-1})    by the story's own h_t, and s_t
+
+Both are the papers' choices; neither looks ahead, though the exact posteriors do (Girin et al.
+2021, on the two models).
+
+References: those of `ppl_models.dvae.storn`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from guides.dvae.base import Chain, DynamicalGuide, at_once
+from ppl_models.dvae.storn import STORN
+from ppl_models.networks.mlp import LSTM, ConditionalNormal
+
+
+class STORNGuide(DynamicalGuide[STORN]):
+    """q(z | s) of `STORN`.
+
+    Parameters
+    ----------
+    story : STORN
+    input_dim : int
+        Layer that reads a frame.
+    recurrent_dim : int
+        H.
+    hidden : sequence of int
+        Layers after the LSTM.
+    """
+
+    def __init__(
+        self,
+        story: STORN,
+        *,
+        input_dim: int = 256,
+        recurrent_dim: int = 128,
+        hidden: Sequence[int] = (64, 32),
+    ) -> None:
+        super().__init__(story)
+        self.reader = nn.Sequential(nn.Linear(story.feature_dim, input_dim), nn.Tanh())
+        self.recurrence = LSTM(input_dim, recurrent_dim)
+        self.encoder = ConditionalNormal(recurrent_dim, 0, hidden, story.latent_dim)
+
+    def chain(
+        self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
+    ) -> Chain:
+        """z_t from s_{1:t}."""
+        return at_once(self.encoder(self.recurrence(self.reader(seen))), noise)

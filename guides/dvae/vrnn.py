@@ -1,0 +1,74 @@
+"""Guides of the autoregressive dynamical VAEs.
+
+::
+
+    STORN   q(z_t | s_{1:t})               by a forward LSTM: all frames in parallel
+    VRNN    q(z_t | s_{1:t}, z_{1:t-1})    by the story's own h_t, and s_t
+
+Both are the papers' choices; neither looks ahead, though the exact posteriors do (Girin et al.
+2021, on the two models).
+
+References: those of `ppl_models.dvae.storn`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from guides.dvae.base import Chain, DynamicalGuide, frame_by_frame, scheduled
+from ppl_models.distributions.sequences import Moments
+from ppl_models.dvae.base import Past, Rolled
+from ppl_models.dvae.vrnn import VRNN
+from ppl_models.networks.lstm import Tensors
+from ppl_models.networks.mlp import ConditionalNormal
+
+
+class VRNNGuide(DynamicalGuide[VRNN]):
+    """q(z | s) of `VRNN`: reads h_t with the story's LSTM, and s_t with the story's reader.
+
+    Parameters
+    ----------
+    story : VRNN
+    hidden : sequence of int
+        Hidden layers of the encoder.
+    """
+
+    def __init__(self, story: VRNN, *, hidden: Sequence[int] = ()) -> None:
+        super().__init__(story)
+        sizes = story.input_dim, story.recurrence.hidden_dim
+        self.encoder = ConditionalNormal(*sizes, hidden, story.latent_dim)
+
+    def chain(
+        self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
+    ) -> Chain:
+        """z_t from h_t and s_t; with scheduled sampling, h_t reads frames that were told too."""
+        story, read = self.story, self.story.reader(seen)
+        projected = self.encoder.project(read)
+
+        def moments(z: Tensor) -> Moments:
+            h = story.read(story.told_past(seen, z))
+            return self.encoder.step(projected, h)
+
+        if story.scheduled:
+
+            def encode(t: int, h: Tensor | None, past: Past) -> Moments:
+                return self.encoder.step(projected[..., t : t + 1, :], h)
+
+            return scheduled(story, s, seen, encode, moments, noise)
+        lstm, width = story.recurrence, read.shape[-1]
+        first = story.reader(torch.zeros_like(seen[..., :1, :]))
+        gates = lstm.gates(torch.cat([first, read[..., :-1, :]], -2))
+        advance = lstm.loop(width)
+
+        def step(frame: Tensors, z: Tensor, state: Tensors) -> tuple[Moments, Tensors]:
+            h, c = advance(story.latent_reader(z), state, frame[0])
+            return self.encoder.step(frame[1], h), (h, c)
+
+        def leave(z: Tensor, states: Tensors) -> None:
+            story.leave(Rolled(states[0], z, s, None))
+
+        contexts, states = [gates, projected], (lstm.hidden_dim,) * 2
+        return frame_by_frame(self, contexts, step, moments, noise, states=states, leave=leave)

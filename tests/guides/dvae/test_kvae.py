@@ -1,0 +1,108 @@
+"""The encoder reads frames alone; what is missing is filled in as dense Gaussians say."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from guides.dvae.kvae import KVAEGuide, complete, forecast, impute
+from ppl_models.dvae.kvae import KVAE
+from ppl_models.errors import InputError
+from tests.ppl_models.test_kalman import condition
+from tests.ppl_models.test_kalman_vae import A, D, K, N, T, of_one, story
+
+SEEN = torch.tensor([[1, 1, 0, 0, 1, 1], [0, 1, 0, 1, 1, 0]], dtype=torch.bool)
+
+
+def pair(modes: int = K, feedback: bool = False) -> tuple[KVAE, KVAEGuide]:
+    return story(modes, feedback=feedback), KVAEGuide(D, A).double()
+
+
+def path(model: KVAE, size: int = 2) -> Tensor:
+    with torch.no_grad():
+        return model(size=size, length=T)
+
+
+def test_each_frame_is_read_alone() -> None:
+    _, guide = pair()
+    s = torch.randn(3, T, D).double()
+    for together, alone in zip(guide.codes(s), guide.codes(s[1, 2]), strict=True):
+        assert together.shape == (3, T, A)
+        assert torch.allclose(together[1, 2], alone)
+
+
+def test_with_one_mode_the_fill_is_dense_conditioning() -> None:
+    model, _ = pair(1)
+    a = torch.randn(2, T, A).double()
+    with torch.no_grad():
+        params = model.dynamics(a)
+        both, past = (
+            complete(model, torch.where(SEEN[..., None], a, torch.nan), SEEN, smooth=smooth)
+            for smooth in (True, False)
+        )
+        for b in range(2):
+            one = of_one(params, b, T)
+            around = condition(one, a[b], SEEN[b])[0].view(T, N) @ model.emission[0].T
+            for t in range(T):
+                before = SEEN[b] & (torch.arange(T) < t)
+                ahead = condition(one, a[b], before)[0].view(T, N) @ model.emission[0].T
+                seen = bool(SEEN[b, t])
+                assert torch.allclose(both[b, t], a[b, t] if seen else around[t])
+                assert torch.allclose(past[b, t], a[b, t] if seen else ahead[t])
+
+
+@pytest.mark.parametrize("feedback", [False, True])
+def test_the_forecast_s_modes_are_those_of_what_it_filled_in(feedback: bool) -> None:
+    model, _ = pair(K, feedback)
+    a = torch.randn(2, T, A).double()
+    with torch.no_grad():
+        filled = complete(model, a, SEEN, smooth=False)
+        params = model.dynamics(filled)
+        for b in range(2):
+            one = of_one(params, b, T)
+            for t in torch.arange(T)[~SEEN[b]].tolist():
+                mean = condition(one, a[b], SEEN[b] & (torch.arange(T) < t))[0].view(T, N)
+                assert torch.allclose(filled[b, t], one.emission[t] @ mean[t])
+
+
+@pytest.mark.parametrize("modes", [1, K])
+def test_only_what_is_missing_changes_and_what_stood_there_is_not_read(modes: int) -> None:
+    model, guide = pair(modes)
+    s = path(model)
+    filled = impute(model, guide, s, SEEN)
+    assert torch.equal(filled[SEEN], s[SEEN])
+    assert filled.isfinite().all() and not filled.requires_grad
+    hidden = torch.where(SEEN[..., None], s, torch.nan)
+    assert torch.equal(impute(model, guide, hidden, SEEN), filled)
+
+
+def test_the_smoother_reads_the_future_and_the_filter_does_not() -> None:
+    model, guide = pair()
+    s = path(model)
+    other = torch.cat([s[:, :4], torch.randn_like(s[:, 4:])], 1)
+    gap = SEEN[:1].expand(2, -1)
+    for smooth in (False, True):
+        one, two = (impute(model, guide, each, gap, smooth=smooth)[:, 2:4] for each in (s, other))
+        assert torch.allclose(one, two) != smooth
+
+
+def test_a_forecast_is_a_fill_at_the_end() -> None:
+    model, guide = pair()
+    s = path(model)
+    seen = (torch.arange(T) < 4).expand(2, T)
+    ahead = forecast(model, guide, s[:, :4], T - 4)
+    assert ahead.shape == (2, T - 4, D)
+    for smooth in (False, True):  # after the last frame that is seen, nothing is left to read
+        assert torch.allclose(ahead, impute(model, guide, s, seen, smooth=smooth)[:, 4:])
+
+
+def test_refused() -> None:
+    model, guide = pair()
+    s = path(model)
+    with pytest.raises(InputError, match="simulate with the story alone"):
+        guide()
+    with pytest.raises(InputError, match="seen"):
+        impute(model, guide, s, torch.ones(2, T))
+    with pytest.raises(InputError, match="steps"):
+        forecast(model, guide, s, 0)

@@ -1,0 +1,208 @@
+"""The guide of SRNN looks back as far as it says, owns what is its own, and meets its story."""
+
+from __future__ import annotations
+
+import pyro
+import pytest
+import torch
+from pyro import poutine
+from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
+from torch import Tensor, nn
+
+from guides.dvae.srnn import DeepARGuide, SRNNGuide
+from inference.checking.report import check
+from ppl_models.dvae.srnn import SRNN, DeepAR
+from ppl_models.errors import InputError
+
+
+def pair(increments: bool = False, causal: bool = True) -> tuple[SRNN, SRNNGuide]:
+    torch.manual_seed(0)
+    story = SRNN(increments=increments, unit=0.1, floor=0.05).double()
+    return story, SRNNGuide(story, causal=causal).double()
+
+
+def path(story: nn.Module, size: int = 3, length: int = 7) -> Tensor:
+    with torch.no_grad():
+        return story(size=size, length=length)
+
+
+def elbo(story: nn.Module, guide: nn.Module, *data) -> Tensor:
+    return -Trace_ELBO().differentiable_loss(story, guide, *data)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("increments", [True, False])
+def test_encoder_all_at_once_is_its_recursion(increments: bool, causal: bool) -> None:
+    story, guide = pair(increments, causal)
+    s = path(story)
+    law = guide.latent(s).expand((3,))
+    z = law.rsample()
+    recursed, at_once = law.moments(z), law.moments(z.detach().clone())  # not the cached draw
+    for a, b in zip(recursed, at_once, strict=True):
+        assert a is not b and torch.allclose(a, b, rtol=1e-5)
+    # at t = 1 the gradients agree as well; later, the recursion's also goes through its draws
+    weight = guide.encoder.context.weight
+    first = [torch.autograd.grad(m[0][:, 0].sum(), weight)[0] for m in (recursed, at_once)]
+    assert torch.allclose(*first)
+
+
+@pytest.mark.parametrize("increments", [True, False])
+@pytest.mark.parametrize("causal", [True, False])
+def test_z_looks_at_the_path_as_far_as_it_says(causal: bool, increments: bool) -> None:
+    story, guide = pair(increments, causal)
+    s, z = path(story, size=1).requires_grad_(), torch.randn(1, 7, 4, dtype=torch.float64)
+    for t in (2, 5):
+        mean = guide.latent(s).moments(z)[0]
+        (grad,) = torch.autograd.grad(mean[0, t].sum(), s)
+        seen = (grad[0] != 0).any(-1)
+        assert torch.equal(seen, torch.arange(7) <= (t if causal else 7))
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_guide_and_story_own_disjoint_parameters(causal: bool) -> None:
+    story, guide = pair(causal=causal)
+    assert not {id(p) for p in story.parameters()} & {id(p) for p in guide.parameters()}
+    assert all(name.startswith(("encoder", "backward")) for name in guide.state_dict())
+    elbo(story, guide, path(story)).backward()
+    for module in (story, guide):
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
+
+
+def test_h_read_by_the_guide_gives_the_story_the_same_elbo_and_gradient() -> None:
+    story, guide = pair()
+    s = path(story)
+    results = []
+    for handed_over in (True, False):
+        torch.manual_seed(5)
+        story.zero_grad()
+        if not handed_over:
+            story.leave = lambda *left: None  # type: ignore[method-assign]
+        value = elbo(story, guide, s)
+        value.backward()
+        results.append((value, [p.grad.clone() for p in story.parameters()]))
+    assert torch.allclose(results[0][0], results[1][0])
+    for a, b in zip(results[0][1], results[1][1], strict=True):
+        assert torch.allclose(a, b)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_padded_batch_equals_one_by_one(causal: bool) -> None:
+    story, guide = pair(increments=True, causal=causal)
+    s, mask = path(story), torch.arange(7) < torch.tensor([[7], [4], [1]])
+    poisoned = torch.where(mask[..., None], s, torch.tensor(float("nan"), dtype=s.dtype))
+    z = torch.randn(3, 7, 4, dtype=torch.float64)
+    law = guide.latent(poisoned, mask)
+    scores = law.log_prob(z)
+    for row, length in enumerate((7, 4, 1)):
+        alone = guide.latent(s[row, :length]).log_prob(z[row, :length])
+        assert torch.allclose(scores[row], alone)
+    elbo(story, guide, poisoned, mask).backward()
+    assert all(torch.isfinite(p.grad).all() for m in (story, guide) for p in m.parameters())
+
+
+def test_many_draws_at_once_are_draws_one_by_one() -> None:
+    story, guide = pair()
+    s = path(story)
+
+    def draws(run: nn.Module, *data: Tensor) -> Tensor:
+        with pyro.plate("draws", 5, dim=-2):
+            return run(*data)
+
+    guided = poutine.trace(draws).get_trace(guide, s)
+    trace = poutine.trace(poutine.replay(draws, guided)).get_trace(story, s)
+    trace.compute_log_prob()
+    assert guided.nodes["z"]["value"].shape == (5, 3, 7, 4)
+    assert trace.nodes["s"]["log_prob"].shape == (5, 3)
+    alone = poutine.condition(story, {"z": guided.nodes["z"]["value"][2]})
+    alone = poutine.trace(alone).get_trace(s)
+    alone.compute_log_prob()
+    assert torch.allclose(alone.nodes["s"]["log_prob"], trace.nodes["s"]["log_prob"][2])
+
+
+def test_the_bounds_agree_and_the_analytic_one_varies_less() -> None:
+    story, guide = pair(increments=True)
+    s = path(story, size=2_000)
+    with torch.no_grad():
+        plain = [Trace_ELBO().differentiable_loss(story, guide, s) for _ in range(24)]
+        analytic = [TraceMeanField_ELBO().differentiable_loss(story, guide, s) for _ in range(24)]
+    plain, analytic = torch.stack(plain), torch.stack(analytic)
+    error = ((plain.var() + analytic.var()) / 24).sqrt()
+    assert (plain.mean() - analytic.mean()).abs() < 4.5 * error
+    assert analytic.var() < plain.var()
+
+
+def test_training_raises_the_bound_and_bounds_stay_below_the_importance_estimate() -> None:
+    story, guide = pair(increments=True)
+    truth = SRNN(increments=True, unit=0.1, floor=0.05).double()
+    s = path(truth, size=64, length=8)
+    optimizer = torch.optim.Adam([*story.parameters(), *guide.parameters()], lr=1e-2)
+    before = elbo(story, guide, s).item()
+    for _ in range(60):
+        optimizer.zero_grad()
+        (-elbo(story, guide, s)).backward()
+        optimizer.step()
+    assert elbo(story, guide, s).item() > before
+
+    def weights(draws: int) -> Tensor:
+        with torch.no_grad(), pyro.plate("draws", draws, dim=-2):
+            guided = poutine.trace(guide).get_trace(s)
+            trace = poutine.trace(poutine.replay(story, guided)).get_trace(s)
+        trace.compute_log_prob()
+        guided.compute_log_prob()
+        sites = trace.nodes
+        model = sites["z"]["log_prob"] + sites["s"]["log_prob"]
+        return model - guided.nodes["z"]["log_prob"]
+
+    log_weights = weights(400)
+    bounds = [
+        (log_weights.reshape(-1, k, 64).logsumexp(1) - torch.tensor(k).log()).mean()
+        for k in (1, 20, 400)
+    ]
+    assert bounds[0] < bounds[1] < bounds[2]
+
+
+@pytest.mark.parametrize("increments", [True, False])
+@pytest.mark.parametrize("causal", [True, False])
+def test_the_pair_passes_the_check(causal: bool, increments: bool) -> None:
+    story, guide = pair(increments, causal)
+    mask = torch.arange(7) < torch.tensor([[7], [7], [4]])
+    report = check(story, guide, path(story), mask)
+    shapes = {row.name: (row.batch_shape, row.event_shape) for row in report.sites}
+    assert shapes == {"z": ((3,), (7, 4)), "s": ((3,), (7, 4))}
+
+
+@pytest.mark.parametrize("increments", [True, False])
+def test_the_pair_without_latents_passes_the_check(increments: bool) -> None:
+    story = DeepAR(increments=increments, inertia=increments)
+    report = check(story, DeepARGuide(story), path(story))
+    assert [row.name for row in report.sites] == ["s"]
+
+
+def test_guides_say_what_they_need() -> None:
+    story, guide = pair()
+    with pytest.raises(InputError, match="simulate with the story"):
+        guide()
+    with pytest.raises(InputError, match="paths, frames, 4"):
+        guide(torch.zeros(3, 4))
+    assert DeepARGuide(DeepAR())(torch.zeros(1, 2, 4)) is None
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_an_encoder_of_frames_knows_what_its_story_read(causal: bool) -> None:
+    """Alone, the story reads what it told itself; z_t is what the encoder says at that h_t."""
+    torch.manual_seed(0)
+    story = SRNN(3, 2, likelihood="gaussian").double().eval()
+    guide = SRNNGuide(story, causal=causal, input_dim=4).double().eval()
+    s, mask = torch.randn(2, 6, 3).double(), torch.arange(6) < torch.tensor([[6], [4]])
+    with torch.no_grad(), story.alone():
+        z = poutine.trace(guide.path).get_trace(s, mask, 0.0).nodes["z"]["value"]
+    with torch.no_grad():
+        forced = poutine.trace(guide.path).get_trace(s, mask, 0.0).nodes["z"]["value"]
+        told = story.likelihood.point(story.closed_loop(z))
+        for frames, path in ((told, z), (s, forced)):
+            h = story.read(story.told_past(story.features(frames), path))
+            context = guide.context(None, story.features(s, mask), mask)
+            before = torch.cat([torch.zeros(2, 1, 2).double(), path[:, :-1]], 1)
+            mean = guide.encoder(context, torch.cat([before, h], -1))[0]
+            assert torch.allclose(mean[mask], path[mask])
+    assert torch.allclose(z[:, 0], forced[:, 0]) and not torch.allclose(z[:, 1], forced[:, 1])
