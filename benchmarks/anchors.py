@@ -23,12 +23,12 @@ from torch.distributions import MultivariateNormal
 from benchmarks import linear_dkf
 from benchmarks.overhead import Work, race, table
 from guides.hmm import HMMGuide
-from guides.linear_dynamics import LDSGuide
-from guides.switching import SLDSGuide
+from guides.lds import LDSGuide
+from guides.slds import SLDSGuide
 from inference import Objective
 from ppl_models.hmm import HMM
-from ppl_models.linear_dynamics import LDS
-from ppl_models.switching import SLDS
+from ppl_models.lds import LDS
+from ppl_models.slds import SLDS
 
 Rows = Iterator[tuple[str, float]]
 

@@ -17,8 +17,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from guides.disentangled import DMVAEGuide
-from guides.multimodal import MVAEGuide
+from guides.multimodal import DMVAEGuide, MVAEGuide
 from inference import Run
 from inference.objectives.multimodal import SubsetObjective
 from inference.randomness import derive, seeded
@@ -27,9 +26,8 @@ from inference.training import fit
 from ppl_models.data.fsdd import SpokenDigits
 from ppl_models.data.mnist import Digits
 from ppl_models.data.pairs import broken_pairs, partners
-from ppl_models.disentangled import DMVAE
 from ppl_models.likelihoods.basic import Bernoulli, Gaussian
-from ppl_models.multimodal import MVAE
+from ppl_models.multimodal import DMVAE, MVAE
 from ppl_models.networks.mlp import ResidualMLP
 
 SENSES = ("image", "sound")

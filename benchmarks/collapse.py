@@ -29,7 +29,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from guides.text import TextVAEGuide
+from guides.text_vae import TextVAEGuide
 from guides.vae import VAEGuide
 from inference import Objective, mutual_information, rates
 from inference.objectives.free_bits import FreeBits
@@ -37,7 +37,7 @@ from inference.randomness import derive, seeded
 from inference.schedules import cosine, cyclical, linear
 from inference.training import fit
 from inference.training.aggressive import Aggressive
-from ppl_models.text import TextVAE
+from ppl_models.text_vae import TextVAE
 from ppl_models.vae import VAE
 
 VARIANCES = (4.0, 2.0, 1.0, 0.5, 0.25, 0.1)

@@ -24,13 +24,13 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from guides.linear import PPCAGuide
+from guides.ppca import PPCAGuide
 from guides.vae import VAEGuide
 from inference.metrics.linear import principal_angles
 from inference.randomness import derive, seeded
 from inference.schedules import cosine
 from inference.training import fit
-from ppl_models.linear import PPCA
+from ppl_models.ppca import PPCA
 from ppl_models.vae import VAE
 
 EPOCHS, BATCH = 200, 100

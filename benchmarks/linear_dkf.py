@@ -24,8 +24,8 @@ from inference.randomness import seeded
 from inference.schedules import cosine
 from inference.training import fit
 from ppl_models.dvae.dkf import DKF, LinearTransition
+from ppl_models.lds import LDS
 from ppl_models.likelihoods.basic import Gaussian
-from ppl_models.linear_dynamics import LDS
 
 DATA_DIM, LATENT_DIM, LENGTH = 4, 2, 20
 PATHS, HELD_OUT, BATCH = 2000, 1000, 50

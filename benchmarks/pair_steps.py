@@ -17,13 +17,11 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 from benchmarks.overhead import Pair, Work, pyro_vae, race, table, training
-from guides.disentangled import DMVAEGuide
-from guides.hierarchy import HierarchicalVAEGuide
-from guides.multimodal import JMVAEGuide, MMVAEGuide, MoPoEGuide, MVAEGuide
-from ppl_models.disentangled import DMVAE
-from ppl_models.hierarchy import HierarchicalVAE
+from guides.hierarchical_vae import HierarchicalVAEGuide
+from guides.multimodal import DMVAEGuide, JMVAEGuide, MMVAEGuide, MoPoEGuide, MVAEGuide
+from ppl_models.hierarchical_vae import HierarchicalVAE
 from ppl_models.likelihoods.basic import Bernoulli, Categorical
-from ppl_models.multimodal import JMVAE, MMVAE, MVAE, MoPoE
+from ppl_models.multimodal import DMVAE, JMVAE, MMVAE, MVAE, MoPoE
 
 BATCH, LATENT, WIDTH, PRIVATE = 128, 40, 400, 4
 Experts = list[tuple[Tensor, Tensor]]

@@ -20,12 +20,12 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from guides.dvae.motion_filter import Evidence, SourcePosterior
-from guides.state_space import LinearMotionGuide
+from guides.linear_motion import LinearMotionGuide
 from inference.randomness import seeded
 from inference.tasks.tracking.noisy_pasts import DETECTION_SCALE
 from inference.tasks.tracking.pretrain import held_out_bound, pretrained
 from ppl_models.data.trajectories import walking_trajectories
-from ppl_models.state_space import LinearMotion
+from ppl_models.linear_motion import LinearMotion
 
 
 def importance_bound(name: str, s: Tensor, draws: int = 50) -> float:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from guides.cvae import CVAEGuide as CVAEGuide
-    from guides.disentangled import DMVAEGuide as DMVAEGuide
     from guides.dvae.dkf import DKFGuide as DKFGuide
     from guides.dvae.dsae import DSAEGuide as DSAEGuide
     from guides.dvae.frame_vae import FrameVAEGuide as FrameVAEGuide
@@ -23,37 +22,38 @@ if TYPE_CHECKING:
     from guides.dvae.transformer import HiTDVAEGuide as HiTDVAEGuide
     from guides.dvae.transformer import LigHTDVAEGuide as LigHTDVAEGuide
     from guides.dvae.vrnn import VRNNGuide as VRNNGuide
-    from guides.hierarchy import HierarchicalVAEGuide as HierarchicalVAEGuide
+    from guides.gaussian_mixture import GaussianMixtureGuide as GaussianMixtureGuide
+    from guides.hierarchical_vae import HierarchicalVAEGuide as HierarchicalVAEGuide
     from guides.hmm import HMMGuide as HMMGuide
     from guides.ica import ICAGuide as ICAGuide
-    from guides.linear import PPCAGuide as PPCAGuide
-    from guides.linear_dynamics import LDSGuide as LDSGuide
+    from guides.lds import LDSGuide as LDSGuide
+    from guides.linear_motion import LinearMotionGuide as LinearMotionGuide
     from guides.made import MADEGuide as MADEGuide
     from guides.mixdvae import MixDVAEGuide as MixDVAEGuide
-    from guides.mixture import GaussianMixtureGuide as GaussianMixtureGuide
+    from guides.multimodal import DMVAEGuide as DMVAEGuide
     from guides.multimodal import JMVAEGuide as JMVAEGuide
     from guides.multimodal import MMVAEGuide as MMVAEGuide
     from guides.multimodal import MoPoEGuide as MoPoEGuide
     from guides.multimodal import MVAEGuide as MVAEGuide
+    from guides.ppca import PPCAGuide as PPCAGuide
     from guides.rbm import RBMGuide as RBMGuide
-    from guides.state_space import LinearMotionGuide as LinearMotionGuide
-    from guides.switching import SLDSGuide as SLDSGuide
-    from guides.text import TextVAEGuide as TextVAEGuide
+    from guides.slds import SLDSGuide as SLDSGuide
+    from guides.text_vae import TextVAEGuide as TextVAEGuide
     from guides.vae import VAEGuide as VAEGuide
 
 _HOME = {
     "VAEGuide": "vae",
-    "TextVAEGuide": "text",
+    "TextVAEGuide": "text_vae",
     "CVAEGuide": "cvae",
-    "HierarchicalVAEGuide": "hierarchy",
-    "PPCAGuide": "linear",
+    "HierarchicalVAEGuide": "hierarchical_vae",
+    "PPCAGuide": "ppca",
     "ICAGuide": "ica",
     "MADEGuide": "made",
     "RBMGuide": "rbm",
-    "GaussianMixtureGuide": "mixture",
+    "GaussianMixtureGuide": "gaussian_mixture",
     "HMMGuide": "hmm",
-    "LDSGuide": "linear_dynamics",
-    "SLDSGuide": "switching",
+    "LDSGuide": "lds",
+    "SLDSGuide": "slds",
     "KVAEGuide": "dvae.kvae",
     "FrameVAEGuide": "dvae.frame_vae",
     "DKFGuide": "dvae.dkf",
@@ -65,9 +65,9 @@ _HOME = {
     "DSAEGuide": "dvae.dsae",
     "HiTDVAEGuide": "dvae.transformer",
     "LigHTDVAEGuide": "dvae.transformer",
-    "LinearMotionGuide": "state_space",
+    "LinearMotionGuide": "linear_motion",
     "MixDVAEGuide": "mixdvae",
-    "DMVAEGuide": "disentangled",
+    "DMVAEGuide": "multimodal",
     "JMVAEGuide": "multimodal",
     "MMVAEGuide": "multimodal",
     "MVAEGuide": "multimodal",

@@ -19,7 +19,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from guides.reading import ReadingGuide
+from guides.base import ReadingGuide
 from ppl_models.errors import InputError
 from ppl_models.mixdvae import MixDVAE
 

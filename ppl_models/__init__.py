@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ppl_models.cvae import CVAE as CVAE
-    from ppl_models.disentangled import DMVAE as DMVAE
     from ppl_models.dvae.dkf import DKF as DKF
     from ppl_models.dvae.dsae import DSAE as DSAE
     from ppl_models.dvae.frame_vae import FrameVAE as FrameVAE
@@ -24,20 +23,22 @@ if TYPE_CHECKING:
     from ppl_models.dvae.transformer import LigHTDVAE as LigHTDVAE
     from ppl_models.dvae.vrnn import VRNN as VRNN
     from ppl_models.errors import InputError as InputError
-    from ppl_models.hierarchy import HierarchicalVAE as HierarchicalVAE
+    from ppl_models.gaussian_mixture import GaussianMixture as GaussianMixture
+    from ppl_models.hierarchical_vae import HierarchicalVAE as HierarchicalVAE
     from ppl_models.hmm import HMM as HMM
     from ppl_models.ica import ICA as ICA
+    from ppl_models.lds import LDS as LDS
     from ppl_models.likelihoods.spectra import ComplexGaussian as ComplexGaussian
-    from ppl_models.linear import PPCA as PPCA
-    from ppl_models.linear_dynamics import LDS as LDS
+    from ppl_models.linear_motion import LinearMotion as LinearMotion
     from ppl_models.made import MADE as MADE
     from ppl_models.mixdvae import MixDVAE as MixDVAE
-    from ppl_models.mixture import GaussianMixture as GaussianMixture
+    from ppl_models.multimodal import DMVAE as DMVAE
     from ppl_models.multimodal import JMVAE as JMVAE
     from ppl_models.multimodal import MMVAE as MMVAE
     from ppl_models.multimodal import MVAE as MVAE
     from ppl_models.multimodal import MoPoE as MoPoE
     from ppl_models.multimodal import MultimodalVAE as MultimodalVAE
+    from ppl_models.ppca import PPCA as PPCA
     from ppl_models.priors.density import AggregatedPosterior as AggregatedPosterior
     from ppl_models.priors.density import FlowPrior as FlowPrior
     from ppl_models.priors.simple import ConditionalPrior as ConditionalPrior
@@ -45,15 +46,14 @@ if TYPE_CHECKING:
     from ppl_models.priors.simple import StandardPrior as StandardPrior
     from ppl_models.priors.simple import VampPrior as VampPrior
     from ppl_models.rbm import RBM as RBM
-    from ppl_models.state_space import LinearMotion as LinearMotion
-    from ppl_models.switching import SLDS as SLDS
-    from ppl_models.text import TextVAE as TextVAE
+    from ppl_models.slds import SLDS as SLDS
+    from ppl_models.text_vae import TextVAE as TextVAE
     from ppl_models.vae import VAE as VAE
 
 _HOME = {
     "InputError": "errors",
     "VAE": "vae",
-    "TextVAE": "text",
+    "TextVAE": "text_vae",
     "StandardPrior": "priors.simple",
     "MixturePrior": "priors.simple",
     "VampPrior": "priors.simple",
@@ -61,15 +61,15 @@ _HOME = {
     "FlowPrior": "priors.density",
     "AggregatedPosterior": "priors.density",
     "CVAE": "cvae",
-    "HierarchicalVAE": "hierarchy",
-    "PPCA": "linear",
+    "HierarchicalVAE": "hierarchical_vae",
+    "PPCA": "ppca",
     "ICA": "ica",
     "MADE": "made",
     "RBM": "rbm",
-    "GaussianMixture": "mixture",
+    "GaussianMixture": "gaussian_mixture",
     "HMM": "hmm",
-    "LDS": "linear_dynamics",
-    "SLDS": "switching",
+    "LDS": "lds",
+    "SLDS": "slds",
     "KVAE": "dvae.kvae",
     "FrameVAE": "dvae.frame_vae",
     "DKF": "dvae.dkf",
@@ -82,9 +82,9 @@ _HOME = {
     "HiTDVAE": "dvae.transformer",
     "LigHTDVAE": "dvae.transformer",
     "ComplexGaussian": "likelihoods.spectra",
-    "LinearMotion": "state_space",
+    "LinearMotion": "linear_motion",
     "MixDVAE": "mixdvae",
-    "DMVAE": "disentangled",
+    "DMVAE": "multimodal",
     "JMVAE": "multimodal",
     "MMVAE": "multimodal",
     "MVAE": "multimodal",

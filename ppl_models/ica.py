@@ -27,7 +27,7 @@ from torch.distributions.transforms import Transform
 
 from ppl_models.errors import InputError
 from ppl_models.inputs import count_rows
-from ppl_models.linear import finite
+from ppl_models.ppca import finite
 
 
 class ICA(nn.Module):

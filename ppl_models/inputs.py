@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from ppl_models.errors import InputError
@@ -64,3 +65,18 @@ def check_levels(x: Tensor, count: int, what: str) -> None:
         seen = f"numbers from {x.min():g} to {x.max():g}{'' if whole else ', not all whole'}"
         cure = f"number them from 0, or build the likelihood with more {what}"
         raise InputError("x", seen, f"{what}, whole numbers from 0 to {count - 1}", cure)
+
+
+def spread_out(x: Tensor, num_centres: int, seed: int) -> Tensor:
+    """Return ``num_centres`` rows of x (N, D), each drawn far from those before: (K, D).
+
+    Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
+    """
+    generator = torch.Generator(x.device).manual_seed(seed)
+    first = torch.randint(len(x), (1,), generator=generator, device=x.device)
+    centres = x[first]
+    while len(centres) < num_centres:
+        square = torch.cdist(x, centres).amin(1).square()
+        square = square if square.sum() > 0 else torch.ones_like(square)
+        centres = torch.cat([centres, x[torch.multinomial(square, 1, generator=generator)]])
+    return centres

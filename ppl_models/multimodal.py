@@ -24,6 +24,8 @@ from collections.abc import Mapping
 from typing import cast
 
 import pyro
+import pyro.distributions as dist
+import torch
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 
@@ -201,3 +203,56 @@ class MoPoE(MultimodalVAE):
     Sutter, Daunhawer and Vogt, "Generalized Multimodal ELBO", ICLR 2021, section 3. Parameters as
     `MultimodalVAE`.
     """
+
+
+class DMVAE(MultimodalVAE):
+    """The story of the disentangled multi-modal VAE: M modalities, a shared code, private codes.
+
+    Sites: ``z`` (L,), ``z_<name>`` (P,) and the modality (D_m,), all in the plate ``data``. Where a
+    modality is missing its private code is that of the prior, in story and guide, and costs
+    nothing.
+
+    Parameters
+    ----------
+    private_dim : int or mapping of str to int
+        P, numbers of a private code: of each modality, or by name.
+    **options
+        As `MultimodalVAE`; a decoder reads (..., L + P), the shared numbers first.
+    """
+
+    zero: Tensor
+
+    def __init__(
+        self,
+        modalities: Modalities = EXAMPLE,
+        latent_dim: int = 8,
+        *,
+        private_dim: int | Mapping[str, int] = 2,
+        hidden_dim: int = 128,
+        num_layers: int = 2,
+        decoders: Mapping[str, nn.Module] | None = None,
+        prior: nn.Module | None = None,
+    ) -> None:
+        self.private: dict[str, int] = {
+            name: private_dim[name] if isinstance(private_dim, Mapping) else private_dim
+            for name in modalities
+        }
+        for name, count in self.private.items():
+            check_count(f"private_dim of {name}", count)
+        super().__init__(
+            modalities,
+            latent_dim,
+            hidden_dim=hidden_dim,
+            num_layers=num_layers,
+            decoders=decoders,
+            prior=prior,
+        )
+        self.register_buffer("zero", torch.zeros(()), persistent=False)
+
+    def code_dim(self, name: str) -> int:
+        """Return L + P."""
+        return self.latent_dim + self.private[name]
+
+    def _code(self, name: str, z: Tensor) -> Tensor:
+        own = dist.Normal(self.zero.expand(self.private[name]), 1.0).to_event(1)
+        return torch.cat([z, pyro.sample(f"z_{name}", own)], -1)

@@ -28,7 +28,7 @@ from torch.nn.functional import softplus
 from ppl_models.distributions.density import Density, Kind, check_kind
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count, count_rows
-from ppl_models.linear import finite
+from ppl_models.ppca import finite
 
 ENUMERABLE = 20  # bits: a million states
 

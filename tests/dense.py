@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ppl_models.state_space import LinearMotion
+from ppl_models.linear_motion import LinearMotion
 
 
 def covariance(story: LinearMotion, length: int) -> Tensor:

@@ -10,7 +10,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from guides.reading import ReadingGuide, needed
+from guides.base import ReadingGuide, needed
 from ppl_models.distributions.sequences import AutoregressiveNormal, Moments
 from ppl_models.dvae.base import DynamicalVAE, Past
 from ppl_models.networks.lstm import Span, Tensors, joined, set_span

@@ -13,7 +13,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from guides.reading import needed
+from guides.base import needed
 from ppl_models.distributions.kalman import kalman_filter, kalman_smoother, matvec
 from ppl_models.dvae.kvae import KVAE
 from ppl_models.errors import InputError

@@ -29,10 +29,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from guides.base import ReadingGuide, needed
 from guides.dvae.base import Chain, DynamicalGuide, frame_by_frame, scheduled
 from guides.dvae.motion_filter import Evidence, SourcePosterior, draw_latents, filter_source
 from guides.dvae.motion_smoother import smooth_source
-from guides.reading import ReadingGuide, needed
 from ppl_models.distributions.sequences import AutoregressiveNormal, Moments, normal_kl
 from ppl_models.dvae.base import Past, Rolled
 from ppl_models.dvae.srnn import SRNN, DeepAR

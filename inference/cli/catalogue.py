@@ -96,8 +96,8 @@ STORIES = (
         "A datum is told from codes on several levels, each from those above it.",
     ),
     Story(
-        "ppl_models.text:TextVAE",
-        "guides.text:TextVAEGuide",
+        "ppl_models.text_vae:TextVAE",
+        "guides.text_vae:TextVAEGuide",
         "004",
         "A sentence is told token by token, from those before it and one code for all of it.",
         settings=lambda data: {"num_tokens": int(data["x"].max()) + 1},

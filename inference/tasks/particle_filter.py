@@ -32,7 +32,7 @@ from ppl_models.dvae.base import DynamicalVAE, Memory, Past
 from ppl_models.dvae.kvae import KVAE
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count
-from ppl_models.linear_dynamics import cov_of
+from ppl_models.lds import cov_of
 from ppl_models.sequences import check_paths, clean, draw, shift
 
 Story = DynamicalVAE | KVAE

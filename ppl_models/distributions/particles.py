@@ -42,7 +42,7 @@ class Tracked(NamedTuple):
 def track(
     story: Any, s: Tensor, mask: Tensor | None = None, *, particles: int = 100, seed: int = 0
 ) -> Tracked:
-    """Filter paths s (B, T, D) of a `ppl_models.switching.SLDS`; time and memory grow as T P K.
+    """Filter paths s (B, T, D) of a `ppl_models.slds.SLDS`; time and memory grow as T P K.
 
     Raises
     ------

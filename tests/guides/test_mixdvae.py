@@ -7,13 +7,13 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from guides.linear_motion import LinearMotionGuide
 from guides.mixdvae import MixDVAEGuide, unit_of
-from guides.state_space import LinearMotionGuide
 from inference.objectives.objective import Objective
 from inference.training import fit
 from ppl_models.errors import InputError
+from ppl_models.linear_motion import LinearMotion
 from ppl_models.mixdvae import MixDVAE
-from ppl_models.state_space import LinearMotion
 from tests.clips import Data, White, WhiteGuide, frames, told
 
 ENUM = Objective("enum")

@@ -8,13 +8,11 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from guides.disentangled import DMVAEGuide
-from guides.multimodal import JMVAEGuide, MMVAEGuide, MoPoEGuide, MVAEGuide
+from guides.multimodal import DMVAEGuide, JMVAEGuide, MMVAEGuide, MoPoEGuide, MVAEGuide
 from inference import Objective, importance
-from ppl_models.disentangled import DMVAE
 from ppl_models.likelihoods.basic import Bernoulli, Categorical
 from ppl_models.modalities import read_rows
-from ppl_models.multimodal import JMVAE, MMVAE, MVAE, MoPoE
+from ppl_models.multimodal import DMVAE, JMVAE, MMVAE, MVAE, MoPoE
 from tests.senses import LATENT, PATTERNS, evidence, exact_pair, posterior, simulated
 
 PAIRS = [

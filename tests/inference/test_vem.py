@@ -15,9 +15,9 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from guides.dvae.motion_filter import Evidence
-from guides.state_space import LinearMotionGuide
+from guides.linear_motion import LinearMotionGuide
 from inference.vem import Mixture, Update, responsibilities, vem
-from ppl_models.state_space import LinearMotion
+from ppl_models.linear_motion import LinearMotion
 from tests.dense import covariance
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from ppl_models.clusters import spread_out
+from ppl_models.inputs import spread_out
 
 
 def test_centres_are_rows_of_different_clusters(untouched: None) -> None:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from pyro import poutine
 
-from ppl_models.disentangled import DMVAE
 from ppl_models.errors import InputError
+from ppl_models.multimodal import DMVAE
 
 
 def test_each_modality_is_told_from_what_is_shared_and_from_its_own() -> None:

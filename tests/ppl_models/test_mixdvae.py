@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.distributions import InverseGamma, Normal, Uniform
 
 from guides.dvae.srnn import DeepARGuide, SRNNGuide
+from guides.linear_motion import LinearMotionGuide
 from guides.mixdvae import MixDVAEGuide
-from guides.state_space import LinearMotionGuide
 from inference import enumerated, posterior
 from inference.checking import report as check
 from inference.objectives.objective import Objective
@@ -19,8 +19,8 @@ from inference.tracing.sampler import Sampler
 from inference.vem import responsibilities
 from ppl_models.dvae.srnn import SRNN, DeepAR
 from ppl_models.errors import InputError
+from ppl_models.linear_motion import LinearMotion
 from ppl_models.mixdvae import Detection, MixDVAE, place
-from ppl_models.state_space import LinearMotion
 from tests.clips import Data, Known, Nothing, White, WhiteGuide, frames, mixture, told
 
 ENUM = Objective("enum")

@@ -17,7 +17,7 @@ by the whole clip, which of them are the objects. Paths are numbered by their fi
 frame, then from left to right.
 
 References: L. Zhang, Y. Li, R. Nevatia, "Global data association for multi-object tracking using
-network flows", CVPR 2008; the linear prior is `ppl_models.state_space.LinearMotion`.
+network flows", CVPR 2008; the linear prior is `ppl_models.linear_motion.LinearMotion`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 from inference.tasks.tracking.kalman import FloatArray, Motion
 from inference.tasks.tracking.linking import best_chains
 from inference.tasks.tracking.tracklets import Clip, Settings, Tracklet, tracklets
-from ppl_models.state_space import LinearMotion
+from ppl_models.linear_motion import LinearMotion
 
 __all__ = ["Clip", "Settings", "start_paths"]
 

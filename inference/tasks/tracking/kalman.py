@@ -1,6 +1,6 @@
 """The linear prior in NumPy: Kalman states of many tracklets, carried over gaps of any length.
 
-Each coordinate by itself, as in `ppl_models.state_space`, in the coordinates of the detections; an
+Each coordinate by itself, as in `ppl_models.linear_motion`, in the coordinates of the detections; an
 object's size is the unit of its motion.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ppl_models.state_space import LinearMotion
+from ppl_models.linear_motion import LinearMotion
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from guides.dvae.motion_filter import Evidence
-from guides.state_space import LinearMotionGuide
+from guides.linear_motion import LinearMotionGuide
 from inference.randomness import seeded
 from inference.tasks.tracking.batch import (
     Batch,
@@ -42,7 +42,7 @@ from inference.tasks.tracking.pretrain import pretrained
 from inference.tasks.tracking.tracks import Tracks
 from inference.vem import VEM, vem
 from ppl_models.data.motchallenge import Boxes
-from ppl_models.state_space import LinearMotion
+from ppl_models.linear_motion import LinearMotion
 
 Method = Literal["vem", "svi"]
 Prior = Literal["linear", "srnn", "deepar"]

@@ -6,16 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from guides.disentangled import DMVAEGuide
-from guides.multimodal import JMVAEGuide, MoPoEGuide, MVAEGuide
+from guides.multimodal import DMVAEGuide, JMVAEGuide, MoPoEGuide, MVAEGuide
 from inference import Objective
 from inference.objectives.multimodal import SubsetKL, SubsetObjective, presence, subsets
 from inference.schedules import linear
 from inference.tasks.imputation import impute
 from inference.training import fit
-from ppl_models.disentangled import DMVAE
 from ppl_models.errors import InputError
-from ppl_models.multimodal import JMVAE, MVAE, MoPoE
+from ppl_models.multimodal import DMVAE, JMVAE, MVAE, MoPoE
 from tests.senses import ALL, PATTERNS, WIDTHS, evidence, exact_pair, simulated
 
 NAMES = tuple(WIDTHS)

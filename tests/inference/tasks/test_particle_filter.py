@@ -20,7 +20,7 @@ from ppl_models.dvae.motion_recurrence import DVAE
 from ppl_models.dvae.rvae import RVAE
 from ppl_models.dvae.transformer import HiTDVAE
 from ppl_models.errors import InputError
-from ppl_models.linear_dynamics import LDS
+from ppl_models.lds import LDS
 from tests.ppl_models.test_latent_chains import twins
 from tests.sequences import FEEDS_BACK, IN_TURN, D, L, Member, paths, ragged
 

@@ -21,9 +21,9 @@ from ppl_models.dvae.dkf import DKF, GatedTransition, LinearTransition
 from ppl_models.dvae.dsae import DSAE
 from ppl_models.dvae.frame_vae import FrameVAE
 from ppl_models.dvae.rvae import RVAE
+from ppl_models.lds import LDS
 from ppl_models.likelihoods.basic import Gaussian
 from ppl_models.likelihoods.spectra import ComplexGaussian
-from ppl_models.linear_dynamics import LDS
 from tests.sequences import conditionals, count, paths, scores
 
 SIZES = [  # of pairs at the benchmark's setting, 513 frequencies and 16 latents

@@ -10,7 +10,7 @@ import pytest
 from inference.tasks.tracking.initial_paths import Settings, start_paths
 from inference.tasks.tracking.kalman import FloatArray
 from inference.tasks.tracking.tracklets import Clip
-from ppl_models.state_space import LinearMotion
+from ppl_models.linear_motion import LinearMotion
 from tests.inference.tasks.clips import (
     HEIGHT,
     SIZE,

@@ -8,9 +8,9 @@ import torch
 from scipy.stats import norm
 
 from guides.dvae.motion_filter import Evidence
-from guides.state_space import LinearMotionGuide
+from guides.linear_motion import LinearMotionGuide
 from inference.tasks.tracking.kalman import Belief, Motion
-from ppl_models.state_space import LinearMotion
+from ppl_models.linear_motion import LinearMotion
 
 
 def states(count: int = 5) -> Belief:

@@ -11,7 +11,7 @@ import pytest
 from inference.tasks.tracking.kalman import Motion
 from inference.tasks.tracking.linking import Sight, best_chains, gains, links
 from inference.tasks.tracking.tracklets import Clip, Settings, Tracklet, tracklets
-from ppl_models.state_space import LinearMotion
+from ppl_models.linear_motion import LinearMotion
 from tests.inference.tasks.clips import anywhere, clip_of, seen, straight
 
 T = 30

@@ -16,7 +16,7 @@ from inference.tasks.tracking.batch import Batch, Model, frames_of, prepare
 from inference.tasks.tracking.svi import refine
 from inference.tasks.tracking.track import coordinate_ascent, source_pair, starts_of
 from inference.vem import VEM
-from ppl_models.state_space import LinearMotion
+from ppl_models.linear_motion import LinearMotion
 from tests.clips import overlap, walkers
 from tests.dense import covariance
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from inference.tasks.tracking.kalman import FloatArray, Motion
 from inference.tasks.tracking.tracklets import Clip, Settings, Tracklet, object_scale, tracklets
-from ppl_models.state_space import LinearMotion
+from ppl_models.linear_motion import LinearMotion
 from tests.inference.tasks.clips import anywhere, clip_of, seen, straight
 
 T = 30

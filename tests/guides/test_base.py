@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from guides.reading import ReadingGuide, needed
+from guides.base import ReadingGuide, needed
 from ppl_models.errors import InputError
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pyro
 from torch import Tensor
 
-from guides.reading import ReadingGuide, needed
-from ppl_models.linear_dynamics import LDS
+from guides.base import ReadingGuide, needed
+from ppl_models.lds import LDS
 
 
 class LDSGuide(ReadingGuide[LDS]):
-    """The exact posterior of :class:`ppl_models.linear_dynamics.LDS`; no parameters of its own.
+    """The exact posterior of :class:`ppl_models.lds.LDS`; no parameters of its own.
 
     Where the story integrates z out (``form="exact"``) it draws nothing. Where z is a site
     (``form="joint"``) it filters forwards and draws backwards, the whole path as one site, so that

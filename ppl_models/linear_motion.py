@@ -7,7 +7,7 @@ Each coordinate d by itself, in the frame of the object:
     s_1 \sim N(0, \varsigma^2), \qquad s_t \sim N(s_{t-1} + z_t, \epsilon_d^2).
 
 It is a dynamical VAE in which every network is linear and z is the velocity, so all of its
-posteriors are exact (`guides.state_space`).
+posteriors are exact (`guides.linear_motion`).
 
 ======  ==========================  ===========
 site    batch shape                 event shape

@@ -5,9 +5,9 @@ import torch
 from pyro import poutine
 from pyro.infer import Trace_ELBO
 
-from guides.linear import PPCAGuide
+from guides.ppca import PPCAGuide
 from ppl_models.errors import InputError
-from ppl_models.linear import PPCA
+from ppl_models.ppca import PPCA
 
 
 def bound(story: PPCA, guide: PPCAGuide, *data: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from pyro.infer import TraceMeanField_ELBO
 from sklearn.datasets import load_digits
 from torch import nn
 
-from guides.hierarchy import HierarchicalVAEGuide
+from guides.hierarchical_vae import HierarchicalVAEGuide
 from guides.vae import VAEGuide
 from inference import Objective, rates
 from inference.checking import report as check
@@ -17,7 +17,7 @@ from inference.randomness import seeded
 from inference.schedules import linear
 from inference.training import fit
 from ppl_models.errors import InputError
-from ppl_models.hierarchy import HierarchicalVAE
+from ppl_models.hierarchical_vae import HierarchicalVAE
 from ppl_models.likelihoods.basic import Categorical
 from ppl_models.networks.mlp import MLP
 from ppl_models.vae import VAE

@@ -6,14 +6,14 @@ import pyro
 import torch
 from torch import Tensor
 
-from guides.reading import ReadingGuide, needed
+from guides.base import ReadingGuide, needed
 from ppl_models.distributions.markov import MarkovPath, as_path, run_back
 from ppl_models.sequences import check_paths, clean
-from ppl_models.switching import SLDS
+from ppl_models.slds import SLDS
 
 
 class SLDSGuide(ReadingGuide[SLDS]):
-    r"""An approximate posterior of the regimes of :class:`ppl_models.switching.SLDS`.
+    r"""An approximate posterior of the regimes of :class:`ppl_models.slds.SLDS`.
 
     It reads the story's own parameters, and has none. Kim's filter keeps K Gaussians a frame: each
     is moved by all K regimes, and of the K^2 that come, those of one regime are merged into one

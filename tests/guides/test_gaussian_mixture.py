@@ -5,11 +5,11 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from guides.mixture import GaussianMixtureGuide
+from guides.gaussian_mixture import GaussianMixtureGuide
 from inference import enumerated
 from inference.training import fit
 from ppl_models.errors import InputError
-from ppl_models.mixture import GaussianMixture
+from ppl_models.gaussian_mixture import GaussianMixture
 
 LOCS = torch.tensor([[-4.0, 0.0], [0.0, 3.0], [4.0, -1.0]])
 SCALES = torch.tensor([[0.5, 1.0], [1.0, 0.5], [0.7, 0.7]])

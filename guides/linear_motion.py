@@ -1,4 +1,4 @@
-r"""Guides of linear-Gaussian motion, all exact: the posteriors of `ppl_models.state_space`.
+r"""Guides of linear-Gaussian motion, all exact: the posteriors of `ppl_models.linear_motion`.
 
 * `LinearMotionGuide.path`: p(z | s), the velocities of a known path.
 * `LinearMotionGuide.source_posterior`: q(s) given evidence on s, by the Kalman filter and the
@@ -22,10 +22,10 @@ import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
+from guides.base import ReadingGuide, needed
 from guides.dvae.motion_filter import Evidence, SourcePosterior
-from guides.reading import ReadingGuide, needed
+from ppl_models.linear_motion import LinearMotion
 from ppl_models.sequences import check_paths, clean
-from ppl_models.state_space import LinearMotion
 
 
 class LinearMotionGuide(ReadingGuide[LinearMotion]):

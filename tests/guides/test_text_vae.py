@@ -3,7 +3,7 @@ from __future__ import annotations
 import pyro
 import torch
 
-from guides.text import TextVAEGuide
+from guides.text_vae import TextVAEGuide
 
 
 def test_the_whole_sentence_is_read():

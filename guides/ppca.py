@@ -23,11 +23,11 @@ from torch import Tensor, nn
 
 from ppl_models.errors import InputError
 from ppl_models.inputs import count_rows
-from ppl_models.linear import PPCA, add_evidence, seen_only
+from ppl_models.ppca import PPCA, add_evidence, seen_only
 
 
 class PPCAGuide(nn.Module):
-    """Amortized linear Gaussian posterior q(z | x) of :class:`ppl_models.linear.PPCA`.
+    """Amortized linear Gaussian posterior q(z | x) of :class:`ppl_models.ppca.PPCA`.
 
     With a full covariance, shared by all data of which the same numbers were seen, the family holds
     the posterior whatever W: the best bound *is* the evidence. A diagonal covariance holds it only

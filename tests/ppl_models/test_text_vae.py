@@ -6,11 +6,11 @@ import pyro
 import pytest
 import torch
 
-from guides.text import TextVAEGuide
+from guides.text_vae import TextVAEGuide
 from inference.checking import report as check
 from inference.objectives.objective import Objective
 from ppl_models.errors import InputError
-from ppl_models.text import TextVAE
+from ppl_models.text_vae import TextVAE
 
 
 def story() -> TextVAE:

@@ -22,7 +22,7 @@ What is exact, and what is not:
 
 * ``form="enumerated"``: every path of regimes is summed, K^T Kalman filters. The bound is the
   evidence. For short paths: K^T at most `MOST`.
-* ``form="sampled"``: the guide draws k (`guides.switching`), and s is scored exactly given it. The
+* ``form="sampled"``: the guide draws k (`guides.slds`), and s is scored exactly given it. The
   bound is below the evidence by what the guide's law of regimes is off.
 * `log_evidence` sums all paths; with ``particles`` it estimates, and exp of the estimate is
   unbiased for p(s). `filter` and `forecast` go by particles always.
@@ -51,7 +51,7 @@ from ppl_models.distributions.particles import Tracked, track
 from ppl_models.errors import InputError
 from ppl_models.hmm import check_form
 from ppl_models.inputs import check_count
-from ppl_models.linear_dynamics import ahead, cov_of, start_emission
+from ppl_models.lds import ahead, cov_of, start_emission
 from ppl_models.sequences import check_paths, clean
 
 MOST = 100_000

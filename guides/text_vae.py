@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from ppl_models.networks.mlp import LSTM
-from ppl_models.text import check_tokens
+from ppl_models.text_vae import check_tokens
 
 
 class TextVAEGuide(nn.Module):
-    """Amortized diagonal Gaussian posterior q(z | x) of :class:`ppl_models.text.TextVAE`.
+    """Amortized diagonal Gaussian posterior q(z | x) of :class:`ppl_models.text_vae.TextVAE`.
 
     Bowman et al., "Generating Sentences from a Continuous Space", CoNLL 2016, section 3.
 

@@ -9,10 +9,10 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
-from guides.state_space import LinearMotionGuide
+from guides.linear_motion import LinearMotionGuide
 from inference.checking import report as check
 from ppl_models.errors import InputError
-from ppl_models.state_space import LinearMotion, Walk
+from ppl_models.linear_motion import LinearMotion, Walk
 from tests.dense import covariance
 
 T, D = 6, 4

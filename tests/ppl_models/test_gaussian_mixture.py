@@ -11,11 +11,11 @@ from pyro import poutine
 from pyro.infer import TraceEnum_ELBO
 from torch import Tensor
 
-from guides.mixture import GaussianMixtureGuide
+from guides.gaussian_mixture import GaussianMixtureGuide
 from inference import enumerated
 from inference.checking import report as check
 from ppl_models.errors import InputError
-from ppl_models.mixture import GaussianMixture
+from ppl_models.gaussian_mixture import GaussianMixture
 
 GLOBALS = ("weights", "locs", "scales")
 

@@ -7,9 +7,9 @@ import math
 import torch
 from pyro import poutine
 
-from guides.switching import SLDSGuide
+from guides.slds import SLDSGuide
 from inference import Objective
-from ppl_models.switching import SLDS
+from ppl_models.slds import SLDS
 
 
 def pair(regimes: int = 3) -> tuple[SLDS, SLDSGuide]:

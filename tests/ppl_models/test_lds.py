@@ -12,12 +12,12 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from guides.linear_dynamics import LDSGuide
+from guides.lds import LDSGuide
 from inference import Objective, fit_em
 from inference.checking import report as check
 from inference.training import fit
 from ppl_models.errors import InputError
-from ppl_models.linear_dynamics import LDS
+from ppl_models.lds import LDS
 from tests.dense import conditioned, hidden_and_seen
 
 D, L, T, B = 3, 2, 6, 5

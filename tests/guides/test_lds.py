@@ -7,7 +7,7 @@ import torch
 from pyro import poutine
 from torch.distributions import MultivariateNormal
 
-from guides.linear_dynamics import LDSGuide
+from guides.lds import LDSGuide
 from ppl_models.errors import InputError
 from tests.dense import conditioned
 from tests.ppl_models.test_linear_dynamics import CLOSE, ENDS, B, L, T, dense, ragged, story

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from guides.dvae.motion_filter import Evidence
-from guides.state_space import LinearMotionGuide
+from guides.linear_motion import LinearMotionGuide
 from inference import sbc
 from ppl_models.errors import InputError
-from ppl_models.state_space import LinearMotion
+from ppl_models.linear_motion import LinearMotion
 from tests.dense import covariance
 
 T, D = 12, 4

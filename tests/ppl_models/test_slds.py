@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from guides.switching import SLDSGuide
+from guides.slds import SLDSGuide
 from inference import Objective
 from inference.checking import report as check
 from inference.training import fit
 from ppl_models.errors import InputError
-from ppl_models.linear_dynamics import LDS
-from ppl_models.switching import SLDS
+from ppl_models.lds import LDS
+from ppl_models.slds import SLDS
 from tests.dense import conditioned, hidden_and_seen
 
 D, L, K, T, B = 3, 2, 3, 4, 5

@@ -7,13 +7,12 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from ppl_models.clusters import spread_out
 from ppl_models.errors import InputError
-from ppl_models.inputs import count_rows
+from ppl_models.inputs import count_rows, spread_out
 
 
 class GaussianMixtureGuide(nn.Module):
-    """Mean-field posterior of :class:`ppl_models.mixture.GaussianMixture`.
+    """Mean-field posterior of :class:`ppl_models.gaussian_mixture.GaussianMixture`.
 
     q = Dirichlet(weights) Normal(locs) LogNormal(scales), Bishop 2006, section 10.2, but for the
     LogNormal, which is Gamma there. The assignment ``w`` is no site of it: inference sums it out.

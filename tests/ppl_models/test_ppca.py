@@ -5,11 +5,11 @@ import torch
 from sklearn.datasets import load_digits
 from torch.distributions import MultivariateNormal
 
-from guides.linear import PPCAGuide
+from guides.ppca import PPCAGuide
 from inference.checking import report as check
 from inference.metrics.linear import principal_angles
 from ppl_models.errors import InputError
-from ppl_models.linear import PPCA, LinearAutoencoder
+from ppl_models.ppca import PPCA, LinearAutoencoder
 
 
 def told(data_dim: int = 6, latent_dim: int = 2, scale: float = 0.3) -> PPCA:
