@@ -24,9 +24,7 @@ from scipy.stats import norm
 
 from benchmarks.tracking import HARDENINGS, load_tool, windows_of
 from inference.randomness import seeded
-from inference.tasks.tracking.batch import to_centre, to_ltwh
-from inference.tasks.tracking.track import Prior, source_pair, track
-from inference.tasks.tracking.tracks import Tracks
+from inference.tasks.tracking import Prior, Tracks, source_pair, to_centre, to_ltwh, track
 from ppl_models.data.motchallenge import Boxes
 from ppl_models.mixdvae import MixDVAE
 

@@ -18,17 +18,16 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from guides.multimodal import DMVAEGuide, MVAEGuide
-from inference import Run
-from inference.objectives.multimodal import SubsetObjective
+from inference import Run, fit
+from inference.objectives import SubsetObjective
 from inference.randomness import derive, seeded
 from inference.schedules import cosine
-from inference.training import fit
 from ppl_models.data.fsdd import SpokenDigits
 from ppl_models.data.mnist import Digits
 from ppl_models.data.pairs import broken_pairs, partners
-from ppl_models.likelihoods.basic import Bernoulli, Gaussian
+from ppl_models.likelihoods import Bernoulli, Gaussian
 from ppl_models.multimodal import DMVAE, MVAE
-from ppl_models.networks.mlp import ResidualMLP
+from ppl_models.networks import ResidualMLP
 
 SENSES = ("image", "sound")
 BATCH = 128

@@ -32,11 +32,10 @@ from torch import Tensor, nn
 from guides.text_vae import TextVAEGuide
 from guides.vae import VAEGuide
 from inference import Objective, mutual_information, rates
-from inference.objectives.free_bits import FreeBits
+from inference.objectives import FreeBits
 from inference.randomness import derive, seeded
 from inference.schedules import cosine, cyclical, linear
-from inference.training import fit
-from inference.training.aggressive import Aggressive
+from inference.training import Aggressive, fit
 from ppl_models.text_vae import TextVAE
 from ppl_models.vae import VAE
 

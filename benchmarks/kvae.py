@@ -27,11 +27,11 @@ import torch
 from pyro import settings
 from torch import Tensor
 
-from guides.dvae.kvae import KVAEGuide, impute
-from inference.objectives.objective import Objective
+from guides.dvae import KVAEGuide, impute
+from inference.objectives import Objective
 from inference.randomness import derive, seeded
 from ppl_models.data.balls import bouncing_balls
-from ppl_models.dvae.kvae import KVAE
+from ppl_models.dvae import KVAE
 
 HIDDEN = range(6, 14)
 LENGTH, PIXELS, PATHS, HELD_OUT, BATCH = 20, 256, 2000, 500, 32

@@ -26,10 +26,10 @@ from torch import Tensor, nn
 
 from guides.ppca import PPCAGuide
 from guides.vae import VAEGuide
+from inference import fit
 from inference.metrics.linear import principal_angles
 from inference.randomness import derive, seeded
 from inference.schedules import cosine
-from inference.training import fit
 from ppl_models.ppca import PPCA
 from ppl_models.vae import VAE
 

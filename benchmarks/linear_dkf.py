@@ -18,14 +18,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from guides.dvae.dkf import DKFGuide
-from inference import Objective
+from guides.dvae import DKFGuide
+from inference import Objective, fit
 from inference.randomness import seeded
 from inference.schedules import cosine
-from inference.training import fit
-from ppl_models.dvae.dkf import DKF, LinearTransition
+from ppl_models.dvae import DKF, LinearTransition
 from ppl_models.lds import LDS
-from ppl_models.likelihoods.basic import Gaussian
+from ppl_models.likelihoods import Gaussian
 
 DATA_DIM, LATENT_DIM, LENGTH = 4, 2, 20
 PATHS, HELD_OUT, BATCH = 2000, 1000, 50

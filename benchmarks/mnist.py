@@ -22,14 +22,13 @@ import torch
 from torch import Tensor
 
 from guides import VAEGuide
-from inference import Objective, Run, importance, load
+from inference import Objective, Run, fit, importance, load
 from inference.randomness import derive, seeded
 from inference.schedules import cosine, linear
-from inference.training import fit
 from ppl_models import VAE
 from ppl_models.data.mnist import Digits, fixed_bits, mnist
-from ppl_models.networks.mlp import ResidualMLP
-from ppl_models.priors.simple import VampPrior
+from ppl_models.networks import ResidualMLP
+from ppl_models.priors import VampPrior
 
 PUBLISHED = {"standard": -84.8, "vamp": -82.4}  # Tomczak and Welling 2018, table 1
 LATENT, WIDTH, BATCH = 40, 500, 256

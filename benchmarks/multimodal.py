@@ -23,16 +23,15 @@ from torch import Tensor
 
 from benchmarks.coherence import report
 from guides.multimodal import JMVAEGuide
-from inference import Objective, Run, importance
-from inference.objectives.multimodal import SubsetKL
+from inference import Objective, Run, fit, importance
+from inference.objectives import SubsetKL
 from inference.randomness import derive, seeded
 from inference.schedules import cosine, linear
-from inference.training import fit
 from ppl_models.data.fsdd import fsdd
 from ppl_models.data.mnist import Digits, fixed_bits, mnist
-from ppl_models.likelihoods.basic import Bernoulli, Categorical
+from ppl_models.likelihoods import Bernoulli, Categorical
 from ppl_models.multimodal import JMVAE
-from ppl_models.networks.mlp import ResidualMLP
+from ppl_models.networks import ResidualMLP
 
 PUBLISHED = "-86.86 (Suzuki et al. 2016), -86.85 (MultiVae)"
 SENSES = ("image", "label")

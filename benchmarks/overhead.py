@@ -22,12 +22,11 @@ from pyro.distributions import Normal
 from pyro.infer import Trace_ELBO
 from torch import Tensor, nn
 
-from guides.dvae.motion_filter import Evidence
-from guides.dvae.srnn import SRNNGuide
+from guides.dvae import Evidence, SRNNGuide
 from guides.vae import VAEGuide
-from inference.objectives.objective import Objective
-from ppl_models.distributions.sequences import normal_kl
-from ppl_models.dvae.srnn import SRNN
+from inference.objectives import Objective
+from ppl_models.distributions import normal_kl
+from ppl_models.dvae import SRNN
 from ppl_models.sequences import shift
 from ppl_models.vae import VAE
 

@@ -20,7 +20,7 @@ from benchmarks.overhead import Pair, Work, pyro_vae, race, table, training
 from guides.hierarchical_vae import HierarchicalVAEGuide
 from guides.multimodal import DMVAEGuide, JMVAEGuide, MMVAEGuide, MoPoEGuide, MVAEGuide
 from ppl_models.hierarchical_vae import HierarchicalVAE
-from ppl_models.likelihoods.basic import Bernoulli, Categorical
+from ppl_models.likelihoods import Bernoulli, Categorical
 from ppl_models.multimodal import DMVAE, JMVAE, MMVAE, MVAE, MoPoE
 
 BATCH, LATENT, WIDTH, PRIVATE = 128, 40, 400, 4

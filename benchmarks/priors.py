@@ -19,11 +19,10 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import Normal
 
-from guides.dvae.motion_filter import Evidence, SourcePosterior
+from guides.dvae import Evidence, SourcePosterior
 from guides.linear_motion import LinearMotionGuide
 from inference.randomness import seeded
-from inference.tasks.tracking.noisy_pasts import DETECTION_SCALE
-from inference.tasks.tracking.pretrain import held_out_bound, pretrained
+from inference.tasks.tracking import DETECTION_SCALE, held_out_bound, pretrained
 from ppl_models.data.trajectories import walking_trajectories
 from ppl_models.linear_motion import LinearMotion
 

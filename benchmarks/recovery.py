@@ -12,9 +12,9 @@ weights, the truth, tells sequences of 20 frames of 4 numbers, from latents of 2
   learned alike, which says how much there was to be learned about time.
 
 All in nats a frame; +- is the standard error over 200 sequences. Evidence is by 1,000 particles
-(`inference.tasks.particle_filter`), whose ``ess`` is the median over frames. Calibration of some guides
-cannot be perfect: what they read is less than what the posterior depends on (docs/dynamical.md),
-and all are Gaussian given what they read.
+(`inference.tasks.particle_filter`), whose ``ess`` is the median over frames. Calibration of some
+guides cannot be perfect: what they read is less than what the posterior depends on
+(docs/dynamical.md), and all are Gaussian given what they read.
 """
 
 from __future__ import annotations
@@ -27,31 +27,25 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from guides.dvae.dkf import DKFGuide
-from guides.dvae.dsae import DSAEGuide
-from guides.dvae.frame_vae import FrameVAEGuide
-from guides.dvae.kvae import KVAEGuide
-from guides.dvae.rvae import RVAEGuide
-from guides.dvae.srnn import SRNNGuide
-from guides.dvae.storn import STORNGuide
-from guides.dvae.transformer import HiTDVAEGuide, LigHTDVAEGuide
-from guides.dvae.vrnn import VRNNGuide
-from inference import Objective, importance, sbc
-from inference.diagnostics.rates import rates
+from guides.dvae import (
+    DKFGuide,
+    DSAEGuide,
+    FrameVAEGuide,
+    HiTDVAEGuide,
+    KVAEGuide,
+    LigHTDVAEGuide,
+    RVAEGuide,
+    SRNNGuide,
+    STORNGuide,
+    VRNNGuide,
+)
+from inference import Objective, fit, importance, sbc
+from inference.diagnostics import rates
 from inference.randomness import derive, seeded
 from inference.schedules import cosine
 from inference.tasks.particle_filter import particle_filter
-from inference.training import fit
-from ppl_models.dvae.dkf import DKF
-from ppl_models.dvae.dsae import DSAE
-from ppl_models.dvae.frame_vae import FrameVAE
-from ppl_models.dvae.kvae import KVAE
-from ppl_models.dvae.rvae import RVAE
-from ppl_models.dvae.srnn import SRNN
-from ppl_models.dvae.storn import STORN
-from ppl_models.dvae.transformer import HiTDVAE, LigHTDVAE
-from ppl_models.dvae.vrnn import VRNN
-from ppl_models.likelihoods.basic import Gaussian
+from ppl_models.dvae import DKF, DSAE, KVAE, RVAE, SRNN, STORN, VRNN, FrameVAE, HiTDVAE, LigHTDVAE
+from ppl_models.likelihoods import Gaussian
 
 D, L, LENGTH = 4, 2, 20
 PATHS, HELD_OUT, BATCH, PARTICLES = 2000, 200, 50, 1000

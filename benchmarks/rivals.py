@@ -44,8 +44,7 @@ def environment(folder: Path) -> Path:
 def ours(way: str, rows: int) -> None:
     """Train by ``fit``, or by a loop, an epoch a turn."""
     from guides.vae import VAEGuide
-    from inference import Objective
-    from inference.training import fit
+    from inference import Objective, fit
     from ppl_models.vae import VAE
 
     torch.set_num_threads(1)

@@ -19,9 +19,14 @@ import torch
 from torch import Tensor
 
 from inference.metrics.speech import si_sdr
-from inference.tasks.speech.files import SpeechModel, load_speech
-from inference.tasks.speech.long_recordings import OVERLAP, PIECE, resynthesise_long
-from inference.tasks.speech.resynthesis import resynthesise
+from inference.tasks.speech import (
+    OVERLAP,
+    PIECE,
+    SpeechModel,
+    load_speech,
+    resynthesise,
+    resynthesise_long,
+)
 from ppl_models.data.speech import an4, sounds
 
 SECONDS, LONG = 2 * (PIECE - OVERLAP) + 6.0, 600.0

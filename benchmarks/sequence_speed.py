@@ -17,7 +17,6 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from statistics import median
 from time import process_time
 from typing import Any
@@ -27,6 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+import guides
+import ppl_models
 from benchmarks.overhead import Work, race
 from benchmarks.rival_parts import Rival
 from benchmarks.sequence_rivals import (
@@ -40,8 +41,8 @@ from benchmarks.sequence_rivals import (
 from benchmarks.transformer_rival import PlainHiT
 from inference import Objective
 from inference.randomness import seeded
-from ppl_models.likelihoods.spectra import ComplexGaussian
-from ppl_models.networks.lstm import Span
+from ppl_models.likelihoods import ComplexGaussian
+from ppl_models.networks import Span
 
 RIVALS: dict[str, Any] = {
     "VAE": PlainVAE,
@@ -58,28 +59,26 @@ ZOO = {"VAE": 51, "STORN": 140, "DKF": 168, "RVAE": 267, "SRNN": 220, "VRNN": 41
 
 SRNN = {"input_dim": 256, "recurrent_dim": 128, "prior_dims": (64, 32), "emission_dims": (256,)}
 SRNN_GUIDE = {"hidden": (64, 32), "causal": False, "backward_dim": 128, "input_dim": 256}
-STORIES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
-    "VAE": ("latent_chains", "FrameVAE", {}, {}),
-    "STORN": ("frame_chains", "STORN", {}, {}),
-    "DKF": ("latent_chains", "DKF", {}, {}),
-    "RVAE": ("latent_chains", "RVAE", {}, {}),
-    "SRNN": ("dvae", "SRNN", SRNN, SRNN_GUIDE),
-    "VRNN": ("frame_chains", "VRNN", {}, {}),
-    "HiT": ("transformer_dvae", "HiTDVAE", {"code_dim": 32}, {}),
-    "LigHT": ("transformer_dvae", "LigHTDVAE", {"code_dim": 32}, {}),
+STORIES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "VAE": ("FrameVAE", {}, {}),
+    "STORN": ("STORN", {}, {}),
+    "DKF": ("DKF", {}, {}),
+    "RVAE": ("RVAE", {}, {}),
+    "SRNN": ("SRNN", SRNN, SRNN_GUIDE),
+    "VRNN": ("VRNN", {}, {}),
+    "HiT": ("HiTDVAE", {"code_dim": 32}, {}),
+    "LigHT": ("LigHTDVAE", {"code_dim": 32}, {}),
 }
 LATENT = 16
 
 
 def pair_of(name: str, s: Tensor) -> tuple[Any, Any]:
     """The story and guide of the speech benchmark's sizes, for frames (B, T, D) of any D."""
-    file, story, options, guide_options = STORIES[name]
+    story, options, guide_options = STORIES[name]
     likelihood = ComplexGaussian(s.shape[-1]).start_from(s)
     with seeded(0):
-        model = getattr(import_module(f"ppl_models.{file}"), story)(
-            s.shape[-1], LATENT, likelihood=likelihood, **options
-        )
-        guide = getattr(import_module(f"guides.{file}"), f"{story}Guide")(model, **guide_options)
+        model = getattr(ppl_models, story)(s.shape[-1], LATENT, likelihood=likelihood, **options)
+        guide = getattr(guides, f"{story}Guide")(model, **guide_options)
     return model, guide
 
 

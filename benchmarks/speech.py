@@ -27,15 +27,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.diagnostics.rates import rates
+from inference.diagnostics import rates
 from inference.metrics.frechet import FrechetDistance, frechet_speech_distance
 from inference.metrics.speech import mean_scores, si_sdr, speech_scores
-from inference.tasks.speech.files import load_speech, save_speech
-from inference.tasks.speech.recipes import RECIPES, Recipe
-from inference.tasks.speech.resynthesis import analyse, generate, resynthesise, tell_forced
+from inference.tasks.speech import (
+    RECIPES,
+    Recipe,
+    analyse,
+    generate,
+    load_speech,
+    resynthesise,
+    save_speech,
+    tell_forced,
+)
 from ppl_models.data.speech import an4, padded, sounds, spectra
 from ppl_models.data.stft import STFT
-from ppl_models.dvae.base import DynamicalVAE
+from ppl_models.dvae import DynamicalVAE
 
 SRNN = RECIPES["SRNN"]
 ROWS = {

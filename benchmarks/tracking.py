@@ -22,9 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from inference.tasks.tracking import Model, track
 from inference.tasks.tracking import track as tracking
-from inference.tasks.tracking.batch import Model
-from inference.tasks.tracking.track import track
 from ppl_models.data.motchallenge import Boxes
 
 HARDENINGS = ("none", "gaps", "drop", "all")

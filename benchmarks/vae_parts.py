@@ -17,8 +17,8 @@ from benchmarks.overhead import Pair, Work, pyro_vae, race, table, training
 from guides.cvae import CVAEGuide
 from guides.vae import VAEGuide
 from ppl_models.cvae import CVAE
-from ppl_models.networks.mlp import MLP
-from ppl_models.priors.simple import MixturePrior, VampPrior
+from ppl_models.networks import MLP
+from ppl_models.priors import MixturePrior, VampPrior
 from ppl_models.vae import VAE
 
 

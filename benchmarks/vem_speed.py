@@ -22,11 +22,17 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.calibration import FRAMES, IMAGE, OBJECTS, simulated
 from benchmarks.overhead import plain_recursions, race, table
-from guides.dvae.motion_filter import Evidence
-from inference.tasks.tracking.batch import Model, mixture_of, prepare
-from inference.tasks.tracking.track import coordinate_ascent, source_pair, starts_of
+from guides.dvae import Evidence
+from inference.tasks.tracking import (
+    Model,
+    coordinate_ascent,
+    mixture_of,
+    prepare,
+    source_pair,
+    starts_of,
+)
 from inference.vem import vem
-from ppl_models.dvae.srnn import SRNN
+from ppl_models.dvae import SRNN
 
 MODEL = Model()
 
@@ -52,7 +58,7 @@ def iteration_of(pair: tuple[Any, Any], batch: Any, start: Tensor) -> Callable[[
 
 def paper_pair(smooth: bool) -> tuple[Any, Any]:
     """SRNN of the paper's sizes (nothing trained: the cost is the same), in the object frame."""
-    from guides.dvae.srnn import SRNNGuide
+    from guides.dvae import SRNNGuide
 
     story = SRNN(increments=True)
     return story, SRNNGuide(story, smooth=smooth)

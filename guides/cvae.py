@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from ppl_models.cvae import beside, check_pairs
 from ppl_models.inputs import count_rows
-from ppl_models.likelihoods.basic import Likelihood, named
-from ppl_models.networks.mlp import MLP, split_normal
+from ppl_models.likelihoods import Likelihood, named
+from ppl_models.networks import MLP, split_normal
 
 
 class CVAEGuide(nn.Module):

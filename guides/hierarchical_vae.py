@@ -26,11 +26,11 @@ from torch import Tensor, nn
 from guides.base import ReadingGuide
 from ppl_models.hierarchical_vae import HierarchicalVAE, Residual, Rung
 from ppl_models.inputs import count_rows
-from ppl_models.networks.mlp import MLP, split_normal
+from ppl_models.networks import MLP, split_normal
 
 
 class HierarchicalVAEGuide(ReadingGuide[HierarchicalVAE]):
-    """Top-down posterior q(z0, ..., zN | x) of :class:`ppl_models.hierarchical_vae.HierarchicalVAE`.
+    """Top-down posterior q(z0, ..., zN | x) of `HierarchicalVAE`.
 
     Walks down the story's own stream, by reference: the guide's parameters, and its ``state_dict``,
     are its own networks' alone. Copy or pickle story and guide together.

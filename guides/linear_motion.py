@@ -23,7 +23,7 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
 from guides.base import ReadingGuide, needed
-from guides.dvae.motion_filter import Evidence, SourcePosterior
+from guides.dvae import Evidence, SourcePosterior
 from ppl_models.linear_motion import LinearMotion
 from ppl_models.sequences import check_paths, clean
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ppl_models.errors import InputError
 from ppl_models.modalities import Rows, read_rows
-from ppl_models.networks.mlp import MLP
+from ppl_models.networks import MLP
 
 if TYPE_CHECKING:
     from ppl_models.multimodal import MultimodalVAE

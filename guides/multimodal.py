@@ -16,10 +16,10 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 
 from guides.modalities import Moments, MultimodalGuide, multiply, needed
-from ppl_models.distributions.normal_mixture import NormalMixture
+from ppl_models.distributions import NormalMixture
 from ppl_models.inputs import check_count
 from ppl_models.modalities import Rows
-from ppl_models.networks.mlp import MLP, split_normal
+from ppl_models.networks import MLP, split_normal
 
 if TYPE_CHECKING:
     from ppl_models.multimodal import DMVAE
@@ -144,8 +144,8 @@ class JMVAEGuide(MultimodalGuide):
     A row of which one modality is seen is read by that modality's encoder, one of which several are
     by the joint encoder: a head a modality (one layer), whose outputs are joined and read by one
     more. With three modalities or more the heads of what is unseen are zero, and the joint encoder
-    is told which they are. `inference.objectives.multimodal.SubsetKL` teaches the single encoders, which no bound
-    of complete rows does. Parameters as `MultimodalGuide`.
+    is told which they are. `inference.objectives.multimodal.SubsetKL` teaches the single encoders,
+    which no bound of complete rows does. Parameters as `MultimodalGuide`.
     """
 
     def __init__(self, story: MultimodalVAE, **options: Any) -> None:
@@ -203,7 +203,7 @@ class DMVAEGuide(MVAEGuide):
         As `MultimodalGuide`.
     peek : bool
         Read a private code from its modality wherever the row has it, ``seen`` or not: so it is in
-        the published cross terms (`inference.objectives.multimodal.SubsetObjective`, ``terms="cross"``). There
+        the published cross terms (`SubsetObjective`, ``terms="cross"``). There
         the private code can tell all of its modality, and what one sense then says of another
         may stay at chance (as in ``benchmarks.multimodal``); without, it has to be shared.
     **options

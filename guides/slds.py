@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from guides.base import ReadingGuide, needed
-from ppl_models.distributions.markov import MarkovPath, as_path, run_back
+from ppl_models.distributions import MarkovPath, as_path, run_back
 from ppl_models.sequences import check_paths, clean
 from ppl_models.slds import SLDS
 

@@ -7,7 +7,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from ppl_models.networks.mlp import LSTM
+from ppl_models.networks import LSTM
 from ppl_models.text_vae import check_tokens
 
 

@@ -7,8 +7,8 @@ import pyro.distributions as dist
 from torch import Tensor, nn
 
 from ppl_models.inputs import count_rows
-from ppl_models.likelihoods.basic import Likelihood, named
-from ppl_models.networks.mlp import MLP, split_normal
+from ppl_models.likelihoods import Likelihood, named
+from ppl_models.networks import MLP, split_normal
 
 
 class VAEGuide(nn.Module):

@@ -22,8 +22,7 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
 from inference.errors import PairError
-from inference.tracing.bind import bind
-from inference.tracing.layout import layout, sample_sites, untouched
+from inference.tracing import bind, layout, sample_sites, untouched
 
 
 class EnumeratedSite(NamedTuple):

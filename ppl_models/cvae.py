@@ -29,9 +29,9 @@ from torch import Tensor, nn
 
 from ppl_models.errors import InputError
 from ppl_models.inputs import count_rows
-from ppl_models.likelihoods.basic import Likelihood, named
-from ppl_models.networks.mlp import MLP
-from ppl_models.priors.simple import ConditionalPrior, StandardPrior
+from ppl_models.likelihoods import Likelihood, named
+from ppl_models.networks import MLP
+from ppl_models.priors import ConditionalPrior, StandardPrior
 
 Kind = Literal["standard", "learned"]
 

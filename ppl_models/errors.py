@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """Data or a setting that a story or a task cannot use.
@@ -38,3 +41,12 @@ def original(error: BaseException) -> BaseException:
     while type(error.__cause__) is type(error):
         error = error.__cause__
     return error
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
+    """Return the error for a name that is none of the ``known``, with the nearest of these."""
+    names = sorted(known)
+    folded = {known_name.lower(): known_name for known_name in names}
+    near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
+    cure = f"did you mean {folded[near[0]]}?" if near else "take one of these"
+    return InputError(what, repr(name), "one of " + ", ".join(names), cure)

@@ -34,8 +34,8 @@ from torch import Tensor, nn
 
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count, count_rows
-from ppl_models.likelihoods.basic import Likelihood, named
-from ppl_models.networks.mlp import MLP, split_normal
+from ppl_models.likelihoods import Likelihood, named
+from ppl_models.networks import MLP, split_normal
 
 
 class Rung(NamedTuple):

@@ -41,17 +41,11 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from pyro.ops.indexing import Vindex
 from torch import Tensor, nn
 
-from ppl_models.distributions.markov import (
-    MarkovPath,
-    as_path,
-    best_path,
-    filter_states,
-    smooth_states,
-)
+from ppl_models.distributions import MarkovPath, as_path, best_path, filter_states, smooth_states
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count, spread_out
+from ppl_models.likelihoods import Likelihood
 from ppl_models.likelihoods import basic as likelihoods
-from ppl_models.likelihoods.basic import Likelihood
 from ppl_models.sequences import check_paths, clean
 
 LEAST = 1e-30

@@ -32,10 +32,11 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from ppl_models.distributions.gaussian_paths import GaussianChain, ObservedChain
-from ppl_models.distributions.kalman import (
+from ppl_models.distributions import (
     Filtered,
+    GaussianChain,
     LinearGaussian,
+    ObservedChain,
     Smoothed,
     kalman_filter,
     kalman_smoother,
@@ -109,7 +110,7 @@ class LDS(nn.Module):
             return pyro.sample("s", self.observation(z, mask), obs=s)
 
     def dynamics(self) -> LinearGaussian:
-        """Return the parameters as `ppl_models.distributions.kalman` reads them, the same for every frame."""
+        """Return the parameters, the same for every frame."""
         return LinearGaussian(
             self.initial_mean,
             (2 * self.initial_log_scale).exp().diag_embed(),

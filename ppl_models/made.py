@@ -24,7 +24,7 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from pyro.nn import AutoRegressiveNN
 from torch import LongTensor, Tensor, nn
 
-from ppl_models.distributions.density import Density, Kind, check_kind
+from ppl_models.distributions import Density, Kind, check_kind
 from ppl_models.inputs import check_count, check_positive, count_rows
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ppl_models.errors import InputError
 from ppl_models.inputs import count_rows
-from ppl_models.likelihoods.basic import Gaussian, Likelihood
+from ppl_models.likelihoods import Gaussian, Likelihood
 
 Modalities = Mapping[str, int | Likelihood]
 RESERVED = {"mask", "seen", "num_data", "data", "z", "x", "self"}

@@ -31,10 +31,10 @@ from torch import Tensor, nn
 
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count
-from ppl_models.likelihoods.basic import Likelihood
+from ppl_models.likelihoods import Likelihood
 from ppl_models.modalities import Modalities, Rows, as_likelihoods, read_rows
-from ppl_models.networks.mlp import MLP
-from ppl_models.priors.simple import StandardPrior
+from ppl_models.networks import MLP
+from ppl_models.priors import StandardPrior
 
 EXAMPLE: Modalities = {"left": 32, "right": 32}
 

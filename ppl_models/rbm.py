@@ -25,7 +25,7 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ppl_models.distributions.density import Density, Kind, check_kind
+from ppl_models.distributions import Density, Kind, check_kind
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count, count_rows
 from ppl_models.ppca import finite
@@ -42,8 +42,9 @@ class RBM(nn.Module):
     One site, ``x`` (D,), in the plate ``data``: z is summed in closed form, and its posterior is
     known (`posterior`). The normaliser C is exact up to 20 hidden bits (or visible ones): then the
     story is scored, simulated and fitted like any other, with its empty guide. Beyond, it is
-    trained by `inference.training.contrastive` and C estimated by `inference.diagnostics.annealed_importance`, and simulation runs
-    a Markov chain, whose draws are only as good as it is long.
+    trained by `inference.training.contrastive` and C estimated by
+    `inference.diagnostics.annealed_importance`, and simulation runs a Markov chain, whose draws are
+    only as good as it is long.
 
     Parameters
     ----------
@@ -170,7 +171,9 @@ class RBM(nn.Module):
     def _check_enumerable(self, bits: int) -> None:
         if bits > ENUMERABLE:
             seen = f"{self.hidden_dim} hidden bits: the sum has 2^{bits} terms"
-            cure = "train by inference.training.contrastive and estimate C by inference.diagnostics.annealed_importance"
+            cure = (
+                "train by inference.training.fit_energy, and estimate C by annealed_log_partition"
+            )
             raise InputError("hidden_dim", seen, f"at most {ENUMERABLE} for an exact density", cure)
 
     def _log_prob(self, x: Tensor) -> Tensor:

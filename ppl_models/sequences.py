@@ -1,16 +1,14 @@
-"""Paths and their frame of motion: what networks read and write, positions or what changed.
-
-Reading increments makes a story the same everywhere in the picture, and lets a network that knows
-nothing yet (all zeros out) tell of an object that stays where it is, or moves on as it did.
-"""
+"""Sequences as tensors (..., T, D): the past of each frame, padding, and their checks."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from ppl_models.distributions.sequences import Moments
 from ppl_models.errors import InputError
+
+Moments = tuple[Tensor, Tensor]
+"""Mean and scale of a diagonal Normal."""
 
 
 def shift(x: Tensor) -> Tensor:

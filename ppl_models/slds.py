@@ -44,10 +44,16 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from ppl_models.distributions.gaussian_paths import GaussianChain, ObservedChain
-from ppl_models.distributions.kalman import LinearGaussian, kalman_filter, matvec
-from ppl_models.distributions.markov import MarkovPath
-from ppl_models.distributions.particles import Tracked, track
+from ppl_models.distributions import (
+    GaussianChain,
+    LinearGaussian,
+    MarkovPath,
+    ObservedChain,
+    Tracked,
+    kalman_filter,
+    matvec,
+    track,
+)
 from ppl_models.errors import InputError
 from ppl_models.hmm import check_form
 from ppl_models.inputs import check_count
@@ -181,7 +187,7 @@ class SLDS(nn.Module):
     def filter(
         self, s: Tensor, mask: Tensor | None = None, *, particles: int = 100, seed: int = 0
     ) -> Tracked:
-        """Estimate what s_{1:t} says of k_t and z_t, by particles (`ppl_models.distributions.particles`)."""
+        """Estimate what s_{1:t} says of k_t and z_t, by particles."""
         return track(self, s, mask, particles=particles, seed=seed)
 
     def forecast(

@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from ppl_models.errors import InputError
-from ppl_models.networks.mlp import LSTM
+from ppl_models.networks import LSTM
 
 
 class TextVAE(nn.Module):

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from ppl_models.errors import InputError
 from ppl_models.inputs import count_rows
-from ppl_models.likelihoods.basic import Likelihood, named
-from ppl_models.networks.mlp import MLP
-from ppl_models.priors.simple import StandardPrior
+from ppl_models.likelihoods import Likelihood, named
+from ppl_models.networks import MLP
+from ppl_models.priors import StandardPrior
 
 
 class VAE(nn.Module):

@@ -9,7 +9,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 
-from inference.checking import report as check
+from inference import check
 from inference.errors import PairError
 
 PARALLEL = {"enumerate": "parallel"}

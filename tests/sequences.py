@@ -24,7 +24,6 @@ from guides.dvae.srnn import DeepARGuide, SRNNGuide
 from guides.dvae.storn import STORNGuide
 from guides.dvae.transformer import HiTDVAEGuide, LigHTDVAEGuide
 from guides.dvae.vrnn import VRNNGuide
-from ppl_models.distributions.sequences import Moments
 from ppl_models.dvae.dkf import DKF
 from ppl_models.dvae.dsae import DSAE
 from ppl_models.dvae.frame_vae import FrameVAE
@@ -33,6 +32,7 @@ from ppl_models.dvae.srnn import SRNN, DeepAR
 from ppl_models.dvae.storn import STORN
 from ppl_models.dvae.transformer import HiTDVAE, LigHTDVAE
 from ppl_models.dvae.vrnn import VRNN
+from ppl_models.sequences import Moments
 
 D, L, W = 3, 2, 2
 RECURRENT: dict[str, Any] = {"input_dim": 5, "latent_dims": (4,), "recurrent_dim": 6}

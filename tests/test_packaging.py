@@ -45,7 +45,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def package_files() -> set[str]:
     """Every file of the three packages that belongs in a wheel."""
     found = (path for package in PACKAGES for path in (ROOT / package).rglob("*"))
-    kept = (p for p in found if p.suffix in (".py", ".safetensors") or p.name == "py.typed")
+    kept = (p for p in found if p.suffix in (".py", ".pyi", ".safetensors") or p.name == "py.typed")
     return {path.relative_to(ROOT).as_posix() for path in kept}
 
 
@@ -53,7 +53,7 @@ def test_the_wheel_holds_the_three_packages_and_nothing_else(dist: Path) -> None
     with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
         names = {n for n in wheel.namelist() if ".dist-info/" not in n}
         scripts = next(n for n in wheel.namelist() if n.endswith("entry_points.txt"))
-        assert "ppl = inference.cli:main" in wheel.read(scripts).decode()
+        assert "ppl = inference.cli.app:main" in wheel.read(scripts).decode()
     assert names == package_files()
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
 
@@ -77,7 +77,7 @@ def test_the_wheel_installs_and_runs_outside_the_checkout(dist: Path, tmp_path: 
         "import ppl_models, guides, inference, importlib.metadata as m\n"
         "files = [p.__file__ for p in (ppl_models, guides, inference)]\n"
         "assert all(f.startswith(sys.argv[1]) for f in files), files\n"
-        "from inference.cli import main; main(['stories'])\n"
+        "from inference.cli.app import main; main(['stories'])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(target)], cwd=tmp_path, capture_output=True, text=True

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from guides.base import ReadingGuide, needed
-from ppl_models.distributions.sequences import AutoregressiveNormal, Moments
-from ppl_models.dvae.base import DynamicalVAE, Past
-from ppl_models.networks.lstm import Span, Tensors, joined, set_span
-from ppl_models.sequences import check_paths, clean
+from ppl_models.distributions import AutoregressiveNormal
+from ppl_models.dvae import DynamicalVAE, Past
+from ppl_models.networks import Span, Tensors, joined, set_span
+from ppl_models.sequences import Moments, check_paths, clean
 
 Story = TypeVar("Story", bound=DynamicalVAE)
 Step = Callable[[Tensors, Tensor, Tensors], tuple[Moments, Tensors]]
@@ -32,8 +32,8 @@ class DynamicalGuide(ReadingGuide[Story]):
     Attributes
     ----------
     span : Span
-        For long sequences (`ppl_models.networks.lstm`): after ``guide.span = Span(100)`` every LSTM of
-        guide and story, and every draw frame by frame, keeps the graph of 100 frames at a time;
+        For long sequences (`ppl_models.networks.lstm`): after ``guide.span = Span(100)`` every LSTM
+        of guide and story, and every draw frame by frame, keeps the graph of 100 frames at a time;
         ``Span(100, truncated=True)`` also cuts the gradient between them.
     """
 

@@ -21,11 +21,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from guides.dvae.base import Chain, DynamicalGuide, frame_by_frame
-from ppl_models.distributions.sequences import Moments
-from ppl_models.dvae.dkf import DKF
-from ppl_models.networks.lstm import Tensors
-from ppl_models.networks.mlp import LSTM, MLP, ConditionalNormal
-from ppl_models.sequences import shift
+from ppl_models.dvae import DKF
+from ppl_models.networks import LSTM, MLP, ConditionalNormal, Tensors
+from ppl_models.sequences import Moments, shift
 
 
 class DKFGuide(DynamicalGuide[DKF]):

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from guides.dvae.base import Chain, DynamicalGuide, at_once
-from ppl_models.distributions.sequences import Moments
-from ppl_models.dvae.dsae import DSAE
-from ppl_models.networks.mlp import LSTM, ConditionalNormal, together
+from ppl_models.dvae import DSAE
+from ppl_models.networks import LSTM, ConditionalNormal, together
+from ppl_models.sequences import Moments
 
 
 class DSAEGuide(DynamicalGuide[DSAE]):

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from guides.dvae.base import Chain, DynamicalGuide, at_once
-from ppl_models.dvae.frame_vae import FrameVAE
-from ppl_models.networks.mlp import ConditionalNormal
+from ppl_models.dvae import FrameVAE
+from ppl_models.networks import ConditionalNormal
 
 
 class FrameVAEGuide(DynamicalGuide[FrameVAE]):

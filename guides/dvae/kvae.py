@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from guides.base import needed
-from ppl_models.distributions.kalman import kalman_filter, kalman_smoother, matvec
-from ppl_models.dvae.kvae import KVAE
+from ppl_models.distributions import kalman_filter, kalman_smoother, matvec
+from ppl_models.dvae import KVAE
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count
-from ppl_models.likelihoods.basic import Likelihood, named
-from ppl_models.networks.mlp import MLP, split_normal
+from ppl_models.likelihoods import Likelihood, named
+from ppl_models.networks import MLP, split_normal
 from ppl_models.sequences import check_paths, clean
 
 

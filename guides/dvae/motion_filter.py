@@ -22,9 +22,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ppl_models.distributions.sequences import Moments
-from ppl_models.dvae.srnn import DVAE
-from ppl_models.networks.mlp import ConditionalNormal
+from ppl_models.dvae import DVAE
+from ppl_models.networks import ConditionalNormal
+from ppl_models.sequences import Moments
 
 
 class Evidence(NamedTuple):

@@ -6,11 +6,12 @@ A story told by increments, with inertia, is almost linear-Gaussian:
     s_t = s_{t-1} + \rho c_t + b_t + \varepsilon_t, \quad \varepsilon_t \sim N(0, v_t), \qquad
     c_{t+1} = \kappa c_t + (1 - \kappa) (s_t - s_{t-1}),
 
-with the move carried on c, share rho and keep kappa of `ppl_models.dvae.motion.Motion`; only b_t and v_t
-come from networks, which read the past. Read at the mean of the iteration before, in one pass
-over all frames, they are numbers, and q(s) is then the exact smoother of what is left. It is
-coordinate ascent in spirit: at a fixed point the networks have read the path they help to make.
-The paper's E-S step (`guides.dvae.motion_filter`) looks back only, and plugs means in for the whole past.
+with the move carried on c, share rho and keep kappa of `ppl_models.dvae.motion.Motion`; only b_t
+and v_t come from networks, which read the past. Read at the mean of the iteration before, in one
+pass over all frames, they are numbers, and q(s) is then the exact smoother of what is left. It is
+coordinate ascent in spirit: at a fixed point the networks have read the path they help to make. The
+paper's E-S step (`guides.dvae.motion_filter`) looks back only, and plugs means in for the whole
+past.
 
 In each dim the state is (s_t, c_{t+1}), all covariances are 2 x 2 and written out, and nothing is
 inverted: the backward half is the one of Bryson and Frazier.
@@ -27,9 +28,9 @@ import torch
 from torch import Tensor
 
 from guides.dvae.motion_filter import Evidence, SourcePosterior, frames, whole
-from ppl_models.distributions.sequences import Moments
-from ppl_models.dvae.motion import Motion
+from ppl_models.dvae import Motion
 from ppl_models.errors import InputError
+from ppl_models.sequences import Moments
 
 
 class Pair(NamedTuple):

@@ -21,11 +21,9 @@ import torch
 from torch import Tensor
 
 from guides.dvae.base import Chain, DynamicalGuide, frame_by_frame
-from ppl_models.distributions.sequences import Moments
-from ppl_models.dvae.rvae import RVAE
-from ppl_models.networks.lstm import Tensors
-from ppl_models.networks.mlp import LSTM, ConditionalNormal
-from ppl_models.sequences import shift
+from ppl_models.dvae import RVAE
+from ppl_models.networks import LSTM, ConditionalNormal, Tensors
+from ppl_models.sequences import Moments, shift
 
 
 class RVAEGuide(DynamicalGuide[RVAE]):

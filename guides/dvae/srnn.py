@@ -33,12 +33,10 @@ from guides.base import ReadingGuide, needed
 from guides.dvae.base import Chain, DynamicalGuide, frame_by_frame, scheduled
 from guides.dvae.motion_filter import Evidence, SourcePosterior, draw_latents, filter_source
 from guides.dvae.motion_smoother import smooth_source
-from ppl_models.distributions.sequences import AutoregressiveNormal, Moments, normal_kl
-from ppl_models.dvae.base import Past, Rolled
-from ppl_models.dvae.srnn import SRNN, DeepAR
-from ppl_models.networks.lstm import Tensors
-from ppl_models.networks.mlp import LSTM, ConditionalNormal
-from ppl_models.sequences import check_paths, clean, shift
+from ppl_models.distributions import AutoregressiveNormal, normal_kl
+from ppl_models.dvae import SRNN, DeepAR, Past, Rolled
+from ppl_models.networks import LSTM, ConditionalNormal, Tensors
+from ppl_models.sequences import Moments, check_paths, clean, shift
 
 
 class SRNNGuide(DynamicalGuide[SRNN]):
@@ -60,8 +58,8 @@ class SRNNGuide(DynamicalGuide[SRNN]):
     input_dim : int
         Layer that reads h_t and s_t, of frames s_t alone; 0 for none.
     smooth : bool
-        Whether `source_posterior` looks both ways (`guides.dvae.motion_smoother`), or, as in the paper, back
-        only (`guides.dvae.motion_filter`).
+        Whether `source_posterior` looks both ways (`guides.dvae.motion_smoother`), or, as in the
+        paper, back only (`guides.dvae.motion_filter`).
     """
 
     def __init__(

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from guides.dvae.base import Chain, DynamicalGuide, at_once
-from ppl_models.dvae.storn import STORN
-from ppl_models.networks.mlp import LSTM, ConditionalNormal
+from ppl_models.dvae import STORN
+from ppl_models.networks import LSTM, ConditionalNormal
 
 
 class STORNGuide(DynamicalGuide[STORN]):

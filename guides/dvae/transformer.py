@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from guides.dvae.base import Chain, DynamicalGuide, at_once
 from guides.dvae.dsae import last
-from ppl_models.distributions.sequences import Moments
 from ppl_models.dvae.transformer import HiTDVAE, LigHTDVAE, _TransformerDVAE
-from ppl_models.networks.attention import Transformer
-from ppl_models.networks.mlp import LSTM, ConditionalNormal
+from ppl_models.networks import LSTM, ConditionalNormal, Transformer
+from ppl_models.sequences import Moments
 
 Story = TypeVar("Story", bound=_TransformerDVAE)
 

@@ -19,11 +19,9 @@ import torch
 from torch import Tensor
 
 from guides.dvae.base import Chain, DynamicalGuide, frame_by_frame, scheduled
-from ppl_models.distributions.sequences import Moments
-from ppl_models.dvae.base import Past, Rolled
-from ppl_models.dvae.vrnn import VRNN
-from ppl_models.networks.lstm import Tensors
-from ppl_models.networks.mlp import ConditionalNormal
+from ppl_models.dvae import VRNN, Past, Rolled
+from ppl_models.networks import ConditionalNormal, Tensors
+from ppl_models.sequences import Moments
 
 
 class VRNNGuide(DynamicalGuide[VRNN]):

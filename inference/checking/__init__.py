@@ -1,1 +1,7 @@
-"""."""
+"""Whether two functions are a model and its guide, and if not, what is wrong."""
+
+from __future__ import annotations
+
+from inference.checking.report import check
+
+__all__ = ["check"]

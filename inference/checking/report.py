@@ -24,9 +24,15 @@ from inference.checking.runs import (
 from inference.checking.sites import check_sites, kind, plates
 from inference.errors import PairError
 from inference.randomness import reseed
-from inference.tracing.bind import bind
-from inference.tracing.layout import Layout, layout, sample_sites, untouched
-from inference.tracing.nonfinite import explain_nonfinite, unvalidated
+from inference.tracing import (
+    Layout,
+    bind,
+    explain_nonfinite,
+    layout,
+    sample_sites,
+    untouched,
+    unvalidated,
+)
 
 
 @dataclass(frozen=True)

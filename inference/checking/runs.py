@@ -17,10 +17,15 @@ from torch import Tensor, nn
 
 from inference.checking.pyro_errors import translated
 from inference.errors import PairError
-from inference.objectives.objective import Objective
+from inference.objectives import Objective
 from inference.randomness import reseed
-from inference.tracing.layout import pair_traces, sample_sites
-from inference.tracing.nonfinite import count_nonfinite, find_nonfinite, unvalidated
+from inference.tracing import (
+    count_nonfinite,
+    find_nonfinite,
+    pair_traces,
+    sample_sites,
+    unvalidated,
+)
 
 
 def check_signatures(model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

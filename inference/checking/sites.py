@@ -9,7 +9,7 @@ from pyro.poutine import Trace
 from torch import Tensor
 
 from inference.errors import PairError
-from inference.tracing.layout import sample_sites
+from inference.tracing import sample_sites
 
 
 def check_sites(model_trace: Trace, guide_trace: Trace) -> None:

@@ -1,1 +1,1 @@
-"""."""
+"""The command ``ppl``: `app` has it all, each other file a part of it."""

@@ -27,7 +27,7 @@ from ppl_models.errors import InputError, original
 
 if TYPE_CHECKING:
     from inference.cli.story import Data
-    from inference.training.fit import Run
+    from inference.training import Run
 
 USER_ERRORS = (InputError, PairError, CheckpointError, OSError)
 INTERRUPTED = 130
@@ -91,7 +91,7 @@ def check(
 ) -> None:
     """Check a story and its guide on simulated data, and print their sites."""
     entry, chosen = find(story), _parse(settings)
-    from inference.checking.report import check as check_pair
+    from inference.checking import check as check_pair
     from inference.randomness import seeded
 
     model, guide, data = entry.example(seed, settings=chosen)
@@ -130,7 +130,7 @@ def fit(
     if (data is None) == (simulate is None):
         raise typer.BadParameter("give one of --data FILE and --simulate N")
     entry, chosen = find(story), _parse(settings)
-    from inference.training.fit import fit as fit_pair
+    from inference.training import fit as fit_pair
 
     directory = out or Path("runs") / entry.name
     given = _read(entry, data) if data else entry.example(seed, simulate or 0, chosen)[2]
@@ -165,8 +165,8 @@ def _keep(run: Run, story: Story, config: dict[str, Any], directory: Path) -> No
 
 def _read(story: Story, path: Path) -> Data:
     """Read the user's arrays and compare their names with the story's arguments."""
-    from inference.cli.story import unknown
     from ppl_models.data.arrays import read_arrays
+    from ppl_models.errors import unknown
 
     data = read_arrays(path, first=story.first_argument)
     for name in data:

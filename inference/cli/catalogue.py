@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from inference.cli.story import Story, load, unknown
+from inference.cli.story import Story, load
+from ppl_models.errors import unknown
 
 
 def find(name: str) -> Story:
@@ -91,7 +92,7 @@ STORIES = (
         simulate=_later("conditioned"),
     ),
     _of_vectors(
-        "hierarchy",
+        "hierarchical_vae",
         "HierarchicalVAE",
         "A datum is told from codes on several levels, each from those above it.",
     ),
@@ -104,7 +105,7 @@ STORIES = (
         simulate=lambda story, size: {"x": story(num_data=size)},
     ),
     _of_vectors(
-        "linear", "PPCA", "A datum is a matrix times a few standard normal numbers, and noise."
+        "ppca", "PPCA", "A datum is a matrix times a few standard normal numbers, and noise."
     ),
     _of_vectors(
         "ica",
@@ -120,7 +121,7 @@ STORIES = (
         adapt=lambda pair, data: pair[0].start_from(data["x"]),
     ),
     _of_vectors(
-        "mixture",
+        "gaussian_mixture",
         "GaussianMixture",
         "A datum comes from one of K Gaussians, and nobody says which.",
         source="000/001",
@@ -133,13 +134,13 @@ STORIES = (
         adapt=lambda pair, data: pair[0].start_from(data["s"], data.get("mask")),
     ),
     _of_states(
-        "linear_dynamics",
+        "lds",
         "LDS",
         "A hidden point moves by a matrix and noise, and a matrix tells each frame from it.",
         adapt=lambda pair, data: pair[0].start_from(data["s"], data.get("mask")),
     ),
     _of_states(
-        "switching",
+        "slds",
         "SLDS",
         "A path is told as by LDS, by one of K matrices at a time, and regimes last.",
         adapt=lambda pair, data: pair[0].start_from(data["s"], data.get("mask")),
@@ -152,55 +153,55 @@ STORIES = (
         settings=lambda data: {"data_dim": data["s"].shape[-1]},
         simulate=lambda story, size: {"s": story(size=size)},
     ),
-    _of_states("latent_chains", "FrameVAE", "Every frame of a path is told as by VAE, by itself."),
+    _of_states("dvae.frame_vae", "FrameVAE", "Every frame of a path is told as by VAE, by itself."),
     _of_states(
-        "latent_chains",
+        "dvae.dkf",
         "DKF",
         "A path is told as by LDS, by networks in place of the matrices.",
     ),
     _of_states(
-        "frame_chains",
+        "dvae.storn",
         "STORN",
         "A path is told frame by frame, each from its own past and from noise so far.",
     ),
     _of_states(
-        "frame_chains",
+        "dvae.vrnn",
         "VRNN",
         "A path is told as by STORN, from latents that depend on all that was told before.",
     ),
     Story(
-        "ppl_models.dvae:SRNN",
-        "guides.dvae:SRNNGuide",
+        "ppl_models.dvae.srnn:SRNN",
+        "guides.dvae.srnn:SRNNGuide",
         "000/001",
         "A path is told frame by frame, each from its own past and from a latent path.",
         settings=lambda data: {"data_dim": data["s"].shape[-1]},
         simulate=_later("paths"),
     ),
     Story(
-        "ppl_models.dvae:DeepAR",
-        "guides.dvae:DeepARGuide",
+        "ppl_models.dvae.srnn:DeepAR",
+        "guides.dvae.srnn:DeepARGuide",
         "000/001",
         "A path is told frame by frame from its own past alone.",
         settings=lambda data: {"data_dim": data["s"].shape[-1]},
         simulate=_later("paths"),
     ),
     _of_states(
-        "latent_chains",
+        "dvae.rvae",
         "RVAE",
         "A path is told frame by frame, each from all the noise up to it.",
     ),
     _of_states(
-        "latent_chains",
+        "dvae.dsae",
         "DSAE",
         "A path is told from what stays the same in all of it, and from what changes.",
     ),
     _of_states(
-        "transformer_dvae",
+        "dvae.transformer",
         "HiTDVAE",
         "A path is told as by VRNN, with a code of the whole of it, and attention for the LSTM.",
     ),
     _of_states(
-        "transformer_dvae",
+        "dvae.transformer",
         "LigHTDVAE",
         "A path is told as by HiTDVAE, by one decoder for latents and frames in place of two.",
     ),
@@ -215,7 +216,7 @@ STORIES = (
     ),
     _of_senses("multimodal", "JMVAE", "read together by one encoder, and apart by one each."),
     _of_senses("multimodal", "MVAE", "each an expert on it, and what they say is multiplied."),
-    _of_senses("disentangled", "DMVAE", "which share a code and have a private one each."),
+    _of_senses("multimodal", "DMVAE", "which share a code and have a private one each."),
     _of_senses("multimodal", "MMVAE", "its code read from any one of them at a time."),
     _of_senses("multimodal", "MoPoE", "its code read from any subset of them at a time."),
 )

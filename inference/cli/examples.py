@@ -52,8 +52,8 @@ def conditioned(story: Any, size: int) -> Data:
 
 def pseudo_data(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Make an encoder, and the prior of 50 learned data that shares it."""
-    from ppl_models.networks.mlp import MLP
-    from ppl_models.priors.simple import VampPrior
+    from ppl_models.networks import MLP
+    from ppl_models.priors import VampPrior
 
     sizes = settings.get("data_dim", 64), settings.get("hidden_dim", 128)
     encoder = MLP(*sizes, 2 * settings.get("latent_dim", 8))
@@ -63,8 +63,8 @@ def pseudo_data(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def source_prior(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Make the prior of one source, and its guide."""
-    from guides.dvae.srnn import SRNNGuide
-    from ppl_models.dvae.srnn import SRNN
+    from guides.dvae import SRNNGuide
+    from ppl_models.dvae import SRNN
 
     prior = SRNN(settings.get("data_dim", 4), increments=True)
     return {"prior": prior, "source_guide": SRNNGuide(prior)}

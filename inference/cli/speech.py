@@ -25,7 +25,7 @@ from ppl_models.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from inference.tasks.speech.files import SpeechModel
+    from inference.tasks.speech import SpeechModel
 
 INTERRUPTED = 130
 SHOWN = {"si_sdr": "SI-SDR {:.2f} dB", "pesq_wb": "PESQ {:.2f}", "estoi": "ESTOI {:.3f}"}
@@ -90,7 +90,7 @@ def resynth(
         raise typer.BadParameter("--report scores copies, and --swap makes none: choose one")
     _require_audio(report)
     copies = copies_of(inputs, out)
-    from inference.tasks.speech.files import load_speech
+    from inference.tasks.speech import load_speech
 
     voice = load_speech(model)
     code, settings = _voice_of(swap, voice, resample, one), {"resample": resample, "channel": one}
@@ -138,8 +138,8 @@ def generate(
     _require_audio(False)
     from inference.cli.track_jobs import make_folder
     from inference.randomness import derive
-    from inference.tasks.speech.files import load_speech
-    from inference.tasks.speech.resynthesis import generate as tell
+    from inference.tasks.speech import generate as tell
+    from inference.tasks.speech import load_speech
     from ppl_models.data.sound import write_sound
 
     voice = load_speech(model)
@@ -182,7 +182,7 @@ def fit_speech(
     """
     _require_audio(False)
     from inference.tasks.speech import recipes as speech_training
-    from inference.tasks.speech.files import save_speech
+    from inference.tasks.speech import save_speech
     from ppl_models.data import corpora
 
     recipe = speech_training.recipe_of(story)
@@ -223,7 +223,7 @@ def _voice_of(swap: Path | None, voice: SpeechModel, resample: bool, channel: An
     """Return the code w of the recording whose voice is wanted."""
     if swap is None:
         return None
-    from inference.tasks.speech.long_recordings import code_of
+    from inference.tasks.speech import code_of
 
     wave = read(swap, voice.stft.rate, resample, channel).wave
     return code_of(voice.model, voice.guide, wave, voice.stft)
@@ -249,7 +249,7 @@ def _todo(
 
 def _tell(copy: Copy, voice: SpeechModel, code: Tensor | None, settings: dict[str, Any]) -> None:
     """Write one copy."""
-    from inference.tasks.speech.long_recordings import resynthesise_long
+    from inference.tasks.speech import resynthesise_long
     from ppl_models.data.sound import write_sound
 
     sound = read(copy.source, voice.stft.rate, **settings)

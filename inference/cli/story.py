@@ -5,14 +5,13 @@ The entries themselves are in `inference.cli.catalogue`.
 
 from __future__ import annotations
 
-import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ppl_models.errors import InputError
+from ppl_models.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -154,12 +153,3 @@ def _build(kind: type, settings: Settings) -> Any:
         expected = f"values that {kind.__name__} takes"
         cure = f"see help({kind.__module__}.{kind.__name__})"
         raise InputError("settings", f"{mine} ({error})", expected, cure) from error
-
-
-def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
-    """Return the error for a name that is none of the ``known``, with the nearest of these."""
-    names = sorted(known)
-    folded = {known_name.lower(): known_name for known_name in names}
-    near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
-    cure = f"did you mean {folded[near[0]]}?" if near else "take one of these"
-    return InputError(what, repr(name), "one of " + ", ".join(names), cure)

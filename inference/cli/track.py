@@ -27,7 +27,7 @@ from inference.cli.track_jobs import (
 
 if TYPE_CHECKING:
     from inference.metrics.tracking import Score
-    from inference.tasks.tracking.tracks import Tracks
+    from inference.tasks.tracking import Tracks
 
 DEMO_FRAMES, DEMO_OBJECTS = (23, 62), 7
 
@@ -168,7 +168,7 @@ def _answers(jobs: Sequence[Job], settings: dict[str, Any]) -> Iterator[Tracks]:
     """Follow all jobs in one batch, then yield the answers to be written, with a bar meanwhile."""
     with _progress(len(jobs)) as step:
         step("loading")
-        from inference.tasks.tracking.track import track as follow
+        from inference.tasks.tracking import track as follow
 
         step("following")
         found = follow(

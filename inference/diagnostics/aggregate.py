@@ -19,10 +19,18 @@ from pyro.poutine.guide import GuideMessenger
 from torch import Tensor
 
 from inference.errors import PairError
-from inference.tracing.sampler import Sampler
-from inference.tracing.sites import Place, Plate, counted, is_delta, is_observed, log_density, node
-from inference.tracing.sum_product import reduce
-from inference.tracing.traces import Traces
+from inference.tracing import (
+    Place,
+    Plate,
+    Sampler,
+    Traces,
+    counted,
+    is_delta,
+    is_observed,
+    log_density,
+    node,
+    reduce,
+)
 
 _BUDGET = 4_000_000  # numbers of latents that one chunk compares
 _SAME = 1e-4  # of 1 + |log density|: what two runs at the same values may differ by

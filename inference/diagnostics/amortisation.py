@@ -26,9 +26,7 @@ from torch import Tensor
 
 from inference.diagnostics.aggregate import drawn_sites, local_plate
 from inference.randomness import derive, seeded
-from inference.tracing.sampler import Sampler, mean_and_error, stack_draws
-from inference.tracing.sites import node
-from inference.tracing.sum_product import log_weights
+from inference.tracing import Sampler, log_weights, mean_and_error, node, stack_draws
 
 _RATE = 0.1  # of Adam, in units of the encoder's own scale
 _JUDGES = 200  # draws that both bounds are taken over, the same for both

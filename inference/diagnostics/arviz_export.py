@@ -8,11 +8,17 @@ from typing import Any
 from torch import Tensor
 
 from inference.diagnostics.arviz_adapter import Variable, to_arviz
-from inference.tracing.bind import bind
-from inference.tracing.sampler import Sampler, quiet, stack_draws
-from inference.tracing.sites import is_deterministic, is_observed, node
-from inference.tracing.sum_product import pointwise
-from inference.tracing.traces import Traces
+from inference.tracing import (
+    Sampler,
+    Traces,
+    bind,
+    is_deterministic,
+    is_observed,
+    node,
+    pointwise,
+    quiet,
+    stack_draws,
+)
 
 Parts = dict[str, dict[str, list[Tensor]]]  # by group and site, a tensor a chunk
 

@@ -20,9 +20,15 @@ from inference.diagnostics.information import Information, log_ratio
 from inference.diagnostics.rates import Rates, rates
 from inference.diagnostics.units import Unit, units
 from inference.randomness import derive
-from inference.tracing.bind import batch_length, bind
-from inference.tracing.data import Columns
-from inference.tracing.sampler import Sampler, mean_and_error, quiet, stack_draws
+from inference.tracing import (
+    Columns,
+    Sampler,
+    batch_length,
+    bind,
+    mean_and_error,
+    quiet,
+    stack_draws,
+)
 
 if TYPE_CHECKING:
     pass

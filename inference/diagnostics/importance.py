@@ -19,9 +19,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from inference.diagnostics.pareto import smooth
-from inference.tracing.bind import bind
-from inference.tracing.sampler import Sampler, mean_and_error, quiet, stack_draws
-from inference.tracing.sum_product import log_weights
+from inference.tracing import Sampler, bind, log_weights, mean_and_error, quiet, stack_draws
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,11 +19,18 @@ from torch import Tensor
 
 from inference.diagnostics.aggregate import Contrast, contrasts, drawn_sites, local_plate
 from inference.errors import PairError
-from inference.tracing.bind import bind
-from inference.tracing.sampler import Sampler, mean_and_error, quiet, stack_draws
-from inference.tracing.sites import counted
-from inference.tracing.sum_product import contract, reduce, split
-from inference.tracing.traces import Traces
+from inference.tracing import (
+    Sampler,
+    Traces,
+    bind,
+    contract,
+    counted,
+    mean_and_error,
+    quiet,
+    reduce,
+    split,
+    stack_draws,
+)
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,7 @@ from inference.diagnostics.aggregate import drawn_sites, local_plate
 from inference.diagnostics.replace import replacements
 from inference.diagnostics.units import Unit, units
 from inference.diagnostics.views import ImageView, Shape, only_site
-from inference.tracing.bind import batch_length, bind
-from inference.tracing.data import Columns
-from inference.tracing.sampler import Sampler, quiet
-from inference.tracing.sites import node
+from inference.tracing import Columns, Sampler, batch_length, bind, node, quiet
 from ppl_models.errors import InputError
 
 if TYPE_CHECKING:

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from inference.tracing.bind import bind
-from inference.tracing.sampler import Sampler, quiet
-from inference.tracing.sites import is_observed, mask_of, node
+from inference.tracing import Sampler, bind, is_observed, mask_of, node, quiet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,11 +17,22 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from inference.tracing.bind import bind
-from inference.tracing.sampler import Sampler, mean_and_error, quiet, stack_draws
-from inference.tracing.sites import Place, Plate, counted, is_deterministic
-from inference.tracing.sum_product import expected_terms, outside, reduce, split
-from inference.tracing.traces import Traces
+from inference.tracing import (
+    Place,
+    Plate,
+    Sampler,
+    Traces,
+    bind,
+    counted,
+    expected_terms,
+    is_deterministic,
+    mean_and_error,
+    outside,
+    quiet,
+    reduce,
+    split,
+    stack_draws,
+)
 
 Kind = Literal["rate", "distortion"]
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from inference.errors import PairError
-from inference.tracing.sites import is_observed
+from inference.tracing import is_observed
 
 if TYPE_CHECKING:
-    from inference.tracing.sampler import Sampler
+    from inference.tracing import Sampler
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,7 @@ from torch import Tensor
 
 from inference.diagnostics.replace import Replacement, replacements
 from inference.errors import PairError
-from inference.tracing.bind import bind
-from inference.tracing.sampler import Sampler, quiet, stack_draws
-from inference.tracing.sites import node
+from inference.tracing import Sampler, bind, node, quiet, stack_draws
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,9 +14,7 @@ from pyro.distributions import Independent
 from pyro.distributions.torch_distribution import MaskedDistribution
 from torch import Tensor
 
-from inference.tracing.sampler import Sampler
-from inference.tracing.sites import Place, Plate, node
-from inference.tracing.traces import Traces
+from inference.tracing import Place, Plate, Sampler, Traces, node
 
 ACTIVE = 0.01
 

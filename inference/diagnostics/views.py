@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from inference.errors import PairError
-from inference.tracing.sampler import Sampler
-from inference.tracing.sites import is_observed, node
+from inference.tracing import Sampler, is_observed, node
 from ppl_models.errors import InputError
 
 if TYPE_CHECKING:

@@ -1,1 +1,32 @@
-"""."""
+"""Evidence lower bounds and their relatives, KL weights and penalties."""
+
+from __future__ import annotations
+
+from inference.objectives.free_bits import FreeBits
+from inference.objectives.kl_weight import Schedule, figures, unrisen
+from inference.objectives.losses import Measured
+from inference.objectives.multimodal import SubsetKL, SubsetObjective
+from inference.objectives.objective import Objective
+from inference.objectives.penalties.aggregated import MMD, SlicedWasserstein
+from inference.objectives.penalties.correlation import Decomposition, TotalCorrelation
+from inference.objectives.penalties.critics import AdversarialPrior, FactorCritic, WassersteinCritic
+from inference.objectives.target_rate import TargetRate
+
+__all__ = [
+    "AdversarialPrior",
+    "Decomposition",
+    "FactorCritic",
+    "FreeBits",
+    "MMD",
+    "Measured",
+    "Objective",
+    "Schedule",
+    "SlicedWasserstein",
+    "SubsetKL",
+    "SubsetObjective",
+    "TargetRate",
+    "TotalCorrelation",
+    "WassersteinCritic",
+    "figures",
+    "unrisen",
+]

@@ -19,7 +19,7 @@ from pyro.poutine import Trace
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from inference.tracing.layout import sample_sites
+from inference.tracing import sample_sites
 
 
 def trace_terms(model_trace: Trace, guide_trace: Trace, plate: str) -> Tensor:

@@ -22,8 +22,7 @@ from torch import Tensor
 from inference.errors import PairError
 from inference.objectives.elbo_per_datum import to_plate
 from inference.objectives.kl import Per, divergence, divergence_parts
-from inference.tracing.handlers import Sites
-from inference.tracing.layout import Layout, in_plate
+from inference.tracing import Layout, Sites, in_plate
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -16,9 +16,7 @@ from torch import Tensor
 from inference.errors import PairError
 from inference.objectives.elbo_terms import Terms, plain_sites, refuse_pathless
 from inference.objectives.kl import Per
-from inference.tracing.layout import Layout
-from inference.tracing.minibatch import precision
-from inference.tracing.sampler import sampler_of
+from inference.tracing import Layout, precision, sampler_of
 
 
 def summed_terms(
@@ -46,7 +44,7 @@ def summed_terms(
     NonFiniteError
         A log density is NaN or plus infinity.
     """
-    from inference.tracing.sum_product import contract, reduce, split
+    from inference.tracing import contract, reduce, split
 
     if not shape.local:
         seen = "a site that is summed out, and sites outside the data plate"

@@ -27,12 +27,10 @@ from torch.utils.checkpoint import checkpoint
 
 from inference.errors import PairError
 from inference.objectives.elbo_terms import is_fixed, log_density, plain_sites, refuse_pathless
-from inference.tracing.handlers import Sites
-from inference.tracing.layout import Layout
-from inference.tracing.sampler import sampler_of
+from inference.tracing import Layout, Sites, sampler_of
 
 if TYPE_CHECKING:
-    from inference.tracing.sampler import Sampler
+    from inference.tracing import Sampler
 
 _NEAR_ONE = 1e-6  # of alpha: nearer, Renyi's bound is the ELBO up to rounding
 
@@ -166,7 +164,7 @@ def _laid_out(term: Tensor, site: Any, plate: str, draws: int, nesting: int) -> 
 
 def _summed(sampler: Sampler) -> Run:
     """Return what draws from a pair with sites that are summed out, exactly, inside the weights."""
-    from inference.tracing.sum_product import log_weights
+    from inference.tracing import log_weights
 
     def run(size: int, args: Any, kwargs: Any) -> Draws:
         traces = sampler.traces(size if sampler.vectorised else None, "summed")

@@ -15,8 +15,7 @@ from inference.objectives.enumerated_terms import summed_terms
 from inference.objectives.importance_weighted import draw_many, iwae, renyi
 from inference.objectives.kl_weight import Weight, of, refuse_unknown
 from inference.objectives.target_rate import TargetRate
-from inference.tracing.layout import Layout, batch_length
-from inference.tracing.minibatch import precision, whole_size
+from inference.tracing import Layout, batch_length, precision, whole_size
 
 if TYPE_CHECKING:
     from inference.objectives.objective import Objective
@@ -67,8 +66,8 @@ def one_draw_loss(
     Raises
     ------
     PairError
-        As `inference.objectives.elbo_terms.look` and `inference.objectives.elbo_terms.terms` do; or, where sites are summed out,
-        `inference.objectives.enumerated_terms.summed_terms`.
+        As `inference.objectives.elbo_terms.look` and `inference.objectives.elbo_terms.terms` do;
+        or, where sites are summed out, `inference.objectives.enumerated_terms.summed_terms`.
     """
     closed_form, weight = objective.resolve(shape) == "meanfield", _weight(objective, shape, step)
     size = whole_size(shape, batch_length(args, kwargs), data_size)
@@ -102,7 +101,8 @@ def many_draws_loss(
     Raises
     ------
     PairError
-        As `inference.objectives.importance_weighted.draw_many` does; or a KL weight, where sites are summed out.
+        As `inference.objectives.importance_weighted.draw_many` does; or a KL weight, where sites
+        are summed out.
     """
     size = whole_size(shape, batch_length(args, kwargs), data_size)
     weight, steered = _weight(objective, shape, step), isinstance(objective.kl_weight, TargetRate)

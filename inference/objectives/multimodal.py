@@ -21,10 +21,8 @@ from torch.distributions import kl_divergence
 
 from inference.objectives.losses import Measured
 from inference.objectives.objective import Objective
-from inference.objectives.penalties.base import Codes, Penalty, Schedule
-from inference.tracing.data import Columns
-from inference.tracing.handlers import Sites
-from inference.tracing.layout import batch_length
+from inference.objectives.penalties import Codes, Penalty, Schedule
+from inference.tracing import Columns, Sites, batch_length
 from ppl_models.errors import InputError
 
 if TYPE_CHECKING:

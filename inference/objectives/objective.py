@@ -25,10 +25,14 @@ from inference.objectives.losses import Measured, many_draws_loss, one_draw_loss
 from inference.objectives.pathwise_elbo import pathwise_bound
 from inference.objectives.target_rate import TargetRate as TargetRate
 from inference.objectives.weighted_sites import weighted
-from inference.tracing.layout import Layout, batch_length, layout
-from inference.tracing.minibatch import precision, scaled
-from inference.tracing.nonfinite import explain_nonfinite as explain_nonfinite
-from inference.tracing.nonfinite import no_warnings
+from inference.tracing import (
+    Layout,
+    batch_length,
+    layout,
+    no_warnings,
+    precision,
+    scaled,
+)
 
 Kind = Literal["auto", "trace", "meanfield", "enum", "iwae", "renyi"]
 _ELBOS: dict[str, Any] = {
@@ -49,8 +53,8 @@ class Objective:
 
     (Kingma and Welling 2014, equation 3; beta: Higgins et al. 2017, equation 4), each rate replaced
     as `FreeBits` says; or minus a bound of many draws, with weights
-    :math:`w = p(x \mid z)\,(p(z) / q(z))^\beta`, plus penalties (`inference.objectives.importance_weighted`). With
-    beta other than 1 that is no bound.
+    :math:`w = p(x \mid z)\,(p(z) / q(z))^\beta`, plus penalties
+    (`inference.objectives.importance_weighted`). With beta other than 1 that is no bound.
 
     Parameters
     ----------
@@ -78,8 +82,8 @@ class Objective:
         Rates below a threshold cost as much as it: a `FreeBits`.
     penalties
         Modules whose ``forward(view)`` gives nats per observation to add, for a
-        `inference.objectives.elbo_terms.View` of the batch; and, if they have a critic of their own,
-        ``learn(view)``, called after each step with the draws as constants. Averaged over
+        `inference.objectives.elbo_terms.View` of the batch; and, if they have a critic of their
+        own, ``learn(view)``, called after each step with the draws as constants. Averaged over
         particles; beside a bound of many draws they are given a draw of their own.
 
     Raises

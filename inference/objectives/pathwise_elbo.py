@@ -17,7 +17,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from inference.tracing.handlers import Sites
+from inference.tracing import Sites
 
 
 def pathwise_bound(

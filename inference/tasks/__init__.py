@@ -1,1 +1,9 @@
-"""Answers to users' questions, each with one pair of story and guide."""
+"""Answers to users' questions, each with a model and its guide.
+
+Following objects (`tracking`), speech (`speech`), missing values, particle filters, and what a nat
+of rate buys.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -14,9 +14,7 @@ import torch
 from torch import Tensor
 
 from inference.errors import PairError
-from inference.tracing.bind import bind
-from inference.tracing.sampler import Sampler, quiet, stack_draws
-from inference.tracing.sites import is_observed, mask_of, node
+from inference.tracing import Sampler, bind, is_observed, mask_of, node, quiet, stack_draws
 
 
 @dataclass(frozen=True)

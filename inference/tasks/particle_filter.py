@@ -26,10 +26,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from inference.randomness import derive
-from inference.tracing.layout import untouched
-from ppl_models.distributions.kalman import kalman_filter, matvec
-from ppl_models.dvae.base import DynamicalVAE, Memory, Past
-from ppl_models.dvae.kvae import KVAE
+from inference.tracing import untouched
+from ppl_models.distributions import kalman_filter, matvec
+from ppl_models.dvae import KVAE, DynamicalVAE, Memory, Past
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count
 from ppl_models.lds import cov_of

@@ -28,14 +28,11 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from inference.diagnostics.curve import Curve, Point
-from inference.diagnostics.rates import Rates, rates
-from inference.objectives.objective import Objective
-from inference.objectives.target_rate import TargetRate
+from inference.diagnostics import Curve, Point, Rates, rates
+from inference.objectives import Objective, TargetRate
 from inference.randomness import derive, seeded
-from inference.tracing.bind import bind
-from inference.tracing.data import Columns, columns
-from inference.training.fit import fit
+from inference.tracing import Columns, bind, columns
+from inference.training import fit
 from ppl_models.errors import InputError
 
 _JUDGED = 1000  # training data that rates are measured on

@@ -13,10 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from inference.errors import NonFiniteError
-from inference.objectives.losses import Measured
-from inference.objectives.objective import Objective
-from inference.objectives.target_rate import TargetRate
-from inference.tracing.data import Columns, Source, is_column
+from inference.objectives import Measured, Objective, TargetRate
+from inference.tracing import Columns, Source, is_column
 from ppl_models.errors import InputError
 
 ROWS = 1024  # data that a mutual information is estimated on: its cost grows as their square
@@ -146,7 +144,7 @@ def information(
     model: nn.Module, guide: nn.Module, data: Columns, seed: int, plate: str | None
 ) -> float:
     """Estimate the mutual information of data and latents, in nats, always with the same noise."""
-    from inference.diagnostics.information import mutual_information
+    from inference.diagnostics import mutual_information
 
     found = mutual_information(model, guide, *data.args, seed=seed, plate=plate, **data.kwargs)
     return float(found.nats)

@@ -9,9 +9,9 @@ import torch
 from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor
 
-from inference.objectives.kl_weight import figures
+from inference.objectives import figures
 from inference.randomness import derive, seeded
-from inference.tracing.data import Source
+from inference.tracing import Source
 from inference.training.auxiliary import information, some_rows
 
 if TYPE_CHECKING:

@@ -24,8 +24,7 @@ import pyro
 import torch
 from torch import nn
 
-from inference.objectives.kl_weight import unrisen
-from inference.objectives.objective import Objective
+from inference.objectives import Objective, unrisen
 from inference.randomness import seeded
 from inference.training.plan import check_settings, prepare
 

@@ -21,8 +21,7 @@ from torch import Tensor, nn
 
 from inference.errors import NonFiniteError, PairError
 from inference.randomness import derive, reseed
-from inference.tracing.data import Columns
-from inference.tracing.nonfinite import count_nonfinite, explain_nonfinite
+from inference.tracing import Columns, count_nonfinite, explain_nonfinite
 from inference.training.auxiliary import Extras
 from inference.training.epoch_report import make_row
 from inference.training.run_folder import Progress

@@ -15,14 +15,14 @@ import torch
 from torch import nn
 
 from inference.errors import PairError
-from inference.objectives.objective import Objective
+from inference.objectives import Objective
 from inference.randomness import derive
-from inference.tracing.bind import bind
-from inference.tracing.data import (
+from inference.tracing import (
     Columns,
     Source,
     TensorSource,
     argument_names,
+    bind,
     check_call,
     is_column,
     source,

@@ -14,8 +14,8 @@ from torch import nn
 from tqdm import tqdm
 
 from inference.errors import NonFiniteError
-from inference.objectives.objective import Objective
-from inference.tracing.data import Columns, Source, TensorSource, nonfinite_rows
+from inference.objectives import Objective
+from inference.tracing import Columns, Source, TensorSource, nonfinite_rows
 from inference.training.run_folder import Progress, RunFolder
 
 

@@ -1,1 +1,60 @@
-"""."""
+"""Distributions of whole sequences, and exact densities."""
+
+from __future__ import annotations
+
+from ppl_models.distributions.density import Density, Kind, check_kind
+from ppl_models.distributions.gaussian_paths import GaussianChain, ObservedChain
+from ppl_models.distributions.kalman import (
+    Filtered,
+    LinearGaussian,
+    Smoothed,
+    kalman_filter,
+    kalman_smoother,
+    matvec,
+)
+from ppl_models.distributions.markov import (
+    MarkovPath,
+    as_path,
+    best_path,
+    filter_states,
+    run_back,
+    smooth_states,
+)
+from ppl_models.distributions.normal_mixture import DiagonalMixture, NormalMixture
+from ppl_models.distributions.particles import Tracked, track
+from ppl_models.distributions.sequences import (
+    ANEW,
+    HALF_LOG_2PI,
+    AutoregressiveNormal,
+    SequenceLaw,
+    normal_kl,
+)
+
+__all__ = [
+    "ANEW",
+    "AutoregressiveNormal",
+    "Density",
+    "DiagonalMixture",
+    "Filtered",
+    "GaussianChain",
+    "HALF_LOG_2PI",
+    "Kind",
+    "LinearGaussian",
+    "MarkovPath",
+    "NormalMixture",
+    "ObservedChain",
+    "SequenceLaw",
+    "Smoothed",
+    "Tracked",
+    "as_path",
+    "best_path",
+    "check_kind",
+    "filter_states",
+    "kalman_filter",
+    "kalman_smoother",
+    "matvec",
+    "normal_kl",
+    "run_back",
+    "smooth_states",
+    "track",
+]

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.kl import register_kl
 
-Moments = tuple[Tensor, Tensor]
+from ppl_models.sequences import Moments
 
 HALF_LOG_2PI = 0.5 * log(2 * pi)
 ANEW: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}

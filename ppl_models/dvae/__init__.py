@@ -1,1 +1,39 @@
-"""."""
+"""Dynamical VAEs: deep state-space models of sequences."""
+
+from __future__ import annotations
+
+from ppl_models.dvae.base import DynamicalVAE
+from ppl_models.dvae.dkf import DKF, LinearTransition
+from ppl_models.dvae.dsae import DSAE
+from ppl_models.dvae.frame_vae import FrameVAE
+from ppl_models.dvae.kvae import KVAE
+from ppl_models.dvae.motion import Motion
+from ppl_models.dvae.motion_recurrence import DVAE, SamplingSchedule
+from ppl_models.dvae.past import Memory, Past, Rolled
+from ppl_models.dvae.rvae import RVAE
+from ppl_models.dvae.srnn import SRNN, DeepAR
+from ppl_models.dvae.storn import STORN
+from ppl_models.dvae.transformer import HiTDVAE, LigHTDVAE
+from ppl_models.dvae.vrnn import VRNN
+
+__all__ = [
+    "DKF",
+    "DSAE",
+    "DVAE",
+    "DeepAR",
+    "DynamicalVAE",
+    "FrameVAE",
+    "HiTDVAE",
+    "KVAE",
+    "LigHTDVAE",
+    "LinearTransition",
+    "Memory",
+    "Motion",
+    "Past",
+    "RVAE",
+    "Rolled",
+    "SRNN",
+    "STORN",
+    "SamplingSchedule",
+    "VRNN",
+]

@@ -39,11 +39,10 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from ppl_models.distributions.sequences import Moments
 from ppl_models.dvae.conditionals import Told
 from ppl_models.dvae.past import Memory, Past, Rolled, joined
-from ppl_models.likelihoods.basic import Likelihood, named
-from ppl_models.sequences import check_paths, clean, draw, shift
+from ppl_models.likelihoods import Likelihood, named
+from ppl_models.sequences import Moments, check_paths, clean, draw, shift
 
 __all__ = ["DynamicalVAE", "Memory", "Past", "Rolled"]
 

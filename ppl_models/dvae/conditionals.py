@@ -14,8 +14,9 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
-from ppl_models.distributions.sequences import AutoregressiveNormal, Moments, SequenceLaw
+from ppl_models.distributions import AutoregressiveNormal, SequenceLaw
 from ppl_models.dvae.past import Past, Rolled
+from ppl_models.sequences import Moments
 
 if TYPE_CHECKING:
     from ppl_models.dvae.base import DynamicalVAE

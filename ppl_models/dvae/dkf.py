@@ -25,9 +25,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ppl_models.distributions.sequences import Moments
 from ppl_models.dvae.base import DynamicalVAE, Past
-from ppl_models.networks.mlp import MLP
+from ppl_models.networks import MLP
+from ppl_models.sequences import Moments
 
 
 class DKF(DynamicalVAE):

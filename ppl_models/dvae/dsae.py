@@ -24,9 +24,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ppl_models.distributions.sequences import Moments
 from ppl_models.dvae.base import DynamicalVAE, Past
-from ppl_models.networks.mlp import LSTM, Conditional, ConditionalNormal
+from ppl_models.networks import LSTM, Conditional, ConditionalNormal
+from ppl_models.sequences import Moments
 
 
 class DSAE(DynamicalVAE):

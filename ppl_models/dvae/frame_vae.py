@@ -25,7 +25,7 @@ from typing import Any
 from torch import Tensor
 
 from ppl_models.dvae.base import DynamicalVAE, Past
-from ppl_models.networks.mlp import MLP
+from ppl_models.networks import MLP
 
 
 class FrameVAE(DynamicalVAE):

@@ -36,12 +36,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyro
 import torch
-from pyro.distributions import TorchDistribution
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from ppl_models.distributions.kalman import (
+from ppl_models.distributions import (
     Filtered,
     LinearGaussian,
     Smoothed,
@@ -50,8 +49,8 @@ from ppl_models.distributions.kalman import (
     matvec,
 )
 from ppl_models.inputs import check_count, check_positive
-from ppl_models.likelihoods.basic import Likelihood, named
-from ppl_models.networks.mlp import LSTM, MLP
+from ppl_models.likelihoods import Likelihood, named
+from ppl_models.networks import LSTM, MLP
 from ppl_models.sequences import check_paths, clean, shift
 
 if TYPE_CHECKING:

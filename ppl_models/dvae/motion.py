@@ -9,8 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ppl_models.distributions.sequences import Moments
-from ppl_models.sequences import shift
+from ppl_models.sequences import Moments, shift
 
 
 class Motion(nn.Module):

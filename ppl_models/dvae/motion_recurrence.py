@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from ppl_models.dvae.base import DynamicalVAE, Past
 from ppl_models.dvae.motion import Motion
-from ppl_models.likelihoods.basic import Likelihood
-from ppl_models.networks.mlp import LSTM, Conditional, ConditionalNormal
+from ppl_models.likelihoods import Likelihood
+from ppl_models.networks import LSTM, Conditional, ConditionalNormal
 from ppl_models.sequences import check_paths, draw, shift
 
 

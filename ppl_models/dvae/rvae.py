@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from ppl_models.dvae.base import DynamicalVAE, Past
-from ppl_models.networks.mlp import LSTM
+from ppl_models.networks import LSTM
 
 
 class RVAE(DynamicalVAE):

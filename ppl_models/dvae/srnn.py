@@ -18,12 +18,13 @@ site    batch shape                 event shape
 
 Told in two ways. With a ``likelihood``, frames are of any kind (sound, bits), and the two are
 written like all stories of `ppl_models.dvae.base`, as `read`, `latent`, `frame`. Without one, s is
-the path of an object in a frame of motion (`ppl_models.dvae.motion`), Gaussian about where it was: what
-tracking needs, with a posterior over s itself (`guides.dvae.motion_filter`).
+the path of an object in a frame of motion (`ppl_models.dvae.motion`), Gaussian about where it was:
+what tracking needs, with a posterior over s itself (`guides.dvae.motion_filter`).
 
 z_t depends on the s before it and s_t on z_t, so neither site can be *drawn* before the other. But
-a density is only asked for once the story is told: by then `ToldPath` (or `ppl_models.dvae.conditionals.Told`)
-knows s, and both sites are scored in all frames at once (teacher forcing).
+a density is only asked for once the story is told: by then `ToldPath` (or
+`ppl_models.dvae.conditionals.Told`) knows s, and both sites are scored in all frames at once
+(teacher forcing).
 
 References: M. Fraccaro et al., "Sequential neural models with stochastic layers", NeurIPS 2016
 (SRNN); D. Salinas et al., "DeepAR", Int. J. Forecasting 2020; L. Girin et al., "Dynamical
@@ -41,11 +42,11 @@ import pyro
 import torch
 from torch import Tensor
 
-from ppl_models.distributions.sequences import AutoregressiveNormal, Moments
+from ppl_models.distributions import AutoregressiveNormal
 from ppl_models.dvae.base import Past
 from ppl_models.dvae.motion_recurrence import DVAE, SamplingSchedule
-from ppl_models.networks.mlp import ConditionalNormal
-from ppl_models.sequences import clean, draw, shift
+from ppl_models.networks import ConditionalNormal
+from ppl_models.sequences import Moments, clean, draw, shift
 
 __all__ = ["DVAE", "SRNN", "DeepAR", "ToldPath", "SamplingSchedule"]
 

@@ -23,7 +23,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ppl_models.dvae.base import DynamicalVAE, Past
-from ppl_models.networks.mlp import LSTM, MLP, Conditional, together
+from ppl_models.networks import LSTM, MLP, Conditional, together
 
 
 class STORN(DynamicalVAE):

@@ -38,10 +38,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ppl_models.distributions.sequences import Moments
 from ppl_models.dvae.base import DynamicalVAE, Past
-from ppl_models.networks.attention import Transformer
-from ppl_models.networks.mlp import ConditionalNormal, ResidualMLP, together
+from ppl_models.networks import ConditionalNormal, ResidualMLP, Transformer, together
+from ppl_models.sequences import Moments
 
 
 class _TransformerDVAE(DynamicalVAE):

@@ -22,9 +22,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ppl_models.distributions.sequences import Moments
 from ppl_models.dvae.base import DynamicalVAE, Past
-from ppl_models.networks.mlp import LSTM, MLP, Conditional, ConditionalNormal, together
+from ppl_models.networks import LSTM, MLP, Conditional, ConditionalNormal, together
+from ppl_models.sequences import Moments
 
 
 class VRNN(DynamicalVAE):

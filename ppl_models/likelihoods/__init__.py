@@ -1,1 +1,16 @@
-"""."""
+"""Likelihoods: the distribution of an observation, given what a decoder says."""
+
+from __future__ import annotations
+
+from ppl_models.likelihoods.basic import Bernoulli, Categorical, Gaussian, Likelihood, named
+from ppl_models.likelihoods.spectra import QUIET, ComplexGaussian
+
+__all__ = [
+    "Bernoulli",
+    "Categorical",
+    "ComplexGaussian",
+    "Gaussian",
+    "Likelihood",
+    "QUIET",
+    "named",
+]

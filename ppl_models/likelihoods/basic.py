@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from ppl_models.distributions import sequences as distributions
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count, check_levels, check_positive
-from ppl_models.networks.mlp import OneHot, Rescale, split_normal
+from ppl_models.networks import OneHot, Rescale, split_normal
 
 
 class Likelihood(nn.Module):

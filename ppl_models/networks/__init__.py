@@ -1,1 +1,33 @@
-"""."""
+"""Networks that models and guides are made of."""
+
+from __future__ import annotations
+
+from ppl_models.networks.attention import Transformer
+from ppl_models.networks.lstm import LSTM, Span, Tensors, joined, set_span
+from ppl_models.networks.mlp import (
+    MLP,
+    Conditional,
+    ConditionalNormal,
+    OneHot,
+    Rescale,
+    ResidualMLP,
+    split_normal,
+    together,
+)
+
+__all__ = [
+    "Conditional",
+    "ConditionalNormal",
+    "LSTM",
+    "MLP",
+    "OneHot",
+    "Rescale",
+    "ResidualMLP",
+    "Span",
+    "Tensors",
+    "Transformer",
+    "joined",
+    "set_span",
+    "split_normal",
+    "together",
+]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ppl_models.distributions.sequences import ANEW
+from ppl_models.distributions import ANEW
 
 Tensors = tuple[Tensor, ...]
 

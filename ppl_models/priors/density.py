@@ -22,9 +22,9 @@ from pyro.nn import AutoRegressiveNN
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from ppl_models.distributions.sequences import HALF_LOG_2PI
+from ppl_models.distributions import HALF_LOG_2PI
 from ppl_models.inputs import check_count
-from ppl_models.networks.mlp import MLP
+from ppl_models.networks import MLP
 from ppl_models.priors.simple import Prior
 
 
@@ -101,7 +101,8 @@ class AggregatedPosterior(Prior):
     changes, so that a bound is a bound of a model, up to the error of log Z.
 
     T is learned by ``Objective(penalties=(DensityRatio(prior.critic),))``
-    (`inference.objectives.penalties.ratio`), never by the bound's gradient: its parameters want none.
+    (`inference.objectives.penalties.ratio`), never by the bound's gradient: its parameters want
+    none.
 
     Parameters
     ----------

@@ -24,10 +24,10 @@ import torch
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 
-from ppl_models.distributions.normal_mixture import DiagonalMixture
+from ppl_models.distributions import DiagonalMixture
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count
-from ppl_models.networks.mlp import MLP, split_normal
+from ppl_models.networks import MLP, split_normal
 
 
 class Prior(nn.Module):

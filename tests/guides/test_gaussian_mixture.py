@@ -6,8 +6,7 @@ from pyro import poutine
 from torch import Tensor
 
 from guides.gaussian_mixture import GaussianMixtureGuide
-from inference import enumerated
-from inference.training import fit
+from inference import enumerated, fit
 from ppl_models.errors import InputError
 from ppl_models.gaussian_mixture import GaussianMixture
 

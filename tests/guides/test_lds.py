@@ -10,7 +10,7 @@ from torch.distributions import MultivariateNormal
 from guides.lds import LDSGuide
 from ppl_models.errors import InputError
 from tests.dense import conditioned
-from tests.ppl_models.test_linear_dynamics import CLOSE, ENDS, B, L, T, dense, ragged, story
+from tests.ppl_models.test_lds import CLOSE, ENDS, B, L, T, dense, ragged, story
 
 
 def test_its_density_is_that_of_dense_conditioning() -> None:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from guides.linear_motion import LinearMotionGuide
 from guides.mixdvae import MixDVAEGuide, unit_of
+from inference import fit
 from inference.objectives.objective import Objective
-from inference.training import fit
 from ppl_models.errors import InputError
 from ppl_models.linear_motion import LinearMotion
 from ppl_models.mixdvae import MixDVAE

@@ -7,8 +7,7 @@ from torch import nn
 
 from guides.modalities import multiply
 from guides.multimodal import MVAEGuide
-from inference import Objective
-from inference.training import fit
+from inference import Objective, fit
 from ppl_models.errors import InputError
 from ppl_models.multimodal import MVAE
 

@@ -11,10 +11,9 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from guides.cvae import CVAEGuide
-from inference.checking import report as check
+from inference import check, fit
 from inference.diagnostics.importance import importance
 from inference.objectives.objective import Objective
-from inference.training import fit
 from ppl_models.cvae import CVAE, beside
 from ppl_models.errors import InputError
 from ppl_models.likelihoods.basic import Categorical, DiscretizedLogistic

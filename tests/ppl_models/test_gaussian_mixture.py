@@ -12,8 +12,7 @@ from pyro.infer import TraceEnum_ELBO
 from torch import Tensor
 
 from guides.gaussian_mixture import GaussianMixtureGuide
-from inference import enumerated
-from inference.checking import report as check
+from inference import check, enumerated
 from ppl_models.errors import InputError
 from ppl_models.gaussian_mixture import GaussianMixture
 

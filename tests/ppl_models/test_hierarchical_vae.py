@@ -11,11 +11,9 @@ from torch import nn
 
 from guides.hierarchical_vae import HierarchicalVAEGuide
 from guides.vae import VAEGuide
-from inference import Objective, rates
-from inference.checking import report as check
+from inference import Objective, check, fit, rates
 from inference.randomness import seeded
 from inference.schedules import linear
-from inference.training import fit
 from ppl_models.errors import InputError
 from ppl_models.hierarchical_vae import HierarchicalVAE
 from ppl_models.likelihoods.basic import Categorical

@@ -11,9 +11,7 @@ import torch
 from torch import Tensor
 
 from guides.hmm import HMMGuide
-from inference import Objective
-from inference.checking import report as check
-from inference.training import fit
+from inference import Objective, check, fit
 from inference.training.em import fit_em
 from ppl_models.errors import InputError
 from ppl_models.hmm import HMM, LEAST

@@ -5,10 +5,9 @@ import torch
 from pyro import poutine
 
 from guides.ica import ICAGuide
-from inference.checking import report as check
+from inference import check, fit
 from inference.metrics.linear import amari_distance
 from inference.schedules import cosine
-from inference.training import fit
 from ppl_models.errors import InputError
 from ppl_models.ica import ICA
 

@@ -13,9 +13,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from guides.lds import LDSGuide
-from inference import Objective, fit_em
-from inference.checking import report as check
-from inference.training import fit
+from inference import Objective, check, fit, fit_em
 from ppl_models.errors import InputError
 from ppl_models.lds import LDS
 from tests.dense import conditioned, hidden_and_seen

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
 from guides.linear_motion import LinearMotionGuide
-from inference.checking import report as check
+from inference import check
 from ppl_models.errors import InputError
 from ppl_models.linear_motion import LinearMotion, Walk
 from tests.dense import covariance

@@ -7,8 +7,7 @@ import torch
 from pyro import poutine
 
 from guides.made import MADEGuide
-from inference.checking import report as check
-from inference.training import fit
+from inference import check, fit
 from ppl_models.errors import InputError
 from ppl_models.made import MADE
 

@@ -12,8 +12,7 @@ from torch.distributions import InverseGamma, Normal, Uniform
 from guides.dvae.srnn import DeepARGuide, SRNNGuide
 from guides.linear_motion import LinearMotionGuide
 from guides.mixdvae import MixDVAEGuide
-from inference import enumerated, posterior
-from inference.checking import report as check
+from inference import check, enumerated, posterior
 from inference.objectives.objective import Objective
 from inference.tracing.sampler import Sampler
 from inference.vem import responsibilities

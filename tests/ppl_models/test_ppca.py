@@ -6,7 +6,7 @@ from sklearn.datasets import load_digits
 from torch.distributions import MultivariateNormal
 
 from guides.ppca import PPCAGuide
-from inference.checking import report as check
+from inference import check
 from inference.metrics.linear import principal_angles
 from ppl_models.errors import InputError
 from ppl_models.ppca import PPCA, LinearAutoencoder

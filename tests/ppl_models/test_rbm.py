@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from guides.rbm import RBMGuide
-from inference.checking import report as check
-from inference.training import fit
+from inference import check, fit
 from ppl_models.errors import InputError
 from ppl_models.rbm import RBM, states
 
@@ -82,7 +81,7 @@ def test_a_machine_without_couplings_has_independent_numbers() -> None:
 
 
 def test_a_sum_of_too_many_terms_is_an_error_with_its_cure() -> None:
-    with pytest.raises(InputError, match="inference.training.contrastive"):
+    with pytest.raises(InputError, match="fit_energy"):
         RBM(30, 40).density().log_prob(torch.zeros(2, 30))
 
 

@@ -11,9 +11,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from guides.slds import SLDSGuide
-from inference import Objective
-from inference.checking import report as check
-from inference.training import fit
+from inference import Objective, check, fit
 from ppl_models.errors import InputError
 from ppl_models.lds import LDS
 from ppl_models.slds import SLDS

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from guides.text_vae import TextVAEGuide
-from inference.checking import report as check
+from inference import check
 from inference.objectives.objective import Objective
 from ppl_models.errors import InputError
 from ppl_models.text_vae import TextVAE

@@ -11,9 +11,8 @@ from pyro.infer import Trace_ELBO
 from torch import nn
 
 from guides.vae import VAEGuide
-from inference.checking import report as check
+from inference import check, fit
 from inference.errors import NonFiniteError
-from inference.training import fit
 from ppl_models.errors import InputError
 from ppl_models.likelihoods.basic import Categorical, Gaussian
 from ppl_models.vae import VAE

@@ -5,12 +5,24 @@ that is added to the loss, in nats per observation where it is a divergence; one
 ``learn(view)`` trains a critic of its own after each step. The reported bound has none of it.
 """
 
-from inference.objectives.penalties.aggregated import MMD as MMD
-from inference.objectives.penalties.aggregated import SlicedWasserstein as SlicedWasserstein
-from inference.objectives.penalties.base import Penalty as Penalty
-from inference.objectives.penalties.correlation import Decomposition as Decomposition
-from inference.objectives.penalties.correlation import TotalCorrelation as TotalCorrelation
-from inference.objectives.penalties.critics import AdversarialPrior as AdversarialPrior
-from inference.objectives.penalties.critics import FactorCritic as FactorCritic
-from inference.objectives.penalties.critics import WassersteinCritic as WassersteinCritic
-from inference.objectives.penalties.ratio import DensityRatio as DensityRatio
+from __future__ import annotations
+
+from inference.objectives.penalties.aggregated import MMD, SlicedWasserstein
+from inference.objectives.penalties.base import Codes, Penalty, Schedule
+from inference.objectives.penalties.correlation import Decomposition, TotalCorrelation
+from inference.objectives.penalties.critics import AdversarialPrior, FactorCritic, WassersteinCritic
+from inference.objectives.penalties.ratio import DensityRatio
+
+__all__ = [
+    "AdversarialPrior",
+    "Codes",
+    "Decomposition",
+    "DensityRatio",
+    "FactorCritic",
+    "MMD",
+    "Penalty",
+    "Schedule",
+    "SlicedWasserstein",
+    "TotalCorrelation",
+    "WassersteinCritic",
+]

@@ -14,7 +14,6 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,28 +21,29 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+import guides
+import ppl_models
 from inference.checkpoint import Checkpoint, load, save
-from inference.cli.story import unknown
 from inference.errors import CheckpointError
 from inference.randomness import derive, seeded
-from inference.training.run_folder import WEIGHTS
+from inference.training import WEIGHTS
 from ppl_models.data.stft import STFT
-from ppl_models.errors import InputError
-from ppl_models.likelihoods.spectra import QUIET, ComplexGaussian
+from ppl_models.errors import InputError, unknown
+from ppl_models.likelihoods import QUIET, ComplexGaussian
 
-FAMILY = {
-    "FrameVAE": "latent_chains",
-    "DKF": "latent_chains",
-    "RVAE": "latent_chains",
-    "DSAE": "latent_chains",
-    "KVAE": "kalman_vae",
-    "STORN": "frame_chains",
-    "VRNN": "frame_chains",
-    "SRNN": "dvae",
-    "HiTDVAE": "transformer_dvae",
-    "LigHTDVAE": "transformer_dvae",
-}
-"""Stories that can tell speech, and their files in both wings."""
+FAMILY = (
+    "FrameVAE",
+    "DKF",
+    "RVAE",
+    "DSAE",
+    "KVAE",
+    "STORN",
+    "VRNN",
+    "SRNN",
+    "HiTDVAE",
+    "LigHTDVAE",
+)
+"""Stories that can tell speech."""
 FILE = "pair.safetensors"
 LARGEST = 100_000
 """Largest size in a file's settings; with it, settings alone fill neither memory nor an hour."""
@@ -90,9 +90,7 @@ class Design:
         """
         if self.story not in FAMILY:
             raise unknown("story", self.story, FAMILY)
-        file, guide_name = FAMILY[self.story], f"{self.story}Guide"
-        story = getattr(import_module(f"ppl_models.{file}"), self.story)
-        guide = getattr(import_module(f"guides.{file}"), guide_name)
+        story, guide = getattr(ppl_models, self.story), getattr(guides, f"{self.story}Guide")
         try:
             likelihood = ComplexGaussian(self.stft.bins, self.floor)
             with seeded(derive(seed, "weights")):

@@ -18,14 +18,14 @@ from typing import Any
 
 from torch import Tensor
 
-from inference.cli.story import unknown
-from inference.objectives.objective import Objective, Schedule
+from inference.objectives import Objective, Schedule
 from inference.schedules import cosine, linear
 from inference.tasks.speech.files import Design
-from inference.training.fit import Run, fit
+from inference.training import Run, fit
 from ppl_models.data.speech import Utterance, chunks, spectra
 from ppl_models.data.stft import STFT
-from ppl_models.dvae.motion_recurrence import SamplingSchedule
+from ppl_models.dvae import SamplingSchedule
+from ppl_models.errors import unknown
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@
 
 A box is followed as (centre x, centre y, log width, log height), each object in its own frame:
 offsets from where its path starts, in units of its height. Coordinate ascent starts from several
-sets of paths (`inference.tasks.tracking.initial_paths`), and the one that ends at the highest bound is kept.
+sets of paths (`inference.tasks.tracking.initial_paths`), and the one that ends at the highest bound
+is kept.
 """
 
 from __future__ import annotations

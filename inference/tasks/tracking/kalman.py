@@ -1,7 +1,7 @@
 """The linear prior in NumPy: Kalman states of many tracklets, carried over gaps of any length.
 
-Each coordinate by itself, as in `ppl_models.linear_motion`, in the coordinates of the detections; an
-object's size is the unit of its motion.
+Each coordinate by itself, as in `ppl_models.linear_motion`, in the coordinates of the detections;
+an object's size is the unit of its motion.
 """
 
 from __future__ import annotations

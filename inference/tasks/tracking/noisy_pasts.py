@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from guides.dvae.motion_filter import Evidence, SourcePosterior
+from guides.dvae import Evidence, SourcePosterior
 
 # Standard deviations of detections in the object frame: 4 % of a box's width or height, and a box
 # is about 0.4 times as wide as high.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib import colormaps
@@ -10,13 +10,38 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-if TYPE_CHECKING:
-    from inference.tasks.tracking.tracks import Tracks
-
 CLUTTER = "0.6"
 
 
-def plot(tracks: Tracks, ax: Axes | None = None) -> Figure:
+class Paths(Protocol):
+    """What is drawn of `Tracks`, whose attributes these are."""
+
+    @property
+    def first(self) -> Any:
+        """Number of the first frame."""
+
+    @property
+    def mean(self) -> Any:
+        """(N, T, 4)."""
+
+    @property
+    def sd(self) -> Any:
+        """(N, T, 4)."""
+
+    @property
+    def detections(self) -> Any:
+        """(T, K, 4)."""
+
+    @property
+    def boxes(self) -> Any:
+        """(N, T, 4)."""
+
+    @property
+    def assignment(self) -> Any:
+        """(T, K)."""
+
+
+def plot(tracks: Paths, ax: Axes | None = None) -> Figure:
     """Draw the paths of the boxes' centres in the image; without ``ax``, also x and y over time.
 
     Detections are dots in the colour of the object they most likely are of, grey crosses where
@@ -43,7 +68,7 @@ def colours(count: int) -> np.ndarray:
     return colormaps["tab10" if count <= 10 else "tab20"](np.arange(count) % 20)
 
 
-def _detections(tracks: Tracks, ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
+def _detections(tracks: Paths, ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
     """Put a mark at x, y (T, K) for each detection."""
     n, assignment = len(tracks.mean), tracks.assignment
     for source, colour in enumerate(colours(n)):
@@ -53,7 +78,7 @@ def _detections(tracks: Tracks, ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
     ax.plot(x[clutter], y[clutter], "x", color=CLUTTER, ms=4, alpha=0.8)
 
 
-def _image(tracks: Tracks, ax: Axes) -> None:
+def _image(tracks: Paths, ax: Axes) -> None:
     centres = tracks.detections[..., :2] + tracks.detections[..., 2:] / 2
     _detections(tracks, ax, centres[..., 0], centres[..., 1])
     for n, (mean, colour) in enumerate(zip(tracks.mean, colours(len(tracks.mean)), strict=True)):
@@ -68,7 +93,7 @@ def _image(tracks: Tracks, ax: Axes) -> None:
     ax.set_title(f"{len(tracks.mean)} objects, frames {tracks.first} to {last}; boxes: the last")
 
 
-def _over_time(tracks: Tracks, ax: Axes, coordinate: int) -> None:
+def _over_time(tracks: Paths, ax: Axes, coordinate: int) -> None:
     frames = np.arange(tracks.mean.shape[1]) + tracks.first
     seen = tracks.detections[..., coordinate] + tracks.detections[..., coordinate + 2] / 2
     _detections(tracks, ax, np.broadcast_to(frames[:, None], seen.shape), seen)

@@ -23,19 +23,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from guides.dvae.srnn import DeepARGuide, SRNNGuide
+from guides.dvae import DeepARGuide, SRNNGuide
 from inference.checkpoint import load, save
-from inference.objectives.objective import Objective
+from inference.objectives import Objective
 from inference.randomness import derive, seeded
 from inference.schedules import cosine, linear
 from inference.tasks.tracking.noisy_pasts import EstimatedPasts
-from inference.training.fit import Run, fit
+from inference.training import Run, fit
 from ppl_models.data.trajectories import (
     synthetic_trajectories,
     to_object_frame,
     walking_trajectories,
 )
-from ppl_models.dvae.srnn import SRNN, DeepAR, SamplingSchedule
+from ppl_models.dvae import SRNN, DeepAR, SamplingSchedule
 from ppl_models.errors import InputError
 
 Pair = tuple[SRNN, SRNNGuide] | tuple[DeepAR, DeepARGuide]

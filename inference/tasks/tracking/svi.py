@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from guides.mixdvae import MixDVAEGuide
-from inference.objectives.objective import Objective
+from inference.objectives import Objective
 from inference.tasks.tracking.batch import Batch, Model, frames_of, mixture_of
 from inference.vem import VEM, responsibilities
 from ppl_models.mixdvae import MixDVAE

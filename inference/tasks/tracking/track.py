@@ -7,7 +7,8 @@
 
 A box is followed as (centre x, centre y, log width, log height), each object in its own frame:
 offsets from where its path starts, in units of its height. Coordinate ascent starts from several
-sets of paths (`inference.tasks.tracking.initial_paths`), and the one that ends at the highest bound is kept.
+sets of paths (`inference.tasks.tracking.initial_paths`), and the one that ends at the highest bound
+is kept.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from guides.dvae.motion_filter import Evidence
+from guides.dvae import Evidence
 from guides.linear_motion import LinearMotionGuide
 from inference.randomness import seeded
 from inference.tasks.tracking.batch import (

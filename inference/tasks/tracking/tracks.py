@@ -80,7 +80,7 @@ class Tracks:
         draw, frame, detection, numbered as objects, 0 for clutter, -1 where there is no
         detection), observed_data (``detection``) and constant_data (``elbo``, ``noise``).
         """
-        from inference.diagnostics.arviz_adapter import Variable, to_arviz
+        from inference.diagnostics import Variable, to_arviz
 
         rng = np.random.default_rng(seed)
         box = _ltwh(self.mean + self.sd * rng.standard_normal((draws, *self.mean.shape)))

@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from guides.dvae.frame_vae import FrameVAEGuide
-from inference import Objective
-from inference.checking import report as check
+from inference import Objective, check
 from inference.randomness import seeded
 from ppl_models.dvae.frame_vae import FrameVAE
 from ppl_models.errors import InputError

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from inference.checking import report as check
+from inference import check
 from ppl_models.errors import InputError
 from tests import pairs
 from tests.mistakes import PARALLEL, X, conjugate, conjugate_guide, no_guide, wrong

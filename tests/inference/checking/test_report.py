@@ -15,7 +15,7 @@ from pyro.infer.autoguide import AutoNormal, AutoNormalMessenger
 from pyro.nn import PyroModule, PyroParam
 from torch.distributions import constraints
 
-from inference.checking import report as check
+from inference import check
 from inference.randomness import seeded
 from tests import pairs
 from tests.mistakes import PARALLEL, X, conjugate, conjugate_guide, no_guide, wrong

@@ -14,7 +14,7 @@ from pyro.nn import PyroModule
 from torch import nn
 from torch.distributions import constraints
 
-from inference.checking import report as check
+from inference import check
 from inference.errors import NonFiniteError
 from inference.randomness import seeded
 from tests import pairs

@@ -9,7 +9,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 
-from inference.checking import report as check
+from inference import check
 from tests.mistakes import PARALLEL, X, conjugate, conjugate_guide, no_guide, wrong
 
 

@@ -46,7 +46,7 @@ def test_stories_prints_a_line_a_story(ppl: Ppl) -> None:
 
 
 def test_stories_does_not_wait_for_torch() -> None:
-    code = "import sys; from inference.cli import main\ntry: main(['stories'])\n"
+    code = "import sys; from inference.cli.app import main\ntry: main(['stories'])\n"
     code += "except SystemExit: print('torch' in sys.modules, 'pyro' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False False"
@@ -151,7 +151,7 @@ def test_a_ctrl_c_that_python_drops_still_stops(monkeypatch: pytest.MonkeyPatch)
         pytest.fail("the interrupt was lost")
 
     slept: list[bool] = []
-    monkeypatch.setattr("inference.cli.app", app)
+    monkeypatch.setattr("inference.cli.app.app", app)
     hook = sys.unraisablehook
     # a shell's background job is born deaf to Ctrl-C
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

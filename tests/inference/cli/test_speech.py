@@ -12,8 +12,8 @@ import soundfile
 import torch
 
 from inference.cli.app import main
+from inference.tasks import speech
 from inference.tasks.speech import files as speech_files
-from inference.tasks.speech import long_recordings as speech_pieces
 from inference.tasks.speech import recipes as speech_training
 from inference.tasks.speech.files import FILE, load_speech
 from inference.tasks.speech.recipes import Recipe
@@ -196,7 +196,7 @@ def test_a_stopped_command_goes_on(
     folder(tmp_path / "in")
     resynth(ppl, "in", "--out", "whole", "--report")
     report, _ = resynth(ppl, "in", "--out", "whole", "--report")
-    real, calls = speech_pieces.resynthesise_long, []
+    real, calls = speech.resynthesise_long, []
 
     def stopping(*arguments: Any, **named: Any) -> Any:
         calls.append(1)
@@ -204,7 +204,7 @@ def test_a_stopped_command_goes_on(
             raise KeyboardInterrupt
         return real(*arguments, **named)
 
-    monkeypatch.setattr(speech_pieces, "resynthesise_long", stopping)
+    monkeypatch.setattr(speech, "resynthesise_long", stopping)
     _, err = resynth(ppl, "in", "--out", "out", code=130)
     assert "stopped: 1 of 3 are there, each whole" in err and "Traceback" not in err
     [first] = Path("out").rglob("*.*av")
@@ -335,8 +335,6 @@ def test_generated_sounds_are_not_lost(ppl: Ppl) -> None:
 def test_a_story_that_read_its_own_means_reads_them_now(
     ppl: Ppl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from inference.tasks.speech import resynthesis as speech
-
     seen: list[bool] = []
     real = speech.generate
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from inference.cli.app import main
-from inference.tasks.tracking import track as tracking
+from inference.tasks import tracking
 from inference.tasks.tracking.tracks import Tracks
 from ppl_models.data.motchallenge import read_boxes, write_tracks
 from ppl_models.errors import InputError
@@ -317,7 +317,7 @@ def test_ctrl_c_from_outside(tmp_path: Path) -> None:
     walk(tmp_path / "a.txt", range(1, 200))
     # a child of a shell's background job is born deaf to Ctrl-C
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code += "from inference.cli import main; main()"
+    code += "from inference.cli.app import main; main()"
     command = "track a.txt --objects 2 --out out --method svi --prior srnn".split()
     command += ["--iterations", "1000000"]
     child = subprocess.Popen(

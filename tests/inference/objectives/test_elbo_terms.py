@@ -11,7 +11,7 @@ from inference.objectives.pathwise_elbo import pathwise_bound
 from inference.randomness import seeded
 from inference.tracing.layout import layout
 from tests import pairs
-from tests.inference.test_pathwise import AUTO, NAMES, Coin, CoinGuide, case
+from tests.inference.objectives.test_pathwise_elbo import AUTO, NAMES, Coin, CoinGuide, case
 
 
 def seen(name: str, size: int | None = None) -> View:

@@ -12,8 +12,8 @@ from inference.errors import PairError
 from inference.objectives.objective import FreeBits, Objective, TargetRate
 from inference.randomness import seeded
 from tests import pairs
-from tests.inference.test_many_draws import Mixed, parameters
-from tests.inference.test_objectives import data
+from tests.inference.objectives.test_importance_weighted import Mixed, parameters
+from tests.inference.objectives.test_objective import data
 
 
 def mixture() -> tuple[nn.Module, nn.Module, Tensor]:

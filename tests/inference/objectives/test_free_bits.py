@@ -14,8 +14,8 @@ from inference.objectives.elbo_terms import look
 from inference.objectives.objective import FreeBits, Objective
 from inference.randomness import seeded
 from inference.tracing.layout import layout
-from tests.inference.test_divergence import MASK
-from tests.inference.test_pathwise import AUTO, case
+from tests.inference.objectives.test_kl import MASK
+from tests.inference.objectives.test_pathwise_elbo import AUTO, case
 
 
 class Paths(nn.Module):

@@ -16,9 +16,9 @@ from inference.objectives.objective import Objective, TargetRate
 from inference.randomness import seeded
 from inference.tracing.layout import layout
 from tests import pairs
-from tests.inference.test_objectives import data
-from tests.inference.test_pathwise import AUTO, Coin, CoinGuide, case
-from tests.inference.test_terms import look
+from tests.inference.objectives.test_elbo_terms import look
+from tests.inference.objectives.test_objective import data
+from tests.inference.objectives.test_pathwise_elbo import AUTO, Coin, CoinGuide, case
 
 
 def parameters(*modules: nn.Module) -> list[nn.Parameter]:

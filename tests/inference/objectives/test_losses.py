@@ -13,7 +13,7 @@ from inference.objectives.objective import FreeBits, Objective, TargetRate
 from inference.randomness import seeded
 from inference.schedules import cyclical
 from tests import pairs
-from tests.inference.test_pathwise import AUTO, NAMES, case
+from tests.inference.objectives.test_pathwise_elbo import AUTO, NAMES, case
 
 
 class Pull(nn.Module):

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from guides.multimodal import DMVAEGuide, JMVAEGuide, MoPoEGuide, MVAEGuide
-from inference import Objective
+from inference import Objective, fit
 from inference.objectives.multimodal import SubsetKL, SubsetObjective, presence, subsets
 from inference.schedules import linear
 from inference.tasks.imputation import impute
-from inference.training import fit
 from ppl_models.errors import InputError
 from ppl_models.multimodal import DMVAE, JMVAE, MVAE, MoPoE
 from tests.senses import ALL, PATTERNS, WIDTHS, evidence, exact_pair, simulated

@@ -7,14 +7,13 @@ import pytest
 import torch
 
 from guides.vae import VAEGuide
-from inference import Objective, TargetRate
+from inference import Objective, TargetRate, fit
 from inference.diagnostics import rates
 from inference.errors import PairError
 from inference.randomness import seeded
-from inference.training import fit
 from ppl_models.vae import VAE
 from tests import pairs
-from tests.inference.test_pathwise import case
+from tests.inference.objectives.test_pathwise_elbo import case
 
 
 def test_the_weight_moves_only_outside_the_band() -> None:

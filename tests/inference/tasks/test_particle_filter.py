@@ -11,7 +11,7 @@ from torch import Tensor
 
 from inference import importance
 from inference.randomness import seeded
-from inference.tasks import particles
+from inference.tasks import particle_filter as particles
 from inference.tasks.particle_filter import Filtered, particle_filter
 from ppl_models.distributions.kalman import kalman_filter
 from ppl_models.dvae.dkf import DKF
@@ -21,7 +21,7 @@ from ppl_models.dvae.rvae import RVAE
 from ppl_models.dvae.transformer import HiTDVAE
 from ppl_models.errors import InputError
 from ppl_models.lds import LDS
-from tests.ppl_models.test_latent_chains import twins
+from tests.ppl_models.dvae.test_frame_vae import twins
 from tests.sequences import FEEDS_BACK, IN_TURN, D, L, Member, paths, ragged
 
 

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from inference import NonFiniteError, Run
-from inference.training import fit
+from inference import NonFiniteError, Run, fit
 from ppl_models.errors import InputError
 from tests import pairs
-from tests.inference.fitting import QUIET, conjugate, data, parameters, same
+from tests.inference.training.fitting import QUIET, conjugate, data, parameters, same
 
 # -- forms of data ---------------------------------------------------------------------------------
 

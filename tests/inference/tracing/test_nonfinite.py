@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from inference.errors import NonFiniteError
-from inference.objectives.objective import Objective, explain_nonfinite
+from inference.objectives import Objective
+from inference.tracing import explain_nonfinite
 from tests import pairs
 
 

@@ -9,19 +9,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inference import Aggressive, FreeBits, Objective, Run, TargetRate
+from inference import Aggressive, FreeBits, Objective, Run, TargetRate, fit
 from inference.errors import CheckpointError, NonFiniteError
 from inference.objectives.elbo_terms import View
 from inference.randomness import seeded
 from inference.tracing.data import HeldSource, columns
 from inference.training import epoch_report as fit_report
-from inference.training import fit
 from inference.training.auxiliary import ROWS, Extras, some_rows
 from inference.training.run_folder import RunFolder
 from ppl_models.errors import InputError
 from tests import pairs
-from tests.inference.fitting import QUIET, conjugate, data, same, train
-from tests.inference.test_fit_reliability import interrupt_at
+from tests.inference.training.fitting import QUIET, conjugate, data, same, train
+from tests.inference.training.test_reliability import interrupt_at
 
 
 @pytest.fixture(autouse=True)

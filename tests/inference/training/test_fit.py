@@ -19,13 +19,12 @@ from pyro.infer.autoguide import AutoNormal
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from inference import CheckpointError, Objective, PairError, Run
+from inference import CheckpointError, Objective, PairError, Run, fit
 from inference.schedules import cosine, linear
 from inference.tracing.bind import bind
-from inference.training import fit
 from ppl_models import InputError
 from tests import pairs
-from tests.inference.fitting import QUIET, conjugate, data, same
+from tests.inference.training.fitting import QUIET, conjugate, data, same
 
 
 class PointGuide(nn.Module):

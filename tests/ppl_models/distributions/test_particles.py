@@ -7,7 +7,7 @@ import math
 import torch
 
 from ppl_models.distributions.particles import _resample, track
-from tests.ppl_models.test_switching import ENDS, B, K, by_hand, ragged, story
+from tests.ppl_models.test_slds import ENDS, B, K, by_hand, ragged, story
 
 
 def test_particles_estimate_the_evidence_without_bias() -> None:

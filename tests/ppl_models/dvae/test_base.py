@@ -40,7 +40,7 @@ from tests.sequences import (
     scores,
 )
 
-TABLE = Path(__file__).parents[2] / "docs/dynamical.md"
+TABLE = Path(__file__).parents[3] / "docs/dynamical.md"
 WITH_W = ("w", "v")
 
 

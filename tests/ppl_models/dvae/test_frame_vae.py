@@ -13,10 +13,9 @@ from guides.dvae.dkf import DKFGuide
 from guides.dvae.dsae import DSAEGuide
 from guides.dvae.frame_vae import FrameVAEGuide
 from guides.dvae.rvae import RVAEGuide
-from inference import Objective
+from inference import Objective, fit
 from inference.randomness import seeded
 from inference.schedules import cosine
-from inference.training import fit
 from ppl_models.dvae.dkf import DKF, GatedTransition, LinearTransition
 from ppl_models.dvae.dsae import DSAE
 from ppl_models.dvae.frame_vae import FrameVAE

@@ -17,7 +17,7 @@ from inference.checking.report import check
 from ppl_models.distributions.kalman import LinearGaussian
 from ppl_models.dvae.kvae import KVAE, PseudoPath
 from ppl_models.errors import InputError
-from tests.ppl_models.test_kalman import condition
+from tests.ppl_models.distributions.test_kalman import condition
 
 D, A, N, K, T = 5, 2, 3, 3, 6
 

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from guides.vae import VAEGuide
-from inference.checking import report as check
+from inference import check, fit
 from inference.checkpoint import load, save
 from inference.errors import CheckpointError
 from inference.objectives.objective import Objective
-from inference.training import fit
 from ppl_models.errors import InputError
 from ppl_models.likelihoods.basic import (
     Bernoulli,

@@ -9,7 +9,7 @@ import torch
 
 from inference.objectives.penalties import MMD, SlicedWasserstein
 from ppl_models.errors import InputError
-from tests.inference.penalties.views import affine, gradients, view
+from tests.inference.objectives.penalties.views import affine, gradients, view
 
 
 @pytest.mark.parametrize("kernel", ["imq", "rbf"])

@@ -24,7 +24,7 @@ from inference.objectives.penalties import (
 from inference.objectives.penalties.base import prior_draws
 from inference.schedules import linear
 from ppl_models.errors import InputError
-from tests.inference.penalties.views import affine, view
+from tests.inference.objectives.penalties.views import affine, view
 
 KINDS: tuple[Callable[..., Penalty], ...] = (
     TotalCorrelation,

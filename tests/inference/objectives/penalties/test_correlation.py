@@ -14,7 +14,14 @@ from inference import PairError
 from inference.objectives.penalties import Decomposition, TotalCorrelation
 from inference.schedules import linear
 from ppl_models.errors import InputError
-from tests.inference.penalties.views import MIXING, Affine, Story, affine, gradients, view
+from tests.inference.objectives.penalties.views import (
+    MIXING,
+    Affine,
+    Story,
+    affine,
+    gradients,
+    view,
+)
 
 
 def truth(weight: Tensor = MIXING, shift: float = 0.0) -> tuple[float, float, float]:

@@ -13,7 +13,7 @@ from torch import nn
 from inference.objectives.penalties import AdversarialPrior, FactorCritic, WassersteinCritic
 from inference.objectives.penalties.critics import Critic, permuted
 from ppl_models.errors import InputError
-from tests.inference.penalties.views import affine, gradients, view
+from tests.inference.objectives.penalties.views import affine, gradients, view
 
 KINDS = (FactorCritic, AdversarialPrior, WassersteinCritic)
 every = pytest.mark.parametrize("kind", KINDS)

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from guides.vae import VAEGuide
+from inference import fit
 from inference.errors import PairError
 from inference.objectives.objective import Objective
 from inference.objectives.penalties import DensityRatio
-from inference.training import fit
 from ppl_models.distributions.normal_mixture import DiagonalMixture
 from ppl_models.errors import InputError
 from ppl_models.networks.mlp import MLP

@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import sys
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def test_the_least_power_is_kept(tmp_path: Path) -> None:
 
 
 def test_every_recipe_is_a_pair_that_can_be_saved() -> None:
-    assert RECIPES.keys() == FAMILY.keys()
+    assert RECIPES.keys() == set(FAMILY)
     for name, recipe in RECIPES.items():
         assert recipe.design.story == name
         assert json.loads(json.dumps(recipe.design.as_json())) is not None
@@ -121,7 +121,7 @@ def test_a_strangers_settings_are_not_trusted(
         load_speech(forge(tmp_path, **changes))
 
 
-def test_a_strangers_file_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_strangers_file_runs_no_code(tmp_path: Path) -> None:
     """Neither a pickle in disguise, nor a name to import, in whatever place of the header."""
 
     class Bomb:
@@ -135,18 +135,11 @@ def test_a_strangers_file_runs_no_code(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(CheckpointError, match="a zip archive"):
         load_speech(tmp_path)
     assert not (tmp_path / "boom").exists()
-    imported: list[str] = []
-
-    def watched(name: str) -> Any:
-        imported.append(name)
-        return import_module(name)
-
     for story in ("os:system", "antigravity", "../evil", "LigHTDVAE.__class__"):
         forged = forge(tmp_path, story=story)
-        with monkeypatch.context() as patch, pytest.raises(CheckpointError, match="story"):
-            patch.setattr(speech_files, "import_module", watched)
+        with pytest.raises(CheckpointError, match="story"):
             load_speech(forged)
-    assert imported == []
+    assert "antigravity" not in sys.modules
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])

@@ -16,8 +16,8 @@ from inference.tracing.layout import layout
 from inference.training.run_folder import RunFolder
 from ppl_models.data.speech import speech_folder
 from ppl_models.errors import InputError
-from tests.inference.fitting import same
 from tests.inference.speech import DESIGNS, STFT_SMALL, powers, recording
+from tests.inference.training.fitting import same
 
 QUIET = {"progress": False}
 

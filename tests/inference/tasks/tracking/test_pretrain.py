@@ -20,7 +20,7 @@ from inference.tasks.tracking.pretrain import (
 )
 from ppl_models.errors import InputError
 
-WEIGHTS = Path(__file__).parents[3] / "ppl_models" / "weights"
+WEIGHTS = Path(__file__).parents[4] / "ppl_models" / "weights"
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -12,14 +12,19 @@ from numpy.typing import NDArray
 
 from inference.metrics.tracking import overlaps, score
 from inference.tasks.tracking import svi as tracking_svi
-from inference.tasks.tracking import track as tracking
 from inference.tasks.tracking.batch import Model, frames_of, prepare, to_centre, to_ltwh
-from inference.tasks.tracking.track import source_pair, starts_of, track
+from inference.tasks.tracking.track import (
+    MOTION_SCALES,
+    coordinate_ascent,
+    source_pair,
+    starts_of,
+    track,
+)
 from ppl_models.data.motchallenge import Boxes, read_boxes, read_ground_truth
 from tests.clips import overlap, shuffled, walkers
 
 HARD: dict[str, Any] = {"length": 40, "drop": 0.3, "gap": 10, "clutter": 0.3}
-MOT17 = Path(__file__).parents[4] / "shared" / "data" / "mot17"
+MOT17 = Path(__file__).parents[5] / "shared" / "data" / "mot17"
 
 
 def accuracy(tracks: Any, truth: NDArray[np.float64]) -> float:
@@ -265,8 +270,8 @@ def test_the_start_with_the_highest_bound_is_kept() -> None:
     [tracks] = track([clip.boxes], objects=3, frames=(1, 40), prior="linear")
     batch = prepare([clip.boxes.padded(1, 40)])
     starts = starts_of(batch, [40], 3, Model())
-    assert len(starts) == len(tracking.MOTION_SCALES)
-    ends = [tracking.coordinate_ascent(batch, start, "linear", Model()) for start in starts]
+    assert len(starts) == len(MOTION_SCALES)
+    ends = [coordinate_ascent(batch, start, "linear", Model()) for start in starts]
     assert tracks.elbo[-1] == max(end.elbo[-1].item() for end in ends)
 
 

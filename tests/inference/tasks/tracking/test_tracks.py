@@ -131,7 +131,10 @@ def test_arviz_plots_and_sums_up_the_posterior(tracks: Tracks) -> None:
 
 
 def test_arviz_and_pictures_wait_until_they_are_asked_for() -> None:
-    code = "import sys, inference.tasks.tracking.tracks; print({'arviz', 'matplotlib'} & set(sys.modules))"
+    code = (
+        "import sys, inference.tasks.tracking.tracks\n"
+        "print({'arviz', 'matplotlib'} & set(sys.modules))"
+    )
     seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert seen.stdout.strip() == "set()"
 

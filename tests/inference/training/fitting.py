@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference import Objective, Run
+from inference import Objective, Run, fit
 from inference.schedules import linear
-from inference.training import fit
 from tests import pairs
 
 QUIET: dict[str, Any] = {"progress": False}

@@ -15,7 +15,7 @@ import torch
 
 from inference import load
 from inference.training.run_folder import RESUME, WEIGHTS, RunFolder
-from tests.inference.fitting import same, train
+from tests.inference.training.fitting import same, train
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ from inference import Objective, fit
 from inference.training.run_folder import RunFolder
 from inference.schedules import linear
 from tests import pairs
-from tests.inference.fitting import data
+from tests.inference.training.fitting import data
 """
 
 
@@ -42,7 +42,7 @@ def script(path: Path, body: str) -> list[str]:
 
 
 def execute(command: list[str]) -> subprocess.CompletedProcess:
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     env = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
 

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from inference import CheckpointError, NonFiniteError, Objective, load
-from inference.training import fit
+from inference import CheckpointError, NonFiniteError, Objective, fit, load
 from inference.training.run_folder import RESUME, WEIGHTS, RunFolder
 from ppl_models.errors import InputError
 from tests import pairs
-from tests.inference.fitting import QUIET, conjugate, data, parameters, same, train
+from tests.inference.training.fitting import QUIET, conjugate, data, parameters, same, train
 
 
 @pytest.fixture(autouse=True)

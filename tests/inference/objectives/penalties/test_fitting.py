@@ -18,10 +18,10 @@ from inference import (
     Run,
     TotalCorrelation,
     WassersteinCritic,
+    fit,
 )
 from inference.randomness import seeded
 from inference.schedules import cyclical
-from inference.training import fit
 from tests import pairs
 
 

@@ -1,0 +1,14 @@
+from .batch import Model as Model
+from .batch import mixture_of as mixture_of
+from .batch import prepare as prepare
+from .batch import to_centre as to_centre
+from .batch import to_ltwh as to_ltwh
+from .noisy_pasts import DETECTION_SCALE as DETECTION_SCALE
+from .pretrain import held_out_bound as held_out_bound
+from .pretrain import pretrained as pretrained
+from .track import Prior as Prior
+from .track import coordinate_ascent as coordinate_ascent
+from .track import source_pair as source_pair
+from .track import starts_of as starts_of
+from .track import track as track
+from .tracks import Tracks as Tracks
