@@ -137,7 +137,7 @@ def slds_by_hand() -> Rows:
     entropy = -(exact.exp() * exact).sum(0).mean().item()
     yield "  where the exact regimes have entropy", entropy
     for particles in (10, 100, 1000):
-        ratio = (model.log_evidence(s, particles=particles) - evidence).exp()
+        ratio = (model.log_evidence(s, num_particles=particles) - evidence).exp()
         name = f"SLDS evidence, {particles} particles, deviation of ratio"
         yield name, (ratio - 1).square().mean().sqrt().item()
 

@@ -83,7 +83,7 @@ def linear_vae(gamma: float | None, latent_dim: int = 4, epochs: int = 200) -> t
         progress=False,
     )
     scale = model.observation(torch.zeros(1, latent_dim)).base_dist.scale.detach().flatten()[0]
-    return rates(model, guide, x, draws=100)["z"].nats, float(scale**2)
+    return rates(model, guide, x, num_samples=100)["z"].nats, float(scale**2)
 
 
 def gaussian() -> None:
@@ -218,7 +218,7 @@ def train(source: Sentences, how: dict[str, Any], seed: int, epochs: int, size: 
         **how,
     )
     seconds = process_time() - began
-    told = rates(model, guide, test, draws=10)
+    told = rates(model, guide, test, num_samples=10)
     found = mutual_information(model, guide, test)
     return Result(found.nats, told["z"].nats, told.bound, seconds)
 

@@ -93,7 +93,7 @@ def compare(*, paths: int = PATHS, epochs: int = 40, em_steps: int = 50, seed: i
         s, others = truth(size=paths, length=LENGTH), truth(size=HELD_OUT, length=LENGTH)
     with seeded(seed + 1):
         model, fitted = story(), LDS(DATA_DIM, LATENT_DIM).start_from(s)
-        guide = DKFGuide(model, input_dim=32, recurrent_dim=32, latent_dims=(), hidden=())
+        guide = DKFGuide(model, input_dim=32, recurrent_dim=32, latent_dims=(), hidden_dims=())
     for _ in range(em_steps):
         fitted.em_step(s)
     rate = cosine(epochs * math.ceil(paths / BATCH), start=1e-2)

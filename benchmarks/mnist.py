@@ -107,7 +107,7 @@ def log_likelihood(run: Run, bits: Tensor, draws: int = 1000) -> tuple[float, fl
     """Return the IWAE bound a digit, its standard error over the digits, and the ELBO."""
     tight, plain = [], []
     for part in bits.split(500):
-        weights = importance(run.model, run.guide, part, draws=draws)
+        weights = importance(run.model, run.guide, part, num_samples=draws)
         tight.append(weights.iwae)
         plain.append(weights.elbo)
     bounds = torch.cat(tight)

@@ -88,7 +88,7 @@ def image_likelihood(run: Run, digits: Digits, test: int, draws: int) -> tuple[T
     tight, plain = [], []
     for image, label in zip(bits.split(250), labels.split(250), strict=True):
         masks = {"mask": told.expand(len(image), 2), "seen": (told | True).expand(len(image), 2)}
-        weights = importance(run.model, run.guide, image, label, draws=draws, **masks)
+        weights = importance(run.model, run.guide, image, label, num_samples=draws, **masks)
         tight.append(weights.iwae)
         plain.append(weights.elbo)
     return torch.cat(tight), torch.cat(plain)

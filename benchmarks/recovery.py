@@ -141,7 +141,7 @@ def learn(model: Any, guide: Any, s: Tensor, epochs: int, seed: int) -> Pair:
 
 def evidence(pair: Pair, s: Tensor) -> tuple[Tensor, float]:
     """Return log p(s) (N,) in nats a frame, and the median number of particles that counted."""
-    run = particle_filter(pair[0], s, particles=PARTICLES)
+    run = particle_filter(pair[0], s, num_particles=PARTICLES)
     return run.log_evidence / LENGTH, float(run.ess.median())
 
 
@@ -152,7 +152,7 @@ def mean(x: Tensor) -> tuple[float, float]:
 
 def inside(pair: Pair, s: Tensor) -> dict[str, list[float]]:
     """Return by site the share (%) of true latents inside central intervals of each width."""
-    ranks, found = sbc(*pair, s, simulations=2000, draws=99), {}
+    ranks, found = sbc(*pair, s, simulations=2000, num_samples=99), {}
     for site in ranks.ranks:
         off = 2 * (ranks.uniform(site) - 0.5).abs()
         found[site] = [100 * float((off < level).double().mean()) for level in LEVELS]
@@ -165,13 +165,13 @@ def recover(name: str, epochs: int, seed: int, size: int = PATHS) -> Row:
     s, new = (told(model, n, derive(seed, name, n)) for n in (size, HELD_OUT))
     known = learn(model, guide, s, epochs, seed)
     best, ess = evidence(known, new)
-    bound = importance(*known, new, draws=50).elbo / LENGTH
+    bound = importance(*known, new, num_samples=50).elbo / LENGTH
     others = []
     for story in (name, "FrameVAE"):
         with seeded(derive(seed, "fresh", story)):
             fresh = FAMILY[story](Gaussian(D))
         others.append(mean(evidence(learn(*fresh, s, epochs, seed), new)[0] - best))
-    worth = sum(r.nats for r in rates(*known, new, draws=5).rows if r.kind == "rate") / LENGTH
+    worth = sum(r.nats for r in rates(*known, new, num_samples=5).rows if r.kind == "rate") / LENGTH
     return Row(worth, ess, mean(best - bound), inside(known, new), *others)
 
 

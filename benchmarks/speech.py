@@ -117,7 +117,7 @@ def judge(run: Any, data: Data) -> dict[str, float]:
         rows = [row | more for row, more in zip(rows, extra, strict=True)]
     scores = {name: mean.mean for name, mean in mean_scores(rows).items()}
     s, mask = padded(data.powers)
-    terms, frames = rates(model, guide, s, mask, draws=2), mask.sum().item() / len(mask)
+    terms, frames = rates(model, guide, s, mask, num_samples=2), mask.sum().item() / len(mask)
     rate = sum(row.nats for row in terms.rows if row.kind == "rate") / frames
     return scores | {
         "bound": terms.bound / frames,

@@ -33,20 +33,20 @@ class MixDVAEGuide(ReadingGuide[MixDVAE]):
         Read by reference.
     source_guide : nn.Module
         Guide of the story's prior: its ``path(s)`` tells z (or nothing) given s.
-    hidden : int
+    hidden_dim : int
         Size of the GRU, each way.
     data_dim : int
         D.
     """
 
     def __init__(
-        self, story: MixDVAE, source_guide: nn.Module, *, hidden: int = 16, data_dim: int = 4
+        self, story: MixDVAE, source_guide: nn.Module, *, hidden_dim: int = 16, data_dim: int = 4
     ) -> None:
         super().__init__(story)
         self.source_guide = source_guide
         self.log_reach = nn.Parameter(torch.tensor(1.0))
-        self.read = nn.GRU(3 * data_dim, hidden, batch_first=True, bidirectional=True)
-        self.say = nn.Linear(2 * hidden, 2 * data_dim)
+        self.read = nn.GRU(3 * data_dim, hidden_dim, batch_first=True, bidirectional=True)
+        self.say = nn.Linear(2 * hidden_dim, 2 * data_dim)
         nn.init.zeros_(self.say.weight)  # at first, what attention finds is all that is said
         nn.init.zeros_(self.say.bias)
         self.log_phi = nn.Parameter(torch.zeros(())) if story.phi_strength is not None else None

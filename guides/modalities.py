@@ -122,9 +122,9 @@ class MultimodalGuide(nn.Module):
 
     def _look(self, rows: Rows) -> Tensor:
         """Sample the codes of rows, inside the plate."""
-        return pyro.sample("z", self.law(rows))
+        return pyro.sample("z", self.distribution(rows))
 
-    def law(self, rows: Rows) -> TorchDistribution:
+    def distribution(self, rows: Rows) -> TorchDistribution:
         """Return q(z | what is seen), batch shape (N,), event shape (L,)."""
         raise NotImplementedError
 

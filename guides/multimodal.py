@@ -37,7 +37,7 @@ class MVAEGuide(MultimodalGuide):
     `MultimodalGuide`.
     """
 
-    def law(self, rows: Rows) -> TorchDistribution:
+    def distribution(self, rows: Rows) -> TorchDistribution:
         """Return the product of the experts that are seen."""
         return dist.Normal(*multiply(*self.experts(rows), rows.seen)).to_event(1)
 
@@ -79,7 +79,7 @@ class MixtureGuide(MVAEGuide):
         self.prior_expert = prior_expert
         self.register_buffer("family", family, persistent=False)
 
-    def law(self, rows: Rows) -> TorchDistribution:
+    def distribution(self, rows: Rows) -> TorchDistribution:
         """Return the mixture over what is seen."""
         loc, scale = (moment.unsqueeze(-3) for moment in self.experts(rows))
         seen = self.family if rows.seen is None else self.family & rows.seen[:, None]
@@ -156,7 +156,7 @@ class JMVAEGuide(MultimodalGuide):
         hidden = [width] * max(self.num_layers - 1, 1)
         self.joint = MLP(count * width + told, *hidden, 2 * self.latent_dim, activation=nn.ReLU)
 
-    def law(self, rows: Rows) -> TorchDistribution:
+    def distribution(self, rows: Rows) -> TorchDistribution:
         """Return what the encoder of the row's pattern says."""
         if rows.seen is None and len(self.names) > 1:
             return dist.Normal(*self._joint(rows)).to_event(1)

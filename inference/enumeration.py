@@ -53,7 +53,7 @@ def enumerated(
     model: Callable[..., Any],
     guide: Callable[..., Any],
     *args: Any,
-    draws: int = 1,
+    num_samples: int = 1,
     seed: int = 0,
     **kwargs: Any,
 ) -> dict[str, EnumeratedSite]:
@@ -65,7 +65,7 @@ def enumerated(
         Any pair that `inference.tracing.bind.bind` takes.
     *args, **kwargs
         The data, as both take them.
-    draws
+    num_samples
         S, draws of the guide.
     seed
         Of the draws.
@@ -80,17 +80,17 @@ def enumerated(
     PairError
         An enumerated site's values are no scalars (``OneHotCategorical``).
     ValueError
-        ``draws`` is not positive.
+        ``num_samples`` is not positive.
     """
-    if draws < 1:
-        raise ValueError(f"draws is {draws}; expected at least 1")
+    if num_samples < 1:
+        raise ValueError(f"draws is {num_samples}; expected at least 1")
     model, guide = bind(model, guide, *args, **kwargs)
     shape = layout(model, guide, args, kwargs)
     if not shape.enumerated:
         return {}
     given = []
     with untouched(model, guide, seed=seed), poutine.block():
-        for _ in range(draws):
+        for _ in range(num_samples):
             trace = poutine.trace(guide).get_trace(*args, **kwargs)
             given.append(conditional(model, trace, args, kwargs, shape.max_plate_nesting))
     return {name: _average([posterior[name] for posterior in given]) for name in given[0]}
@@ -236,9 +236,9 @@ def _like(value: Tensor, probs: Tensor) -> Tensor:
     return value.expand(shape)
 
 
-def _average(draws: list[EnumeratedSite]) -> EnumeratedSite:
-    if len(draws) == 1:
-        return draws[0]
-    probs = torch.stack([draw.probs for draw in draws]).mean(0)
-    samples = torch.cat([draw.samples for draw in draws])
+def _average(num_samples: list[EnumeratedSite]) -> EnumeratedSite:
+    if len(num_samples) == 1:
+        return num_samples[0]
+    probs = torch.stack([draw.probs for draw in num_samples]).mean(0)
+    samples = torch.cat([draw.samples for draw in num_samples])
     return EnumeratedSite(probs, probs.argmax(-1).to(samples.dtype), samples)

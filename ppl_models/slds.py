@@ -175,20 +175,25 @@ class SLDS(nn.Module):
         return k, chain.log_prob(k)[:, None] + told.log_prob(clean(s, mask))
 
     def log_evidence(
-        self, s: Tensor, mask: Tensor | None = None, *, particles: int | None = None, seed: int = 0
+        self,
+        s: Tensor,
+        mask: Tensor | None = None,
+        *,
+        num_particles: int | None = None,
+        seed: int = 0,
     ) -> Tensor:
-        """Return log p(s) (B,) in nats: exactly, or as ``particles`` estimate."""
-        if particles is None:
+        """Return log p(s) (B,) in nats: exactly, or as ``num_particles`` estimate."""
+        if num_particles is None:
             return self.joint(s, mask)[1].logsumexp(0)
-        return track(self, s, mask, particles=particles, seed=seed).log_evidence
+        return track(self, s, mask, num_particles=num_particles, seed=seed).log_evidence
 
     # --- estimates --------------------------------------------------------------------------------
 
     def filter(
-        self, s: Tensor, mask: Tensor | None = None, *, particles: int = 100, seed: int = 0
+        self, s: Tensor, mask: Tensor | None = None, *, num_particles: int = 100, seed: int = 0
     ) -> Tracked:
         """Estimate what s_{1:t} says of k_t and z_t, by particles."""
-        return track(self, s, mask, particles=particles, seed=seed)
+        return track(self, s, mask, num_particles=num_particles, seed=seed)
 
     def forecast(
         self,
@@ -196,7 +201,7 @@ class SLDS(nn.Module):
         mask: Tensor | None = None,
         *,
         steps: int = 1,
-        particles: int = 100,
+        num_particles: int = 100,
         seed: int = 0,
     ) -> dist.MixtureSameFamily:
         """Estimate the laws of the ``steps`` frames after the last existing one of each path.
@@ -206,10 +211,10 @@ class SLDS(nn.Module):
         Raises
         ------
         InputError
-            ``steps`` or ``particles`` is no whole number from 1.
+            ``steps`` or ``num_particles`` is no whole number from 1.
         """
         s, mask, at = ahead(s, mask, self.data_dim, steps)
-        cloud = track(self, s, mask, particles=particles, seed=seed)
+        cloud = track(self, s, mask, num_particles=num_particles, seed=seed)
         mean, cov = cloud.mean[at], cloud.cov[at]
         seen = mean @ self.emission.mT + self.emission_offset
         frames = cov_of(self.emission, cov) + (2 * self.noise_log_scale).exp().diag_embed()

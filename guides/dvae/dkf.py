@@ -38,7 +38,7 @@ class DKFGuide(DynamicalGuide[DKF]):
         H of the backward LSTM.
     latent_dims : sequence of int
         Hidden layers that read z_{t-1}, before the combiner.
-    hidden : sequence of int
+    hidden_dims : sequence of int
         Layers after the combiner.
     both_ways : bool
         Read s_{1:T} in place of s_{t:T}.
@@ -51,7 +51,7 @@ class DKFGuide(DynamicalGuide[DKF]):
         input_dim: int = 256,
         recurrent_dim: int = 128,
         latent_dims: Sequence[int] = (32,),
-        hidden: Sequence[int] = (32,),
+        hidden_dims: Sequence[int] = (32,),
         both_ways: bool = False,
     ) -> None:
         super().__init__(story)
@@ -60,7 +60,7 @@ class DKFGuide(DynamicalGuide[DKF]):
         self.onward = LSTM(input_dim, recurrent_dim) if both_ways else None
         sizes = (story.latent_dim, *latent_dims, recurrent_dim)
         self.latent_reader = nn.Sequential(MLP(*sizes), nn.Tanh())
-        self.encoder = ConditionalNormal(recurrent_dim, 0, hidden, story.latent_dim)
+        self.encoder = ConditionalNormal(recurrent_dim, 0, hidden_dims, story.latent_dim)
 
     def chain(
         self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float

@@ -34,18 +34,18 @@ class DSAEGuide(DynamicalGuide[DSAE]):
     story : DSAE
     recurrent_dim : int
         H of every LSTM.
-    hidden : sequence of int
+    hidden_dims : sequence of int
         Layers before the moments of v.
     """
 
     def __init__(
-        self, story: DSAE, *, recurrent_dim: int = 128, hidden: Sequence[int] = ()
+        self, story: DSAE, *, recurrent_dim: int = 128, hidden_dims: Sequence[int] = ()
     ) -> None:
         super().__init__(story)
         size = story.feature_dim
         self.code_onward = LSTM(size, recurrent_dim)
         self.code_backward = LSTM(size, recurrent_dim, backward=True)
-        self.code_encoder = ConditionalNormal(2 * recurrent_dim, 0, hidden, story.code_dim)
+        self.code_encoder = ConditionalNormal(2 * recurrent_dim, 0, hidden_dims, story.code_dim)
         self.onward = LSTM(size + story.code_dim, recurrent_dim)
         self.backward = LSTM(size + story.code_dim, recurrent_dim, backward=True)
         self.recurrence = nn.RNN(2 * recurrent_dim, recurrent_dim, batch_first=True)

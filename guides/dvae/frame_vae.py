@@ -30,13 +30,13 @@ class FrameVAEGuide(DynamicalGuide[FrameVAE]):
     Parameters
     ----------
     story : FrameVAE
-    hidden : sequence of int
+    hidden_dims : sequence of int
         Hidden layers of the encoder.
     """
 
-    def __init__(self, story: FrameVAE, *, hidden: Sequence[int] = (128,)) -> None:
+    def __init__(self, story: FrameVAE, *, hidden_dims: Sequence[int] = (128,)) -> None:
         super().__init__(story)
-        self.encoder = ConditionalNormal(story.feature_dim, 0, hidden, story.latent_dim)
+        self.encoder = ConditionalNormal(story.feature_dim, 0, hidden_dims, story.latent_dim)
 
     def chain(
         self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float

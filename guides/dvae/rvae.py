@@ -35,19 +35,19 @@ class RVAEGuide(DynamicalGuide[RVAE]):
         A causal one reads s_{t:T}, another s_{1:T}.
     recurrent_dim : int
         H of each LSTM.
-    hidden : sequence of int
+    hidden_dims : sequence of int
         Layers after the two.
     """
 
     def __init__(
-        self, story: RVAE, *, recurrent_dim: int = 128, hidden: Sequence[int] = ()
+        self, story: RVAE, *, recurrent_dim: int = 128, hidden_dims: Sequence[int] = ()
     ) -> None:
         super().__init__(story)
         self.backward = LSTM(story.feature_dim, recurrent_dim, backward=True)
         self.onward = None if story.causal else LSTM(story.feature_dim, recurrent_dim)
         self.recurrence = LSTM(story.latent_dim, recurrent_dim)
         read_dim = recurrent_dim if story.causal else 2 * recurrent_dim
-        self.encoder = ConditionalNormal(read_dim, recurrent_dim, hidden, story.latent_dim)
+        self.encoder = ConditionalNormal(read_dim, recurrent_dim, hidden_dims, story.latent_dim)
 
     def chain(
         self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float

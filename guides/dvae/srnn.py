@@ -49,7 +49,7 @@ class SRNNGuide(DynamicalGuide[SRNN]):
     Parameters
     ----------
     story : SRNN
-    hidden : sequence of int
+    hidden_dims : sequence of int
         Hidden layers of the encoder.
     causal : bool
         Whether z_t looks at s_{1:t} only, or at the whole path.
@@ -66,7 +66,7 @@ class SRNNGuide(DynamicalGuide[SRNN]):
         self,
         story: SRNN,
         *,
-        hidden: Sequence[int] = (16, 8),
+        hidden_dims: Sequence[int] = (16, 8),
         causal: bool = True,
         backward_dim: int = 8,
         input_dim: int = 0,
@@ -83,7 +83,9 @@ class SRNNGuide(DynamicalGuide[SRNN]):
             read_dim = input_dim
         self.backward = None if causal else LSTM(read_dim, backward_dim, backward=True)
         context_dim = read_dim if causal else backward_dim
-        self.encoder = ConditionalNormal(context_dim, latent_dim + told_dim, hidden, latent_dim)
+        self.encoder = ConditionalNormal(
+            context_dim, latent_dim + told_dim, hidden_dims, latent_dim
+        )
 
     def forward(
         self,

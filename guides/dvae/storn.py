@@ -32,7 +32,7 @@ class STORNGuide(DynamicalGuide[STORN]):
         Layer that reads a frame.
     recurrent_dim : int
         H.
-    hidden : sequence of int
+    hidden_dims : sequence of int
         Layers after the LSTM.
     """
 
@@ -42,12 +42,12 @@ class STORNGuide(DynamicalGuide[STORN]):
         *,
         input_dim: int = 256,
         recurrent_dim: int = 128,
-        hidden: Sequence[int] = (64, 32),
+        hidden_dims: Sequence[int] = (64, 32),
     ) -> None:
         super().__init__(story)
         self.reader = nn.Sequential(nn.Linear(story.feature_dim, input_dim), nn.Tanh())
         self.recurrence = LSTM(input_dim, recurrent_dim)
-        self.encoder = ConditionalNormal(recurrent_dim, 0, hidden, story.latent_dim)
+        self.encoder = ConditionalNormal(recurrent_dim, 0, hidden_dims, story.latent_dim)
 
     def chain(
         self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float

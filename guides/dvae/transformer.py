@@ -28,15 +28,15 @@ class _TransformerGuide(DynamicalGuide[Story]):
     Parameters
     ----------
     story
-    layers : int
+    num_layers : int
         Of the encoder, whose other sizes are those of the story's decoders.
     """
 
-    def __init__(self, story: Story, *, layers: int = 2) -> None:
+    def __init__(self, story: Story, *, num_layers: int = 2) -> None:
         super().__init__(story)
         self.reader = nn.Linear(story.feature_dim, story.dim)
         self.code_reader = nn.Linear(story.code_dim, story.dim)
-        self.transformer = Transformer(story.dim, layers, causal=False, **story.settings)
+        self.transformer = Transformer(story.dim, num_layers, causal=False, **story.settings)
         self.encoder = ConditionalNormal(story.dim, 0, (), story.latent_dim)
 
     def chain(
@@ -54,13 +54,13 @@ class HiTDVAEGuide(_TransformerGuide[HiTDVAE]):
     Parameters
     ----------
     story : HiTDVAE
-    layers : int
+    num_layers : int
     recurrent_dim : int
         H of each LSTM.
     """
 
-    def __init__(self, story: HiTDVAE, *, layers: int = 2, recurrent_dim: int = 128) -> None:
-        super().__init__(story, layers=layers)
+    def __init__(self, story: HiTDVAE, *, num_layers: int = 2, recurrent_dim: int = 128) -> None:
+        super().__init__(story, num_layers=num_layers)
         self.onward = LSTM(story.feature_dim, recurrent_dim)
         self.backward = LSTM(story.feature_dim, recurrent_dim, backward=True)
         self.code_encoder = ConditionalNormal(2 * recurrent_dim, 0, (), story.code_dim)
@@ -78,11 +78,11 @@ class LigHTDVAEGuide(_TransformerGuide[LigHTDVAE]):
     Parameters
     ----------
     story : LigHTDVAE
-    layers : int
+    num_layers : int
     """
 
-    def __init__(self, story: LigHTDVAE, *, layers: int = 2) -> None:
-        super().__init__(story, layers=layers)
+    def __init__(self, story: LigHTDVAE, *, num_layers: int = 2) -> None:
+        super().__init__(story, num_layers=num_layers)
         self.summary = nn.Sequential(nn.Linear(story.feature_dim, story.dim), nn.GELU())
         self.code_encoder = ConditionalNormal(story.dim, 0, (story.dim,), story.code_dim)
 

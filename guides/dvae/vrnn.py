@@ -30,14 +30,14 @@ class VRNNGuide(DynamicalGuide[VRNN]):
     Parameters
     ----------
     story : VRNN
-    hidden : sequence of int
+    hidden_dims : sequence of int
         Hidden layers of the encoder.
     """
 
-    def __init__(self, story: VRNN, *, hidden: Sequence[int] = ()) -> None:
+    def __init__(self, story: VRNN, *, hidden_dims: Sequence[int] = ()) -> None:
         super().__init__(story)
         sizes = story.input_dim, story.recurrence.hidden_dim
-        self.encoder = ConditionalNormal(*sizes, hidden, story.latent_dim)
+        self.encoder = ConditionalNormal(*sizes, hidden_dims, story.latent_dim)
 
     def chain(
         self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float

@@ -47,7 +47,9 @@ class Gap:
     fixed: tuple[str, ...]
 
 
-def amortisation_gap(sampler: Sampler, seed: int, steps: int = 150, draws: int = 8) -> Gap | None:
+def amortisation_gap(
+    sampler: Sampler, seed: int, steps: int = 150, num_samples: int = 8
+) -> Gap | None:
     """Optimise a posterior for each datum of a sampler, inside `quiet`; None if no site can be.
 
     Parameters
@@ -58,7 +60,7 @@ def amortisation_gap(sampler: Sampler, seed: int, steps: int = 150, draws: int =
         Where the draws that judge both begin.
     steps
         Of Adam.
-    draws
+    num_samples
         Of each step's gradient.
     """
     plate, trace = local_plate(sampler), sampler.traces(None).guide
@@ -68,7 +70,7 @@ def amortisation_gap(sampler: Sampler, seed: int, steps: int = 150, draws: int =
         return None
     moved = copy.copy(sampler)
     moved.guide = _Moving(sites)(sampler.guide)  # type: ignore[assignment]
-    size = draws if sampler.vectorised else None
+    size = num_samples if sampler.vectorised else None
     _climb(moved, plate, [p for m in sites.values() for p in m.parameters], steps, size)
     chosen, gains = (
         _bound(moved, plate, derive(seed, part)) - _bound(sampler, plate, derive(seed, part))

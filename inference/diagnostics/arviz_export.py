@@ -27,7 +27,7 @@ def posterior(
     model: Callable[..., Any],
     guide: Callable[..., Any],
     *data: Any,
-    draws: int = 1000,
+    num_samples: int = 1000,
     seed: int = 0,
     coords: Mapping[str, Any] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
@@ -65,7 +65,7 @@ def posterior(
         Any pair.
     *data, **named
         The data, as the pair takes them.
-    draws
+    num_samples
         S, the number of draws.
     seed
         Where the draws begin.
@@ -98,7 +98,7 @@ def posterior(
         sampler = Sampler(model, guide, data, named, plate)
         _check_dims(sampler, dims or {})
         parts: Parts = {}
-        for traces in sampler.chunks(draws, "sampled", chunk):
+        for traces in sampler.chunks(num_samples, "sampled", chunk):
             _collect(parts, "posterior", _latents(sampler, traces))
             if predictive:
                 _collect(parts, "posterior_predictive", _predictions(sampler, traces))

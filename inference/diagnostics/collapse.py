@@ -168,8 +168,8 @@ def collapse_report(
     model: Callable[..., Any],
     guide: Callable[..., Any],
     *data: Any,
-    draws: int = 20,
-    particles: int = 100,
+    num_samples: int = 20,
+    num_particles: int = 100,
     most: int = 1000,
     optimised: int = 64,
     steps: int = 150,
@@ -186,9 +186,9 @@ def collapse_report(
         Any pair whose latents are in a data plate; enumerated sites outside the guide are summed.
     *data, **named
         The data, as the pair takes them: best some that it was not trained on.
-    draws
+    num_samples
         Of the guide, that rates and units are averaged over.
-    particles
+    num_particles
         K of the importance weighted bound.
     most
         Data, taken at random, that information and units are measured on: its cost is the square.
@@ -215,18 +215,18 @@ def collapse_report(
     some, few = (_some(whole, size, seed) for size in (most, optimised))
     with quiet(model, guide, seed):
         sampler = Sampler(model, guide, some.args, some.kwargs, plate)
-        sites, information = _sites(sampler, draws, chunk)
+        sites, information = _sites(sampler, num_samples, chunk)
     with quiet(model, guide, seed):
         gap = amortisation_gap(Sampler(model, guide, few.args, few.kwargs, plate), seed, steps)
     how: dict[str, Any] = {"seed": seed, "plate": plate, "chunk": chunk}
-    weights = importance(model, guide, *data, draws=particles, **how, **named)
+    weights = importance(model, guide, *data, num_samples=num_particles, **how, **named)
     return CollapseReport(
-        rates=rates(model, guide, *data, draws=draws, **how, **named),
+        rates=rates(model, guide, *data, num_samples=num_samples, **how, **named),
         information=information,
         sites=sites,
         iwae=weights.iwae_mean[0],
         iwae_error=weights.iwae_mean[1],
-        particles=particles,
+        particles=num_particles,
         gap=gap,
     )
 
@@ -240,14 +240,14 @@ def _some(data: Columns, size: int, seed: int) -> Columns:
 
 
 def _sites(
-    sampler: Sampler, draws: int, chunk: int | None
+    sampler: Sampler, num_samples: int, chunk: int | None
 ) -> tuple[tuple[SiteReport, ...], Information]:
     """Share the information out among sites, what each adds to those before it; and all of it."""
     plate, names = local_plate(sampler), drawn_sites(sampler, None)
-    held = list(sampler.chunks(draws, "summed", chunk))
+    held = list(sampler.chunks(num_samples, "summed", chunk))
     groups = [names[: k + 1] for k in range(len(names))]
     rows, ratios = [], []
-    for traces in sampler.chunks(min(draws, _COMPARED), "summed"):
+    for traces in sampler.chunks(min(num_samples, _COMPARED), "summed"):
         rows.append(contrasts(sampler, traces, groups, chunk))
         ratios.append(log_ratio(sampler, traces))
     joined = [

@@ -130,7 +130,7 @@ def importance(
     model: Callable[..., Any],
     guide: Callable[..., Any],
     *data: Any,
-    draws: int = 1000,
+    num_samples: int = 1000,
     seed: int = 0,
     joint: bool = False,
     plate: str | None = None,
@@ -148,7 +148,7 @@ def importance(
         Any pair.
     *data, **named
         The data, as the pair takes them.
-    draws
+    num_samples
         S, the number of draws; k-hat wants a thousand or more.
     seed
         Where the draws begin.
@@ -171,7 +171,7 @@ def importance(
     with quiet(model, guide, seed):
         sampler = Sampler(model, guide, data, named, plate)
         kept = None if joint else sampler.plate
-        parts = [log_weights(t, kept) for t in sampler.chunks(draws, "summed", chunk)]
+        parts = [log_weights(t, kept) for t in sampler.chunks(num_samples, "summed", chunk)]
     weights = stack_draws(parts)
     size = sampler.plate.size if sampler.plate and joint else 1
     return Importance(weights.reshape(len(weights), -1), kept is None, size)

@@ -99,7 +99,7 @@ def mutual_information(
     model: Callable[..., Any],
     guide: Callable[..., Any],
     *data: Any,
-    draws: int = 1,
+    num_samples: int = 1,
     seed: int = 0,
     site: str | Sequence[str] | None = None,
     plate: str | None = None,
@@ -117,7 +117,7 @@ def mutual_information(
         Any pair whose latents are in a data plate. Enumerated sites are summed out of the prior.
     *data, **named
         The data, as the pair takes them; all N are compared.
-    draws
+    num_samples
         S, draws of the guide for each datum.
     seed
         Where the draws begin.
@@ -142,7 +142,7 @@ def mutual_information(
         sampler = Sampler(model, guide, data, named, plate)
         chosen = drawn_sites(sampler, names)
         parts = []
-        for traces in sampler.chunks(draws, "summed"):
+        for traces in sampler.chunks(num_samples, "summed"):
             (found,) = contrasts(sampler, traces, [chosen], chunk)
             rate = log_ratio(sampler, traces, None if site is None else chosen)
             parts.append((found.all, found.others, rate))

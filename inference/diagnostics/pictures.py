@@ -30,7 +30,7 @@ def samples(
     model: Callable[..., Any],
     guide: Callable[..., Any],
     *data: Any,
-    count: int = 12,
+    num_images: int = 12,
     site: str | None = None,
     shape: Shape | None = None,
     seed: int = 0,
@@ -44,7 +44,7 @@ def samples(
         Any pair.
     *data, **named
         Data, as the pair takes them: what is not observed of them (labels, masks) is kept.
-    count
+    num_images
         Images a row, at most as many as data.
     site
         The observed site, where there are several.
@@ -59,7 +59,7 @@ def samples(
         No such site; rows that are no images of that shape.
     """
     model, guide = bind(model, guide, *data, **named)
-    some = _rows(data, named, count)
+    some = _rows(data, named, num_images)
     with quiet(model, guide, seed):
         view = ImageView(Sampler(model, guide, some.args, some.kwargs), site, shape)
         forward = poutine.uncondition(view.sampler.model)
@@ -73,8 +73,8 @@ def reconstructions(
     model: Callable[..., Any],
     guide: Callable[..., Any],
     *data: Any,
-    count: int = 12,
-    draws: int = 2,
+    num_images: int = 12,
+    num_samples: int = 2,
     site: str | None = None,
     shape: Shape | None = None,
     seed: int = 0,
@@ -82,14 +82,14 @@ def reconstructions(
 ) -> Figure:
     """Show data, and what the story tells from draws of their codes, a row a draw.
 
-    Parameters are those of `samples`, with ``draws`` rows; raises as it does.
+    Parameters are those of `samples`, with ``num_samples`` rows; raises as it does.
     """
     model, guide = bind(model, guide, *data, **named)
-    some = _rows(data, named, count)
+    some = _rows(data, named, num_images)
     with quiet(model, guide, seed):
         view = ImageView(Sampler(model, guide, some.args, some.kwargs), site, shape)
-        rows = [view.data(), *(view.images(view.draw()) for _ in range(draws))]
-    return _draw(rows, ["data", *(f"draw {i + 1}" for i in range(draws))])
+        rows = [view.data(), *(view.images(view.draw()) for _ in range(num_samples))]
+    return _draw(rows, ["data", *(f"draw {i + 1}" for i in range(num_samples))])
 
 
 def traversal(
@@ -142,7 +142,7 @@ def traversal(
         one = Columns(data, named, size).rows(picked)
         view = ImageView(Sampler(model, guide, one.args, one.kwargs), site, shape)
         base = view.sampler.traces(None).guide
-        rows = [view.images(view.told(_turned(view.sampler, base, name, u, values))) for u in found]
+        rows = [view.images(view.distribution(_turned(view.sampler, base, name, u, values))) for u in found]
     titles = [f"{name} {','.join(map(str, u.index))}\n({u.spread:.2g})" for u in found]
     return _draw(rows, titles, [f"{value:g}" for value in values])
 
@@ -152,8 +152,8 @@ def imputations(
     guide: Callable[..., Any],
     *data: Any,
     missing: Tensor,
-    count: int = 12,
-    draws: int = 3,
+    num_images: int = 12,
+    num_samples: int = 3,
     rounds: int = 50,
     site: str | None = None,
     shape: Shape | None = None,
@@ -172,7 +172,7 @@ def imputations(
         As in `samples`.
     missing
         Booleans (D,) or (N, D): the pixels to hold back.
-    draws
+    num_samples
         Rows of imputations, each of so many ``rounds`` of its own.
 
     Raises
@@ -181,7 +181,7 @@ def imputations(
         As `samples` does; or no argument is the site's value; or ``missing`` has another shape.
     """
     model, guide = bind(model, guide, *data, **named)
-    some = _rows(data, named, count)
+    some = _rows(data, named, num_images)
     with quiet(model, guide, seed):
         sampler = Sampler(model, guide, some.args, some.kwargs)
         view = ImageView(sampler, site, shape)
@@ -189,7 +189,7 @@ def imputations(
         truth = view.value(node(sampler.traces(None).model, view.site)["value"])
         gone = _mask(missing, truth, batch_length(data, named))
         rows = []
-        for _ in range(draws):
+        for _ in range(num_samples):
             filled = torch.where(gone, truth[torch.randperm(len(truth))], truth)
             for _ in range(rounds):
                 view.sampler = sampler.with_data(*_put(some, place, filled))
@@ -198,15 +198,15 @@ def imputations(
             means = torch.where(gone, view.mean(told), truth)
             rows.append([view.image(x) for x in means])
         marks = [m.reshape(view.shape) for m in gone]
-    titles = ["data", *(f"imputed {i + 1}" for i in range(draws))]
+    titles = ["data", *(f"imputed {i + 1}" for i in range(num_samples))]
     return _draw([view.data(truth), *rows], titles, marks=marks)
 
 
-def _rows(args: tuple[Any, ...], kwargs: dict[str, Any], count: int) -> Columns:
+def _rows(args: tuple[Any, ...], kwargs: dict[str, Any], num_images: int) -> Columns:
     size = batch_length(args, kwargs)
-    if count < 1:
-        raise InputError("count", str(count), "at least 1", "ask for some images")
-    return Columns(args, kwargs, size).rows(slice(0, min(count, size)))
+    if num_images < 1:
+        raise InputError("num_images", str(num_images), "at least 1", "ask for some images")
+    return Columns(args, kwargs, size).rows(slice(0, min(num_images, size)))
 
 
 def _turned(sampler: Sampler, base: Trace, name: str, unit: Unit, values: Sequence[float]) -> Trace:

@@ -121,7 +121,7 @@ def ppc(
     guide: Callable[..., Any],
     *data: Any,
     statistic: Sequence[str] | Mapping[str, Statistic] = tuple(STATISTICS),
-    draws: int = 500,
+    num_samples: int = 500,
     seed: int = 0,
     masks: Mapping[str, Tensor] | None = None,
     plate: str | None = None,
@@ -140,7 +140,7 @@ def ppc(
         Names out of `STATISTICS`, or functions by name: of a site's values in double precision,
         ``(plates..., event...)``, or a vector of the values that count where some are masked;
         returning one number.
-    draws
+    num_samples
         S, the number of data sets drawn.
     seed
         Where the draws begin.
@@ -166,7 +166,7 @@ def ppc(
         sampler = Sampler(model, guide, data, named, plate)
         counts = _counts(sampler, masks or {})
         replicates: dict[tuple[str, str], list[float]] = {}
-        for traces in sampler.chunks(draws, "sampled", chunk):
+        for traces in sampler.chunks(num_samples, "sampled", chunk):
             forward = sampler.predict(traces)
             for site, mask in counts.items():
                 drawn = sampler.places[site].value(node(forward, site)["value"], traces.size)

@@ -98,7 +98,7 @@ def rates(
     model: Callable[..., Any],
     guide: Callable[..., Any],
     *data: Any,
-    draws: int = 100,
+    num_samples: int = 100,
     seed: int = 0,
     plate: str | None = None,
     data_size: int | None = None,
@@ -116,7 +116,7 @@ def rates(
         Any pair.
     *data, **named
         The data, as the pair takes them.
-    draws
+    num_samples
         S, the draws that expectations are averaged over.
     seed
         Where the draws begin.
@@ -137,7 +137,7 @@ def rates(
     with quiet(model, guide, seed):
         sampler = Sampler(model, guide, data, named, plate)
         size = data_size or (sampler.plate.full_size if sampler.plate else 1)
-        parts = [_terms(sampler, t, size) for t in sampler.chunks(draws, "summed", chunk)]
+        parts = [_terms(sampler, t, size) for t in sampler.chunks(num_samples, "summed", chunk)]
     terms = [
         _Term(rows[0].site, rows[0].kind, stack_draws([row.values for row in rows]))
         for rows in zip(*parts, strict=True)

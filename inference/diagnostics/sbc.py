@@ -133,7 +133,7 @@ def sbc(
     guide: Callable[..., Any],
     *data: Any,
     simulations: int = 1000,
-    draws: int = 99,
+    num_samples: int = 99,
     seed: int = 0,
     quantities: Mapping[str, Quantity] | None = None,
     replace: Mapping[str, int | str] | None = None,
@@ -156,7 +156,7 @@ def sbc(
         are replaced by simulated ones.
     simulations
         How many, at least; rounded up to whole data sets.
-    draws
+    num_samples
         L, the guide's draws a simulation. They are independent: no thinning is needed.
     seed
         Where simulation begins.
@@ -182,10 +182,12 @@ def sbc(
     model, guide = bind(model, guide, *data, **named)
     with quiet(model, guide, seed):
         sampler = Sampler(model, guide, data, named, plate)
-        study = _Study(sampler, draws, dict(quantities or {}), dict(replace or {}))
+        study = _Study(sampler, num_samples, dict(quantities or {}), dict(replace or {}))
         runs = math.ceil(simulations / study.each)
         found = [study.run(index) for index in range(runs)]
-    return SBC({name: stack_draws([f[name] for f in found]) for name in found[0]}, draws, seed)
+    return SBC(
+        {name: stack_draws([f[name] for f in found]) for name in found[0]}, num_samples, seed
+    )
 
 
 class _Study:
@@ -194,11 +196,11 @@ class _Study:
     def __init__(
         self,
         sampler: Sampler,
-        draws: int,
+        num_samples: int,
         quantities: dict[str, Quantity],
         replace: dict[str, int | str],
     ) -> None:
-        self.sampler, self.draws, self.quantities = sampler, draws, quantities
+        self.sampler, self.draws, self.quantities = sampler, num_samples, quantities
         self.names = [*sampler.latents, *sampler.enumerated]
         self.replace: list[Replacement] = replacements(sampler, replace)
         plate = sampler.plate

@@ -45,15 +45,15 @@ class Unit:
         return self.spread > ACTIVE
 
 
-def units(sampler: Sampler, draws: list[Traces], name: str, plate: Plate) -> list[Unit]:
+def units(sampler: Sampler, num_samples: list[Traces], name: str, plate: Plate) -> list[Unit]:
     """Return the units of a guide's site, from draws of the pair."""
     place = sampler.guide_places[name]
-    means = torch.cat([_by_datum(_mean(t, name), place, plate, t.size) for t in draws])
+    means = torch.cat([_by_datum(_mean(t, name), place, plate, t.size) for t in num_samples])
     across, size = means.mean(0), len(means)
     spread = across.var(0) if len(across) > 1 else torch.zeros_like(across[0])
     if size > 1:  # the variance that so few draws leave in a mean is no spread over the data
         spread = (spread - means.var(0).mean(0) / size).clamp(min=0.0)
-    parts = [_rates(sampler, t, name, place, plate) for t in draws]
+    parts = [_rates(sampler, t, name, place, plate) for t in num_samples]
     rates = None if parts[0] is None else torch.cat([p for p in parts if p is not None]).mean(0)
     indices = [tuple(i) for i in torch.ones(spread.shape).nonzero().tolist()]
     return [

@@ -68,7 +68,7 @@ def draw_many(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     shape: Layout,
-    draws: int,
+    num_samples: int,
     chunk: int | None = None,
 ) -> Draws:
     """Draw K times from a guide for each datum; return the terms of the weights.
@@ -77,7 +77,7 @@ def draw_many(
     ----------
     shape
         The pair's layout.
-    draws
+    num_samples
         K.
     chunk
         Draws to hold at a time; by default all.
@@ -97,8 +97,8 @@ def draw_many(
             "kind='auto', or move what belongs to a datum into the plate",
         )
     run, at_once = _runner(model, guide, args, kwargs, shape)
-    step = min(draws, chunk or draws) if at_once else 1
-    sizes = [min(step, draws - start) for start in range(0, draws, step)]
+    step = min(num_samples, chunk or num_samples) if at_once else 1
+    sizes = [min(step, num_samples - start) for start in range(0, num_samples, step)]
     again = chunk is not None and len(sizes) > 1 and torch.is_grad_enabled()
     parts = [
         # args go along so that checkpoint knows whose generators to bring back

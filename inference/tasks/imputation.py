@@ -52,7 +52,7 @@ def impute(
     model: Callable[..., Any],
     guide: Callable[..., Any],
     *data: Any,
-    draws: int = 100,
+    num_samples: int = 100,
     seed: int = 0,
     plate: str | None = None,
     chunk: int | None = None,
@@ -68,7 +68,7 @@ def impute(
         Any pair whose observed sites are masked where data are missing (``dist.mask``).
     *data, **named
         The data, as the pair takes them, masks among them.
-    draws
+    num_samples
         S.
     seed
         Where the draws begin.
@@ -87,7 +87,7 @@ def impute(
         sampler = Sampler(model, guide, data, named, plate)
         missing = _missing(sampler)
         parts: dict[str, list[Tensor]] = {name: [] for name in missing}
-        for traces in sampler.chunks(draws, "sampled", chunk):
+        for traces in sampler.chunks(num_samples, "sampled", chunk):
             forward = sampler.predict(traces)
             for name, gone in missing.items():
                 place, known = sampler.places[name], sampler.sites[name]["value"]

@@ -58,7 +58,7 @@ def particle_filter(
     s: Tensor,
     mask: Tensor | None = None,
     *,
-    particles: int = 1000,
+    num_particles: int = 1000,
     seed: int = 0,
 ) -> Filtered:
     """Filter sequences s (B, T, D); time grows as B T P.
@@ -70,7 +70,7 @@ def particle_filter(
         a (its z is exact, and never drawn). Taken in evaluation mode, whatever mode it is in.
     s, mask
         As in the story; ``mask`` (B, T).
-    particles
+    num_particles
         P.
     seed
         Of all draws.
@@ -78,7 +78,7 @@ def particle_filter(
     Raises
     ------
     InputError
-        The story is of another kind, or its frames read later latents; ``particles`` is no whole
+        The story is of another kind, or its frames read later latents; ``num_particles`` is no whole
         number from 1; s and its mask are not as the story takes them; or log p(s) is not finite.
     """
     in_turn = isinstance(story, DynamicalVAE) and story.likelihood is not None and not story.whole
@@ -87,15 +87,15 @@ def particle_filter(
         cure = "LDS, HMM and SLDS have filters of their own; of others take importance"
         raise InputError("story", type(story).__name__, expected, cure)
     check_paths(s, mask, story.data_dim)
-    check_count("particles", particles)
+    check_count("num_particles", num_particles)
     s = clean(s, mask)
     story.likelihood.check(s)
     exists = torch.ones_like(s[..., 0], dtype=torch.bool) if mask is None else mask
-    size = max(1, AT_ONCE // particles)
+    size = max(1, AT_ONCE // num_particles)
     with untouched(story, seed=derive(seed, "particles")):
         story.eval()
         parts = [
-            _filter(story, rows, there, particles)
+            _filter(story, rows, there, num_particles)
             for rows, there in zip(s.split(size), exists.split(size), strict=True)
         ]
     found = Filtered(*(torch.cat(part) for part in zip(*parts, strict=True)))
@@ -105,8 +105,8 @@ def particle_filter(
     return found
 
 
-def _filter(story: Story, s: Tensor, exists: Tensor, particles: int) -> Filtered:
-    batch = particles, len(s)
+def _filter(story: Story, s: Tensor, exists: Tensor, num_particles: int) -> Filtered:
+    batch = num_particles, len(s)
     if isinstance(story, KVAE):
         cloud: _Codes | _Latents = _Codes(story, batch)
     else:
@@ -116,7 +116,7 @@ def _filter(story: Story, s: Tensor, exists: Tensor, particles: int) -> Filtered
         drawn, raw = cloud.step(t)
         fit = torch.where(exists[:, t], story.likelihood(raw).log_prob(s[:, t]), 0.0)
         weight, most = fit.softmax(0), fit.logsumexp(0)
-        total = total + most - math.log(particles)
+        total = total + most - math.log(num_particles)
         means.append((weight[..., None] * drawn).sum(0))
         sizes.append(1 / weight.square().sum(0))
         cloud.follow(partial(_take, _systematic(weight)))

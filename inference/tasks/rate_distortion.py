@@ -49,7 +49,7 @@ def rate_distortion(
     objective: Objective | None = None,
     entropy: float | None = None,
     directory: str | os.PathLike[str] | None = None,
-    draws: int = 20,
+    num_samples: int = 20,
     seed: int = 0,
     progress: bool = True,
     **options: Any,
@@ -78,7 +78,7 @@ def rate_distortion(
     directory
         A folder that gets a folder a member. Called again, members that are done are read, one that
         was interrupted goes on, to the numbers of an unbroken sweep; another sweep is refused.
-    draws
+    num_samples
         Of the guide, that rates and distortions are averaged over.
     seed
         Of initial weights, batches and noise, the same for all members.
@@ -129,7 +129,9 @@ def rate_distortion(
             if run.interrupted:
                 interrupted = True
                 break
-            points.append(_point(name, weight, run.model, run.guide, seen_data, judged, draws))
+            points.append(
+                _point(name, weight, run.model, run.guide, seen_data, judged, num_samples)
+            )
     return Curve(tuple(sorted(points, key=lambda p: p.rate)), entropy, interrupted)
 
 
@@ -158,14 +160,14 @@ def _point(
     guide: nn.Module,
     seen: Columns,
     judged: Columns,
-    draws: int,
+    num_samples: int,
 ) -> Point:
     """Judge one member by its last weights."""
-    table = rates(model, guide, *judged.args, draws=draws, **judged.kwargs)
+    table = rates(model, guide, *judged.args, num_samples=num_samples, **judged.kwargs)
     if judged is not seen:
         generator = torch.Generator().manual_seed(0)
         some = seen.rows(torch.randperm(seen.size, generator=generator)[:_JUDGED])
-        trained = rates(model, guide, *some.args, draws=draws, **some.kwargs)
+        trained = rates(model, guide, *some.args, num_samples=num_samples, **some.kwargs)
     else:
         trained = table
     return Point(

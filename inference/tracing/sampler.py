@@ -130,13 +130,13 @@ class Sampler:
         return other
 
     def chunks(
-        self, draws: int, mode: Mode = "plain", chunk: int | None = None
+        self, num_samples: int, mode: Mode = "plain", chunk: int | None = None
     ) -> Iterator[Traces]:
         """Draw in chunks, so that memory is bounded.
 
         Parameters
         ----------
-        draws
+        num_samples
             How many, in all.
         mode
             What to do with enumerated sites: draw them from the prior (``plain``), from their
@@ -144,14 +144,14 @@ class Sampler:
         chunk
             How many at a time; by default as many as keep the sites' values under four million.
         """
-        if draws < 1:
-            raise ValueError(f"draws: saw {draws}, expected at least 1")
+        if num_samples < 1:
+            raise ValueError(f"draws: saw {num_samples}, expected at least 1")
         if not self.vectorised:
-            yield from (self.traces(None, mode) for _ in range(draws))
+            yield from (self.traces(None, mode) for _ in range(num_samples))
             return
-        step = min(draws, chunk or max(1, _BUDGET // self.cost))
-        for start in range(0, draws, step):
-            yield self.traces(min(step, draws - start), mode)
+        step = min(num_samples, chunk or max(1, _BUDGET // self.cost))
+        for start in range(0, num_samples, step):
+            yield self.traces(min(step, num_samples - start), mode)
 
     def traces(self, size: int | None, mode: Mode = "plain") -> Traces:
         """Draw `size` times in one run with an outer plate, or once without one (None)."""

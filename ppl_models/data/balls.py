@@ -28,7 +28,7 @@ class Balls(NamedTuple):
 
 
 def bouncing_balls(
-    num: int,
+    size: int,
     *,
     length: int = 20,
     side: int = 16,
@@ -36,11 +36,11 @@ def bouncing_balls(
     speed: tuple[float, float] = (0.8, 1.6),
     seed: int = 0,
 ) -> Balls:
-    """Draw ``num`` balls of ``length`` frames, from anywhere in the box, in any direction.
+    """Draw ``size`` balls of ``length`` frames, from anywhere in the box, in any direction.
 
     Parameters
     ----------
-    num, length, side
+    size, length, side
         B, T, and pixels along a wall.
     radius
         In pixels; the centre keeps as far from the walls.
@@ -54,14 +54,14 @@ def bouncing_balls(
     InputError
         A number that counts something below one, or a radius that is not positive.
     """
-    for name, count in {"num": num, "length": length, "side": side}.items():
+    for name, count in {"size": size, "length": length, "side": side}.items():
         check_count(name, count)
     check_positive("radius", radius)
     rng = np.random.default_rng(seed)
     room = side - 2 * radius
-    angle, pace = rng.uniform(0, 2 * np.pi, (num, 1)), rng.uniform(*speed, (num, 1))
+    angle, pace = rng.uniform(0, 2 * np.pi, (size, 1)), rng.uniform(*speed, (size, 1))
     velocity = pace * np.concatenate([np.cos(angle), np.sin(angle)], -1)
-    straight = rng.uniform(0, room, (num, 1, 2)) + np.arange(length)[:, None] * velocity[:, None]
+    straight = rng.uniform(0, room, (size, 1, 2)) + np.arange(length)[:, None] * velocity[:, None]
     places = radius + room - np.abs(straight % (2 * room) - room)  # unfolded by mirrors
     pixels = np.arange(side) + 0.5
     across, down = pixels - places[..., :1], pixels - places[..., 1:]

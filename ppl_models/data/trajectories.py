@@ -46,7 +46,7 @@ ORDINATE = Coordinate((0.15, 0.30, 0.30, 0.25), 0.0006, 0.00002, 0.001, 3.2)
 WIDTH = Coordinate((0.25, 0.60, 0.15, 0.0), 0.00032, 0.00001, splits=0)
 
 
-def synthetic_trajectories(num: int, *, length: int = 60, seed: int = 0) -> Tensor:
+def synthetic_trajectories(size: int, *, length: int = 60, seed: int = 0) -> Tensor:
     """Draw `num` accepted trajectories of the paper's generator.
 
     Boxes (num, T, 4): x1, y1, x2, y2 = y1 - h. Draws that leave the image too far are rejected
@@ -57,23 +57,23 @@ def synthetic_trajectories(num: int, *, length: int = 60, seed: int = 0) -> Tens
     InputError
         `num` or `length` below one.
     """
-    _check_counts(num, length)
+    _check_counts(size, length)
     rng = np.random.default_rng(seed)
     kept: list[Array] = []
-    while sum(map(len, kept)) < num:
-        boxes, accepted = propose_boxes(rng, max(64, 2 * num), length)
+    while sum(map(len, kept)) < size:
+        boxes, accepted = propose_boxes(rng, max(64, 2 * size), length)
         kept.append(boxes[accepted])
-    return torch.from_numpy(np.concatenate(kept)[:num]).float()
+    return torch.from_numpy(np.concatenate(kept)[:size]).float()
 
 
 def propose_boxes(
-    rng: np.random.Generator, num: int, length: int
+    rng: np.random.Generator, size: int, length: int
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Draw boxes (num, T, 4), and say which of them the bounds accept (num,)."""
-    x1 = _piecewise(rng, ABSCISSA, rng.uniform(size=num), length)
-    y1 = _piecewise(rng, ORDINATE, rng.uniform(size=num), length)
-    width = _piecewise(rng, WIDTH, rng.lognormal(-3.8, 0.7, size=num), length)
-    height = rng.normal(5.26, 0.77, size=(num, 1)) * width
+    x1 = _piecewise(rng, ABSCISSA, rng.uniform(size=size), length)
+    y1 = _piecewise(rng, ORDINATE, rng.uniform(size=size), length)
+    width = _piecewise(rng, WIDTH, rng.lognormal(-3.8, 0.7, size=size), length)
+    height = rng.normal(5.26, 0.77, size=(size, 1)) * width
     x2, y2 = x1 + width, y1 - height
     boxes = np.stack([x1, y1, x2, y2], -1)
     low, high = np.array([-0.5, 0.0, 0.0, -1.5]), np.array([1.0, 1.5, 0.8, 1.0])
@@ -97,14 +97,14 @@ def _piecewise(rng: np.random.Generator, kind: Coordinate, start: Array, length:
     return path
 
 
-def _split_points(rng: np.random.Generator, num: int, length: int, most: int) -> NDArray[np.int_]:
+def _split_points(rng: np.random.Generator, size: int, length: int, most: int) -> NDArray[np.int_]:
     """Sorted frames (num, most) where motions change, from {3, 6, ...}; `length` is "none"."""
     candidates = np.arange(3, length - 2, 3)
     most = min(most, len(candidates))
     if most == 0:
-        return np.empty((num, 0), int)
-    order = rng.random((num, len(candidates))).argsort(-1)[:, :most]
-    many = rng.integers(0, most + 1, size=(num, 1))
+        return np.empty((size, 0), int)
+    order = rng.random((size, len(candidates))).argsort(-1)[:, :most]
+    many = rng.integers(0, most + 1, size=(size, 1))
     return np.sort(np.where(np.arange(most) < many, candidates[order], length), -1)
 
 
@@ -138,7 +138,7 @@ def to_object_frame(boxes: Tensor, *, aspect: float = 1920 / 1080) -> Tensor:
     return torch.cat([place, size - size[..., :1, :]], -1)
 
 
-def walking_trajectories(num: int, *, length: int = 60, seed: int = 0) -> Tensor:
+def walking_trajectories(size: int, *, length: int = 60, seed: int = 0) -> Tensor:
     """Draw `num` walkers seen by a camera, each in its own frame (num, T, 4), the first at zero.
 
     The unit of length is the person (1.7 m). A clip has its own frame rate (14 to 30 a second),
@@ -157,16 +157,16 @@ def walking_trajectories(num: int, *, length: int = 60, seed: int = 0) -> Tensor
     InputError
         `num` or `length` below one.
     """
-    _check_counts(num, length)
+    _check_counts(size, length)
     rng = np.random.default_rng(seed)
-    fps = rng.uniform(14, 30, (num, 1))
+    fps = rng.uniform(14, 30, (size, 1))
     velocity, pace = _ground_velocity(rng, fps, length)  # bodies a second (num, T, 2), (num, T)
-    depth = np.exp(rng.uniform(np.log(3), np.log(25), (num, 1)))
-    start = rng.normal(0, 0.3, (num, 1)) * depth  # left or right of the axis
+    depth = np.exp(rng.uniform(np.log(3), np.log(25), (size, 1)))
+    start = rng.normal(0, 0.3, (size, 1)) * depth  # left or right of the axis
     ground = np.cumsum(velocity / fps[..., None], 1)
     ground = ground - ground[:, :1]
     scale = depth / np.maximum(depth + ground[..., 1], 0.3 * depth)  # h_t / h_1
-    camera = rng.uniform(0.8, 4, (num, 1)) - 0.5  # above the person's middle
+    camera = rng.uniform(0.8, 4, (size, 1)) - 0.5  # above the person's middle
     x = (start + ground[..., 0]) * scale - start
     y = camera * (scale - 1)
     pan = _camera_path(rng, fps, length)
@@ -244,7 +244,7 @@ def _gait(rng: np.random.Generator, fps: Array, pace: Array) -> Array:
     return swing + _ou(rng, fps, length, 1.0, (2, 6)) * rng.uniform(0.005, 0.03, (num, 1))
 
 
-def _check_counts(num: int, length: int) -> None:
-    if num < 1 or length < 1:
-        seen = f"num={num}, length={length}"
+def _check_counts(size: int, length: int) -> None:
+    if size < 1 or length < 1:
+        seen = f"num={size}, length={length}"
         raise InputError("num, length", seen, "both at least 1", "ask for one path or more")

@@ -71,7 +71,7 @@ class Voices(NamedTuple):
 
 
 def voices(
-    num: int,
+    size: int,
     *,
     seconds: float = 1.0,
     rate: int = 16000,
@@ -79,11 +79,11 @@ def voices(
     tract: tuple[float, float] = (14.0, 19.0),
     seed: int = 0,
 ) -> Voices:
-    """Let ``num`` speakers say something.
+    """Let ``size`` speakers say something.
 
     Parameters
     ----------
-    num
+    size
         B.
     seconds
         Length of each sound.
@@ -101,7 +101,7 @@ def voices(
     InputError
         No speaker, less than a tenth of a second, another rate, or a range that is none.
     """
-    check_count("num", num)
+    check_count("size", size)
     if not (isinstance(rate, int) and rate >= 8000 and rate % 200 == 0):
         expected = "a multiple of 200, at least 8000"
         raise InputError("rate", f"{rate}", expected, "take 8000 or 16000")
@@ -112,9 +112,9 @@ def voices(
             cure = "give the least, and the largest"
             raise InputError(name, f"{low} to {high}", f"a range above {least}", cure)
     rng, frames = np.random.default_rng(seed), round(seconds / STEP)
-    speaker = f0[0] * (f0[1] / f0[0]) ** rng.random(num)
-    length = rng.uniform(*tract, size=num)
-    vowels, hiss = _sentences(rng, num, frames)
+    speaker = f0[0] * (f0[1] / f0[0]) ** rng.random(size)
+    length = rng.uniform(*tract, size=size)
+    vowels, hiss = _sentences(rng, size, frames)
     formants = gaussian_filter1d(FORMANTS[vowels], 4, axis=1, mode="nearest")
     formants = np.minimum(formants * (MAN / length)[:, None, None], 0.45 * rate)
     pitch = _pitch(rng, speaker, frames)
@@ -126,15 +126,15 @@ def voices(
 
 
 def _sentences(
-    rng: np.random.Generator, num: int, frames: int
+    rng: np.random.Generator, size: int, frames: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the vowel of each frame (B, T), and which frames hiss before it."""
     count, time = 1 + int(frames * STEP / _SYLLABLE[0]), np.arange(frames) * STEP
-    ends = rng.uniform(*_SYLLABLE, (num, count)).cumsum(1)
-    consonant = rng.uniform(*_CONSONANT, (num, count)) * (rng.random((num, count)) < 0.4)
-    vowel = rng.integers(len(VOWELS), size=(num, count))
+    ends = rng.uniform(*_SYLLABLE, (size, count)).cumsum(1)
+    consonant = rng.uniform(*_CONSONANT, (size, count)) * (rng.random((size, count)) < 0.4)
+    vowel = rng.integers(len(VOWELS), size=(size, count))
     which = (time[:, None] >= ends[:, None, :]).sum(-1)
-    begins = np.concatenate([np.zeros((num, 1)), ends], 1)
+    begins = np.concatenate([np.zeros((size, 1)), ends], 1)
     at = np.take_along_axis
     since = time - at(begins, which, 1)
     return at(vowel, which, 1), since < at(consonant, which, 1)

@@ -26,7 +26,7 @@ from ppl_models.distributions.sequences import (
     ANEW,
     HALF_LOG_2PI,
     AutoregressiveNormal,
-    SequenceLaw,
+    SequenceDistribution,
     normal_kl,
 )
 
@@ -43,7 +43,7 @@ __all__ = [
     "MarkovPath",
     "NormalMixture",
     "ObservedChain",
-    "SequenceLaw",
+    "SequenceDistribution",
     "Smoothed",
     "Tracked",
     "as_path",

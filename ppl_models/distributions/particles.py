@@ -40,17 +40,17 @@ class Tracked(NamedTuple):
 
 @torch.no_grad()
 def track(
-    story: Any, s: Tensor, mask: Tensor | None = None, *, particles: int = 100, seed: int = 0
+    story: Any, s: Tensor, mask: Tensor | None = None, *, num_particles: int = 100, seed: int = 0
 ) -> Tracked:
     """Filter paths s (B, T, D) of a `ppl_models.slds.SLDS`; time and memory grow as T P K.
 
     Raises
     ------
     InputError
-        ``particles`` is no whole number from 1, or s or its mask (B, T) have another shape.
+        ``num_particles`` is no whole number from 1, or s or its mask (B, T) have another shape.
     """
     check_paths(s, mask, story.data_dim)
-    check_count("particles", particles)
+    check_count("num_particles", num_particles)
     generator = torch.Generator(s.device).manual_seed(seed)
     seen = torch.ones_like(s[..., 0], dtype=torch.bool) if mask is None else mask
     frames, row = clean(s, mask), torch.arange(len(s), device=s.device)[:, None]
@@ -67,7 +67,7 @@ def track(
         weight = (joint - total).exp()
         log_evidence = log_evidence + total[:, 0] - math.log(parents)
         regimes.append(weight.unflatten(1, (-1, parents)).sum(-1))
-        kept = _resample(weight, particles, generator)
+        kept = _resample(weight, num_particles, generator)
         k, parent = kept // parents, kept % parents
         mean, cov, logits = mean[row, parent, k], cov[row, parent, k], rows(switch, k)
         clouds.append((mean, cov))

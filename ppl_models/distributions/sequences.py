@@ -1,6 +1,6 @@
 """The few distributions Pyro lacks.
 
-A sequence that feeds on itself, as one sample site (`SequenceLaw`, `AutoregressiveNormal`); levels
+A sequence that feeds on itself, as one sample site (`SequenceDistribution`, `AutoregressiveNormal`); levels
 of a rounded logistic number (`DiscretizedLogistic`). Mixtures of Gaussians: `normal_mixture`.
 """
 
@@ -23,7 +23,7 @@ HALF_LOG_2PI = 0.5 * log(2 * pi)
 ANEW: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
 
 
-class SequenceLaw(TorchDistribution):
+class SequenceDistribution(TorchDistribution):
     """prod_t p(x_t | x_{1:t-1}), with any law of a frame: one site a sequence.
 
     Parameters
@@ -89,7 +89,7 @@ class SequenceLaw(TorchDistribution):
 
     def score(self, value: Tensor) -> Tensor:
         """Return the log density (..., T) of every frame, whether it exists or not."""
-        frames: Tensor = self.law(value).log_prob(value)
+        frames: Tensor = self.distribution(value).log_prob(value)
         return frames
 
     def existing(self, frames: Tensor) -> Tensor:
@@ -99,8 +99,8 @@ class SequenceLaw(TorchDistribution):
         return torch.where(self.mask_frames, frames, torch.zeros_like(frames))
 
 
-class AutoregressiveNormal(SequenceLaw):
-    """x_t given x_{1:t-1} is N(mean_t, diag scale_t^2): a `SequenceLaw` that is differentiable.
+class AutoregressiveNormal(SequenceDistribution):
+    """x_t given x_{1:t-1} is N(mean_t, diag scale_t^2): a `SequenceDistribution` that is differentiable.
 
     Density of a path, all frames at once from shifted inputs (teacher forcing):
     log p(x_{1:T}) = sum_t log N(x_t; mean_t(x_{1:t-1}), diag scale_t(x_{1:t-1})^2).
@@ -113,7 +113,7 @@ class AutoregressiveNormal(SequenceLaw):
     draw : callable
         From a batch shape, a reparametrised path (*shape, T, D).
     event_shape, batch_shape
-        Those of `SequenceLaw`.
+        Those of `SequenceDistribution`.
     mask : Tensor of bool, optional
         (..., T), the frames that exist. What stands in the others, NaN included, reaches neither
         value nor gradient.

@@ -14,7 +14,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
-from ppl_models.distributions import AutoregressiveNormal, SequenceLaw
+from ppl_models.distributions import AutoregressiveNormal, SequenceDistribution
 from ppl_models.dvae.past import Past, Rolled
 from ppl_models.sequences import Moments
 
@@ -48,9 +48,9 @@ class Told:
         shape = (self.length, self.story.latent_dim)
         return AutoregressiveNormal(self._prior, self._draw_z, shape, mask=self.mask)
 
-    def frames(self) -> SequenceLaw:
+    def frames(self) -> SequenceDistribution:
         """Return prod_t p(s_t | s_{1:t-1}, z_{1:t}, w), event (T, D)."""
-        return SequenceLaw(
+        return SequenceDistribution(
             self._law, self._draw_s, (self.length, self.story.data_dim), mask=self.mask
         )
 

@@ -52,7 +52,7 @@ class _TransformerDVAE(DynamicalVAE):
         D, L and W.
     dim : int
         C, width of the decoders.
-    layers, heads, window : int
+    num_layers, heads, window : int
         Those of `ppl_models.networks.attention.Transformer`.
     forget : float
         Chance that a frame is not read, in training.
@@ -71,7 +71,7 @@ class _TransformerDVAE(DynamicalVAE):
         *,
         code_dim: int = 4,
         dim: int = 128,
-        layers: int = 2,
+        num_layers: int = 2,
         heads: int = 4,
         window: int = 32,
         forget: float = 0.9,
@@ -116,15 +116,15 @@ class HiTDVAE(_TransformerDVAE):
     """Hierarchical Transformer DVAE: a decoder for latents and one for frames.
 
     Parameters are those of the base class: ``data_dim``, ``latent_dim``, ``code_dim``, ``dim``,
-    ``layers``, ``heads``, ``window``, ``forget``, ``dropout``, ``likelihood``.
+    ``num_layers``, ``heads``, ``window``, ``forget``, ``dropout``, ``likelihood``.
     """
 
     def __init__(self, data_dim: int = 4, latent_dim: int = 4, **options: Any) -> None:
-        layers = options.get("layers", 2)
+        num_layers = options.get("num_layers", 2)
         super().__init__(data_dim, latent_dim, **options)
         self.prior = ConditionalNormal(self.dim, 0, (), latent_dim)
-        self.latent_decoder = Transformer(self.dim, layers, crossed=True, **self.settings)
-        self.frame_decoder = Transformer(self.dim, layers, crossed=True, **self.settings)
+        self.latent_decoder = Transformer(self.dim, num_layers, crossed=True, **self.settings)
+        self.frame_decoder = Transformer(self.dim, num_layers, crossed=True, **self.settings)
         self.emission = nn.Linear(self.dim, self.likelihood.raw_dim)
 
     def read(self, past: Past) -> Tensor:
@@ -152,10 +152,10 @@ class LigHTDVAE(_TransformerDVAE):
     """
 
     def __init__(self, data_dim: int = 4, latent_dim: int = 4, **options: Any) -> None:
-        layers = options.get("layers", 2)
+        num_layers = options.get("num_layers", 2)
         super().__init__(data_dim, latent_dim, **options)
         self.prior = ConditionalNormal(self.dim, self.dim, (self.dim, self.dim), latent_dim)
-        self.decoder = Transformer(self.dim, layers, **self.settings)
+        self.decoder = Transformer(self.dim, num_layers, **self.settings)
         self.now = nn.Linear(latent_dim, self.dim)
         self.emission = ResidualMLP(self.dim, self.dim, self.dim, self.likelihood.raw_dim)
 

@@ -61,9 +61,9 @@ class Likelihood(nn.Module):
             seen, what = f"{raw.shape[-1]} outputs", type(self).__name__
             cure = "give the decoder's last layer likelihood.raw_dim outputs"
             raise InputError("decoder", seen, f"{self.raw_dim}, which {what} reads", cure)
-        return self.told(raw).to_event(1)
+        return self.distribution(raw).to_event(1)
 
-    def told(self, raw: Tensor) -> TorchDistribution:
+    def distribution(self, raw: Tensor) -> TorchDistribution:
         """Return the law of the D numbers, batch shape (..., D).
 
         Arguments are not validated: torch's own look at every number would cost a tenth of a step.
@@ -114,7 +114,7 @@ class Bernoulli(Likelihood):
         super().__init__(data_dim, data_dim)
         self.grey = grey
 
-    def told(self, raw: Tensor) -> TorchDistribution:
+    def distribution(self, raw: Tensor) -> TorchDistribution:
         """Return the law of bits."""
         return dist.Bernoulli(logits=raw, validate_args=False)
 
@@ -171,7 +171,7 @@ class Gaussian(Likelihood):
             cure = "choose one of the three, or give a number"
             raise InputError("scale", repr(scale), '"shared", "pixel", "decoded" or a number', cure)
 
-    def told(self, raw: Tensor) -> TorchDistribution:
+    def distribution(self, raw: Tensor) -> TorchDistribution:
         """Return the law of D numbers."""
         if self.kind == "decoded":
             loc, scale = split_normal(raw)
@@ -206,7 +206,7 @@ class Laplace(Likelihood):
         super().__init__(data_dim, data_dim)
         self.register_buffer("scale", torch.tensor(check_positive("scale", scale)))
 
-    def told(self, raw: Tensor) -> TorchDistribution:
+    def distribution(self, raw: Tensor) -> TorchDistribution:
         """Return the law of D numbers."""
         return dist.Laplace(raw, self.scale, validate_args=False)
 
@@ -227,7 +227,7 @@ class Categorical(Likelihood):
         super().__init__(data_dim, data_dim * num_classes, OneHot(num_classes))
         self.num_classes = num_classes
 
-    def told(self, raw: Tensor) -> TorchDistribution:
+    def distribution(self, raw: Tensor) -> TorchDistribution:
         """Return the law of D classes."""
         return dist.Categorical(
             logits=raw.unflatten(-1, (self.data_dim, self.num_classes)), validate_args=False
@@ -263,13 +263,13 @@ class DiscretizedLogistic(Likelihood):
         super().__init__(data_dim, 2 * data_dim, Rescale(num_levels))
         self.num_levels = num_levels
 
-    def told(self, raw: Tensor) -> distributions.DiscretizedLogistic:
+    def distribution(self, raw: Tensor) -> distributions.DiscretizedLogistic:
         """Return the law of D levels."""
         return distributions.DiscretizedLogistic(*split_normal(raw), self.num_levels)
 
     def point(self, raw: Tensor) -> Tensor:
         """Return the most probable level of each, as floats (..., D)."""
-        return self.told(raw).mode
+        return self.distribution(raw).mode
 
     def _look(self, x: Tensor) -> None:
         check_levels(x, self.num_levels, "levels")

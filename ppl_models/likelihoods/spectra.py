@@ -104,7 +104,7 @@ class ComplexGaussian(Likelihood):
     def __init__(self, data_dim: int, floor: float = QUIET) -> None:
         super().__init__(data_dim, data_dim, LogPower(data_dim, check_positive("floor", floor)))
 
-    def told(self, raw: Tensor) -> TorchDistribution:
+    def distribution(self, raw: Tensor) -> TorchDistribution:
         """Return the law of D powers."""
         log_variance = torch.addcmul(self.reader.centre, raw, self.reader.spread)
         return Power(log_variance.exp() + self.reader.floor)

@@ -136,8 +136,8 @@ class Transformer(nn.Module):
 
     Parameters
     ----------
-    dim, layers, heads, window, causal
-        As in `WindowAttention`; ``layers`` of them.
+    dim, num_layers, heads, window, causal
+        As in `WindowAttention`; ``num_layers`` of them.
     crossed : bool
         Each layer has a second attention, to frames y beside x: inputs are (..., T, 2 C), x then y.
     dropout : float
@@ -149,7 +149,7 @@ class Transformer(nn.Module):
     def __init__(
         self,
         dim: int,
-        layers: int,
+        num_layers: int,
         *,
         heads: int = 4,
         window: int = 32,
@@ -160,7 +160,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.dim, self.crossed = dim, crossed
         self.layers = nn.ModuleList(
-            _Layer(dim, heads, window, causal, crossed, dropout) for _ in range(layers)
+            _Layer(dim, heads, window, causal, crossed, dropout) for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(dim)
 

@@ -141,7 +141,7 @@ class Conditional(nn.Module):
     ----------
     context_dim, input_dim : int
         Sizes of c and u. An `input_dim` of 0 leaves u out.
-    hidden : sequence of int
+    hidden_dims : sequence of int
         Sizes of the hidden layers; without any, the network is linear.
     out_dim : int
         Size of the output.
@@ -150,13 +150,13 @@ class Conditional(nn.Module):
     """
 
     def __init__(
-        self, context_dim: int, input_dim: int, hidden: Sequence[int], out_dim: int
+        self, context_dim: int, input_dim: int, hidden_dims: Sequence[int], out_dim: int
     ) -> None:
         super().__init__()
-        first, *_ = sizes = (*hidden, out_dim)
+        first, *_ = sizes = (*hidden_dims, out_dim)
         self.context = nn.Linear(context_dim, first)
         self.input = nn.Linear(input_dim, first, bias=False) if input_dim else None
-        self.head = nn.Sequential(nn.Tanh(), MLP(*sizes)) if hidden else nn.Identity()
+        self.head = nn.Sequential(nn.Tanh(), MLP(*sizes)) if hidden_dims else nn.Identity()
 
     def forward(self, context: Tensor, u: Tensor | None = None) -> Any:
         """Return the output (..., out_dim)."""
@@ -183,7 +183,7 @@ class ConditionalNormal(Conditional):
 
     Parameters
     ----------
-    context_dim, input_dim, hidden
+    context_dim, input_dim, hidden_dims
         Those of `Conditional`.
     out_dim : int
         Size of the mean.
@@ -197,12 +197,12 @@ class ConditionalNormal(Conditional):
         self,
         context_dim: int,
         input_dim: int,
-        hidden: Sequence[int],
+        hidden_dims: Sequence[int],
         out_dim: int,
         *,
         floor: float = 0.0,
     ) -> None:
-        super().__init__(context_dim, input_dim, hidden, 2 * out_dim)
+        super().__init__(context_dim, input_dim, hidden_dims, 2 * out_dim)
         self.floor = floor
 
     def step(self, projected: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -62,7 +62,7 @@ class FlowPrior(Prior):
             ]
         self.layers = nn.ModuleList(nets)
 
-    def law(self) -> TorchDistribution:
+    def distribution(self) -> TorchDistribution:
         """Return p(z), batch shape () and event shape (L,)."""
         return ByFunctions(self.score, self.draw, self.latent_dim)
 
@@ -138,7 +138,7 @@ class AggregatedPosterior(Prior):
         self.register_buffer("log_z_error", torch.zeros(()))
         self.normalise()
 
-    def law(self) -> TorchDistribution:
+    def distribution(self) -> TorchDistribution:
         """Return p(z), batch shape () and event shape (L,)."""
         return ByFunctions(self.score, self.draw, self.latent_dim)
 

@@ -46,15 +46,15 @@ class Prior(nn.Module):
 
     def forward(self, name: str = "z") -> Tensor:
         """Sample the site ``name`` in the plate around: (..., L)."""
-        return pyro.sample(name, self.law())
+        return pyro.sample(name, self.distribution())
 
-    def law(self) -> TorchDistribution:
+    def distribution(self) -> TorchDistribution:
         """Return p(z), batch shape () and event shape (L,)."""
         raise NotImplementedError
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return log p(z) of codes (..., L): (...)."""
-        return self.law().log_prob(z)
+        return self.distribution().log_prob(z)
 
 
 class StandardPrior(Prior):
@@ -66,7 +66,7 @@ class StandardPrior(Prior):
         super().__init__(latent_dim)
         self.register_buffer("zero", torch.zeros(latent_dim), persistent=False)
 
-    def law(self) -> TorchDistribution:
+    def distribution(self) -> TorchDistribution:
         """Return p(z), batch shape () and event shape (L,)."""
         return dist.Normal(self.zero, 1.0).to_event(1)
 
@@ -105,7 +105,7 @@ class MixturePrior(Prior):
         k = pyro.sample("component", weights, infer={"enumerate": "parallel"})
         return pyro.sample(name, dist.Normal(loc[k], scale[k]).to_event(1))
 
-    def law(self) -> DiagonalMixture:
+    def distribution(self) -> DiagonalMixture:
         """Return p(z), the component summed out."""
         return DiagonalMixture(self.loc, self.log_scale.exp(), self.logits)
 
@@ -130,15 +130,15 @@ class ConditionalPrior(Prior):
 
     def forward(self, name: str = "z", *, condition: Tensor) -> Tensor:  # type: ignore[override]
         """Sample the site ``name`` given the condition (..., C)."""
-        return pyro.sample(name, self.law(condition))
+        return pyro.sample(name, self.distribution(condition))
 
-    def law(self, condition: Tensor) -> TorchDistribution:  # type: ignore[override]
+    def distribution(self, condition: Tensor) -> TorchDistribution:  # type: ignore[override]
         """Return p(z | c), batch shape that of the condition (..., C)."""
         return dist.Normal(*split_normal(self.network(condition))).to_event(1)
 
     def log_prob(self, z: Tensor, condition: Tensor) -> Tensor:  # type: ignore[override]
         """Return log p(z | c) of codes (..., L): (...)."""
-        return self.law(condition).log_prob(z)
+        return self.distribution(condition).log_prob(z)
 
 
 class VampPrior(Prior):
@@ -187,19 +187,19 @@ class VampPrior(Prior):
         cls,
         encoder: nn.Module,
         features: Tensor,
-        num: int,
+        num_rows: int,
         *,
         seed: int = 0,
         bounds: tuple[float, float] | None = (0.0, 1.0),
     ) -> VampPrior:
-        """Start at ``num`` of the training data (N, F), as an encoder reads them.
+        """Start at ``num_rows`` of the training data (N, F), as an encoder reads them.
 
         Raises
         ------
         InputError
             Fewer data than pseudo-data: equal ones would stay equal.
         """
-        return cls(encoder, _some(features, num, seed), bounds)
+        return cls(encoder, _some(features, num_rows, seed), bounds)
 
     @classmethod
     def from_noise(
@@ -209,7 +209,7 @@ class VampPrior(Prior):
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
         return cls(encoder, (mean + std * noise).clamp(0, 1))
 
-    def law(self) -> DiagonalMixture:
+    def distribution(self) -> DiagonalMixture:
         """Return p(z), event shape (L,)."""
         return DiagonalMixture(*split_normal(self.encoder(self.pseudo_inputs)))
 
@@ -239,10 +239,10 @@ class VampPrior(Prior):
         return share.clamp(self.MARGIN, 1 - self.MARGIN).logit()
 
 
-def _some(features: Tensor, num: int, seed: int) -> Tensor:
+def _some(features: Tensor, num_rows: int, seed: int) -> Tensor:
     """Pick rows, none twice."""
-    if not 1 <= num <= len(features):
+    if not 1 <= num_rows <= len(features):
         cure = "take fewer pseudo-data, or give more data"
-        raise InputError("num", str(num), f"from 1 to the {len(features)} data", cure)
+        raise InputError("num_rows", str(num_rows), f"from 1 to the {len(features)} data", cure)
     order = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))
-    return features[order[:num].to(features.device)]
+    return features[order[:num_rows].to(features.device)]

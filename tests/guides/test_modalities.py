@@ -44,12 +44,12 @@ def test_a_modality_that_training_never_showed_is_not_read() -> None:
     guide = MVAEGuide(model)
     image, sound = torch.randn(32, 4), torch.randn(32, 3)
     guide.eval()
-    before = guide.law(guide._trusted(_rows(guide, image, sound))).mean
+    before = guide.distribution(guide._trusted(_rows(guide, image, sound))).mean
     run = fit(model, guide, {"image": image, "sound": None}, epochs=1, progress=False)
     assert run.guide.known.tolist() == [True, False]
     data = {"image": image, "sound": sound}
     both, alone = (
-        run.guide.law(run.guide._trusted(_rows(run.guide, image, s))).mean for s in (sound, None)
+        run.guide.distribution(run.guide._trusted(_rows(run.guide, image, s))).mean for s in (sound, None)
     )
     assert torch.equal(both, alone) and not torch.equal(both, before)
     bound = Objective().bound(run.model, run.guide, (), data)

@@ -35,7 +35,7 @@ def test_exact_experts_make_the_exact_posterior_and_the_bound_is_the_evidence(ma
     model, guide = exact_pair()
     data = simulated(model, 5)
     every = mask.expand(5, 3)
-    law, known = guide.law(rows_of(data, every)), posterior(model, data, mask)
+    law, known = guide.distribution(rows_of(data, every)), posterior(model, data, mask)
     assert (law.mean - known.mean).abs().max() < 1e-6
     assert (torch.diag_embed(law.variance) - known.covariance_matrix).abs().max() < 1e-6
     bound = Objective().bound(model, guide, (), {**data, "mask": every})
@@ -56,7 +56,7 @@ def test_one_batch_holds_rows_of_every_pattern() -> None:
 def test_a_mixture_of_all_products_holds_the_exact_posterior_as_one_part() -> None:
     model, product = exact_pair()
     guide = MoPoEGuide(model, encoders=product.encoders).double()
-    law = guide.law(rows_of(data := simulated(model, 4), None))
+    law = guide.distribution(rows_of(data := simulated(model, 4), None))
     whole = guide.family.all(-1).nonzero()[0, 0]
     known = posterior(model, data, torch.ones(3).bool())
     assert (law.loc[:, whole] - known.mean).abs().max() < 1e-6
@@ -144,7 +144,7 @@ def test_a_mixture_of_experts_weighs_those_that_are_seen_alike() -> None:
     guide = MMVAEGuide(model, encoders=product.encoders).double()
     data = simulated(model, 2)
     mask = torch.tensor([[True, False, True], [False, True, False]])
-    law = guide.law(rows_of(data, mask))
+    law = guide.distribution(rows_of(data, mask))
     z = torch.randn(2, LATENT).double()
     loc, scale = guide.experts(rows_of(data, mask))
     each = torch.distributions.Normal(loc, scale).log_prob(z[:, None]).sum(-1)
@@ -170,11 +170,11 @@ def test_jmvae_reads_one_modality_by_its_own_encoder_and_several_by_the_joint_on
     model = JMVAE(PARTS, 3, hidden_dim=8)
     guide = JMVAEGuide(model)
     data = model(num_data=8)
-    law = guide.law(rows_of(data, PATTERNS))
+    law = guide.distribution(rows_of(data, PATTERNS))
     other = copy.deepcopy(guide)
     nn.init.zeros_(other.joint[-1].weight)
     nn.init.zeros_(other.encoders["image"][-1].weight)
-    changed = (other.law(rows_of(data, PATTERNS)).mean != law.mean).any(-1)
+    changed = (other.distribution(rows_of(data, PATTERNS)).mean != law.mean).any(-1)
     several, image = PATTERNS.sum(-1) > 1, torch.tensor([True, False, False])
     assert torch.equal(changed, several | (PATTERNS == image).all(-1))
 
@@ -215,7 +215,7 @@ def test_one_modality_is_scored_with_codes_read_from_all() -> None:
     mask = torch.tensor([True, False, False]).expand(20, 3)
     truth = evidence(model, data, mask[0])
     seen = torch.ones_like(mask)
-    found = importance(model, guide, **data, mask=mask, seen=seen, draws=4000)
+    found = importance(model, guide, **data, mask=mask, seen=seen, num_samples=4000)
     # The posterior given all is narrower than that given one: the bound is tight in most rows only
     gap = truth - found.iwae
     assert (found.elbo < truth).all() and gap.median() < 0.15

@@ -54,8 +54,8 @@ def test_one_datum_and_one_draw_keep_their_shape() -> None:
 def test_probabilities_are_averaged_over_the_guide() -> None:
     x = data(5)
     model, guide = pairs.MixturePrior().double(), pairs.ConjugateGuide().double()
-    site = enumerated(model, guide, x, draws=4, seed=2)["w"]
-    one = enumerated(model, guide, x, draws=1, seed=2)["w"]
+    site = enumerated(model, guide, x, num_samples=4, seed=2)["w"]
+    one = enumerated(model, guide, x, num_samples=1, seed=2)["w"]
     assert site.samples.shape == (4, 5) and site.map.shape == (5,)
     assert torch.equal(site.map, site.probs.argmax(-1))
     with seeded(2):
@@ -63,7 +63,7 @@ def test_probabilities_are_averaged_over_the_guide() -> None:
     joint = model.logits + dist.Normal(model.loc, 1.0).log_prob(z[:, None])
     assert torch.allclose(one.probs, joint.softmax(-1), atol=1e-12)
     # 40 draws for each of 50 copies: the posterior under q(z), which quadrature knows
-    many = enumerated(model, guide, x.repeat(50), draws=40)["w"]
+    many = enumerated(model, guide, x.repeat(50), num_samples=40)["w"]
     grid = torch.linspace(-8, 8, 4001, dtype=x.dtype)[:, None]
     q = dist.Normal(guide.slope * x, guide.log_scale.exp()).log_prob(grid).exp()
     joint = model.logits + dist.Normal(model.loc, 1.0).log_prob(grid[..., None])
@@ -226,4 +226,4 @@ def test_vector_valued_sites_and_bad_draws_are_refused() -> None:
         enumerated(model, lambda x: None, torch.zeros(3))
     assert error.value.site == "w"
     with pytest.raises(ValueError, match="draws is 0"):
-        enumerated(pairs.TwoComponents(), pairs.NoLatents(), torch.zeros(3), draws=0)
+        enumerated(pairs.TwoComponents(), pairs.NoLatents(), torch.zeros(3), num_samples=0)

@@ -119,6 +119,6 @@ def test_a_rich_condition_wants_the_learned_prior() -> None:
         guide = CVAEGuide(32, 32, 8, encoder=MLP(64, 128, 16), likelihood=part)
         data = x[:1400], c[:1400]
         fit(model, guide, data, epochs=40, batch_size=100, learning_rate=2e-3, progress=False)
-        bounds[prior] = importance(model, guide, x[1400:], c[1400:], draws=64).iwae
+        bounds[prior] = importance(model, guide, x[1400:], c[1400:], num_samples=64).iwae
     difference = bounds["learned"] - bounds["standard"]
     assert difference.mean() > 4 * difference.std() / math.sqrt(len(difference))

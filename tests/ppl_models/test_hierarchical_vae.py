@@ -154,5 +154,5 @@ def test_two_levels_beat_one_of_the_same_width_on_digits() -> None:
         )
         bounds.append(run.best_bound)
     assert bounds[0] > bounds[1] + 0.3  # nats a digit; a standard error of the difference is 0.1
-    found = rates(*pairs[0], unseen, draws=20)
+    found = rates(*pairs[0], unseen, num_samples=20)
     assert all(found[f"z{n}"].nats > 0.05 for n in (0, 1))

@@ -259,7 +259,9 @@ def test_draws_are_made_all_at_once() -> None:
     sampler = Sampler(story, guide, (), data)
     assert sampler.vectorised, sampler.reason
     draws = 200
-    idata = posterior(story, guide, **data, draws=draws, predictive=False, log_likelihood=False)
+    idata = posterior(
+        story, guide, **data, num_samples=draws, predictive=False, log_likelihood=False
+    )
     s = torch.as_tensor(idata.posterior["s"].to_numpy()[0])
     assert tuple(idata.posterior["s"].dims[2:4]) == ("sequence", "source")
     mean, scale = guide.look(*(data[n] for n in ("o", "mask", "size", "origin", "unit", "start")))

@@ -94,8 +94,11 @@ def test_one_regime_is_the_linear_system() -> None:
     exact = linear.log_evidence(s, mask)
     bound = -Objective().loss(model, SLDSGuide(model), (s, mask))
     assert torch.allclose(bound, exact.mean(), **CLOSE)
-    assert torch.allclose(model.log_evidence(s, mask, particles=1), exact, **CLOSE)
-    told, theirs = model.forecast(s, mask, steps=2, particles=1), linear.forecast(s, mask, steps=2)
+    assert torch.allclose(model.log_evidence(s, mask, num_particles=1), exact, **CLOSE)
+    told, theirs = (
+        model.forecast(s, mask, steps=2, num_particles=1),
+        linear.forecast(s, mask, steps=2),
+    )
     assert torch.allclose(told.mean, theirs.frames.mean, **CLOSE)
     variance = theirs.frames.covariance_matrix.diagonal(dim1=-2, dim2=-1)
     assert torch.allclose(told.variance, variance, **CLOSE)
@@ -104,7 +107,7 @@ def test_one_regime_is_the_linear_system() -> None:
 def test_a_forecast_is_the_mixture_of_all_paths() -> None:
     model = story()
     s = model(size=1, length=2).detach()
-    told = model.forecast(s, steps=2, particles=20_000)
+    told = model.forecast(s, steps=2, num_particles=20_000)
     for row in range(len(s)):
         paths, before = by_hand(model, s[row])
         steps, total = model.switch_logits.log_softmax(-1), []
@@ -175,7 +178,7 @@ def test_it_learns_the_regimes_it_simulated() -> None:
     s = truth(size=100, length=20).detach()
     model = SLDS(2, 2, 2).double().start_from(s)
     fit(model, SLDSGuide(model), s, epochs=60, batch_size=50, learning_rate=0.1, progress=False)
-    exact, ours = (m.log_evidence(s, particles=50).sum() for m in (truth, model))
+    exact, ours = (m.log_evidence(s, num_particles=50).sum() for m in (truth, model))
     assert ours > exact - 20  # the best LDS is 3,000 nats below, and 32 numbers are learned
     own, theirs = (m_guide.smooth(s).argmax(-1) for m_guide in map(SLDSGuide, (truth, model)))
     same = (own == theirs).double().mean()
@@ -190,7 +193,7 @@ def test_it_learns_the_regimes_it_simulated() -> None:
         (lambda: SLDS(3)(torch.zeros(2, 4, 2)), "s: saw shape"),
         (lambda: SLDS(2, form="enumerated")(torch.zeros(2, 40, 2)), r"2\^40 paths"),
         (lambda: SLDS(2).log_evidence(torch.zeros(2, 40, 2)), "give particles"),
-        (lambda: SLDS(2).filter(torch.zeros(2, 4, 2), particles=0), "particles"),
+        (lambda: SLDS(2).filter(torch.zeros(2, 4, 2), num_particles=0), "num_particles"),
         (lambda: SLDS(2).forecast(torch.zeros(2, 4, 2), steps=0), "steps"),
         (lambda: SLDSGuide(SLDS(2))(), "simulate with the story"),
     ],

@@ -32,7 +32,7 @@ class Critic(Penalty):
     weight, site
         What it is multiplied by, a number or a schedule of the training step; the latent site, by
         default the guide's only continuous one.
-    hidden
+    hidden_dims
         Widths of T's hidden layers, of leaky rectifiers.
     learning_rate
         Of T's Adam, whose momentum is 0.5, as adversaries need it.
@@ -53,18 +53,18 @@ class Critic(Penalty):
     def __init__(
         self,
         weight: float | Schedule,
-        hidden: Sequence[int],
+        hidden_dims: Sequence[int],
         learning_rate: float,
         steps: int,
         seed: int,
         site: str | None,
     ) -> None:
         super().__init__(weight, site)
-        for width in hidden:
-            number("hidden", width, 0)
+        for width in hidden_dims:
+            number("hidden_dims", width, 0)
         number("learning_rate", learning_rate, 0)
         number("steps", steps, 0)
-        self.hidden, self.learning_rate, self.steps = tuple(hidden), learning_rate, steps
+        self.hidden_dims, self.learning_rate, self.steps = tuple(hidden_dims), learning_rate, steps
         self.seed, self._net, self._optimizer = seed, None, None
 
     def score(self, z: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class Critic(Penalty):
     def _build(self, dim: int, dtype: torch.dtype) -> None:
         layers: list[nn.Module] = []
         with seeded(self.seed):
-            for width in self.hidden:
+            for width in self.hidden_dims:
                 layers += [nn.Linear(dim, width), nn.LeakyReLU(0.2)]
                 dim = width
             self._net = nn.Sequential(*layers, nn.Linear(dim, 1)).to(dtype)
@@ -161,7 +161,7 @@ class FactorCritic(Critic):
     ----------
     weight
         gamma, beside the KL term's own total correlation; the paper takes 6 to 40.
-    hidden, learning_rate, steps, seed, site
+    hidden_dims, learning_rate, steps, seed, site
         As for `Critic`. The paper's T has layers of 1000, six in all.
     """
 
@@ -170,13 +170,13 @@ class FactorCritic(Critic):
     def __init__(
         self,
         weight: float | Schedule,
-        hidden: Sequence[int] = (256, 256, 256),
+        hidden_dims: Sequence[int] = (256, 256, 256),
         learning_rate: float = 1e-4,
         steps: int = 1,
         seed: int = 0,
         site: str | None = None,
     ) -> None:
-        super().__init__(weight, hidden, learning_rate, steps, seed, site)
+        super().__init__(weight, hidden_dims, learning_rate, steps, seed, site)
 
     def estimate(self, view: View, codes: Codes) -> Tensor:
         """Return the mean log ratio at the batch's codes."""
@@ -204,20 +204,20 @@ class AdversarialPrior(Critic):
     ----------
     weight
         lambda.
-    hidden, learning_rate, steps, seed, site
+    hidden_dims, learning_rate, steps, seed, site
         As for `Critic`.
     """
 
     def __init__(
         self,
         weight: float | Schedule,
-        hidden: Sequence[int] = (256, 256),
+        hidden_dims: Sequence[int] = (256, 256),
         learning_rate: float = 1e-3,
         steps: int = 1,
         seed: int = 0,
         site: str | None = None,
     ) -> None:
-        super().__init__(weight, hidden, learning_rate, steps, seed, site)
+        super().__init__(weight, hidden_dims, learning_rate, steps, seed, site)
 
     def estimate(self, view: View, codes: Codes) -> Tensor:
         """Return the mean surprise that a code is a draw of the prior."""
@@ -254,7 +254,7 @@ class WassersteinCritic(Critic):
     ----------
     weight
         lambda.
-    hidden, learning_rate, seed, site
+    hidden_dims, learning_rate, seed, site
         As for `Critic`.
     gradient_penalty
         What holds T's slopes down to 1.
@@ -265,14 +265,14 @@ class WassersteinCritic(Critic):
     def __init__(
         self,
         weight: float | Schedule,
-        hidden: Sequence[int] = (256, 256),
+        hidden_dims: Sequence[int] = (256, 256),
         gradient_penalty: float = 10.0,
         critic_steps: int = 5,
         learning_rate: float = 1e-3,
         seed: int = 0,
         site: str | None = None,
     ) -> None:
-        super().__init__(weight, hidden, learning_rate, critic_steps, seed, site)
+        super().__init__(weight, hidden_dims, learning_rate, critic_steps, seed, site)
         number("gradient_penalty", gradient_penalty, 0)
         self.gradient_penalty = gradient_penalty
 

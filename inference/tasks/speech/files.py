@@ -280,7 +280,7 @@ def _check_sizes(value: Any, name: str) -> None:
             raise InputError(name, f"{len(value)} of them", f"at most {_MOST_LAYERS}", _SMALLER)
         for inner, each in rows:
             _check_sizes(each, str(inner))
-    most = _MOST_LAYERS if name == "layers" else LARGEST
+    most = _MOST_LAYERS if name == "num_layers" else LARGEST
     if isinstance(value, int | float) and not 0 <= value <= most:
         raise InputError(name, f"{value}", f"a number from 0 to {most:,}", _SMALLER)
 

@@ -123,12 +123,19 @@ class Recipe:
 DKF = {"emission_dims": (256, 256)}
 KVAE = {"latent_dim": 16, "num_modes": 5, "hidden_dims": (128,), "learn_noise": True}
 SRNN = {"input_dim": 256, "recurrent_dim": 128, "prior_dims": (64,), "emission_dims": (256,)}
-SRNN_GUIDE = {"hidden": (128,), "causal": False, "backward_dim": 128, "input_dim": 256}
-HIERARCHICAL = {"code_dim": 32, "dim": 128, "layers": 2, "heads": 4, "window": 32, "forget": 0.9}
+SRNN_GUIDE = {"hidden_dims": (128,), "causal": False, "backward_dim": 128, "input_dim": 256}
+HIERARCHICAL = {
+    "code_dim": 32,
+    "dim": 128,
+    "num_layers": 2,
+    "heads": 4,
+    "window": 32,
+    "forget": 0.9,
+}
 
 RECIPES = {
     "FrameVAE": Recipe(Design("FrameVAE")),
-    "DKF": Recipe(Design("DKF", options=DKF, guide_options={"hidden": (128,)})),
+    "DKF": Recipe(Design("DKF", options=DKF, guide_options={"hidden_dims": (128,)})),
     "RVAE": Recipe(Design("RVAE")),
     "DSAE": Recipe(Design("DSAE", options={"code_dim": 16})),
     "KVAE": Recipe(Design("KVAE", options=KVAE, guide_options={"hidden_dims": (128,)})),

@@ -146,7 +146,7 @@ def _check_code(model: Any, code: Tensor, count: int | None = None) -> Tensor:
 @torch.no_grad()
 def generate(
     model: Any,
-    count: int = 1,
+    size: int = 1,
     frames: int = 100,
     stft: STFT | None = None,
     *,
@@ -159,7 +159,7 @@ def generate(
 
     Parameters
     ----------
-    count, frames
+    size, frames
         B and T.
     code
         w of all (W,), or of each (B, W), as `analyse` gives them: new sentences of known voices. By
@@ -183,16 +183,16 @@ def generate(
         is not finite.
     """
     if code is not None:
-        code = _check_code(model, code, count).expand(count, -1)
+        code = _check_code(model, code, size).expand(size, -1)
     stft = stft or STFT()
     with seeded(derive(seed, "speech")):
         like = next(model.parameters())
-        w = like.new_empty(count, model.code_dim).normal_() if model.code_dim else None
+        w = like.new_empty(size, model.code_dim).normal_() if model.code_dim else None
         w = w if code is None else code  # drawn all the same: a seed's z do not hang on it
         if model.feeds_back:
-            raw = model.roll((count,), frames, w, point=point).raw
+            raw = model.roll((size,), frames, w, point=point).raw
         else:
-            raw = model.closed_loop(model.latent_path((count,), frames, w), w)
+            raw = model.closed_loop(model.latent_path((size,), frames, w), w)
     power = finite(model.likelihood.point(raw))
     return Sounds(stft.griffin_lim(power, iterations=iterations, seed=seed), power)
 

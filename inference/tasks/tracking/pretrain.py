@@ -54,7 +54,7 @@ TRACKING = {
 SRNN_TRACKING = {**TRACKING, "latent_dim": 4, "prior_dims": (16, 16)}
 CAUSAL = {"smooth": False}
 SMOOTH = {"smooth": True}
-ENCODER = {"hidden": (32, 16)}
+ENCODER = {"hidden_dims": (32, 16)}
 
 
 @dataclass(frozen=True)
@@ -143,20 +143,20 @@ def _modules(pair: Pair) -> dict[str, nn.Module]:
     return {"model": pair[0], "guide": pair[1]}
 
 
-def training_paths(recipe: Recipe, num: int, seed: int) -> Tensor:
+def training_paths(recipe: Recipe, size: int, seed: int) -> Tensor:
     """Draw paths (num, T, 4): the paper's, or in the object frame, a fifth of them the paper's."""
-    length, walkers = recipe.length, num - num // 5
+    length, walkers = recipe.length, size - size // 5
     if recipe.paper:
-        return synthetic_trajectories(num, length=length, seed=derive(seed, "boxes"))
+        return synthetic_trajectories(size, length=length, seed=derive(seed, "boxes"))
     walks = walking_trajectories(walkers, length=length, seed=derive(seed, "walkers"))
-    if num == walkers:
+    if size == walkers:
         return walks
-    boxes = synthetic_trajectories(num - walkers, length=length, seed=derive(seed, "boxes"))
+    boxes = synthetic_trajectories(size - walkers, length=length, seed=derive(seed, "boxes"))
     return torch.cat([walks, to_object_frame(boxes)])
 
 
 def pretrain(
-    name: str, *, epochs: int | None = None, seed: int = 0, num: int = PATHS, progress: bool = True
+    name: str, *, epochs: int | None = None, seed: int = 0, size: int = PATHS, progress: bool = True
 ) -> Run:
     """Train a pair after its recipe.
 
@@ -174,7 +174,7 @@ def pretrain(
         In place of the recipe's; schedules shrink with it.
     seed : int
         Decides initial values, data and noise.
-    num : int
+    size : int
         Training paths.
     progress : bool
         Show a bar.
@@ -183,9 +183,9 @@ def pretrain(
     epochs = epochs or recipe.epochs
     with seeded(derive(seed, "weights")):
         model, guide = recipe.pair()
-    steps = epochs * -(-num // recipe.batch_size)
+    steps = epochs * -(-size // recipe.batch_size)
     warm_up = Objective("meanfield", kl_weight=linear(max(1, steps // 5)))
-    data: Any = {"s": training_paths(recipe, num, seed)}
+    data: Any = {"s": training_paths(recipe, size, seed)}
     if not recipe.paper:
         data = EstimatedPasts(data["s"], guide).loader(recipe.batch_size)
         steps = epochs * len(data)
@@ -205,10 +205,10 @@ def pretrain(
     )
 
 
-def held_out_bound(pair: Pair, *, paper: bool = False, seed: int = 0, num: int = 1_000) -> float:
+def held_out_bound(pair: Pair, *, paper: bool = False, seed: int = 0, size: int = 1_000) -> float:
     """Return the plain bound on new paths, in nats a frame."""
     make = synthetic_trajectories if paper else walking_trajectories
-    paths = make(num, seed=derive(seed, "held out"))
+    paths = make(size, seed=derive(seed, "held out"))
     with seeded(derive(seed, "bound")):
         bound = Objective("meanfield").bound(pair[0], pair[1], (paths,))
     return float(bound.mean()) / paths.shape[1]
@@ -226,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     for name in options.story:
         began = time.process_time()
-        run = pretrain(name, epochs=options.epochs, seed=options.seed, num=options.paths)
+        run = pretrain(name, epochs=options.epochs, seed=options.seed, size=options.paths)
         seconds, recipe = time.process_time() - began, RECIPES[name]
         pair: Any = run.model, run.guide
         bound = held_out_bound(pair, paper=recipe.paper)

@@ -72,7 +72,7 @@ class Tracks:
         ltwh = np.moveaxis(self.boxes, 1, 0).reshape(-1, 4)
         return Boxes(frame, ids, ltwh, np.ones(n * t), self.name)
 
-    def to_arviz(self, draws: int = 200, *, seed: int = 0) -> Any:
+    def to_arviz(self, num_samples: int = 200, *, seed: int = 0) -> Any:
         """Return the posterior as an ArviZ object: draws of every box and of every assignment.
 
         Draws are of the marginals q(s_tn) and q(w_tk): a frame's draw knows nothing of the next
@@ -83,13 +83,13 @@ class Tracks:
         from inference.diagnostics import Variable, to_arviz
 
         rng = np.random.default_rng(seed)
-        box = _ltwh(self.mean + self.sd * rng.standard_normal((draws, *self.mean.shape)))
+        box = _ltwh(self.mean + self.sd * rng.standard_normal((num_samples, *self.mean.shape)))
         places = [(name, False) for name in ("frame", "detection_slot")]
         corners, objects = ("coordinate", False), ("object", False)
         groups = {
             "posterior": {
                 "box": Variable(box, [objects, places[0], corners]),
-                "assignment": Variable(self._draw_assignment(rng, draws), places),
+                "assignment": Variable(self._draw_assignment(rng, num_samples), places),
             },
             "observed_data": {
                 "detection": Variable(self.detections, [*places, corners], drawn=False)
@@ -132,11 +132,11 @@ class Tracks:
         write_whole(paths["tracks.png"], picture.getvalue())
         return paths
 
-    def _draw_assignment(self, rng: np.random.Generator, draws: int) -> NDArray[np.int64]:
+    def _draw_assignment(self, rng: np.random.Generator, num_samples: int) -> NDArray[np.int64]:
         n = len(self.mean)
         cumulative = self.responsibilities.cumsum(-1)
         total = cumulative[..., -1:]
-        where = rng.random((draws, *self.responsibilities.shape[:-1], 1)) * total
+        where = rng.random((num_samples, *self.responsibilities.shape[:-1], 1)) * total
         drawn = (where >= cumulative).sum(-1).clip(max=self.responsibilities.shape[-1] - 1)
         numbered = np.where(drawn == n, 0, drawn + 1)
         return np.where(np.isnan(self.detections[..., 0]), -1, numbered)

@@ -38,7 +38,7 @@ X = torch.tensor([0.5, -3.0, 2.5, 0.0])
 
 def test_the_groups_have_named_dims_and_the_guides_law():
     model, guide = Conjugate(), ConjugateGuide()
-    result = posterior(model, guide, X, draws=2000, coords={"data": list("abcd")})
+    result = posterior(model, guide, X, num_samples=2000, coords={"data": list("abcd")})
     z = result["posterior"]["z"]
     assert z.dims == ("chain", "draw", "data") and z.shape == (1, 2000, 4)
     assert list(z.coords["data"].values) == list("abcd")
@@ -57,7 +57,7 @@ def test_a_sequence_is_one_variable_and_masked_frames_count_nothing():
     x = torch.randn(3, 4, 2)
     mask = torch.arange(4) < torch.tensor([[4], [2], [0]])
     names = {"z": ["time", "side"], "x": ["time", "side"]}
-    result = posterior(Sequence(), SequenceGuide(), x, mask, draws=6, dims=names)
+    result = posterior(Sequence(), SequenceGuide(), x, mask, num_samples=6, dims=names)
     assert result["posterior"]["z"].dims == ("chain", "draw", "sequence", "time", "side")
     speed = result["posterior"]["speed"]
     assert speed.dims == ("chain", "draw", "sequence", "speed_dim_0", "speed_dim_1")
@@ -72,7 +72,7 @@ def test_a_sequence_is_one_variable_and_masked_frames_count_nothing():
 def test_several_plates_and_assignments_given_each_draw(story):
     o = torch.tensor([[[-1.0, 1.0], [1.0, -1.0], [-1.1, 0.9]]])
     guide = Fixed()
-    result = posterior(story(), guide, o, draws=30)
+    result = posterior(story(), guide, o, num_samples=30)
     assert result["posterior"]["s"].dims == ("chain", "draw", "sequence", "source", "s_dim_0")
     w = result["posterior"]["w"]
     assert w.dims == ("chain", "draw", "sequence", "frame", "detection")
@@ -94,7 +94,7 @@ class Fixed(nn.Module):
 
 def test_assignments_have_their_exact_posterior():
     model = TwoComponents()
-    result = posterior(model, NoLatents(), X, draws=4000)
+    result = posterior(model, NoLatents(), X, num_samples=4000)
     probability = model.joint(X).softmax(-1)[:, 1].detach().numpy()
     share = result["posterior"]["w"].values[0].mean(0)
     # standard error at most 0.5 / sqrt(4000) = 0.008
@@ -104,32 +104,32 @@ def test_assignments_have_their_exact_posterior():
 
 
 def test_a_switch_shared_by_the_data_is_conditioned_on():
-    result = posterior(SharedSwitch(), LocalGuide(), X, draws=7)
+    result = posterior(SharedSwitch(), LocalGuide(), X, num_samples=7)
     assert result["posterior"]["c"].dims == ("chain", "draw")
     assert result["log_likelihood"]["x"].dims == ("chain", "draw", "data")
 
 
 def test_two_observed_sites():
     y = torch.tensor([1.0, -1.0, 2.0, 0.0])
-    result = posterior(TwoViews(), TwoViewsGuide(), X, y, draws=9)
+    result = posterior(TwoViews(), TwoViewsGuide(), X, y, num_samples=9)
     assert set(result["log_likelihood"].data_vars) == {"x", "y"}
     assert result["log_likelihood"]["y"].attrs["enumerated"] == "summed"
 
 
 def test_global_and_local_latents():
-    result = posterior(Hierarchy(), HierarchyGuide(), X, draws=8)
+    result = posterior(Hierarchy(), HierarchyGuide(), X, num_samples=8)
     assert result["posterior"]["mu"].dims == ("chain", "draw")
     assert result["posterior"]["z"].dims == ("chain", "draw", "data")
 
 
 def test_plain_functions():
-    result = posterior(function_model, function_guide, X, draws=11)
+    result = posterior(function_model, function_guide, X, num_samples=11)
     assert result["posterior"]["mu"].shape == (1, 11)
     assert "enumerated" not in result["log_likelihood"]["x"].attrs
 
 
 def test_a_guide_that_does_not_broadcast():
-    result = posterior(Conjugate(), OwnNoiseGuide(), X, draws=12)
+    result = posterior(Conjugate(), OwnNoiseGuide(), X, num_samples=12)
     z = result["posterior"]["z"].values[0]
     assert z.shape == (12, 4) and len(np.unique(z[:, 0])) == 12
 
@@ -139,7 +139,7 @@ def test_groups_can_be_left_out():
         Amortised(),
         AmortisedGuide(),
         torch.randn(3, 4),
-        draws=5,
+        num_samples=5,
         predictive=False,
         log_likelihood=False,
     )
@@ -162,6 +162,6 @@ def test_a_latent_site_that_nobody_draws_is_refused():
 
 @pytest.mark.usefixtures("untouched")
 def test_it_goes_to_netcdf_and_leaves_nothing_behind(tmp_path):
-    result = posterior(TwoComponents(), NoLatents(), X, draws=20)
+    result = posterior(TwoComponents(), NoLatents(), X, num_samples=20)
     result.to_netcdf(str(tmp_path / "posterior.nc"))
     assert (tmp_path / "posterior.nc").stat().st_size > 0

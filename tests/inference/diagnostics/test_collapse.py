@@ -98,7 +98,9 @@ def test_priors_without_a_closed_form_and_summed_components():
 
 def test_what_cannot_be_moved_says_so():
     model = Conjugate()
-    report = collapse_report(model, AutoNormal(model), data(20), draws=3, particles=5, steps=5)
+    report = collapse_report(
+        model, AutoNormal(model), data(20), num_samples=3, num_particles=5, steps=5
+    )
     assert report.gap is None or report.gap.sites == ("z_unconstrained",)
 
 

@@ -31,7 +31,7 @@ def scaled_guide(width: float) -> ConjugateGuide:
 
 def test_the_posterior_itself_has_equal_weights_and_the_evidence():
     model, x = Conjugate(), torch.randn(5)
-    result = importance(model, ConjugateGuide(exact=True), x, draws=200)
+    result = importance(model, ConjugateGuide(exact=True), x, num_samples=200)
     assert result.log_weights.shape == (200, 5)
     assert (result.khat == -torch.inf).all()
     assert torch.allclose(result.ess, torch.full((5,), 200.0).double(), rtol=1e-6)
@@ -44,8 +44,8 @@ def test_khat_a_datum_does_not_grow_with_the_data_and_the_joint_one_does():
     medians, joints = [], []
     for size in (10, 1000):
         x = model.prior * torch.randn(size, generator=torch.Generator().manual_seed(3))
-        medians.append(float(importance(model, guide, x, draws=1000).khat.median()))
-        joints.append(float(importance(model, guide, x, draws=1000, joint=True).khat))
+        medians.append(float(importance(model, guide, x, num_samples=1000).khat.median()))
+        joints.append(float(importance(model, guide, x, num_samples=1000, joint=True).khat))
     # Density ratios p / q of normals, q 10 % narrower: tail shape 1 - 0.81 = 0.19 in the limit.
     # A k-hat from 95 exceedances has a standard error of 0.12, its median over 10 data 0.05.
     assert abs(medians[0] - 0.19) < 0.2 and abs(medians[1] - 0.19) < 0.1
@@ -54,7 +54,7 @@ def test_khat_a_datum_does_not_grow_with_the_data_and_the_joint_one_does():
 
 def test_a_guide_half_as_wide_is_not_trusted():
     x = 2 * torch.randn(200, generator=torch.Generator().manual_seed(0))
-    result = importance(Conjugate(), scaled_guide(0.5), x, draws=2000)
+    result = importance(Conjugate(), scaled_guide(0.5), x, num_samples=2000)
     # shape 1 - 0.25 = 0.75 in the limit, over the threshold of 0.7
     assert float(result.khat.median()) > 0.6
     assert result.threshold == pytest.approx(1 - 1 / math.log10(2000))
@@ -63,7 +63,7 @@ def test_a_guide_half_as_wide_is_not_trusted():
 
 def test_the_bounds_are_ordered_and_tighten():
     model, x = Conjugate(), torch.randn(400, generator=torch.Generator().manual_seed(2))
-    result = importance(model, ConjugateGuide(), x, draws=2000)
+    result = importance(model, ConjugateGuide(), x, num_samples=2000)
     evidence = float(model.evidence(x).detach().mean())
     (elbo, _), (iwae, _) = result.elbo_mean, result.iwae_mean
     assert elbo < iwae
@@ -85,10 +85,10 @@ def test_joint_weights_estimate_the_evidence_of_all_data():
     model, x = GlobalMean(), torch.tensor([0.2, 1.0, -0.5])
     posterior = model.posterior(x)
     exact = GlobalMeanGuide(float(posterior.mean), float(posterior.stddev))
-    result = importance(model, exact, x, draws=50, joint=True)
+    result = importance(model, exact, x, num_samples=50, joint=True)
     assert result.log_weights.shape == (50, 1) and result.joint
     assert float(result.elbo) == pytest.approx(float(model.evidence(x).detach()) / 3, abs=1e-5)
-    wide = importance(model, GlobalMeanGuide(), x, draws=20_000, joint=True)
+    wide = importance(model, GlobalMeanGuide(), x, num_samples=20_000, joint=True)
     mean, error = wide.iwae_mean
     assert abs(mean - float(model.evidence(x).detach()) / 3) < 4 * error
     assert 0 < error < 0.01
@@ -106,10 +106,10 @@ def test_a_derived_value_outside_the_plate_weighs_nothing():
             super().forward(x)
 
     x = torch.randn(4)
-    a = importance(Telling(), Looking(), x, draws=10)
-    b = importance(Conjugate(), ConjugateGuide(), x, draws=10)
+    a = importance(Telling(), Looking(), x, num_samples=10)
+    b = importance(Conjugate(), ConjugateGuide(), x, num_samples=10)
     assert torch.equal(a.log_weights, b.log_weights)
-    assert [row.site for row in rates(Telling(), Looking(), x, draws=3).rows] == ["z", "x"]
+    assert [row.site for row in rates(Telling(), Looking(), x, num_samples=3).rows] == ["z", "x"]
 
 
 def test_a_discrete_site_that_the_guide_draws_is_not_summed():
@@ -120,7 +120,7 @@ def test_a_discrete_site_that_the_guide_draws_is_not_summed():
                 pyro.sample("w", law, infer={"enumerate": "parallel"})
 
     model, x = TwoComponents(), torch.tensor([0.3, -2.0])
-    result = importance(model, Drawing(), x, draws=4000)
+    result = importance(model, Drawing(), x, num_samples=4000)
     joint = model.joint(x).detach()
     assert {round(float(v), 4) for v in result.log_weights[:, 0] + math.log(0.5)} <= {
         round(float(v), 4) for v in joint[0]
@@ -130,39 +130,39 @@ def test_a_discrete_site_that_the_guide_draws_is_not_summed():
 
 
 def test_plain_functions_are_weighed():
-    result = importance(function_model, function_guide, torch.randn(4), draws=30, joint=True)
+    result = importance(function_model, function_guide, torch.randn(4), num_samples=30, joint=True)
     assert result.log_weights.shape == (30, 1)
 
 
 def test_chunks_bound_memory_and_change_nothing_else():
     o = torch.randn(2, 3, 2)
-    result = importance(Tracks(), TracksGuide(), o, draws=50, chunk=7)
+    result = importance(Tracks(), TracksGuide(), o, num_samples=50, chunk=7)
     assert result.log_weights.shape == (50, 2)
 
 
 def test_keyword_data_and_the_name_of_the_plate():
     x = torch.randn(4)
-    a = importance(Conjugate(), ConjugateGuide(), x=x, draws=20, plate="data")
-    b = importance(Conjugate(), ConjugateGuide(), x, draws=20)
+    a = importance(Conjugate(), ConjugateGuide(), x=x, num_samples=20, plate="data")
+    b = importance(Conjugate(), ConjugateGuide(), x, num_samples=20)
     assert torch.equal(a.log_weights, b.log_weights)
     with pytest.raises(PairError):
-        importance(Conjugate(), ConjugateGuide(), x, draws=20, plate="rows")
+        importance(Conjugate(), ConjugateGuide(), x, num_samples=20, plate="rows")
 
 
 def test_nan_names_its_site():
     model = Conjugate()
     model.prior.fill_(math.nan)
     with pytest.raises(NonFiniteError) as caught:
-        importance(model, ConjugateGuide(), torch.randn(4), draws=5)
+        importance(model, ConjugateGuide(), torch.randn(4), num_samples=5)
     assert caught.value.site == "z"
     pyro.enable_validation(False)  # as in production: nothing but our own look finds it
     with pytest.raises(NonFiniteError) as caught:
-        importance(model, ConjugateGuide(), torch.randn(4), draws=5)
+        importance(model, ConjugateGuide(), torch.randn(4), num_samples=5)
     assert caught.value.site == "z"
 
 
 def test_the_summary_reads_and_the_plot_draws():
-    result = importance(Conjugate(), ConjugateGuide(), torch.randn(5), draws=100)
+    result = importance(Conjugate(), ConjugateGuide(), torch.randn(5), num_samples=100)
     text = str(result)
     assert "ELBO" in text and "IWAE-100" in text and "k-hat" in text
     ax = Figure().subplots()

@@ -61,7 +61,7 @@ def test_it_is_that_of_a_linear_gaussian_channel():
 
 def test_the_marginal_term_is_the_aggregates_distance_to_the_prior():
     guide = ConjugateGuide()  # z | x ~ N(0.7 x, 0.8): z ~ N(0, 0.49 * 4.25 + 0.64)
-    found = mutual_information(Conjugate(), guide, data(2000), draws=2)
+    found = mutual_information(Conjugate(), guide, data(2000), num_samples=2)
     variance = 0.49 * 4.25 + 0.64
     marginal = dist.Normal(0.0, math.sqrt(variance))
     truth = float(torch.distributions.kl_divergence(marginal, dist.Normal(0.0, 2.0)))
@@ -91,8 +91,8 @@ def test_a_guide_that_knows_each_datum_reaches_the_ceiling_and_says_so():
 
 def test_chunks_change_nothing():
     x = data(30)
-    whole = mutual_information(Conjugate(), ConjugateGuide(), x, draws=3)
-    parts = mutual_information(Conjugate(), ConjugateGuide(), x, draws=3, chunk=7)
+    whole = mutual_information(Conjugate(), ConjugateGuide(), x, num_samples=3)
+    parts = mutual_information(Conjugate(), ConjugateGuide(), x, num_samples=3, chunk=7)
     assert whole.nats == pytest.approx(parts.nats, abs=1e-9)
     assert whole.upper == pytest.approx(parts.upper, abs=1e-9)
 
@@ -117,7 +117,7 @@ def test_sites_together_and_one_that_stands_alone():
 
 def test_an_enumerated_component_is_summed_out_of_the_prior():
     model, x = MixturePrior(), data(400)
-    found = mutual_information(model, ConjugateGuide(), x, draws=3)
+    found = mutual_information(model, ConjugateGuide(), x, num_samples=3)
     q = dist.Normal(0.7 * x, 0.8)
     z = q.sample((4000,))
     prior = dist.MixtureSameFamily(
@@ -143,8 +143,8 @@ def test_a_pair_that_cannot_be_drawn_at_once_gives_the_same():
                 assert z.dim() == 1
 
     x = data(12)
-    one = mutual_information(Conjugate(), Alone(), x, draws=20)
-    many = mutual_information(Conjugate(), ConjugateGuide(), x, draws=20)
+    one = mutual_information(Conjugate(), Alone(), x, num_samples=20)
+    many = mutual_information(Conjugate(), ConjugateGuide(), x, num_samples=20)
     assert one.nats == pytest.approx(many.nats, abs=0.2)  # other draws of the same law
 
 

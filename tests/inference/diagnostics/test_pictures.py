@@ -52,9 +52,9 @@ def test_every_picture_is_a_figure_that_a_notebook_shows_and_pyplot_does_not_kno
     before = pyplot.get_fignums()
     for figure in (
         samples(model, guide, x),
-        reconstructions(model, guide, x, count=5),
+        reconstructions(model, guide, x, num_images=5),
         traversal(model, guide, x, row=3),
-        imputations(model, guide, x, missing=missing, count=4, rounds=2),
+        imputations(model, guide, x, missing=missing, num_images=4, rounds=2),
     ):
         assert figure._repr_png_().startswith(b"\x89PNG")
         figure.savefig(io.BytesIO())
@@ -63,7 +63,7 @@ def test_every_picture_is_a_figure_that_a_notebook_shows_and_pyplot_does_not_kno
 
 def test_reconstructions_show_the_data_first():
     x = torch.randn(7, 4)
-    rows = images(reconstructions(Amortised(), AmortisedGuide(), x, count=5, draws=3))
+    rows = images(reconstructions(Amortised(), AmortisedGuide(), x, num_images=5, num_samples=3))
     assert [len(row) for row in rows] == [5] * 4
     assert torch.allclose(rows[0][2], x[2].reshape(2, 2))
     assert not torch.allclose(rows[1][2], rows[2][2])  # two draws of a code
@@ -92,7 +92,7 @@ def test_an_imputation_keeps_what_was_seen_and_fills_in_the_rest():
 
 def test_samples_are_of_the_prior_and_keep_to_the_data_s_number():
     x = torch.ones(40, 6)
-    rows = images(samples(Bits(), BitsGuide(), x, shape=(2, 3), count=16))
+    rows = images(samples(Bits(), BitsGuide(), x, shape=(2, 3), num_images=16))
     assert 0.15 < torch.stack(rows[1]).mean() < 0.85
 
 
@@ -105,7 +105,9 @@ def test_samples_are_of_the_prior_and_keep_to_the_data_s_number():
         (lambda x: traversal(Bits(), BitsGuide(), x, shape=(2, 3)), PairError, "latent sites"),
         (lambda x: traversal(Bits(), BitsGuide(), x, row=5), InputError, "one of 5 data"),
         (
-            lambda x: imputations(Bits(), BitsGuide(), x, missing=x > 2, shape=(2, 3), count=0),
+            lambda x: imputations(
+                Bits(), BitsGuide(), x, missing=x > 2, shape=(2, 3), num_images=0
+            ),
             InputError,
             "count",
         ),

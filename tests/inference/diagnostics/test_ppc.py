@@ -59,13 +59,13 @@ def test_statistics_see_whole_sites_and_leave_out_what_is_masked():
         shapes.append(tuple(x.shape))
         return x.max()
 
-    ppc(Tracks(), TracksGuide(), torch.randn(2, 3, 4), statistic={"max": note}, draws=2)
+    ppc(Tracks(), TracksGuide(), torch.randn(2, 3, 4), statistic={"max": note}, num_samples=2)
     assert set(shapes) == {(2, 3, 4)}
     x = torch.zeros(2, 3, 1)
     x[0, 2] = 1e6
     mask = torch.tensor([[True, True, False], [True, True, True]])
     shapes.clear()
-    table = ppc(Sequence(), SequenceGuide(), x, mask, statistic={"max": note}, draws=2)
+    table = ppc(Sequence(), SequenceGuide(), x, mask, statistic={"max": note}, num_samples=2)
     assert set(shapes) == {(5,)}
     assert table["x", "max"].observed == 0.0
 
@@ -73,21 +73,21 @@ def test_statistics_see_whole_sites_and_leave_out_what_is_masked():
 def test_masks_can_be_given():
     x = torch.tensor([0.0, 1.0, 50.0])
     masks = {"x": torch.tensor([True, True, False])}
-    table = ppc(Conjugate(), ConjugateGuide(), x, statistic="max", masks=masks, draws=5)
+    table = ppc(Conjugate(), ConjugateGuide(), x, statistic="max", masks=masks, num_samples=5)
     assert table["x", "max"].observed == 1.0
     seq = torch.zeros(2, 3, 1)
     seq[0, 2], seq[1, 0] = 7.0, 3.0
     own = torch.tensor([[True, True, False], [True, True, True]])
     given = {"x": torch.tensor([[True, True, True], [False, True, True]])}
-    table = ppc(Sequence(), SequenceGuide(), seq, own, statistic="max", masks=given, draws=5)
+    table = ppc(Sequence(), SequenceGuide(), seq, own, statistic="max", masks=given, num_samples=5)
     assert table["x", "max"].observed == 0.0
     for wrong in ({"z": masks["x"]}, {"x": torch.ones(2).bool()}, {"x": torch.ones(3)}):
         with pytest.raises(ValueError, match="masks: saw"):
-            ppc(Conjugate(), ConjugateGuide(), x, masks=wrong, draws=5)
+            ppc(Conjugate(), ConjugateGuide(), x, masks=wrong, num_samples=5)
 
 
 def test_ties_count_half():
-    table = ppc(Conjugate(), ConjugateGuide(), X, statistic="zeros", draws=20)
+    table = ppc(Conjugate(), ConjugateGuide(), X, statistic="zeros", num_samples=20)
     assert table["x", "zeros"].pvalue == 0.5
 
 
@@ -95,15 +95,21 @@ def test_what_is_no_statistic_is_refused():
     with pytest.raises(ValueError, match="statistic: saw"):
         ppc(Conjugate(), ConjugateGuide(), X, statistic="median")
     with pytest.raises(ValueError, match="expected one number"):
-        ppc(Conjugate(), ConjugateGuide(), X, statistic={"all": lambda x: x}, draws=2)
+        ppc(Conjugate(), ConjugateGuide(), X, statistic={"all": lambda x: x}, num_samples=2)
     with pytest.raises(ValueError, match="finite"):
-        ppc(Conjugate(), ConjugateGuide(), X, statistic={"log": lambda x: x.log().mean()}, draws=2)
+        ppc(
+            Conjugate(),
+            ConjugateGuide(),
+            X,
+            statistic={"log": lambda x: x.log().mean()},
+            num_samples=2,
+        )
     with pytest.raises(KeyError, match="'x', 'mean'"):
-        ppc(Conjugate(), ConjugateGuide(), X, statistic="mean", draws=2)["x", "sd"]
+        ppc(Conjugate(), ConjugateGuide(), X, statistic="mean", num_samples=2)["x", "sd"]
 
 
 def test_the_table_reads_and_the_plot_draws():
-    table = ppc(Conjugate(), ConjugateGuide(), X, statistic=["mean", "sd"], draws=30)
+    table = ppc(Conjugate(), ConjugateGuide(), X, statistic=["mean", "sd"], num_samples=30)
     lines = str(table).splitlines()
     assert len(lines) == 3 and "observed" in lines[0] and lines[2].split()[1] == "sd"
     axes = table.plot()

@@ -33,8 +33,8 @@ LOCAL = {
 @pytest.mark.parametrize("name", LOCAL)
 def test_the_rows_add_up_to_the_bound(name):
     model, guide, *data = LOCAL[name]
-    table = rates(model, guide, *data, draws=40, seed=1)
-    weights = importance(model, guide, *data, draws=40, seed=1)
+    table = rates(model, guide, *data, num_samples=40, seed=1)
+    weights = importance(model, guide, *data, num_samples=40, seed=1)
     mean, error = weights.elbo_mean
     assert -sum(row.nats for row in table.rows) == pytest.approx(table.bound, abs=1e-9)
     assert table.bound == pytest.approx(mean, abs=1e-5)
@@ -43,7 +43,7 @@ def test_the_rows_add_up_to_the_bound(name):
 
 def test_a_rate_is_the_divergence_from_the_prior():
     model, guide = Conjugate(), ConjugateGuide()
-    table = rates(model, guide, X, draws=20_000)
+    table = rates(model, guide, X, num_samples=20_000)
     q = torch.distributions.Normal(guide.slope.detach() * X, guide.log_scale.detach().exp())
     prior = torch.distributions.Normal(0.0, 2.0)
     exact = torch.distributions.kl_divergence(q, prior)
@@ -67,22 +67,22 @@ def test_the_rate_of_an_enumerated_site_is_that_of_its_exact_posterior():
     joint = model.joint(X).detach()
     posterior, prior = joint.softmax(-1), model.logits.detach().softmax(-1)
     kl = (posterior * (posterior / prior).log()).sum(-1)
-    table = rates(model, NoLatents(), X, draws=2)
+    table = rates(model, NoLatents(), X, num_samples=2)
     assert table["w"].nats == pytest.approx(float(kl.mean()), abs=1e-6)
     assert table.bound == pytest.approx(float(model.evidence(X).detach().mean()), abs=1e-6)
 
 
 def test_a_latent_outside_the_plate_counts_once():
-    table = rates(Hierarchy(), HierarchyGuide(), X, draws=200)
-    joint = importance(Hierarchy(), HierarchyGuide(), X, draws=200, joint=True)
+    table = rates(Hierarchy(), HierarchyGuide(), X, num_samples=200)
+    joint = importance(Hierarchy(), HierarchyGuide(), X, num_samples=200, joint=True)
     assert not table["mu"].local and table["z"].local
     assert table.bound == pytest.approx(joint.elbo_mean[0], abs=1e-5)
     assert "outside the data plate" in str(table)
 
 
 def test_a_minibatch_counts_it_as_one_of_n():
-    small = rates(Hierarchy(), HierarchyGuide(), X, draws=50)
-    large = rates(Hierarchy(), HierarchyGuide(), X, draws=50, data_size=40)
+    small = rates(Hierarchy(), HierarchyGuide(), X, num_samples=50)
+    large = rates(Hierarchy(), HierarchyGuide(), X, num_samples=50, data_size=40)
     assert large["mu"].nats == pytest.approx(small["mu"].nats / 10)
     assert large["z"].nats == small["z"].nats
 
@@ -91,16 +91,16 @@ def test_sites_with_one_posterior_are_one_row():
     model = Hierarchy()
     torch.manual_seed(0)
     guide = AutoMultivariateNormal(model)
-    table = rates(model, guide, X, draws=30, seed=2)
-    joint = importance(model, guide, X, draws=30, seed=2, joint=True)
+    table = rates(model, guide, X, num_samples=30, seed=2)
+    joint = importance(model, guide, X, num_samples=30, seed=2, joint=True)
     assert [row.site for row in table.rows][-1] == "x" and len(table.rows) == 2
     assert "mu" in table.rows[0].site and "z" in table.rows[0].site
     assert table.bound == pytest.approx(joint.elbo_mean[0], abs=1e-4)
 
 
 def test_an_enumerated_site_shared_by_all_data():
-    table = rates(SharedSwitch(), LocalGuide(), X, draws=60, seed=3)
-    joint = importance(SharedSwitch(), LocalGuide(), X, draws=60, seed=3, joint=True)
+    table = rates(SharedSwitch(), LocalGuide(), X, num_samples=60, seed=3)
+    joint = importance(SharedSwitch(), LocalGuide(), X, num_samples=60, seed=3, joint=True)
     assert table.bound == pytest.approx(joint.elbo_mean[0], abs=1e-5)
     with pytest.raises(PairError):
         rates(SharedSwitch(), LocalGuide(), X, data_size=100)
@@ -108,4 +108,4 @@ def test_an_enumerated_site_shared_by_all_data():
 
 def test_a_row_that_is_not_there():
     with pytest.raises(KeyError, match="'z', 'x'"):
-        rates(Conjugate(), ConjugateGuide(), X, draws=2)["y"]
+        rates(Conjugate(), ConjugateGuide(), X, num_samples=2)["y"]

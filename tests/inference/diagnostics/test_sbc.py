@@ -60,7 +60,7 @@ def test_a_wrong_guide_fails(wrong):
 
 def test_sequences_give_a_dim_a_frame_and_feature():
     x, mask = torch.zeros(50, 3, 2), torch.arange(3) < torch.tensor([3] * 49 + [1]).unsqueeze(-1)
-    result = sbc(Sequence(), SequenceGuide(), x, mask, simulations=500, draws=49)
+    result = sbc(Sequence(), SequenceGuide(), x, mask, simulations=500, num_samples=49)
     assert result.ranks["z"].shape == (500, 6)
     assert result.pvalues("z").shape == (6,)
     assert result.pvalue() > 0.01
@@ -69,15 +69,15 @@ def test_sequences_give_a_dim_a_frame_and_feature():
 
 def test_a_latent_outside_the_plate_makes_a_data_set_a_simulation():
     x = torch.zeros(5)
-    result = sbc(Hierarchy(), HierarchyGuide(), x, simulations=300, draws=19)
+    result = sbc(Hierarchy(), HierarchyGuide(), x, simulations=300, num_samples=19)
     assert result.ranks["mu"].shape == (300, 1) and result.ranks["z"].shape == (300, 1)
     assert result.pvalue() > 0.01
 
 
 def test_enumerated_sites_are_ranked_with_ties_at_random():
-    result = sbc(TwoComponents(), NoLatents(), X, simulations=1000, draws=29, seed=1)
+    result = sbc(TwoComponents(), NoLatents(), X, simulations=1000, num_samples=29, seed=1)
     assert result.pvalue("w") > 0.01
-    wide = sbc(MixturePrior(), ConjugateGuide(), X, simulations=1000, draws=29)
+    wide = sbc(MixturePrior(), ConjugateGuide(), X, simulations=1000, num_samples=29)
     assert set(wide.ranks) == {"z", "w"} and wide.pvalue("z") < 1e-4
 
 

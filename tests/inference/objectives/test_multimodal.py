@@ -103,8 +103,8 @@ def _divergence(model: Any, guide: MVAEGuide, data: dict[str, Tensor]) -> Tensor
     """Sum KL(q(z | all) || q(z | one)) over the modalities, in closed form."""
     from ppl_models.modalities import read_rows
 
-    def law(seen: Tensor) -> Any:
-        return guide.law(read_rows(WIDTHS, (), data, None, seen.expand(5, 3), 1))
+    def distribution(seen: Tensor) -> Any:
+        return guide.distribution(read_rows(WIDTHS, (), data, None, seen.expand(5, 3), 1))
 
     parts = [
         torch.distributions.kl_divergence(law(ALL), law(single)) for single in torch.eye(3).bool()
@@ -184,8 +184,8 @@ def test_what_one_sense_says_of_the_other_is_right(story: Any, look: Any) -> Non
         progress=False,
     )
     test, label = _classes(200)
-    sound = impute(model, guide, image=test["image"], draws=20).draws["sound"]
-    image = impute(model, guide, sound=test["sound"], draws=20).draws["image"]
+    sound = impute(model, guide, image=test["image"], num_samples=20).draws["sound"]
+    image = impute(model, guide, sound=test["sound"], num_samples=20).draws["image"]
     heard = (sound.argmin(-1) + 1) % 4
     seen = image.unflatten(-1, (2, 4)).sum(-2).argmax(-1)
     for told in (heard, seen):

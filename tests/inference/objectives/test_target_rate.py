@@ -104,7 +104,7 @@ def test_the_rate_settles_at_the_target(nats: float) -> None:
         objective=Objective(kl_weight=TargetRate(nats, step=0.02)),
         progress=False,
     )
-    found = rates(run.model, run.guide, x, draws=20)["z"].nats
+    found = rates(run.model, run.guide, x, num_samples=20)["z"].nats
     assert abs(found / nats - 1) < 0.1, (found, run.history[-1])  # the house's own tolerance
     assert run.history[-1]["kl_weight"] > 1  # the plain bound's rate is higher
     assert not run.notes

@@ -16,7 +16,7 @@ def test_what_is_missing_is_drawn_from_its_exact_predictive_and_the_rest_stays()
     data = simulated(model, 3)
     mask = torch.tensor([[True, True, False], [True, False, False], [True, True, True]])
     data["touch"][:2] = torch.nan
-    found = impute(model, guide, **data, mask=mask, draws=4000)
+    found = impute(model, guide, **data, mask=mask, num_samples=4000)
     assert torch.equal(found.draws["sight"], data["sight"].expand(4000, 3, 4))
     assert torch.equal(found.draws["touch"][:, 2], data["touch"][2].expand(4000, 5))
     assert torch.equal(found.missing["touch"].all(-1), ~mask[:, 2])
@@ -35,13 +35,13 @@ def test_what_is_missing_is_drawn_from_its_exact_predictive_and_the_rest_stays()
 def test_a_sense_that_is_left_out_is_told_from_the_others() -> None:
     model, guide = exact_pair()
     data = simulated(model, 4)
-    found = impute(model, guide, data["sight"], draws=5)
+    found = impute(model, guide, data["sight"], num_samples=5)
     assert {n: tuple(x.shape) for n, x in found.draws.items()} == {
         n: (5, 4, width) for n, width in WIDTHS.items()
     }
-    again = impute(model, guide, data["sight"], draws=5)
+    again = impute(model, guide, data["sight"], num_samples=5)
     assert torch.equal(found.draws["sound"], again.draws["sound"])
-    other = impute(model, guide, data["sight"], draws=5, seed=1)
+    other = impute(model, guide, data["sight"], num_samples=5, seed=1)
     assert not torch.equal(found.draws["sound"], other.draws["sound"])
 
 
@@ -50,7 +50,7 @@ def test_posterior_predictive_draws_of_arviz_are_imputations_too() -> None:
     data = simulated(model, 4)
     mask = ALL.expand(4, 3).clone()
     mask[:2, 1] = False
-    idata = posterior(model, guide, **data, mask=mask, draws=50)
+    idata = posterior(model, guide, **data, mask=mask, num_samples=50)
     assert idata.posterior_predictive["sound"].shape == (1, 50, 4, 3)
     assert bool((idata.log_likelihood["sound"].values[0, :, :2] == 0).all())
     assert bool((idata.log_likelihood["sound"].values[0, :, 2:] != 0).all())

@@ -26,7 +26,7 @@ from tests.sequences import FEEDS_BACK, IN_TURN, D, L, Member, paths, ragged
 
 
 def of(story: Any, *data: Any, count: int = 4000, seed: int = 0) -> Filtered:
-    return particle_filter(story, *data, particles=count, seed=seed)
+    return particle_filter(story, *data, num_particles=count, seed=seed)
 
 
 def linear() -> tuple[DKF, LDS, Tensor]:
@@ -94,7 +94,7 @@ def test_told_frame_by_frame_a_story_has_the_evidence_of_whole_sequences(member:
     """Particles tell frame by frame; importance weights score all frames at once."""
     story, guide = member.pair()
     s = paths(story, 2, 3)["s"]
-    weights = importance(story, guide, s, draws=40_000).log_weights
+    weights = importance(story, guide, s, num_samples=40_000).log_weights
     agree(of(story, s, count=15_000), weights)
 
 
@@ -155,9 +155,9 @@ def test_refused() -> None:
     for story in (RVAE(D, L, causal=False), LDS(D), DVAE(D, L)):
         with pytest.raises(InputError, match="story"):
             particle_filter(story, s)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="particles"):
-        particle_filter(DKF(D, L), s, particles=0)
+    with pytest.raises(InputError, match="num_particles"):
+        particle_filter(DKF(D, L), s, num_particles=0)
     with pytest.raises(InputError, match="paths, frames"):
         particle_filter(DKF(D, L), s[0])
     with pytest.raises(InputError, match="1 of 2 sequences is NaN"):
-        particle_filter(DKF(D, L), torch.stack([s[0], s[0] * torch.nan]), particles=5)
+        particle_filter(DKF(D, L), torch.stack([s[0], s[0] * torch.nan]), num_particles=5)

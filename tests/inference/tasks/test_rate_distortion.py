@@ -14,7 +14,7 @@ from ppl_models.errors import InputError
 from tests.pairs import Conjugate, ConjugateGuide
 
 NOISE, PRIOR = 0.25, 4.0  # variances of Conjugate
-HOW = {"epochs": 60, "batch_size": 100, "learning_rate": 0.1, "draws": 200, "progress": False}
+HOW = {"epochs": 60, "batch_size": 100, "learning_rate": 0.1, "num_samples": 200, "progress": False}
 
 
 def data(size: int = 100) -> torch.Tensor:
@@ -62,7 +62,7 @@ def test_a_target_rate_is_met():
 
 
 def test_an_interrupted_sweep_resumes_to_the_same_numbers(tmp_path):
-    how = {**HOW, "epochs": 4, "draws": 20, "betas": (0.5, 2)}
+    how = {**HOW, "epochs": 4, "num_samples": 20, "betas": (0.5, 2)}
     whole = rate_distortion(frozen_pair, data(), **how)
     calls = []
 

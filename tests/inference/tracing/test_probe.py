@@ -38,7 +38,7 @@ def test_a_pair_that_does_not_broadcast_is_drawn_one_by_one(model, guide, why):
     sampler = sampler_of(model(), guide(), X)
     assert not sampler.vectorised
     assert why in sampler.reason
-    result = importance(model(), guide(), X, draws=6)
+    result = importance(model(), guide(), X, num_samples=6)
     assert result.log_weights.shape == (6, 4)
     assert (result.log_weights[0] != result.log_weights[1]).all()
 

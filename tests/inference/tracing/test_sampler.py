@@ -115,8 +115,8 @@ def test_draws_come_in_chunks_that_add_up_and_agree():
     sampler = sampler_of(Conjugate(), ConjugateGuide(), X)
     assert [t.size for t in sampler.chunks(10, chunk=4)] == [4, 4, 2]
     assert [t.size for t in sampler.chunks(3)] == [3]
-    small = importance(Conjugate(), ConjugateGuide(), X, draws=1001, chunk=1)
-    large = importance(Conjugate(), ConjugateGuide(), X, draws=1001)
+    small = importance(Conjugate(), ConjugateGuide(), X, num_samples=1001, chunk=1)
+    large = importance(Conjugate(), ConjugateGuide(), X, num_samples=1001)
     assert small.log_weights.shape == large.log_weights.shape == (1001, 4)
     error = (small.log_weights.var(0) * 2 / 1001).sqrt()
     assert ((small.elbo - large.elbo).abs() < 4.5 * error).all()
@@ -138,7 +138,7 @@ def test_nothing_is_left_changed():
     model, guide = Conjugate(), nn.Sequential(ConjugateGuide())
     guide[0].extra = nn.BatchNorm1d(2)
     guide[0].extra.eval()
-    importance(model, guide, X, draws=10)
+    importance(model, guide, X, num_samples=10)
     assert model.training and guide.training and not guide[0].extra.training
     assert all(p.grad is None for p in (*model.parameters(), *guide.parameters()))
 
@@ -148,13 +148,15 @@ def test_the_pair_is_judged_in_evaluation_mode():
         def forward(self, x, num_data=1):
             super().forward(torch.nn.functional.dropout(x, 0.9, self.training))
 
-    a = importance(Conjugate(), Dropping(), X, draws=50)
-    b = importance(Conjugate(), ConjugateGuide(), X, draws=50)
+    a = importance(Conjugate(), Dropping(), X, num_samples=50)
+    b = importance(Conjugate(), ConjugateGuide(), X, num_samples=50)
     assert torch.equal(a.log_weights, b.log_weights)
 
 
 def test_the_seed_decides_the_draws():
-    a, b, c = (importance(Conjugate(), ConjugateGuide(), X, draws=5, seed=s) for s in (1, 1, 2))
+    a, b, c = (
+        importance(Conjugate(), ConjugateGuide(), X, num_samples=5, seed=s) for s in (1, 1, 2)
+    )
     assert torch.equal(a.log_weights, b.log_weights)
     assert not torch.equal(a.log_weights, c.log_weights)
 
@@ -174,7 +176,7 @@ def test_a_guide_that_wraps_the_model_is_drawn_one_by_one():
     from pyro.infer.autoguide import AutoNormalMessenger
 
     model = GlobalMean()
-    result = importance(model, AutoNormalMessenger(model), X, draws=40, joint=True)
+    result = importance(model, AutoNormalMessenger(model), X, num_samples=40, joint=True)
     assert result.log_weights.shape == (40, 1) and result.log_weights.std() > 0
 
 
@@ -192,7 +194,7 @@ def test_a_network_with_random_weights_falls_back_where_it_cannot_broadcast():
 
     model = Regression()
     x = torch.randn(5, 1)
-    result = importance(model, AutoNormal(model), x, 2 * x[:, 0], draws=30, joint=True)
+    result = importance(model, AutoNormal(model), x, 2 * x[:, 0], num_samples=30, joint=True)
     assert result.log_weights.shape == (30, 1) and result.log_weights.std() > 0
 
 

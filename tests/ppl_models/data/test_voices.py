@@ -116,7 +116,7 @@ def test_at_a_low_rate_resonances_stay_below_half_of_it() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"num": 0}, "num"),
+        ({"size": 0}, "size"),
         ({"rate": 7000}, "rate"),
         ({"rate": 11025}, "rate"),
         ({"seconds": 0.01}, "seconds"),
@@ -127,4 +127,4 @@ def test_at_a_low_rate_resonances_stay_below_half_of_it() -> None:
 )
 def test_refused(given: dict, told: str) -> None:
     with pytest.raises(InputError, match=told):
-        voices(**{"num": 2, **given})
+        voices(**{"size": 2, **given})

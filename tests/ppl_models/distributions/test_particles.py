@@ -15,18 +15,18 @@ def test_particles_estimate_the_evidence_without_bias() -> None:
     s, mask = ragged(model)
     exact = model.log_evidence(s, mask).repeat(runs)
     copies = s.repeat(runs, 1, 1), mask.repeat(runs, 1)
-    ratio = (model.log_evidence(*copies, particles=3) - exact).exp().reshape(runs, B)
+    ratio = (model.log_evidence(*copies, num_particles=3) - exact).exp().reshape(runs, B)
     error = ratio.std(0) / math.sqrt(runs)
     assert ((ratio.mean(0) - 1).abs() < 4 * error + 1e-9).all()  # 4 standard errors
     assert error[[0, 4]].min() > 1e-3  # three particles do differ on whole paths
-    many = model.log_evidence(s, mask, particles=3000)
+    many = model.log_evidence(s, mask, num_particles=3000)
     assert torch.allclose(many, exact[:B], rtol=0, atol=0.05)  # some 0.5 / sqrt(3000) a frame
 
 
 def test_filtered_regimes_are_the_sum_s() -> None:
     model = story()
     s, mask = ragged(model)
-    told = model.filter(s, mask, particles=4000)
+    told = model.filter(s, mask, num_particles=4000)
     for row, n in enumerate(ENDS.tolist()):
         paths, scores = by_hand(model, s[row, :n])
         last = torch.nn.functional.one_hot(paths[:, -1], K).double()
@@ -39,7 +39,7 @@ def test_the_same_seed_gives_the_same_particles(untouched: None) -> None:
     with torch.random.fork_rng():
         model = story()
         s, mask = ragged(model)
-    first, second, third = (track(model, s, mask, particles=5, seed=i) for i in (1, 1, 2))
+    first, second, third = (track(model, s, mask, num_particles=5, seed=i) for i in (1, 1, 2))
     assert torch.equal(first.mean, second.mean) and not torch.equal(first.mean, third.mean)
 
 
@@ -59,8 +59,8 @@ def test_equal_parents_keep_different_children() -> None:
         model.transition.copy_(model.transition[:1].expand_as(model.transition))
         model.transition_offset.zero_()
         model.process_log_scale.zero_()
-    told = track(model, torch.randn(1, 3, 3).double(), particles=300)
+    told = track(model, torch.randn(1, 3, 3).double(), num_particles=300)
     assert torch.allclose(told.regimes[0, 1:], torch.full((2, K), 1 / K).double(), atol=1e-9)
     exact = model.log_evidence(torch.zeros(1, 3, 3).double())
-    one = track(model, torch.zeros(1, 3, 3).double(), particles=300).log_evidence
+    one = track(model, torch.zeros(1, 3, 3).double(), num_particles=300).log_evidence
     assert torch.allclose(one, exact)  # regimes differ in nothing: any particle is right

@@ -9,7 +9,7 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
-from ppl_models.distributions.sequences import AutoregressiveNormal, SequenceLaw
+from ppl_models.distributions.sequences import AutoregressiveNormal, SequenceDistribution
 from ppl_models.sequences import shift
 
 
@@ -115,14 +115,14 @@ def test_one_site_in_a_plate() -> None:
 # Frames of any law --------------------------------------------------------------------------------
 
 
-def walk(batch: tuple[int, ...] = (), mask: Tensor | None = None) -> SequenceLaw:
+def walk(batch: tuple[int, ...] = (), mask: Tensor | None = None) -> SequenceDistribution:
     """s_t ~ N(s_{t-1}, 1), one number a frame, three frames."""
 
-    def law(value: Tensor) -> Independent:
+    def distribution(value: Tensor) -> Independent:
         before = torch.cat([torch.zeros_like(value[..., :1, :]), value[..., :-1, :]], -2)
         return Independent(Normal(before, 1.0), 1)
 
-    return SequenceLaw(law, lambda b: torch.randn(*b, 3, 1).cumsum(-2), (3, 1), mask=mask).expand(
+    return SequenceDistribution(law, lambda b: torch.randn(*b, 3, 1).cumsum(-2), (3, 1), mask=mask).expand(
         batch
     )
 

@@ -218,7 +218,7 @@ def test_simulations_have_the_prior_s_and_the_emission_s_moments(member: Member)
 def emission_law(story: Any, values: dict[str, Tensor]) -> Any:
     latent = {name: value for name, value in values.items() if name != "s"}
     trace = poutine.trace(poutine.condition(story, latent)).get_trace(values["s"])
-    return trace.nodes["s"]["fn"].law(values["s"])
+    return trace.nodes["s"]["fn"].distribution(values["s"])
 
 
 @FEEDS_BACK

@@ -18,7 +18,7 @@ from ppl_models.likelihoods.spectra import ComplexGaussian
 from tests.sequences import conditionals, count, paths
 
 OPTIONS = {"input_dim": 256, "recurrent_dim": 128, "prior_dims": (64, 32), "emission_dims": (256,)}
-LOOKING = {"hidden": (64, 32), "causal": False, "backward_dim": 128, "input_dim": 256}
+LOOKING = {"hidden_dims": (64, 32), "causal": False, "backward_dim": 128, "input_dim": 256}
 SIZES = [  # of pairs at the benchmark's setting, 513 frequencies and 16 latents
     (STORN, STORNGuide, {}, {}, 870_113),
     (VRNN, VRNNGuide, {}, {}, 480_097),

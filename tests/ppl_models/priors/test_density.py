@@ -37,7 +37,7 @@ def test_a_flow_integrates_to_one() -> None:
 
 def test_a_flow_s_draws_are_its_noise_s_images() -> None:
     prior = FlowPrior(3, 2, hidden_dim=8).double()
-    z = prior.law().expand((4,)).sample((5,))
+    z = prior.distribution().expand((4,)).sample((5,))
     assert z.shape == (5, 4, 3)
     total, noise = torch.zeros(5, 4), z
     for layer in prior.layers:  # by the definition, dim by dim
@@ -98,7 +98,7 @@ def test_a_ratio_s_draws_lean_where_its_critic_does() -> None:
     with torch.no_grad():
         critic.weight.copy_(torch.tensor([[1.0, -0.5]]))
     prior = AggregatedPosterior(2, critic)  # N(0, I) exp(a z) is N(a, I)
-    z = prior.law().sample((4000,))
+    z = prior.distribution().sample((4000,))
     # 4 / sqrt(4000) = 0.063; sampling from 200 candidates adds a bias of the order of 1/200
     assert torch.allclose(z.mean(0), torch.tensor([1.0, -0.5]), atol=0.08)
     exact = Normal(torch.tensor([1.0, -0.5]), 1.0).log_prob(z).sum(-1)

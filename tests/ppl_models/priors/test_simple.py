@@ -88,7 +88,7 @@ def test_they_pass_check_and_a_step_of_fit(likelihood: str, prior: str) -> None:
 def test_draws_have_the_density(prior: str) -> None:
     """E 1 / p(z) over draws in a box is the box's size, whatever p is."""
     model, _ = pair("bernoulli", prior, torch.float32)
-    z = model.prior.law().sample((20_000,))
+    z = model.prior.distribution().sample((20_000,))
     inside = (z.abs() < 0.7).all(-1)
     weights = inside / model.prior.log_prob(z).exp()
     error = weights.std().item() / math.sqrt(len(z)) + 0.03 * (prior == "ratio")
@@ -248,7 +248,7 @@ def test_a_resumed_run_of_a_shared_encoder_is_the_uninterrupted_one(tmp_path) ->
     [
         (lambda: VampPrior(nn.Linear(5, 4), torch.full((3, 5), 2.0)), "pseudo_inputs"),
         (lambda: VampPrior(nn.Linear(5, 3), torch.zeros(3, 5)), "two a latent number"),
-        (lambda: VampPrior.from_data(nn.Linear(5, 4), bits(6), 7), "num"),
+        (lambda: VampPrior.from_data(nn.Linear(5, 4), bits(6), 7), "num_rows"),
         (lambda: VAE(5, 3, prior=VampPrior(nn.Linear(5, 4), torch.zeros(3, 5))), "latent_dim 2"),
     ],
 )

@@ -31,7 +31,7 @@ def taught(critic: Critic, pair: tuple[nn.Module, nn.Module], steps: int, dim: i
 
 def test_a_density_ratio_sees_the_total_correlation() -> None:
     """Within 15 % of the Gaussian truth, 0.504 nat."""
-    critic = FactorCritic(1.0, hidden=(128,), learning_rate=1e-2)
+    critic = FactorCritic(1.0, hidden_dims=(128,), learning_rate=1e-2)
     covariance = affine()[1].weight @ affine()[1].weight.T + 0.25 * torch.eye(3)
     truth = 0.5 * (covariance.diag().log().sum() - covariance.logdet()).item()
     assert taught(critic, affine(), 250, 3) == pytest.approx(truth, rel=0.15)
@@ -45,12 +45,12 @@ def test_a_transport_critic_sees_the_distance(shift: float) -> None:
 
 
 def test_a_judge_of_equal_things_cannot_tell() -> None:
-    critic = AdversarialPrior(1.0, hidden=(32, 32))
+    critic = AdversarialPrior(1.0, hidden_dims=(32, 32))
     assert taught(critic, affine(dim=2), 100, 2) == pytest.approx(math.log(2), abs=0.05)
 
 
 def test_a_judge_of_shifted_codes_can_tell() -> None:
-    critic = AdversarialPrior(1.0, hidden=(32, 32))
+    critic = AdversarialPrior(1.0, hidden_dims=(32, 32))
     assert taught(critic, affine(dim=2, shift=2.0), 100, 2) > 1.5
 
 

@@ -104,7 +104,7 @@ def forge(folder: Path, **changes: Any) -> Path:
         ({"latent_dim": -3}, "latent_dim: -3\n"),
         ({"latent_dim": 4}, r"settings of a LigHTDVAE of [\d,]+ numbers, and"),
         ({"latent_dim": "3"}, "latent_dim: '3'\n.*a int"),
-        ({"options": {"layers": 10**6}}, "layers: 1000000\n.*0 to 100"),
+        ({"options": {"num_layers": 10**6}}, "num_layers: 1000000\n.*0 to 100"),
         ({"options": {"dim": [8] * 1000}}, "dim: 1000 of them"),
         ({"options": {"dim": {"__import__": "os"}}}, "options: "),
         ({"options": {"likelihood": "gaussian"}}, "options: .*multiple values"),

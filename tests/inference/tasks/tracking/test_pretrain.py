@@ -37,7 +37,7 @@ def test_shipped_weights_load_and_are_small(name: str) -> None:
         assert shapes[0] == shapes[1]
     facts = load(path).extra
     assert facts["recipe"] == name and facts["epochs"] == recipe.epochs
-    bound = held_out_bound((story, guide), paper=recipe.paper, num=200)
+    bound = held_out_bound((story, guide), paper=recipe.paper, size=200)
     assert abs(bound - facts["nats"]) < 1.0  # 200 paths instead of 1,000; a path's spread is 4
 
 
@@ -47,7 +47,7 @@ def test_shipped_srnn_knows_more_than_constant_velocity() -> None:
 
     train, s = walking_trajectories(1_000, seed=5), walking_trajectories(300, seed=6)
     linear = random_walk_of_increments(train, s)
-    assert held_out_bound(pretrained("srnn"), num=300) > linear + 0.5
+    assert held_out_bound(pretrained("srnn"), size=300) > linear + 0.5
 
 
 @pytest.mark.parametrize(
@@ -55,14 +55,14 @@ def test_shipped_srnn_knows_more_than_constant_velocity() -> None:
     [pytest.param("srnn", marks=pytest.mark.slow), "deepar_paper", "srnn_paper"],
 )
 def test_training_repeats_and_learns(name: str, untouched: None) -> None:
-    runs = [pretrain(name, epochs=4, num=512, progress=False) for _ in range(2)]
+    runs = [pretrain(name, epochs=4, size=512, progress=False) for _ in range(2)]
     for a, b in zip(runs[0].model.parameters(), runs[1].model.parameters(), strict=True):
         assert torch.equal(a, b)
     recipe = RECIPES[name]
     paper = recipe.paper
     with seeded(0):
-        untrained = held_out_bound(recipe.pair(), paper=paper, num=64)
-    assert held_out_bound((runs[0].model, runs[0].guide), paper=paper, num=64) > untrained
+        untrained = held_out_bound(recipe.pair(), paper=paper, size=64)
+    assert held_out_bound((runs[0].model, runs[0].guide), paper=paper, size=64) > untrained
 
 
 def test_command_writes_weights_that_load(tmp_path: Path, capsys) -> None:

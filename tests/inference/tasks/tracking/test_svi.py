@@ -52,7 +52,7 @@ def exact(batch: Batch, start: Tensor, phi: float) -> float:
     clutter = math.log(MODEL.clutter_weight) + batch.log_clutter.item()
     share = math.log((1 - MODEL.clutter_weight) / OBJECTS)
 
-    def law(n: int, mine: Tensor) -> Tensor:
+    def distribution(n: int, mine: Tensor) -> Tensor:
         """log p of the detections ``mine`` of source n, dims apart."""
         frame = spots[mine, 0]
         same = paths[:, frame[:, None], frame] * unit[n][:, None, None] ** 2

@@ -66,7 +66,7 @@ def test_rows_of_a_file_have_a_box_for_every_object_and_frame(tracks: Tracks) ->
 
 def test_the_posterior_has_names_for_all_it_holds(tracks: Tracks) -> None:
     """Means of 4,000 draws to 5 standard errors, shares of w alike."""
-    idata = tracks.to_arviz(draws=4000)
+    idata = tracks.to_arviz(num_samples=4000)
     posterior, box = idata["posterior"], idata["posterior"]["box"]
     assert box.dims == ("chain", "draw", "object", "frame", "coordinate")
     assert box.shape == (1, 4000, OBJECTS, FRAMES, 4)
@@ -86,7 +86,7 @@ def test_the_posterior_has_names_for_all_it_holds(tracks: Tracks) -> None:
 
 
 def test_drawn_assignments_count_objects_from_1_and_clutter_as_0(tracks: Tracks) -> None:
-    assignment = tracks.to_arviz(draws=4000)["posterior"]["assignment"]
+    assignment = tracks.to_arviz(num_samples=4000)["posterior"]["assignment"]
     assert assignment.dims == ("chain", "draw", "frame", "detection_slot")
     drawn = assignment.to_numpy()[0]
     assert (drawn[:, [0, 1, 3, 4], 2] == -1).all() and (drawn[:, :, :2] >= 0).all()
@@ -109,7 +109,8 @@ def test_without_a_clutter_class_none_is_drawn(tracks: Tracks) -> None:
 
 def test_draws_are_the_seeds(tracks: Tracks, untouched: None) -> None:
     one, two, other = (
-        tracks.to_arviz(draws=5, seed=seed)["posterior"]["box"].to_numpy() for seed in (0, 0, 1)
+        tracks.to_arviz(num_samples=5, seed=seed)["posterior"]["box"].to_numpy()
+        for seed in (0, 0, 1)
     )
     assert np.array_equal(one, two) and not np.array_equal(one, other)
 
@@ -118,7 +119,7 @@ def test_draws_are_the_seeds(tracks: Tracks, untouched: None) -> None:
 def test_arviz_plots_and_sums_up_the_posterior(tracks: Tracks) -> None:
     import arviz
 
-    idata = tracks.to_arviz(draws=50)
+    idata = tracks.to_arviz(num_samples=50)
     table = arviz.summary(idata, var_names=["box"], kind="stats")
     assert len(table) == OBJECTS * FRAMES * 4
     assert table["mean"].iloc[0] == pytest.approx(tracks.boxes[0, 0, 0], abs=0.5)
