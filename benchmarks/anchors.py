@@ -82,11 +82,11 @@ def hmm_and_hmmlearn() -> Rows:
     from hmmlearn.hmm import GaussianHMM
 
     model = scattered(HMM(3, 5))
-    s, law = model(size=1, length=500), model.observation(model.emission)
+    s, distribution = model(size=1, length=500), model.observation(model.emission)
     theirs = GaussianHMM(5, "diag")
     theirs.startprob_ = model.initial_logits.softmax(-1).numpy()
     theirs.transmat_ = model.transition_logits.softmax(-1).numpy()
-    theirs.means_, theirs.covars_ = law.mean.numpy(), law.variance.numpy()
+    theirs.means_, theirs.covars_ = distribution.mean.numpy(), distribution.variance.numpy()
     score, posterior = theirs.score_samples(s[0].numpy())
     yield "HMM evidence, hmmlearn, T 500", abs(model.log_evidence(s).item() - score)
     yield "HMM smoother, hmmlearn, T 500", off(model.smooth(s)[0], torch.from_numpy(posterior))

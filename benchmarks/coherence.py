@@ -1,4 +1,4 @@
-"""Does one sense tell the other's digit? Pictures of MNIST and sounds of FSDD, paired by label.
+"""Does one modality tell the other's digit? Pictures of MNIST and sounds of FSDD, paired by label.
 
 A picture's code is read from the picture alone, a sound is told from it, and a classifier that
 learned on real sounds says which digit that is; and the other way round. The share that is right is
@@ -29,7 +29,7 @@ from ppl_models.likelihoods import Bernoulli, Gaussian
 from ppl_models.multimodal import DMVAE, MVAE
 from ppl_models.networks import ResidualMLP
 
-SENSES = ("image", "sound")
+MODALITIES = ("image", "sound")
 BATCH = 128
 
 
@@ -37,7 +37,7 @@ BATCH = 128
 class Recipe:
     """What is trained, on what, and for how long.
 
-    ``broken`` is the share of pairs of which one sense is lost; of the others each is shown
+    ``broken`` is the share of pairs of which one modality is lost; of the others each is shown
     ``repeats`` times an epoch, or they would be one row in a hundred.
     """
 
@@ -55,7 +55,7 @@ class Recipe:
     def pair(self) -> tuple[Any, Any]:
         """Build story and guide: two layers each way, the second one residual."""
         parts = {"image": Bernoulli(784, grey=True), "sound": Gaussian(1024, self.noise)}
-        private = self.private_dim if self.story == "DMVAE" else 0
+        private = self.private_dim if self.model == "DMVAE" else 0
         code, wide = self.latent_dim + private, self.hidden_dim
         with seeded(derive(self.seed, "weights")):
             told = {n: ResidualMLP(code, wide, wide, part.raw_dim) for n, part in parts.items()}
@@ -81,13 +81,13 @@ class Recipe:
     def train(self, data: dict[str, Tensor], out: Path | None) -> Run:
         """Train, or go on."""
         steps = self.epochs * -(-len(data["mask"]) // BATCH)
-        name = f"{self.story}-{self.epochs}-broken{self.broken:g}-seed{self.seed}"
+        name = f"{self.model}-{self.epochs}-broken{self.broken:g}-seed{self.seed}"
         return fit(
             *self.pair(),
             data,
             epochs=self.epochs,
             batch_size=BATCH,
-            objective=SubsetObjective("meanfield", modalities=SENSES, terms="cross"),
+            objective=SubsetObjective("meanfield", modalities=MODALITIES, terms="cross"),
             learning_rate=cosine(steps, self.learning_rate, warmup=min(50, steps)),
             seed=self.seed,
             directory=out and out / name,
@@ -120,7 +120,7 @@ def accuracy(judge: nn.Module, data: Tensor, labels: Tensor) -> tuple[float, flo
 
 @torch.no_grad()
 def tell(run: Run, sense: str, seed: int = 0, **given: Tensor) -> Tensor:
-    """Draw a code from what is given, one a row, and return the mean of another sense."""
+    """Draw a code from what is given, one a row, and return the mean of another modality."""
     with seeded(derive(seed, "tell")):
         codes = poutine.trace(run.guide).get_trace(**given)
         told = poutine.trace(poutine.replay(run.model, codes)).get_trace(**given)

@@ -102,7 +102,7 @@ def gaussian() -> None:
 
 @dataclass(frozen=True)
 class Sentences:
-    """A language of known law: tables (V + 1, V) and (V + 1, V, 2), by the token before."""
+    """A known language: tables (V + 1, V) and (V + 1, V, 2), by the token before."""
 
     bigrams: Tensor
     topics: Tensor

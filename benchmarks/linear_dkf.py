@@ -109,7 +109,9 @@ def compare(*, paths: int = PATHS, epochs: int = 40, em_steps: int = 50, seed: i
     )
     with seeded(seed), torch.no_grad():
         bound = Objective().bound(model, guide, (others,))
-        exact = [law.log_evidence(others) for law in (truth, fitted, as_lds(model))]
+        exact = [
+            distribution.log_evidence(others) for distribution in (truth, fitted, as_lds(model))
+        ]
     return Nats(*(nats / LENGTH for nats in (*exact, bound)))
 
 

@@ -1,4 +1,4 @@
-"""Several senses of a digit: JMVAE's likelihood of MNIST, and what one sense says of another.
+"""Modalities of a digit: the likelihood of MNIST by JMVAE, and one modality from another.
 
 ``python -m benchmarks.multimodal jmvae ../shared/data/mnist`` trains JMVAE on MNIST and its labels,
 goes on where it was stopped, and prints the test log likelihood of the images: K = 1000 importance
@@ -34,7 +34,7 @@ from ppl_models.multimodal import JMVAE
 from ppl_models.networks import ResidualMLP
 
 PUBLISHED = "-86.86 (Suzuki et al. 2016), -86.85 (MultiVae)"
-SENSES = ("image", "label")
+MODALITIES = ("image", "label")
 LATENT, WIDTH, BATCH = 64, 512, 128
 
 
@@ -46,9 +46,9 @@ def binarise(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 def jmvae_pair(seed: int = 0) -> tuple[JMVAE, JMVAEGuide]:
     """Build JMVAE: 64 latents, two layers of 512 units each way, the second one residual."""
     with seeded(derive(seed, "weights")):
-        senses = {"image": Bernoulli(784), "label": Categorical(1, 10)}
+        modalities = {"image": Bernoulli(784), "label": Categorical(1, 10)}
         decoders = {"image": mlp(LATENT, 784), "label": mlp(LATENT, 10)}
-        model = JMVAE(senses, LATENT, hidden_dim=WIDTH, decoders=decoders)
+        model = JMVAE(modalities, LATENT, hidden_dim=WIDTH, decoders=decoders)
         encoders = {"image": mlp(784, 2 * LATENT), "label": mlp(10, 2 * LATENT)}
         return model, JMVAEGuide(model, encoders=encoders)
 
@@ -70,7 +70,7 @@ def train_jmvae(digits: Digits, epochs: int, alpha: float, out: Path | None, see
         objective=Objective(
             "meanfield",
             kl_weight=linear(max(steps // 10, 1)),
-            penalties=(SubsetKL(SENSES, alpha),),
+            penalties=(SubsetKL(MODALITIES, alpha),),
         ),
         learning_rate=cosine(steps, 2e-3, warmup=min(500, steps // 10)),
         transform=binarise,
@@ -113,7 +113,7 @@ def report_jmvae(options: argparse.Namespace) -> None:
 def report_coherence(options: argparse.Namespace) -> None:
     """Train, and print the coherence."""
     spoken = fsdd(options.sounds, test=options.speakers or "takes")
-    report(options.story, options.broken, mnist(options.data), spoken, options)
+    report(options.model, options.broken, mnist(options.data), spoken, options)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     jmvae.add_argument("--test", type=int, default=10_000, help="test digits")
     jmvae.add_argument("--draws", type=int, default=1000, help="K of IWAE-K")
     jmvae.set_defaults(run=report_jmvae)
-    coherence = commands.add_parser("coherence", help="of one sense with the other")
+    coherence = commands.add_parser("coherence", help="of one modality with the other")
     coherence.add_argument("data", type=Path, help="mnist.npz, or its folder")
     coherence.add_argument("sounds", type=Path, help="the folder of FSDD")
     both = ["MVAE", "DMVAE"]

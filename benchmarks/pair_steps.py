@@ -1,4 +1,4 @@
-"""What pairs with several codes or several senses cost: steps in Pyro against plain torch.
+"""What pairs with several codes or several modalities cost: steps in Pyro against plain torch.
 
 Run ``python -m benchmarks.pair_steps`` (add ``--rounds 40`` for steadier numbers). It measures as
 `benchmarks.overhead` does; the rivals have the pair's own networks, and nothing of Pyro's.
@@ -71,7 +71,7 @@ def plain_ladder(x: Tensor) -> Work:
     return training(loss, story, guide)
 
 
-# --- several senses -------------------------------------------------------------------------------
+# --- several modalities ---------------------------------------------------------------------
 
 KINDS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "JMVAE": (JMVAE, JMVAEGuide),
@@ -82,7 +82,7 @@ KINDS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 }
 
 
-def senses(kind: str) -> Pair:
+def modalities(kind: str) -> Pair:
     """An image and its label."""
     torch.manual_seed(0)
     make, guide = KINDS[kind]
@@ -92,8 +92,8 @@ def senses(kind: str) -> Pair:
     return story, guide(story)
 
 
-def plain_senses(kind: str, image: Tensor, label: Tensor) -> Work:
-    story, guide = senses(kind)
+def plain_modalities(kind: str, image: Tensor, label: Tensor) -> Work:
+    story, guide = modalities(kind)
     classes = label[:, 0].long()
 
     def read() -> dict[str, Tensor]:
@@ -170,8 +170,8 @@ def main() -> None:
     for kind in KINDS:
         bound = "trace" if kind in ("MMVAE", "MoPoE") else "meanfield"
         rivals = {
-            "plain torch": plain_senses(kind, *data),
-            kind: pyro_vae(senses(kind), data, bound),
+            "plain torch": plain_modalities(kind, *data),
+            kind: pyro_vae(modalities(kind), data, bound),
         }
         table(f"{kind}, image and label, 400-40, batch 128", race(rivals, rounds), "plain torch")
 

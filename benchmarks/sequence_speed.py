@@ -58,7 +58,7 @@ ZOO = {"VAE": 51, "STORN": 140, "DKF": 168, "RVAE": 267, "SRNN": 220, "VRNN": 41
 
 
 SRNN = {"input_dim": 256, "recurrent_dim": 128, "prior_dims": (64, 32), "emission_dims": (256,)}
-SRNN_GUIDE = {"hidden": (64, 32), "causal": False, "backward_dim": 128, "input_dim": 256}
+SRNN_GUIDE = {"hidden_dims": (64, 32), "causal": False, "backward_dim": 128, "input_dim": 256}
 STORIES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "VAE": ("FrameVAE", {}, {}),
     "STORN": ("STORN", {}, {}),

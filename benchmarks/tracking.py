@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from inference.tasks.tracking import Model, track
+from inference.tasks.tracking import TrackerSettings, track
 from inference.tasks.tracking import track as tracking
 from ppl_models.data.motchallenge import Boxes
 
@@ -62,7 +62,7 @@ def priors(tool: Any, clips: list[dict[str, Any]], length: int, kind: str) -> No
     settings: dict[str, dict[str, Any]] = {
         f"{name}, {'smoothed' if smooth else 'filtered'}": {
             "prior": prior,
-            "model": Model(smooth=smooth),
+            "model": TrackerSettings(smooth=smooth),
         }
         for smooth in (False, True)
         for name, prior in (("SRNN", "srnn"), ("DeepAR", "deepar"), ("linear", "linear"))

@@ -24,7 +24,7 @@ from benchmarks.calibration import FRAMES, IMAGE, OBJECTS, simulated
 from benchmarks.overhead import plain_recursions, race, table
 from guides.dvae import Evidence
 from inference.tasks.tracking import (
-    Model,
+    TrackerSettings,
     coordinate_ascent,
     mixture_of,
     prepare,
@@ -34,7 +34,7 @@ from inference.tasks.tracking import (
 from inference.vem import vem
 from ppl_models.dvae import SRNN
 
-MODEL = Model()
+MODEL = TrackerSettings()
 
 
 def iteration_of(pair: tuple[Any, Any], batch: Any, start: Tensor) -> Callable[[], object]:

@@ -1,6 +1,6 @@
-"""Guides: amortized approximate posteriors, in files with the names of their stories' files.
+"""Guides: amortized approximate posteriors, in files with the names of their models' files.
 
-A guide is a :class:`torch.nn.Module` with the signature of its story. Each is imported when it is
+A guide is a :class:`torch.nn.Module` with the signature of its model. Each is imported when it is
 first asked for.
 """
 

@@ -1,4 +1,4 @@
-"""What guides share that read their story as they look back."""
+"""What guides share that read their model as they look back."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from torch import Tensor, nn
 
 from ppl_models.errors import InputError
 
-Story = TypeVar("Story", bound=nn.Module)
+Model = TypeVar("Model", bound=nn.Module)
 
 
-class ReadingGuide(nn.Module, Generic[Story]):
-    """A guide that reads its story by reference: the parameters it owns are its own alone.
+class ReadingGuide(nn.Module, Generic[Model]):
+    """A guide that reads its model by reference: the parameters it owns are its own alone.
 
-    Copy or pickle the two in one container, or the copy of the guide reads from another story.
+    Copy or pickle the two in one container, or the copy of the guide reads from another model.
 
     Parameters
     ----------
-    story
+    model
     """
 
-    def __init__(self, story: Story) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
-        self._story = (story,)  # in a tuple: a reference, not a part
+        self._story = (model,)  # in a tuple: a reference, not a part
 
     @property
-    def story(self) -> Story:
-        """The story looked back at."""
+    def model(self) -> Model:
+        """The model looked back at."""
         return self._story[0]
 
 
@@ -40,5 +40,5 @@ def needed(data: Tensor | None, argument: str = "s", expected: str = "paths (B, 
         There are none.
     """
     if data is None:
-        raise InputError(argument, "None", expected, "simulate with the story alone")
+        raise InputError(argument, "None", expected, "simulate with the model alone")
     return data

@@ -21,14 +21,14 @@ class CVAEGuide(nn.Module):
     Parameters
     ----------
     data_dim, condition_dim, latent_dim : int
-        D, C and L, the story's.
+        D, C and L, the model's.
     hidden_dim : int
         Width of the encoder's one hidden layer.
     encoder : nn.Module, optional
         Any network (N, F + C) -> (N, 2 L), features of the datum first, in place of the one made
         from ``hidden_dim``. F is D, or the ``feature_dim`` of the likelihood.
     likelihood : str or Likelihood, optional
-        The story's, if it has a way of its own to be read (`Likelihood.features`).
+        The model's, if it has a way of its own to be read (`Likelihood.features`).
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class CVAEGuide(nn.Module):
         super().__init__()
         part = named(likelihood, data_dim)
         self.data_dim, self.condition_dim = data_dim, condition_dim
-        self.reader = part.reader  # no parameters of the story's
+        self.reader = part.reader  # no parameters of the model's
         inputs = part.feature_dim + condition_dim
         self.encoder = encoder or MLP(inputs, hidden_dim, 2 * latent_dim)
 

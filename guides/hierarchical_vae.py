@@ -1,8 +1,8 @@
-r"""The guide of the hierarchical VAE: up through the datum, down through the story's own stream.
+r"""The guide of the hierarchical VAE: up through the datum, down through the model's own stream.
 
 .. math:: q(z \mid x) = q(z_0 \mid x) \prod_{n=1}^N q(z_n \mid z_{<n}, x)
 
-On the way up a feature e_n is left for each level; on the way down, beside the story, level n's
+On the way up a feature e_n is left for each level; on the way down, beside the model, level n's
 posterior moves the prior by what e_n and the stream say: its mean by so many of the prior's scales,
 its log scale by so much. A level of which x tells nothing costs nothing.
 
@@ -32,20 +32,20 @@ from ppl_models.networks import MLP, split_normal
 class HierarchicalVAEGuide(ReadingGuide[HierarchicalVAE]):
     """Top-down posterior q(z0, ..., zN | x) of `HierarchicalVAE`.
 
-    Walks down the story's own stream, by reference: the guide's parameters, and its ``state_dict``,
-    are its own networks' alone. Copy or pickle story and guide together.
+    Walks down the model's own stream, by reference: the guide's parameters, and its ``state_dict``,
+    are its own networks' alone. Copy or pickle model and guide together.
 
     Parameters
     ----------
-    story : HierarchicalVAE
+    model : HierarchicalVAE
     """
 
-    def __init__(self, story: HierarchicalVAE) -> None:
-        super().__init__(story)
-        width, levels = story.hidden_dim, len(story.latent_dims)
-        self.first = nn.Linear(story.likelihood.feature_dim, width)
+    def __init__(self, model: HierarchicalVAE) -> None:
+        super().__init__(model)
+        width, levels = model.hidden_dim, len(model.latent_dims)
+        self.first = nn.Linear(model.likelihood.feature_dim, width)
         self.up = nn.ModuleList(Residual(width, levels**-0.5) for _ in range(levels))
-        top, *below = story.latent_dims
+        top, *below = model.latent_dims
         heads = [nn.Sequential(nn.GELU(), nn.Linear(width, 2 * top))]
         heads += [nn.Sequential(nn.GELU(), MLP(2 * width, width, 2 * size)) for size in below]
         self.head = nn.ModuleList(heads)
@@ -58,17 +58,17 @@ class HierarchicalVAEGuide(ReadingGuide[HierarchicalVAE]):
         InputError
             ``x`` does not have the shape (N, data_dim).
         """
-        with pyro.plate("data", count_rows(x, self.story.data_dim), dim=-1):
+        with pyro.plate("data", count_rows(x, self.model.data_dim), dim=-1):
             features, rung = self.features(cast(Tensor, x)), None
             last = len(features) - 1
             for n, feature in enumerate(features):
                 z = pyro.sample(f"z{n}", self.posterior(n, feature, rung))
-                rung = self.story.descend(n, rung, z, leave=True) if n < last else None
+                rung = self.model.descend(n, rung, z, leave=True) if n < last else None
             return z
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Return e_0, ..., e_N (N, H), top first: the higher the level, the longer the way up."""
-        h, found = self.first(self.story.likelihood.features(x)), list[Tensor]()
+        h, found = self.first(self.model.likelihood.features(x)), list[Tensor]()
         for block in reversed(self.up):
             h = block(h)
             found.insert(0, h)

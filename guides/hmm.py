@@ -8,7 +8,7 @@ from torch import Tensor, nn
 class HMMGuide(nn.Module):
     """The empty guide of :class:`ppl_models.hmm.HMM`, in both of its forms.
 
-    The bound is then the evidence. The posterior of states is the story's own: `HMM.filter`,
+    The bound is then the evidence. The posterior of states is the model's own: `HMM.filter`,
     `HMM.smooth`, `HMM.viterbi`, `HMM.posterior`.
     """
 

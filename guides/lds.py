@@ -12,7 +12,7 @@ from ppl_models.lds import LDS
 class LDSGuide(ReadingGuide[LDS]):
     """The exact posterior of :class:`ppl_models.lds.LDS`; no parameters of its own.
 
-    Where the story integrates z out (``form="exact"``) it draws nothing. Where z is a site
+    Where the model integrates z out (``form="exact"``) it draws nothing. Where z is a site
     (``form="joint"``) it filters forwards and draws backwards, the whole path as one site, so that
     the bound of every draw is the evidence.
 
@@ -20,7 +20,7 @@ class LDSGuide(ReadingGuide[LDS]):
 
     Parameters
     ----------
-    story : LDS
+    model : LDS
         Read by reference.
     """
 
@@ -32,10 +32,10 @@ class LDSGuide(ReadingGuide[LDS]):
         size: int = 1,
         length: int = 60,
     ) -> Tensor | None:
-        """Draw z (B, T, L) for paths s (B, T, D), or nothing where the story has no z."""
-        if self.story.form == "exact":
+        """Draw z (B, T, L) for paths s (B, T, D), or nothing where the model has no z."""
+        if self.model.form == "exact":
             return None
         s = needed(s)
-        posterior = self.story.posterior(s, mask)
+        posterior = self.model.posterior(s, mask)
         with pyro.plate("data", len(s), dim=-1):
             return pyro.sample("z", posterior)

@@ -33,14 +33,14 @@ class LinearMotionGuide(ReadingGuide[LinearMotion]):
 
     Parameters
     ----------
-    story : LinearMotion
+    model : LinearMotion
         Read by reference.
     causal : bool
         Whether `source_posterior` filters (looks at s_{1:t} only) or smooths.
     """
 
-    def __init__(self, story: LinearMotion, *, causal: bool = False) -> None:
-        super().__init__(story)
+    def __init__(self, model: LinearMotion, *, causal: bool = False) -> None:
+        super().__init__(model)
         self.causal = causal
 
     def forward(
@@ -53,7 +53,7 @@ class LinearMotionGuide(ReadingGuide[LinearMotion]):
     ) -> Tensor:
         """Draw z (B, T, D) for B whole paths s (B, T, D)."""
         s = needed(s)
-        check_paths(s, mask, self.story.data_dim)
+        check_paths(s, mask, self.model.data_dim)
         with pyro.plate("data", s.shape[0], dim=-1):
             return self.path(s, mask)
 
@@ -66,19 +66,19 @@ class LinearMotionGuide(ReadingGuide[LinearMotion]):
 
         ``mask`` says which frames exist, the first ones of each path.
         """
-        story, length, s = self.story, s.shape[-2], clean(s, mask)
-        seen = (-2 * story.log_position_noise).exp()
-        kept = (-2 * story.log_speed_noise).exp()
+        model, length, s = self.model, s.shape[-2], clean(s, mask)
+        seen = (-2 * model.log_position_noise).exp()
+        kept = (-2 * model.log_speed_noise).exp()
         eye = torch.eye(length, dtype=s.dtype, device=s.device)
         before = torch.diag_embed(eye.new_ones(length - 1), -1)
-        steps = eye - story.decay[:, None, None] * before  # (D, T, T): z_t - decay z_{t-1}
+        steps = eye - model.decay[:, None, None] * before  # (D, T, T): z_t - decay z_{t-1}
         weight = kept[:, None].repeat(1, length)
-        weight[:, 0] = (-2 * story.log_speed).exp()
+        weight[:, 0] = (-2 * model.log_speed).exp()
         observed = seen[:, None].repeat(1, length)
         observed[:, 0] = 0.0  # no step leads to the first frame
         precision = steps.mT @ (weight[..., None] * steps) + torch.diag_embed(observed)
         tril = torch.linalg.cholesky(precision)
-        scale = None if mask is None else _scale_of_ends(tril, mask, story.decay**2 * kept)
+        scale = None if mask is None else _scale_of_ends(tril, mask, model.decay**2 * kept)
         pull = clean(seen * torch.cat([torch.zeros_like(s[..., :1, :]), s.diff(dim=-2)], -2), mask)
         white = _solve(tril, pull) * (1 if scale is None else scale**2)
         return PathNormal(_solve(tril, white, transpose=True), tril, scale)
@@ -114,7 +114,7 @@ class LinearMotionGuide(ReadingGuide[LinearMotion]):
 
     def _filter(self, precisions: Tensor, weights: Tensor) -> _Track:
         """Kalman's filter, on natural parameters of the evidence."""
-        step = _Step.of(self.story)
+        step = _Step.of(self.model)
         ahead = step.start(precisions[..., 0, :])
         states, gains, fits = [], [], []
         for precision, weighted in zip(precisions.unbind(-2), weights.unbind(-2), strict=True):
@@ -130,7 +130,7 @@ class LinearMotionGuide(ReadingGuide[LinearMotion]):
 
     def _smooth(self, track: _Track) -> list[_Gaussian]:
         """Rauch-Tung-Striebel: each state given all evidence."""
-        decay = self.story.decay.double()
+        decay = self.model.decay.double()
         smoothed = [track.states[-1][0]]
         for now, ahead in track.states[-2::-1]:
             smoothed.append(now.look_back(ahead, smoothed[-1], decay))
@@ -147,7 +147,7 @@ class _Track(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """The constants of a story, in double precision."""
+    """The constants of a model, in double precision."""
 
     decay: Tensor
     speed_noise: Tensor
@@ -156,13 +156,13 @@ class _Step(NamedTuple):
     start_scale: float
 
     @classmethod
-    def of(cls, story: LinearMotion) -> _Step:
+    def of(cls, model: LinearMotion) -> _Step:
         return cls(
-            story.decay.double(),
-            (2 * story.log_speed_noise.double()).exp(),
-            (2 * story.log_position_noise.double()).exp(),
-            (2 * story.log_speed.double()).exp(),
-            story.start_scale,
+            model.decay.double(),
+            (2 * model.log_speed_noise.double()).exp(),
+            (2 * model.log_position_noise.double()).exp(),
+            (2 * model.log_speed.double()).exp(),
+            model.start_scale,
         )
 
     def start(self, like: Tensor) -> _Gaussian:
@@ -240,7 +240,7 @@ class PathNormal(TorchDistribution):
         super().__init__(loc.shape[:-2], loc.shape[-2:], validate_args=False)
 
     def expand(self, batch_shape: Sequence[int], _instance: object = None) -> PathNormal:
-        """Return the same law in each place of a larger batch."""
+        """Return the same distribution in each place of a larger batch."""
         shape = (*batch_shape, *self.event_shape)
         ends = None if self.ends is None else self.ends.expand(shape)
         return PathNormal(self.loc.expand(shape), self.precision_tril, ends)

@@ -29,10 +29,10 @@ class MixDVAEGuide(ReadingGuide[MixDVAE]):
 
     Parameters
     ----------
-    story : MixDVAE
+    model : MixDVAE
         Read by reference.
     source_guide : nn.Module
-        Guide of the story's prior: its ``path(s)`` tells z (or nothing) given s.
+        Guide of the model's prior: its ``path(s)`` tells z (or nothing) given s.
     hidden_dim : int
         Size of the GRU, each way.
     data_dim : int
@@ -40,16 +40,16 @@ class MixDVAEGuide(ReadingGuide[MixDVAE]):
     """
 
     def __init__(
-        self, story: MixDVAE, source_guide: nn.Module, *, hidden_dim: int = 16, data_dim: int = 4
+        self, model: MixDVAE, source_guide: nn.Module, *, hidden_dim: int = 16, data_dim: int = 4
     ) -> None:
-        super().__init__(story)
+        super().__init__(model)
         self.source_guide = source_guide
         self.log_reach = nn.Parameter(torch.tensor(1.0))
         self.read = nn.GRU(3 * data_dim, hidden_dim, batch_first=True, bidirectional=True)
         self.say = nn.Linear(2 * hidden_dim, 2 * data_dim)
         nn.init.zeros_(self.say.weight)  # at first, what attention finds is all that is said
         nn.init.zeros_(self.say.bias)
-        self.log_phi = nn.Parameter(torch.zeros(())) if story.phi_strength is not None else None
+        self.log_phi = nn.Parameter(torch.zeros(())) if model.phi_strength is not None else None
         self.offset: nn.ParameterDict | None = None
 
     def refined(self, batch: int, sources: int, length: int, data_dim: int = 4) -> nn.ParameterDict:
@@ -77,10 +77,10 @@ class MixDVAEGuide(ReadingGuide[MixDVAE]):
         if o is None or start is None:
             missing = "o" if o is None else "start"
             raise InputError(
-                missing, "None", "a tensor: the guide looks at it", "simulate with the story alone"
+                missing, "None", "a tensor: the guide looks at it", "simulate with the model alone"
             )
         with pyro.plate("sequence", size.shape[0], dim=-3):
-            if self.story.phi_strength is not None:
+            if self.model.phi_strength is not None:
                 pyro.sample("phi", dist.Delta(self.phi(size)[:, None, None]))
             loc, scale = self.look(o, mask, size, origin, unit, start)
             with pyro.plate("source", origin.shape[1], dim=-1):
@@ -92,7 +92,7 @@ class MixDVAEGuide(ReadingGuide[MixDVAE]):
         self, o: Tensor, mask: Tensor, size: Tensor, origin: Tensor, unit: Tensor, start: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of q(s | o), each (B, N, T, D), in the frames."""
-        spread = self.story.phi**0.5 * unit_of(size, mask) / unit  # (B, N, D)
+        spread = self.model.phi**0.5 * unit_of(size, mask) / unit  # (B, N, D)
         spread = spread[:, :, None].expand_as(start)
         residual, seen = self._attend(o, mask, size, start)
         features = torch.cat([residual, seen, residual.diff(dim=2, prepend=residual[:, :, :1])], -1)
@@ -110,7 +110,7 @@ class MixDVAEGuide(ReadingGuide[MixDVAE]):
         In standard deviations of a detection; both (B, N, T, D).
         """
         o, size = (torch.where(mask[..., None], x, fill) for x, fill in ((o, 0.0), (size, 1.0)))
-        deviation = (size * self.story.phi**0.5)[:, None]
+        deviation = (size * self.model.phi**0.5)[:, None]
         residual = (o[:, None] - start[..., None, :]) / deviation  # (B, N, T, K, D)
         logit = -0.5 * (residual / self.log_reach.exp()).pow(2).sum(-1)
         logit = logit.masked_fill(~mask[:, None], -torch.inf)
@@ -125,13 +125,13 @@ class MixDVAEGuide(ReadingGuide[MixDVAE]):
         return said.chunk(2, -1)
 
     def phi(self, like: Tensor) -> Tensor:
-        """Return the guide's phi (B) for sequences ``like`` (B, ...): if fixed, the story's."""
+        """Return the guide's phi (B) for sequences ``like`` (B, ...): if fixed, the model's."""
         log_phi = like.new_zeros(like.shape[0])
         if self.log_phi is not None:
             log_phi = log_phi + self.log_phi
             if self.offset is not None:
                 log_phi = log_phi + self.offset["log_phi"]
-        return self.story.phi * log_phi.exp()
+        return self.model.phi * log_phi.exp()
 
 
 def unit_of(size: Tensor, mask: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the guides of several senses share: the call, the encoders, and the product of Gaussians.
+"""What the guides of several modalities share: calls, encoders, the product of Gaussians.
 
 Every guide has one encoder a modality (`guides.multimodal.JMVAEGuide` has one more): the number of
 networks, and of parameters, is linear in the number of modalities, for all 2^M patterns of missing
@@ -34,10 +34,10 @@ class MultimodalGuide(nn.Module):
 
     Parameters
     ----------
-    story : MultimodalVAE
+    model : MultimodalVAE
         Whose modalities are read; nothing of it is kept but their sizes and readers.
     hidden_dim, num_layers : int, optional
-        Width and number of each encoder's hidden layers (ReLU); by default as the story's decoders.
+        Width and number of each encoder's hidden layers (ReLU); by default as the model's decoders.
     encoders : mapping of str to nn.Module, optional
         Networks (N, feature_dim of the likelihood) -> (N, 2 L), means then log scales, in place of
         those; some or all.
@@ -53,18 +53,18 @@ class MultimodalGuide(nn.Module):
 
     def __init__(
         self,
-        story: MultimodalVAE,
+        model: MultimodalVAE,
         *,
         hidden_dim: int | None = None,
         num_layers: int | None = None,
         encoders: Mapping[str, nn.Module] | None = None,
     ) -> None:
         super().__init__()
-        self.names, self.widths, self.latent_dim = story.names, story.widths, story.latent_dim
-        self.hidden_dim = hidden_dim or story.hidden_dim
-        self.num_layers = num_layers or story.num_layers
-        self.readers = nn.ModuleDict({name: story.part(name).reader for name in self.names})
-        self.features = {name: story.part(name).feature_dim for name in self.names}
+        self.names, self.widths, self.latent_dim = model.names, model.widths, model.latent_dim
+        self.hidden_dim = hidden_dim or model.hidden_dim
+        self.num_layers = num_layers or model.num_layers
+        self.readers = nn.ModuleDict({name: model.part(name).reader for name in self.names})
+        self.features = {name: model.part(name).feature_dim for name in self.names}
         given = dict(encoders or {})
         if extra := set(given) - set(self.names):
             expected = f"names of modalities: {', '.join(self.names)}"
@@ -88,15 +88,15 @@ class MultimodalGuide(nn.Module):
         num_data: int = 1,
         **named: Tensor | None,
     ) -> Tensor:
-        """Sample ``z`` (N, L) for rows of data, as the story takes them.
+        """Sample ``z`` (N, L) for rows of data, as the model takes them.
 
         Parameters
         ----------
         *x, **named, mask, num_data
-            As the story takes them.
+            As the model takes them.
         seen
             (N, M) bool: which modalities the shared code is read from; by default those of
-            ``mask``. With fewer, the bound is that of telling one sense from another; with more,
+            ``mask``. With fewer, the bound is that of telling one modality from another; with more,
             what is left out of ``mask`` helps to read the code and is not scored.
 
         Raises

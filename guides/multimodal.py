@@ -1,4 +1,4 @@
-"""Guides of several senses of one thing: what the code is, from whichever of them a row has.
+"""Guides of several modalities of one thing: what the code is, from whichever of them a row has.
 
 Four ways to read one posterior for every pattern of missing modalities: a product of one expert a
 modality, a mixture of them, a mixture of products, and an encoder of all together.
@@ -62,7 +62,7 @@ class MixtureGuide(MVAEGuide):
 
     Parameters
     ----------
-    story, **options
+    model, **options
         As `MultimodalGuide`.
     family
         (K, M) bool, the subsets.
@@ -73,9 +73,9 @@ class MixtureGuide(MVAEGuide):
     family: Tensor
 
     def __init__(
-        self, story: MultimodalVAE, family: Tensor, prior_expert: bool, **options: Any
+        self, model: MultimodalVAE, family: Tensor, prior_expert: bool, **options: Any
     ) -> None:
-        super().__init__(story, **options)
+        super().__init__(model, **options)
         self.prior_expert = prior_expert
         self.register_buffer("family", family, persistent=False)
 
@@ -96,8 +96,8 @@ class MMVAEGuide(MixtureGuide):
     `MultimodalGuide`.
     """
 
-    def __init__(self, story: MultimodalVAE, **options: Any) -> None:
-        super().__init__(story, torch.eye(len(story.names)) > 0, False, **options)
+    def __init__(self, model: MultimodalVAE, **options: Any) -> None:
+        super().__init__(model, torch.eye(len(model.names)) > 0, False, **options)
 
 
 class MoPoEGuide(MixtureGuide):
@@ -110,7 +110,7 @@ class MoPoEGuide(MixtureGuide):
 
     Parameters
     ----------
-    story, **options
+    model, **options
         As `MultimodalGuide`.
     max_subsets : int
         Components at most; at least M + 1.
@@ -119,11 +119,11 @@ class MoPoEGuide(MixtureGuide):
     """
 
     def __init__(
-        self, story: MultimodalVAE, *, max_subsets: int = 32, seed: int = 0, **options: Any
+        self, model: MultimodalVAE, *, max_subsets: int = 32, seed: int = 0, **options: Any
     ) -> None:
-        count = len(story.names)
+        count = len(model.names)
         check_count("max_subsets", max_subsets, count + 1)
-        super().__init__(story, _subsets(count, max_subsets, seed), True, **options)
+        super().__init__(model, _subsets(count, max_subsets, seed), True, **options)
 
 
 def _subsets(count: int, most: int, seed: int) -> Tensor:
@@ -148,8 +148,8 @@ class JMVAEGuide(MultimodalGuide):
     which no bound of complete rows does. Parameters as `MultimodalGuide`.
     """
 
-    def __init__(self, story: MultimodalVAE, **options: Any) -> None:
-        super().__init__(story, **options)
+    def __init__(self, model: MultimodalVAE, **options: Any) -> None:
+        super().__init__(model, **options)
         width, count = self.hidden_dim, len(self.names)
         self.heads = nn.ModuleDict({n: nn.Linear(self.features[n], width) for n in self.names})
         told = count if count > 2 else 0
@@ -199,21 +199,21 @@ class DMVAEGuide(MVAEGuide):
 
     Parameters
     ----------
-    story : DMVAE
+    model : DMVAE
         As `MultimodalGuide`.
     peek : bool
         Read a private code from its modality wherever the row has it, ``seen`` or not: so it is in
         the published cross terms (`SubsetObjective`, ``terms="cross"``). There
-        the private code can tell all of its modality, and what one sense then says of another
+        the private code can tell all of its modality, and what one modality then says of another
         may stay at chance (as in ``benchmarks.multimodal``); without, it has to be shared.
     **options
         As `MultimodalGuide`; an encoder gives (N, 2 L + 2 P): means and log scales of the shared
         code, then those of the private one.
     """
 
-    def __init__(self, story: DMVAE, *, peek: bool = False, **options: Any) -> None:
-        self.private: dict[str, int] = dict(story.private)
-        super().__init__(story, **options)
+    def __init__(self, model: DMVAE, *, peek: bool = False, **options: Any) -> None:
+        self.private: dict[str, int] = dict(model.private)
+        super().__init__(model, **options)
         self.peek = peek
 
     def _outputs(self, name: str) -> int:

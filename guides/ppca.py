@@ -92,15 +92,15 @@ class PPCAGuide(nn.Module):
         return dist.Normal(message / precision, precision.rsqrt()).to_event(1)
 
     @torch.no_grad()
-    def set_exact(self, story: PPCA) -> PPCAGuide:
-        """Take the parameters of the story's own posterior, and return the guide.
+    def set_exact(self, model: PPCA) -> PPCAGuide:
+        """Take the parameters of the model's own posterior, and return the guide.
 
         With a diagonal covariance this is the posterior only if the columns of W are orthogonal.
         """
-        inverse_scale = (-story.log_scale).exp()
-        self.centre.copy_(story.mean)
+        inverse_scale = (-model.log_scale).exp()
+        self.centre.copy_(model.mean)
         for logarithm in (self.log_length, self.log_gain):
             logarithm.zero_()
-        self.directions.copy_(story.weight * inverse_scale)
-        self.reading.copy_(story.weight * inverse_scale**2)
+        self.directions.copy_(model.weight * inverse_scale)
+        self.reading.copy_(model.weight * inverse_scale**2)
         return self

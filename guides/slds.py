@@ -15,7 +15,7 @@ from ppl_models.slds import SLDS
 class SLDSGuide(ReadingGuide[SLDS]):
     r"""An approximate posterior of the regimes of :class:`ppl_models.slds.SLDS`.
 
-    It reads the story's own parameters, and has none. Kim's filter keeps K Gaussians a frame: each
+    It reads the model's own parameters, and has none. Kim's filter keeps K Gaussians a frame: each
     is moved by all K regimes, and of the K^2 that come, those of one regime are merged into one
     with their mean and covariance. Its weights make a Markov chain that is drawn backwards,
 
@@ -25,18 +25,18 @@ class SLDSGuide(ReadingGuide[SLDS]):
     The merging, and that frames after t + 1 speak to k_t only through k_{t+1}, is what is not
     exact: the bound is below the evidence by KL(q(k) || p(k | s)). With K = 1 that is zero.
 
-    No gradient passes through q, so that the story's is that of a bound with q held still: an
+    No gradient passes through q, so that the model's is that of a bound with q held still: an
     unbiased one, of little variance, without a score function. Learning is thus a variational EM
     whose E step is Kim's filter.
 
-    Where the story sums its regimes (``form="enumerated"``) the guide draws nothing.
+    Where the model sums its regimes (``form="enumerated"``) the guide draws nothing.
 
     C.-J. Kim, "Dynamic linear models with Markov-switching", J. Econometrics 60, 1994, section 2;
     the merging is the generalised pseudo-Bayes filter of order 2.
 
     Parameters
     ----------
-    story : SLDS
+    model : SLDS
         Read by reference.
     """
 
@@ -48,8 +48,8 @@ class SLDSGuide(ReadingGuide[SLDS]):
         size: int = 1,
         length: int = 60,
     ) -> Tensor | None:
-        """Draw k (B, T) for paths s (B, T, D), or nothing where the story sums its regimes."""
-        if self.story.form == "enumerated":
+        """Draw k (B, T) for paths s (B, T, D), or nothing where the model sums its regimes."""
+        if self.model.form == "enumerated":
             return None
         s = needed(s)
         posterior = self.regimes(s, mask)
@@ -68,16 +68,16 @@ class SLDSGuide(ReadingGuide[SLDS]):
 
     def _smoothed(self, s: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Filter, and return the log marginals of states and pairs that `run_back` makes of it."""
-        story = self.story
-        check_paths(s, mask, story.data_dim)
+        model = self.model
+        check_paths(s, mask, model.data_dim)
         seen = torch.ones_like(s[..., 0], dtype=torch.bool) if mask is None else mask
-        frames, switch = clean(s, mask), story.switch_logits.log_softmax(-1)
-        logits = story.regime_logits.log_softmax(-1).expand(len(s), -1)
-        mean, cov, _ = story.look(*story.start(), frames[:, 0], seen[:, 0])
+        frames, switch = clean(s, mask), model.switch_logits.log_softmax(-1)
+        logits = model.regime_logits.log_softmax(-1).expand(len(s), -1)
+        mean, cov, _ = model.look(*model.start(), frames[:, 0], seen[:, 0])
         mean, cov = (x[:, None].expand(-1, len(switch), *x.shape[1:]) for x in (mean, cov))
         past = [logits.new_zeros(len(s), 0, *switch.shape)]
         for t in range(1, s.shape[1]):
-            means, covs, said = story.branch(mean, cov, frames[:, t, None], seen[:, t, None])
+            means, covs, said = model.branch(mean, cov, frames[:, t, None], seen[:, t, None])
             joint = logits[..., None] + switch + said  # (B, from, to)
             back = joint.log_softmax(1)
             logits = joint.logsumexp(1).log_softmax(-1)

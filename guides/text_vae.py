@@ -39,12 +39,12 @@ class TextVAEGuide(nn.Module):
         self.moments = nn.Linear(hidden_dim, 2 * latent_dim)
 
     def forward(self, x: Tensor, mask: Tensor | None = None, num_data: int = 1) -> Tensor:
-        """Sample ``z`` (N, L) for sentences ``x`` (N, T); ``num_data`` is the story's, and unused.
+        """Sample ``z`` (N, L) for sentences ``x`` (N, T); ``num_data`` is the model's, and unused.
 
         Raises
         ------
         InputError
-            As the story does.
+            As the model does.
         """
         check_tokens(x, mask, self.num_tokens)
         read = self.embedding(x if mask is None else torch.where(mask, x, 0))

@@ -28,7 +28,7 @@ class VAEGuide(nn.Module):
         Any network (N, F) -> (N, 2 L), means then log standard deviations, in place of the one made
         from ``hidden_dim``. F is D, or the ``feature_dim`` of the likelihood.
     likelihood : str or Likelihood, optional
-        The story's, if it has a way of its own to be read (`Likelihood.features`): classes are
+        The model's, if it has a way of its own to be read (`Likelihood.features`): classes are
         one-hot to the encoder, levels rescaled.
     """
 
@@ -43,11 +43,11 @@ class VAEGuide(nn.Module):
     ) -> None:
         super().__init__()
         part = named(likelihood, data_dim)
-        self.data_dim, self.reader = data_dim, part.reader  # no parameters of the story's
+        self.data_dim, self.reader = data_dim, part.reader  # no parameters of the model's
         self.encoder = encoder or MLP(part.feature_dim, hidden_dim, 2 * latent_dim)
 
     def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
-        """Sample ``z`` (N, L) for data ``x`` (N, D); ``num_data`` is the story's, and unused.
+        """Sample ``z`` (N, L) for data ``x`` (N, D); ``num_data`` is the model's, and unused.
 
         Raises
         ------

@@ -1,7 +1,7 @@
 """Weights on disk: one safetensors file, which holds tensors and a little JSON and no code.
 
 The file is an ordinary safetensors file (any reader opens it). Its header's metadata has one entry,
-``ppl_models``: the JSON object ``{"version", "story", "config", "extra"}``. It appears under its
+``ppl_models``: the JSON object ``{"version", "model", "config", "extra"}``. It appears under its
 name only once it is whole: it is written beside its place, forced to the disk, and renamed.
 """
 
@@ -32,7 +32,7 @@ _DISGUISES = {b"PK\x03\x04": "a zip archive, as torch.save writes", b"\x80": "a 
 class Checkpoint(NamedTuple):
     """What a file held."""
 
-    story: str  # the name under which it was saved
+    model: str  # the name under which it was saved
     config: dict[str, Any]  # what rebuilds the modules: sizes and options
     tensors: dict[str, Tensor]  # by their state_dict names; "model.", "guide." first for a dict
     extra: dict[str, Any]  # anything else that JSON can say
@@ -43,7 +43,7 @@ def save(
     path: File,
     modules: Modules,
     *,
-    story: str,
+    model: str,
     config: Mapping[str, Any],
     extra: Mapping[str, Any] | None = None,
 ) -> None:
@@ -55,7 +55,7 @@ def save(
         The file, by custom ``*.safetensors``; its folder is made if need be.
     modules
         A module, or modules by name (``{"model": model, "guide": guide}``).
-    story
+    model
         A name that `load` can insist on.
     config
         What rebuilds the modules; anything that JSON can say.
@@ -69,19 +69,19 @@ def save(
         something is neither a tensor nor JSON.
     """
     tensors = {name: tensor.detach().cpu() for name, tensor in _state(modules, path).items()}
-    save_tensors(path, tensors, story=story, config=config, extra=extra)
+    save_tensors(path, tensors, model=model, config=config, extra=extra)
 
 
 def save_tensors(
     path: File,
     tensors: Mapping[str, Tensor],
     *,
-    story: str,
+    model: str,
     config: Mapping[str, Any],
     extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Write tensors by name, as `save` does for the tensors of modules."""
-    head = {"version": VERSION, "story": story, "config": config, "extra": extra or {}}
+    head = {"version": VERSION, "model": model, "config": config, "extra": extra or {}}
     try:
         text = json.dumps(head)
     except (TypeError, ValueError) as error:
@@ -98,7 +98,7 @@ def load(
     path: File,
     *,
     into: Modules | None = None,
-    story: str | None = None,
+    model: str | None = None,
 ) -> Checkpoint:
     """Read a file that `save` wrote; nothing in it is ever executed.
 
@@ -108,19 +108,19 @@ def load(
         The file.
     into
         The modules to fill, in the form given to `save`. All of them are filled, or none.
-    story
-        The story the file must be of.
+    model
+        The model the file must be of.
 
     Raises
     ------
     CheckpointError
         If there is no such file, it is cut short, a pickle in disguise, of a newer format, of
-        another story, or its names and shapes are not those of `into`.
+        another model, or its names and shapes are not those of `into`.
     """
     checkpoint = _parse(path, _read(path))
-    if story is not None and checkpoint.story != story:
-        cure = "give the file that was saved for this story"
-        raise CheckpointError(path, f"it is of story {checkpoint.story!r}", repr(story), cure)
+    if model is not None and checkpoint.model != model:
+        cure = "give the file that was saved for this model"
+        raise CheckpointError(path, f"it is of model {checkpoint.model!r}", repr(model), cure)
     if into is not None:
         _fill(into, checkpoint.tensors, path)
     return checkpoint
@@ -212,7 +212,7 @@ def _parse(path: File, data: bytes) -> Checkpoint:
     except (SafetensorError, ValueError, KeyError) as error:
         seen = f"it is cut short or damaged: {error}"
         raise CheckpointError(path, seen, "a whole safetensors file", "copy it again") from error
-    return Checkpoint(head["story"], head["config"], tensors, head["extra"], head["version"])
+    return Checkpoint(head["model"], head["config"], tensors, head["extra"], head["version"])
 
 
 def _head(path: File, header: bytes) -> dict[str, Any]:
@@ -226,7 +226,7 @@ def _head(path: File, header: bytes) -> dict[str, Any]:
     if version > VERSION:
         seen, expected = f"its format is version {version}", f"at most {VERSION}"
         raise CheckpointError(path, seen, expected, "update this package")
-    if missing := {"story", "config", "extra"} - head.keys():
+    if missing := {"model", "config", "extra"} - head.keys():
         raise CheckpointError(path, f"its header lacks {', '.join(sorted(missing))}")
     return head
 

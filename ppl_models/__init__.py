@@ -1,6 +1,6 @@
-"""Stories: generative models as Pyro model functions, and the data they tell of.
+"""Models: generative models as Pyro model functions, and the data they tell of.
 
-A story is a :class:`torch.nn.Module` whose ``forward`` is the Pyro model; called without data, it
+A model is a :class:`torch.nn.Module` whose ``forward`` is the Pyro model; called without data, it
 simulates. Each is imported when it is first asked for.
 """
 

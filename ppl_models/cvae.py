@@ -113,8 +113,8 @@ class CVAE(nn.Module):
 
     def observation(self, z: Tensor, c: Tensor) -> TorchDistribution:
         """Return p(x | z, c), event shape (D,), for codes (..., L) and conditions (..., C)."""
-        law: TorchDistribution = self.likelihood(self.decoder(beside(z, c)))
-        return law
+        distribution: TorchDistribution = self.likelihood(self.decoder(beside(z, c)))
+        return distribution
 
 
 def beside(a: Tensor, b: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """Data or a setting that a story or a task cannot use.
+    """Data or a setting that a model or a task cannot use.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class InputError(ValueError):
 
     Notes
     -----
-    Pyro raises an error of a story anew, as ``type(error)(text)``, with the trace's shapes below
+    Pyro raises an error of a model anew, as ``type(error)(text)``, with the trace's shapes below
     the text: such a copy has the text alone as ``argument``, and the original as ``__cause__``.
     """
 

@@ -146,20 +146,20 @@ class HierarchicalVAE(nn.Module):
             return pyro.sample("x", self.observation(cast(Rung, rung)), obs=x)
 
     def prior(self, rung: Rung | None) -> TorchDistribution:
-        """Return the law of the next code, event shape (L_n,); None is the top."""
+        """Return the distribution of the next code, event shape (L_n,); None is the top."""
         if rung is None:
             return dist.Normal(self.zero, 1.0).to_event(1)
         return dist.Normal(rung.loc, rung.scale, validate_args=False).to_event(1)
 
     def observation(self, rung: Rung) -> TorchDistribution:
         """Return p(x | z), event shape (D,), at the end of the way down."""
-        law: TorchDistribution = self.likelihood(self.decoder(rung.stream))
-        return law
+        distribution: TorchDistribution = self.likelihood(self.decoder(rung.stream))
+        return distribution
 
     def descend(self, n: int, rung: Rung | None, z: Tensor, leave: bool = False) -> Rung:
         """Return where the way goes on after level n, whose code is z (..., L_n).
 
-        With ``leave``, as a guide calls it, the story finds the answer when it comes by with this
+        With ``leave``, as a guide calls it, the model finds the answer when it comes by with this
         very code, and need not walk the way twice in a step.
         """
         left = self._left.pop(n, None)

@@ -9,7 +9,7 @@ r"""The hidden Markov model: every frame is of one of K kinds, and a kind tells 
 .. math:: p(s, z) = p(z_1) \prod_{t > 1} p(z_t \mid z_{t-1}) \prod_t p(s_t \mid z_t)
 
 The states are always summed, never drawn in inference, so the bound is the evidence. Two forms of
-the one story differ in how they sum:
+the one model differ in how they sum:
 
 ============  ==================  ======================  ===========  =============================
 form          site                batch shape             event shape  states are summed by
@@ -120,32 +120,34 @@ class HMM(nn.Module):
         In single precision the scan takes transitions below exp(-80) for none, and may then find a
         path impossible; `log_evidence` does not. EM keeps them above `LEAST`, exp(-69).
         """
-        # DiscreteHMM takes a step before its first frame: from any state, to the initial law
+        # DiscreteHMM takes a step before its first frame, from any state
         anywhere = torch.zeros_like(self.initial_logits)
         first = self.initial_logits.expand(1, self.num_states, self.num_states)
         later = self.transition_logits.expand(length - 1, -1, -1)  # normalised by DiscreteHMM
-        law = self.observation(self.emission)
+        distribution = self.observation(self.emission)
         if mask is not None:  # a frame that says nothing sums to one, since a chain's rows do
-            law = law.expand((*mask.shape, self.num_states)).mask(mask[..., None])
-        return dist.DiscreteHMM(anywhere, torch.cat([first, later]), law, duration=length)
+            distribution = distribution.expand((*mask.shape, self.num_states)).mask(mask[..., None])
+        return dist.DiscreteHMM(anywhere, torch.cat([first, later]), distribution, duration=length)
 
     def _frames(self, s: Tensor | None, mask: Tensor | None, length: int) -> Tensor:
-        """Tell the story frame by frame, as the graph above has it."""
+        """Tell the model frame by frame, as the graph above has it."""
         logits, frames = self.initial_logits, []
         for t in pyro.markov(range(length)):
             exists: Any = True if mask is None else mask[:, t]
             with poutine.mask(mask=exists):
                 chain = dist.Categorical(logits=logits)
                 z = pyro.sample(f"z_{t + 1}", chain, infer={"enumerate": "parallel"})
-                law = self.observation(Vindex(self.emission)[z])
-                frames.append(pyro.sample(f"s_{t + 1}", law, obs=None if s is None else s[:, t]))
+                distribution = self.observation(Vindex(self.emission)[z])
+                frames.append(
+                    pyro.sample(f"s_{t + 1}", distribution, obs=None if s is None else s[:, t])
+                )
                 logits = Vindex(self.transition_logits)[z]
         return torch.stack(frames, 1)
 
     def observation(self, raw: Tensor) -> TorchDistribution:
         """Return p(s_t | z_t) from what the states' emissions (..., raw_dim) are, event (D,)."""
-        law: TorchDistribution = self.likelihood(raw)
-        return law
+        distribution: TorchDistribution = self.likelihood(raw)
+        return distribution
 
     # --- exact answers ----------------------------------------------------------------------------
 
@@ -170,7 +172,7 @@ class HMM(nn.Module):
         return best_path(*self._logs(), self._said(s, mask))
 
     def forecast(self, s: Tensor, mask: Tensor | None = None, *, steps: int = 1) -> Forecast:
-        """Return the laws of the ``steps`` frames that follow the last existing one of each path.
+        """Return the distributions of the ``steps`` frames after the last one of each path.
 
         Raises
         ------
@@ -185,8 +187,8 @@ class HMM(nn.Module):
             last = last @ transition
             probs.append(last)
         states = torch.stack(probs, 1)
-        law = self.observation(self.emission)
-        return Forecast(states, dist.MixtureSameFamily(dist.Categorical(states), law))
+        distribution = self.observation(self.emission)
+        return Forecast(states, dist.MixtureSameFamily(dist.Categorical(states), distribution))
 
     # --- expectation maximisation -----------------------------------------------------------------
 
@@ -263,7 +265,7 @@ class HMM(nn.Module):
         return states, pairs, filtered.log_evidence
 
     def _checked(self, s: Tensor, mask: Tensor | None) -> Tensor:
-        """Return s with zeros in the padding, if it can be data of this story."""
+        """Return s with zeros in the padding, if it can be data of this model."""
         check_paths(s, mask, self.data_dim)
         s = clean(s, mask)
         self.likelihood.check(s)
@@ -285,7 +287,7 @@ def ends(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def check_form(form: str, known: tuple[str, ...]) -> None:
-    """Raise an InputError for a form that a story does not have."""
+    """Raise an InputError for a form that a model does not have."""
     if form not in known:
         wanted, cure = " or ".join(map(repr, known)), "take one of them: densities are the same"
         raise InputError("form", repr(form), wanted, cure)

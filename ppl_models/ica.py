@@ -5,7 +5,7 @@ r"""Independent component analysis: as many causes as numbers, heavy-tailed, mix
     z ~ Laplace(0, 1)                         D sources, independent
     x = W z + mean                            D numbers: p(x) = p(z) / |det W|
 
-Written as a latent z and x = W z, a Dirac, the story could not be scored: no z that a guide draws
+Written as a latent z and x = W z, a Dirac, the model could not be scored: no z that a guide draws
 hits x. A change of variables scores x itself, exactly.
 
 References

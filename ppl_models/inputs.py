@@ -1,4 +1,4 @@
-"""Checks of the data and settings a user hands to a story."""
+"""Checks of the data and settings a user hands to a model."""
 
 from __future__ import annotations
 

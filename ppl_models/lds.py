@@ -8,7 +8,7 @@ r"""The linear dynamical system: a hidden point moves by a matrix, and a matrix 
 
 P, Q and R are diagonal, which costs nothing in p(s): a change of basis of z makes Q diagonal, and
 the noise of the frames is what z does not explain. It is a dynamical VAE in which every network is
-linear, so evidence and posterior are exact. Two forms of the one story:
+linear, so evidence and posterior are exact. Two forms of the one model:
 
 ======  ======  ===========  ============  =================================================
 form    site    batch shape  event shape   the guide
@@ -125,8 +125,8 @@ class LDS(nn.Module):
     def observation(self, z: Tensor, mask: Tensor | None = None) -> dist.Independent:
         """Return p(s | z), event (T, D), for paths z (..., T, L)."""
         mean = z @ self.emission.mT + self.emission_offset
-        law = dist.Normal(mean, self.noise_log_scale.exp(), validate_args=False)
-        return (law if mask is None else law.mask(mask[..., None])).to_event(2)
+        distribution = dist.Normal(mean, self.noise_log_scale.exp(), validate_args=False)
+        return (distribution if mask is None else distribution.mask(mask[..., None])).to_event(2)
 
     # --- exact answers ----------------------------------------------------------------------------
 
@@ -148,7 +148,7 @@ class LDS(nn.Module):
         return GaussianChain.posterior(self.dynamics(), self.filter(s, mask), mask)
 
     def forecast(self, s: Tensor, mask: Tensor | None = None, *, steps: int = 1) -> Forecast:
-        """Return the laws of the ``steps`` frames that follow the last existing one of each path.
+        """Return the distributions of the ``steps`` frames after the last one of each path.
 
         Raises
         ------
@@ -236,18 +236,18 @@ def _regress(target: tuple[Tensor, ...], x: Moments, y: Moments, weight: Tensor)
 
 
 @torch.no_grad()
-def start_emission(story: Any, s: Tensor, mask: Tensor | None) -> None:
+def start_emission(model: Any, s: Tensor, mask: Tensor | None) -> None:
     """Put C on the principal axes of the frames of s (B, T, D), d on their mean, R on the rest."""
-    check_paths(s, mask, story.data_dim)
+    check_paths(s, mask, model.data_dim)
     x = s.flatten(0, 1) if mask is None else s[mask]
     mean = x.mean(0)
     left, lengths, axes = torch.linalg.svd(x - mean, full_matrices=False)
-    n = min(story.latent_dim, len(lengths))
+    n = min(model.latent_dim, len(lengths))
     rest = x - mean - (left[:, :n] * lengths[:n]) @ axes[:n]
     least = 0.1 * (lengths.square().sum() / x.numel()).sqrt() + LEAST  # of a typical number
-    story.emission_offset.copy_(mean)
-    story.emission[:, :n] = axes[:n].T * (lengths[:n] / len(x) ** 0.5)
-    story.noise_log_scale.copy_(rest.square().mean(0).sqrt().clamp(min=least).log())
+    model.emission_offset.copy_(mean)
+    model.emission[:, :n] = axes[:n].T * (lengths[:n] / len(x) ** 0.5)
+    model.noise_log_scale.copy_(rest.square().mean(0).sqrt().clamp(min=least).log())
 
 
 def cov_of(matrix: Tensor, cov: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-r"""Linear-Gaussian motion: the constant-velocity story, the anchor of the dynamical VAEs.
+r"""Linear-Gaussian motion: the constant-velocity model, the anchor of the dynamical VAEs.
 
 Each coordinate d by itself, in the frame of the object:
 

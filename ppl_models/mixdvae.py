@@ -20,7 +20,7 @@ site     batch shape (plates)                   event shape
 ``o``    (B, T, K)  sequence, frame, detection  (D)
 =======  =====================================  =============
 
-The prior of the sources is a part: any story with ``path(length)`` that tells ``z`` and ``s`` (or
+The prior of the sources is a part: any model with ``path(length)`` that tells ``z`` and ``s`` (or
 ``s`` alone) in the enclosing plates. Each source has a frame, origin_n + unit_n s_n, so that a
 prior of motion need not know of images. ``w`` is enumerated and summed exactly.
 
@@ -49,7 +49,7 @@ class MixDVAE(nn.Module):
     Parameters
     ----------
     prior : nn.Module
-        Story of one source's path: `SRNN`, `DeepAR`, `LinearMotion`, or a user's own.
+        Model of one source's path: `SRNN`, `DeepAR`, `LinearMotion`, or a user's own.
     clutter_weight : float
         p(w = clutter), in [0, 1); 0 leaves the clutter class out.
     phi : float
@@ -98,7 +98,7 @@ class MixDVAE(nn.Module):
         region : Tensor
             (B, 2, D): lower and upper bounds of clutter.
         start : Tensor, optional
-            (B, N, T, D): for the guide, which looks from there; the story does not read it.
+            (B, N, T, D): for the guide, which looks from there; the model does not read it.
         """
         (batch, length, places, _), sources = size.shape, origin.shape[1]
         obs = None if o is None else torch.where(mask[..., None], o, 0.0)
@@ -159,7 +159,7 @@ class Detection(TorchDistribution):
         super().__init__(self.loc.shape[:-1], self.loc.shape[-1:], validate_args=False)
 
     def expand(self, batch_shape: Sequence[int], _instance: object = None) -> Detection:
-        """Return the same law in each place of a larger batch."""
+        """Return the same distribution in each place of a larger batch."""
         new = self._get_checked_instance(Detection, _instance)
         for name in ("loc", "scale", "low", "high"):
             setattr(new, name, getattr(self, name).expand(*batch_shape, -1))

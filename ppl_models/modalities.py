@@ -1,4 +1,4 @@
-"""Rows of data with several senses, any of which may be missing: one convention for all stories.
+"""Rows of data with several modalities, any of which may be missing: one convention for all models.
 
 A modality m is a tensor (N, D_m), given in its place or by its name. ``mask`` (N, M), bool, says
 which modalities a row has, True for present. What stands where one is missing is padding: it may be
@@ -24,7 +24,7 @@ RESERVED = {"mask", "seen", "num_data", "data", "z", "x", "self"}
 
 @dataclass(frozen=True)
 class Rows:
-    """What a story and its guide are told of N rows.
+    """What a model and its guide are told of N rows.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def read_rows(
     seen: Tensor | None,
     num_data: int,
 ) -> Rows:
-    """Read what a story or a guide was called with.
+    """Read what a model or a guide was called with.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Several senses of one thing: each modality is told from one code, and any of them may be missing.
+"""Several modalities of one thing, decoded from one code; any of them may be missing.
 
 ::
 
@@ -45,7 +45,7 @@ class MultimodalVAE(nn.Module):
     Sites: ``z`` (L,) and one a modality, (D_m,), by its name; all in the plate ``data``.
 
     It is called with the modalities in their places, ``model(image, sound)``, or by name,
-    ``model(sound=sound, mask=mask)``; see `ppl_models.modalities` for what is missing. The stories
+    ``model(sound=sound, mask=mask)``; see `ppl_models.modalities` for what is missing. The models
     `JMVAE`, `MVAE`, `MMVAE` and `MoPoE` are this one; what they differ in is the guide.
 
     Parameters
@@ -87,7 +87,7 @@ class MultimodalVAE(nn.Module):
         self.prior = prior or StandardPrior(latent_dim)
         if self.prior.latent_dim != latent_dim:
             seen, cure = f"latent_dim {self.prior.latent_dim}", "build all parts for one latent_dim"
-            raise InputError("prior", seen, f"latent_dim {latent_dim}, as the story's", cure)
+            raise InputError("prior", seen, f"latent_dim {latent_dim}, as the model's", cure)
         given = dict(decoders or {})
         if extra := set(given) - set(self.likelihoods):
             expected = f"names of modalities: {', '.join(self.likelihoods)}"
@@ -162,35 +162,37 @@ class MultimodalVAE(nn.Module):
 
     def _told(self, m: int, name: str, code: Tensor, rows: Rows) -> Tensor:
         """Sample or score modality m, in the rows that have it."""
-        law, x, present = self.observation(name, code), rows.values[name], rows.has(m)
+        distribution, x, present = self.observation(name, code), rows.values[name], rows.has(m)
         if x is not None:
             self.part(name).check(x)
         elif rows.observed:  # missing in every row: still a site, whose draws are imputations
             x = code.new_zeros(rows.size, self.widths[name])
-        return pyro.sample(name, law if present is None else law.mask(present), obs=x)
+        return pyro.sample(
+            name, distribution if present is None else distribution.mask(present), obs=x
+        )
 
     def observation(self, name: str, code: Tensor) -> TorchDistribution:
         """Return p(x_m | code), event shape (D_m,), for codes (..., `code_dim`)."""
-        law: TorchDistribution = self.likelihoods[name](self.decoders[name](code))
-        return law
+        distribution: TorchDistribution = self.likelihoods[name](self.decoders[name](code))
+        return distribution
 
 
 class JMVAE(MultimodalVAE):
-    """The story of the joint multi-modal VAE, whose guide reads all modalities with one encoder.
+    """The model of the joint multi-modal VAE, whose guide reads all modalities with one encoder.
 
     Lecture eq. 17-20; Suzuki et al. 2016. Parameters as `MultimodalVAE`.
     """
 
 
 class MVAE(MultimodalVAE):
-    """The story of the multi-modal VAE, whose guide is a product of experts.
+    """The model of the multi-modal VAE, whose guide is a product of experts.
 
     Lecture eq. 22-24; Wu and Goodman 2018. Parameters as `MultimodalVAE`.
     """
 
 
 class MMVAE(MultimodalVAE):
-    """The story of the mixture-of-experts VAE, whose guide is a mixture of one a modality.
+    """The model of the mixture-of-experts VAE, whose guide is a mixture of one a modality.
 
     Shi, Siddharth, Paige and Torr, "Variational Mixture-of-Experts Autoencoders for Multi-Modal
     Deep Generative Models", NeurIPS 2019, section 3. Parameters as `MultimodalVAE`.
@@ -198,7 +200,7 @@ class MMVAE(MultimodalVAE):
 
 
 class MoPoE(MultimodalVAE):
-    """The story of the mixture-of-products-of-experts VAE, whose guide mixes over subsets.
+    """The model of the mixture-of-products-of-experts VAE, whose guide mixes over subsets.
 
     Sutter, Daunhawer and Vogt, "Generalized Multimodal ELBO", ICLR 2021, section 3. Parameters as
     `MultimodalVAE`.
@@ -206,10 +208,10 @@ class MoPoE(MultimodalVAE):
 
 
 class DMVAE(MultimodalVAE):
-    """The story of the disentangled multi-modal VAE: M modalities, a shared code, private codes.
+    """The model of the disentangled multi-modal VAE: M modalities, a shared code, private codes.
 
     Sites: ``z`` (L,), ``z_<name>`` (P,) and the modality (D_m,), all in the plate ``data``. Where a
-    modality is missing its private code is that of the prior, in story and guide, and costs
+    modality is missing its private code is that of the prior, in model and guide, and costs
     nothing.
 
     Parameters

@@ -5,7 +5,7 @@ Probabilistic PCA, whose posterior and evidence are known exactly::
     z ~ Normal(0, I)                          L numbers nobody observes, L < D
     x ~ Normal(W z + mean, scale^2 I)         D numbers
 
-The linear autoencoder is no story: it compresses, and says nothing of where the data came from.
+The linear autoencoder is no model: it compresses, and says nothing of where the data came from.
 
 References
 ----------
@@ -110,7 +110,7 @@ class PPCA(nn.Module):
 
     @torch.no_grad()
     def fit_exact(self, x: Tensor) -> PPCA:
-        """Take the parameters of maximum likelihood for ``x`` (N, D), and return the story.
+        """Take the parameters of maximum likelihood for ``x`` (N, D), and return the model.
 
         Tipping and Bishop 1999, equations 7 and 8: the L longest principal axes, and the mean
         variance of the others as noise. W comes with orthogonal columns, the longest first.

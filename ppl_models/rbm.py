@@ -41,7 +41,7 @@ class RBM(nn.Module):
 
     One site, ``x`` (D,), in the plate ``data``: z is summed in closed form, and its posterior is
     known (`posterior`). The normaliser C is exact up to 20 hidden bits (or visible ones): then the
-    story is scored, simulated and fitted like any other, with its empty guide. Beyond, it is
+    model is scored, simulated and fitted like any other, with its empty guide. Beyond, it is
     trained by `inference.training.contrastive` and C estimated by
     `inference.diagnostics.annealed_importance`, and simulation runs a Markov chain, whose draws are
     only as good as it is long.

@@ -23,7 +23,7 @@ What is exact, and what is not:
 * ``form="enumerated"``: every path of regimes is summed, K^T Kalman filters. The bound is the
   evidence. For short paths: K^T at most `MOST`.
 * ``form="sampled"``: the guide draws k (`guides.slds`), and s is scored exactly given it. The
-  bound is below the evidence by what the guide's law of regimes is off.
+  bound is below the evidence by what the guide's distribution of regimes is off.
 * `log_evidence` sums all paths; with ``particles`` it estimates, and exp of the estimate is
   unbiased for p(s). `filter` and `forecast` go by particles always.
 
@@ -139,7 +139,7 @@ class SLDS(nn.Module):
         return MarkovPath(self.regime_logits, self.switch_logits.expand(length - 1, -1, -1), mask)
 
     def dynamics(self, k: Tensor) -> LinearGaussian:
-        """Return the linear-Gaussian story that regimes k (..., T) tell; k_1 moves nothing."""
+        """Return the linear-Gaussian model that regimes k (..., T) tell; k_1 moves nothing."""
         moves = k[..., 1:]
         return LinearGaussian(
             *self.start(),
@@ -204,7 +204,7 @@ class SLDS(nn.Module):
         num_particles: int = 100,
         seed: int = 0,
     ) -> dist.MixtureSameFamily:
-        """Estimate the laws of the ``steps`` frames after the last existing one of each path.
+        """Estimate the distributions of the ``steps`` frames after the last one of each path.
 
         Returns a mixture of a Gaussian a particle: batch (B, H), event (D,), each frame by itself.
 

@@ -13,7 +13,7 @@ site    batch shape  event shape
 ``x``   (N,)         (T,)
 ======  ===========  ===========
 
-A decoder that reads its own past can tell the sentences without a code. So this is the story on
+A decoder that reads its own past can tell the sentences without a code. So this is the model on
 which posterior collapse was first seen, and is studied.
 
 References
@@ -169,7 +169,7 @@ class TokenSequence(TorchDistribution):
         super().__init__(torch.Size(batch_shape), torch.Size([length]), validate_args=False)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> TokenSequence:
-        """Return the same law in a larger batch shape.
+        """Return the same distribution in a larger batch shape.
 
         Raises
         ------

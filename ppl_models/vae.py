@@ -73,7 +73,7 @@ class VAE(nn.Module):
         self.prior = prior or StandardPrior(latent_dim)
         if self.prior.latent_dim != latent_dim:
             seen, cure = f"latent_dim {self.prior.latent_dim}", "build all parts for one latent_dim"
-            raise InputError("prior", seen, f"latent_dim {latent_dim}, as the story's", cure)
+            raise InputError("prior", seen, f"latent_dim {latent_dim}, as the model's", cure)
 
     def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
         """Tell how ``x`` (N, D) came to be; without it, simulate ``num_data`` data.
@@ -91,8 +91,8 @@ class VAE(nn.Module):
 
     def observation(self, z: Tensor) -> TorchDistribution:
         """Return p(x | z), of batch shape (...,) and event shape (D,), for codes z (..., L)."""
-        law: TorchDistribution = self.likelihood(self.decoder(z))
-        return law
+        distribution: TorchDistribution = self.likelihood(self.decoder(z))
+        return distribution
 
     def _count(self, x: Tensor) -> int:
         """Return N for data (N, D) that the likelihood can have told."""

@@ -41,7 +41,7 @@ ATTENTION: dict[str, Any] = {
     "code_dim": W,
     "dim": 8,
     "heads": 2,
-    "layers": 2,
+    "num_layers": 2,
     "window": 4,
     "forget": 0.0,
 }
@@ -49,18 +49,18 @@ LATENT_READER: dict[str, Any] = {
     "input_dim": 5,
     "recurrent_dim": 6,
     "latent_dims": (4,),
-    "hidden": (5,),
+    "hidden_dims": (5,),
 }
 FEEDING: dict[str, Any] = {"input_dim": 5, "recurrent_dim": 6, **SHORT, "likelihood": "gaussian"}
-LOOKING: dict[str, Any] = {"hidden": (5,), "input_dim": 5, "backward_dim": 6}
+LOOKING: dict[str, Any] = {"hidden_dims": (5,), "input_dim": 5, "backward_dim": 6}
 
 
 @dataclass(frozen=True)
 class Member:
-    """A story with a guide, and what prior, emission and guide (of z, and of w) read."""
+    """A model with a guide, and what prior, emission and guide (of z, and of w) read."""
 
     title: str
-    story: Callable[..., Any]
+    model: Callable[..., Any]
     guide: Callable[..., Any]
     prior: str
     emission: str
@@ -73,8 +73,8 @@ class Member:
         chosen = self.options | more | ({} if likelihood is None else {"likelihood": likelihood})
         if self.latents:
             chosen = {"latent_dim": L} | chosen
-        story = self.story(D, **chosen).double()
-        return story, self.guide(story, **self.guide_options).double()
+        model = self.model(D, **chosen).double()
+        return model, self.guide(model, **self.guide_options).double()
 
     @property
     def latents(self) -> bool:
@@ -83,7 +83,9 @@ class Member:
 
 
 FAMILY = (
-    Member("FrameVAE", FrameVAE, FrameVAEGuide, "nothing", "z_t", "s_t", SHORT, {"hidden": (5,)}),
+    Member(
+        "FrameVAE", FrameVAE, FrameVAEGuide, "nothing", "z_t", "s_t", SHORT, {"hidden_dims": (5,)}
+    ),
     Member(
         "DKF",
         DKF,
@@ -132,7 +134,7 @@ FAMILY = (
         "z_{1:T}",
         "z_{1:t-1}, s_{1:T}",
         {"recurrent_dim": 6, "causal": False},
-        {"recurrent_dim": 6, "hidden": (5,)},
+        {"recurrent_dim": 6, "hidden_dims": (5,)},
     ),
     Member(
         "DSAE",
@@ -152,7 +154,7 @@ FAMILY = (
         "s_{1:t-1}, z_{1:t}",
         "s_{1:t}",
         RECURRENT | SHORT,
-        {"input_dim": 5, "recurrent_dim": 6, "hidden": (5,)},
+        {"input_dim": 5, "recurrent_dim": 6, "hidden_dims": (5,)},
     ),
     Member(
         "VRNN",
@@ -192,7 +194,7 @@ FAMILY = (
         "s_{1:t-1}, z_{1:t}, w",
         "s_{1:T}, w",
         ATTENTION,
-        {"layers": 2, "recurrent_dim": 6},
+        {"num_layers": 2, "recurrent_dim": 6},
     ),
     Member(
         "LigHTDVAE",
@@ -202,7 +204,7 @@ FAMILY = (
         "s_{1:t-1}, z_{1:t}, w",
         "s_{1:T}, w",
         ATTENTION,
-        {"layers": 2},
+        {"num_layers": 2},
     ),
 )
 EACH = pytest.mark.parametrize("member", FAMILY, ids=[m.title for m in FAMILY])
@@ -218,8 +220,8 @@ LATENT = pytest.mark.parametrize(
 )
 FEEDS_BACK = pytest.mark.parametrize(
     "member",
-    [m for m in STORIES if m.story.feeds_back],
-    ids=[m.title for m in STORIES if m.story.feeds_back],
+    [m for m in STORIES if m.model.feeds_back],
+    ids=[m.title for m in STORIES if m.model.feeds_back],
 )
 
 # What is read -------------------------------------------------------------------------------------
@@ -257,16 +259,16 @@ def reached(outputs: tuple[Tensor, ...], read: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def paths(story: Any, size: int = 3, length: int = 7) -> dict[str, Tensor]:
-    """Simulate: the values of all sites of a story."""
-    nodes = poutine.trace(story).get_trace(size=size, length=length).nodes
+def paths(model: Any, size: int = 3, length: int = 7) -> dict[str, Tensor]:
+    """Simulate: the values of all sites of a model."""
+    nodes = poutine.trace(model).get_trace(size=size, length=length).nodes
     return {n: nodes[n]["value"] for n in ("w", "v", "z", "s") if n in nodes}
 
 
-def scores(story: Any, values: dict[str, Tensor], mask: Tensor | None = None) -> dict[str, Tensor]:
-    """Return the log densities (B,) of the sites of a story that tells these values."""
+def scores(model: Any, values: dict[str, Tensor], mask: Tensor | None = None) -> dict[str, Tensor]:
+    """Return the log densities (B,) of the sites of a model that tells these values."""
     latent = {name: value for name, value in values.items() if name != "s"}
-    trace = poutine.trace(poutine.condition(story, latent)).get_trace(values["s"], mask)
+    trace = poutine.trace(poutine.condition(model, latent)).get_trace(values["s"], mask)
     trace.compute_log_prob()
     return {name: trace.nodes[name]["log_prob"] for name in values}
 
@@ -279,16 +281,16 @@ def chain_of(
     noise: float = 1.0,
 ) -> Chain:
     """Return q(z | s, w) of a guide."""
-    chain: Chain = guide.chain(s, guide.story.features(s, mask), w, mask, noise)
+    chain: Chain = guide.chain(s, guide.model.features(s, mask), w, mask, noise)
     return chain
 
 
-def conditionals(story: Any, s: Tensor, z: Tensor, w: Tensor | None) -> tuple[Moments, Tensor]:
+def conditionals(model: Any, s: Tensor, z: Tensor, w: Tensor | None) -> tuple[Moments, Tensor]:
     """Return the prior's moments and the emission's outputs of a known sequence."""
-    past = story.told_past(story.features(s) if story.feeds_back else None, z, w)
-    h = story.read(past)
-    moments = story.latent(h, past) if story.latent_dim else (z, z)
-    return moments, story.frame(h, z, past)
+    past = model.told_past(model.features(s) if model.feeds_back else None, z, w)
+    h = model.read(past)
+    moments = model.latent(h, past) if model.latent_dim else (z, z)
+    return moments, model.frame(h, z, past)
 
 
 def ragged(s: Tensor, lengths: tuple[int, ...]) -> tuple[Tensor, Tensor]:

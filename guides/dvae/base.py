@@ -16,24 +16,24 @@ from ppl_models.dvae import DynamicalVAE, Past
 from ppl_models.networks import Span, Tensors, joined, set_span
 from ppl_models.sequences import Moments, check_paths, clean
 
-Story = TypeVar("Story", bound=DynamicalVAE)
+Model = TypeVar("Model", bound=DynamicalVAE)
 Step = Callable[[Tensors, Tensor, Tensors], tuple[Moments, Tensors]]
 
 
-class DynamicalGuide(ReadingGuide[Story]):
+class DynamicalGuide(ReadingGuide[Model]):
     """q(w, z | s) of a `DynamicalVAE`, read off the frames' features.
 
     Parameters
     ----------
-    story
+    model
         Read by reference: the guide's parameters are its own alone. Copy or pickle the two in one
-        container, or the copy of the guide reads from another story.
+        container, or the copy of the guide reads from another model.
 
     Attributes
     ----------
     span : Span
         For long sequences (`ppl_models.networks.lstm`): after ``guide.span = Span(100)`` every LSTM
-        of guide and story, and every draw frame by frame, keeps the graph of 100 frames at a time;
+        of guide and model, and every draw frame by frame, keeps the graph of 100 frames at a time;
         ``Span(100, truncated=True)`` also cuts the gradient between them.
     """
 
@@ -47,7 +47,7 @@ class DynamicalGuide(ReadingGuide[Story]):
     @span.setter
     def span(self, span: Span) -> None:
         self._span = span
-        set_span(span, self, self.story)
+        set_span(span, self, self.model)
 
     def forward(
         self,
@@ -57,7 +57,7 @@ class DynamicalGuide(ReadingGuide[Story]):
         size: int = 1,
         length: int = 50,
     ) -> Tensor:
-        """Draw the latents of B sequences s (B, T, D); ``mask`` (B, T) as in the story.
+        """Draw the latents of B sequences s (B, T, D); ``mask`` (B, T) as in the model.
 
         Raises
         ------
@@ -65,7 +65,7 @@ class DynamicalGuide(ReadingGuide[Story]):
             ``s`` is missing, not (B, T, D), or the mask has a hole.
         """
         s = needed(s, expected="sequences (B, T, D)")
-        check_paths(s, mask, self.story.data_dim)
+        check_paths(s, mask, self.model.data_dim)
         with pyro.plate("data", s.shape[0], dim=-1):
             return self.path(s, mask)
 
@@ -75,18 +75,20 @@ class DynamicalGuide(ReadingGuide[Story]):
         ``noise`` scales what latents vary by: 0 gives the path of means.
         """
         s = clean(s, mask)
-        seen, w = self.story.features(s, mask), None
-        if self.story.code_dim:
+        seen, w = self.model.features(s, mask), None
+        if self.model.code_dim:
             code = dist.Normal(*self.code(seen, mask), validate_args=False).to_event(1)
-            w = pyro.sample(self.story.code, code if noise else dist.Delta(code.mean, event_dim=1))
-        shape = (s.shape[-2], self.story.latent_dim)
+            w = pyro.sample(self.model.code, code if noise else dist.Delta(code.mean, event_dim=1))
+        shape = (s.shape[-2], self.model.latent_dim)
         chain = self.chain(s, seen, w, mask, noise)
         batch = tuple(chain.like.shape[:-2])
-        law = AutoregressiveNormal(chain.moments, chain.draw, shape, batch_shape=batch, mask=mask)
-        return pyro.sample("z", law)
+        distribution = AutoregressiveNormal(
+            chain.moments, chain.draw, shape, batch_shape=batch, mask=mask
+        )
+        return pyro.sample("z", distribution)
 
     def code(self, seen: Tensor, mask: Tensor | None) -> Moments:
-        """Return mean and scale (..., W) of q(w | s), where the story has a w."""
+        """Return mean and scale (..., W) of q(w | s), where the model has a w."""
         raise NotImplementedError
 
     def chain(
@@ -192,7 +194,7 @@ def frame_by_frame(
         return z, (mean, scale)
 
     like = contexts[0]
-    return Chain(moments, draw, (like.shape[-2], guide.story.latent_dim), like, noise)
+    return Chain(moments, draw, (like.shape[-2], guide.model.latent_dim), like, noise)
 
 
 def _segment(given: Tensors, step: Step, *parts: Tensor) -> Tensors:
@@ -207,17 +209,17 @@ def _segment(given: Tensors, step: Step, *parts: Tensor) -> Tensors:
 
 
 def scheduled(
-    story: DynamicalVAE,
+    model: DynamicalVAE,
     s: Tensor,
     seen: Tensor,
     encode: Callable[[int, Tensor | None, Past], Moments],
     moments: Callable[[Tensor], Moments],
     noise: float,
 ) -> Chain:
-    """Return the chain of a guide that rolls with the story, which reads frames it told itself.
+    """Return the chain of a guide that rolls with the model, which reads frames it told itself.
 
     ``encode(t, h_t, past)`` gives mean and scale (..., 1, L) of z_t; ``moments(z)`` those of a
-    known path, as in `Chain`. What was rolled is left for the story.
+    known path, as in `Chain`. What was rolled is left for the model.
     """
 
     def draw(e: Tensor) -> tuple[Tensor, Moments]:
@@ -228,9 +230,9 @@ def scheduled(
             kept.append((mean, scale))
             return torch.addcmul(mean, scale, e[..., t : t + 1, :])
 
-        rolled = story.rolled_on(seen, e.shape[:-2], None, latent=latent)
-        story.leave(rolled._replace(s=s))
+        rolled = model.rolled_on(seen, e.shape[:-2], None, latent=latent)
+        model.leave(rolled._replace(s=s))
         means, scales = (torch.cat(part, -2) for part in zip(*kept, strict=True))
         return rolled.z, (means, scales)
 
-    return Chain(moments, draw, (s.shape[-2], story.latent_dim), seen, noise)
+    return Chain(moments, draw, (s.shape[-2], model.latent_dim), seen, noise)

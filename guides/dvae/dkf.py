@@ -31,7 +31,7 @@ class DKFGuide(DynamicalGuide[DKF]):
 
     Parameters
     ----------
-    story : DKF
+    model : DKF
     input_dim : int
         Layer that reads a frame.
     recurrent_dim : int
@@ -46,7 +46,7 @@ class DKFGuide(DynamicalGuide[DKF]):
 
     def __init__(
         self,
-        story: DKF,
+        model: DKF,
         *,
         input_dim: int = 256,
         recurrent_dim: int = 128,
@@ -54,13 +54,13 @@ class DKFGuide(DynamicalGuide[DKF]):
         hidden_dims: Sequence[int] = (32,),
         both_ways: bool = False,
     ) -> None:
-        super().__init__(story)
-        self.reader = nn.Sequential(nn.Linear(story.feature_dim, input_dim), nn.Tanh())
+        super().__init__(model)
+        self.reader = nn.Sequential(nn.Linear(model.feature_dim, input_dim), nn.Tanh())
         self.backward = LSTM(input_dim, recurrent_dim, backward=True)
         self.onward = LSTM(input_dim, recurrent_dim) if both_ways else None
-        sizes = (story.latent_dim, *latent_dims, recurrent_dim)
+        sizes = (model.latent_dim, *latent_dims, recurrent_dim)
         self.latent_reader = nn.Sequential(MLP(*sizes), nn.Tanh())
-        self.encoder = ConditionalNormal(recurrent_dim, 0, hidden_dims, story.latent_dim)
+        self.encoder = ConditionalNormal(recurrent_dim, 0, hidden_dims, model.latent_dim)
 
     def chain(
         self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float

@@ -31,7 +31,7 @@ class DSAEGuide(DynamicalGuide[DSAE]):
 
     Parameters
     ----------
-    story : DSAE
+    model : DSAE
     recurrent_dim : int
         H of every LSTM.
     hidden_dims : sequence of int
@@ -39,17 +39,17 @@ class DSAEGuide(DynamicalGuide[DSAE]):
     """
 
     def __init__(
-        self, story: DSAE, *, recurrent_dim: int = 128, hidden_dims: Sequence[int] = ()
+        self, model: DSAE, *, recurrent_dim: int = 128, hidden_dims: Sequence[int] = ()
     ) -> None:
-        super().__init__(story)
-        size = story.feature_dim
+        super().__init__(model)
+        size = model.feature_dim
         self.code_onward = LSTM(size, recurrent_dim)
         self.code_backward = LSTM(size, recurrent_dim, backward=True)
-        self.code_encoder = ConditionalNormal(2 * recurrent_dim, 0, hidden_dims, story.code_dim)
-        self.onward = LSTM(size + story.code_dim, recurrent_dim)
-        self.backward = LSTM(size + story.code_dim, recurrent_dim, backward=True)
+        self.code_encoder = ConditionalNormal(2 * recurrent_dim, 0, hidden_dims, model.code_dim)
+        self.onward = LSTM(size + model.code_dim, recurrent_dim)
+        self.backward = LSTM(size + model.code_dim, recurrent_dim, backward=True)
         self.recurrence = nn.RNN(2 * recurrent_dim, recurrent_dim, batch_first=True)
-        self.encoder = ConditionalNormal(recurrent_dim, 0, (), story.latent_dim)
+        self.encoder = ConditionalNormal(recurrent_dim, 0, (), model.latent_dim)
 
     def code(self, seen: Tensor, mask: Tensor | None) -> Moments:
         """Read v from the last states of both LSTMs."""

@@ -29,14 +29,14 @@ class FrameVAEGuide(DynamicalGuide[FrameVAE]):
 
     Parameters
     ----------
-    story : FrameVAE
+    model : FrameVAE
     hidden_dims : sequence of int
         Hidden layers of the encoder.
     """
 
-    def __init__(self, story: FrameVAE, *, hidden_dims: Sequence[int] = (128,)) -> None:
-        super().__init__(story)
-        self.encoder = ConditionalNormal(story.feature_dim, 0, hidden_dims, story.latent_dim)
+    def __init__(self, model: FrameVAE, *, hidden_dims: Sequence[int] = (128,)) -> None:
+        super().__init__(model)
+        self.encoder = ConditionalNormal(model.feature_dim, 0, hidden_dims, model.latent_dim)
 
     def chain(
         self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float

@@ -1,7 +1,7 @@
-"""The guide of the Kalman VAE: a network reads each frame's code; what is missing, the story fills.
+"""The guide of the Kalman VAE: a network reads each frame's code; what is missing, the model fills.
 
 q(a | s) = prod_t N(a_t; mean(s_t), diag scale(s_t)^2). No network infers the dynamics: given a, the
-story's own Kalman smoother is p(z | a).
+model's own Kalman smoother is p(z | a).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class KVAEGuide(nn.Module):
     hidden_dims : sequence of int
         Hidden layers of the encoder.
     likelihood : str or Likelihood
-        The story's, if it has a way of its own to be read (`Likelihood.features`).
+        The model's, if it has a way of its own to be read (`Likelihood.features`).
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class KVAEGuide(nn.Module):
     ) -> None:
         super().__init__()
         part = named(likelihood, data_dim)
-        self.data_dim, self.reader = data_dim, part.reader  # no parameters of the story's
+        self.data_dim, self.reader = data_dim, part.reader  # no parameters of the model's
         self.encoder = MLP(part.feature_dim, *hidden_dims, 2 * pseudo_dim)
 
     @classmethod
-    def of(cls, story: KVAE, *, hidden_dims: Sequence[int] = (64,)) -> KVAEGuide:
-        """Make the guide of a story, of its sizes."""
-        sizes = story.data_dim, story.pseudo_dim
-        return cls(*sizes, hidden_dims=hidden_dims, likelihood=story.likelihood)
+    def of(cls, model: KVAE, *, hidden_dims: Sequence[int] = (64,)) -> KVAEGuide:
+        """Make the guide of a model, of its sizes."""
+        sizes = model.data_dim, model.pseudo_dim
+        return cls(*sizes, hidden_dims=hidden_dims, likelihood=model.likelihood)
 
     def forward(
         self,
@@ -65,7 +65,7 @@ class KVAEGuide(nn.Module):
         size: int = 1,
         length: int = 60,
     ) -> Tensor:
-        """Sample ``a`` (B, T, A) for sequences ``s`` (B, T, D); size and length are the story's.
+        """Sample ``a`` (B, T, A) for sequences ``s`` (B, T, D); size and length are the model's.
 
         Raises
         ------
@@ -85,8 +85,10 @@ class KVAEGuide(nn.Module):
         mean, scale = self.codes(s, mask)
         if not noise:
             return pyro.sample("a", dist.Delta(mean, event_dim=2))
-        law = dist.Normal(mean, noise * scale, validate_args=False)
-        return pyro.sample("a", (law if mask is None else law.mask(mask[..., None])).to_event(2))
+        distribution = dist.Normal(mean, noise * scale, validate_args=False)
+        return pyro.sample(
+            "a", (distribution if mask is None else distribution.mask(mask[..., None])).to_event(2)
+        )
 
     def codes(self, s: Tensor, seen: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return mean and scale (..., T, A) of a; frames not ``seen`` may hold anything."""

@@ -77,7 +77,7 @@ def draw_latents(
 
 
 def filter_source(
-    story: DVAE, evidence: Evidence, z: Tensor | None = None
+    model: DVAE, evidence: Evidence, z: Tensor | None = None
 ) -> tuple[SourcePosterior, Tensor]:
     """Run the recursion of m_t and V_t; return the posterior (its rate that of s alone) and h.
 
@@ -85,8 +85,8 @@ def filter_source(
     h (..., T, H).
     """
     batch, length = evidence.precision.shape[:-2], evidence.precision.shape[-2]
-    recursion = _Recursion(story, batch.numel())
-    told = zip(*map(frames, evidence), _latent_share(story, z, length), strict=True)
+    recursion = _Recursion(model, batch.numel())
+    told = zip(*map(frames, evidence), _latent_share(model, z, length), strict=True)
     one, steps = torch.ones_like(recursion.move), list[tuple[Tensor, ...]]()
     for precision, weighted, latent in told:
         mu, v = recursion.predict(latent)
@@ -100,20 +100,20 @@ def filter_source(
 
 
 class _Recursion:
-    """A story's recursion, its weights laid out for a loop and in the units of s."""
+    """A model's recursion, its weights laid out for a loop and in the units of s."""
 
-    def __init__(self, story: DVAE, count: int) -> None:
-        self.motion, emission, unit = story.motion, story.emission, story.motion.unit
-        weight, bias = story.reader.parameters()
+    def __init__(self, model: DVAE, count: int) -> None:
+        self.motion, emission, unit = model.motion, model.emission, model.motion.unit
+        weight, bias = model.reader.parameters()
         self.read = bias, (weight / unit).t()
-        self.cell = story.recurrence.weights()
+        self.cell = model.recurrence.weights()
         self.context = emission.context.weight.t()
         *inner, last = _layers(emission)
         rows = torch.cat([unit, torch.ones_like(unit)])
         to_units = torch.cat([torch.zeros_like(unit), 2 * unit.log()])
         self.layers = [*inner, (last[0] * rows + to_units, last[1] * rows)]
         self.floor = (emission.floor * unit) ** 2 if emission.floor else None
-        self.state = story.recurrence.start((count,), unit)
+        self.state = model.recurrence.start((count,), unit)
         self.move = self.carried = unit.new_zeros(count, len(unit))
         self.last: Tensor | None = None
         if self.motion.inertia:
@@ -144,12 +144,12 @@ class _Recursion:
         self.last = frame
 
 
-def _latent_share(story: DVAE, z: Tensor | None, length: int) -> Sequence[Tensor]:
+def _latent_share(model: DVAE, z: Tensor | None, length: int) -> Sequence[Tensor]:
     """Return what z_t and the bias add to the emission's first layer, for each frame."""
-    bias = story.emission.context.bias
-    if z is None or story.emission.input is None:
+    bias = model.emission.context.bias
+    if z is None or model.emission.input is None:
         return [bias] * length
-    return frames(story.emission.input(z) + bias)
+    return frames(model.emission.input(z) + bias)
 
 
 def _layers(net: ConditionalNormal) -> list[tuple[Tensor, Tensor]]:

@@ -1,6 +1,6 @@
 r"""An E-S step that looks both ways: Kalman smoothing with what a DVAE says of the motion.
 
-A story told by increments, with inertia, is almost linear-Gaussian:
+A model told by increments, with inertia, is almost linear-Gaussian:
 
 .. math::
     s_t = s_{t-1} + \rho c_t + b_t + \varepsilon_t, \quad \varepsilon_t \sim N(0, v_t), \qquad
@@ -74,11 +74,11 @@ def smooth_source(motion: Motion, evidence: Evidence, moments: Moments) -> Sourc
     Raises
     ------
     InputError
-        The story tells of positions: there is no linear motion to smooth.
+        The model tells of positions: there is no linear motion to smooth.
     """
     if not motion.increments:
         cure = "smooth=False takes the paper's E-S step"
-        raise InputError("story", "increments=False", "a story told by increments", cure)
+        raise InputError("model", "increments=False", "a model told by increments", cure)
     batch = evidence.precision.shape[:-2]
     filtered, seen = _look_ahead(motion, evidence, moments)
     adjoint = _look_back(motion, seen)

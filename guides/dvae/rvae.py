@@ -31,7 +31,7 @@ class RVAEGuide(DynamicalGuide[RVAE]):
 
     Parameters
     ----------
-    story : RVAE
+    model : RVAE
         A causal one reads s_{t:T}, another s_{1:T}.
     recurrent_dim : int
         H of each LSTM.
@@ -40,14 +40,14 @@ class RVAEGuide(DynamicalGuide[RVAE]):
     """
 
     def __init__(
-        self, story: RVAE, *, recurrent_dim: int = 128, hidden_dims: Sequence[int] = ()
+        self, model: RVAE, *, recurrent_dim: int = 128, hidden_dims: Sequence[int] = ()
     ) -> None:
-        super().__init__(story)
-        self.backward = LSTM(story.feature_dim, recurrent_dim, backward=True)
-        self.onward = None if story.causal else LSTM(story.feature_dim, recurrent_dim)
-        self.recurrence = LSTM(story.latent_dim, recurrent_dim)
-        read_dim = recurrent_dim if story.causal else 2 * recurrent_dim
-        self.encoder = ConditionalNormal(read_dim, recurrent_dim, hidden_dims, story.latent_dim)
+        super().__init__(model)
+        self.backward = LSTM(model.feature_dim, recurrent_dim, backward=True)
+        self.onward = None if model.causal else LSTM(model.feature_dim, recurrent_dim)
+        self.recurrence = LSTM(model.latent_dim, recurrent_dim)
+        read_dim = recurrent_dim if model.causal else 2 * recurrent_dim
+        self.encoder = ConditionalNormal(read_dim, recurrent_dim, hidden_dims, model.latent_dim)
 
     def chain(
         self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float

@@ -1,6 +1,6 @@
 r"""Guides of the dynamical VAEs: how to look back at z_{1:T} given a path s_{1:T}.
 
-SRNN: q(z | s) = prod_t q(z_t | z_{t-1}, s), with the story's own h_t, causal or looking ahead
+SRNN: q(z | s) = prod_t q(z_t | z_{t-1}, s), with the model's own h_t, causal or looking ahead
 
 ============  =====================================  ==============================================
 of            causal, q(z_t | z_{t-1}, s_{1:t})      q(z_t | z_{t-1}, s_{1:T})
@@ -11,7 +11,7 @@ frames        N(encoder(s_t, h_t, z_{t-1}))          N(encoder(g_t, h_t, z_{t-1}
                                                      LSTM over s_t
 ============  =====================================  ==============================================
 
-Of frames, h_t is what the story has read so far: where it reads frames that it told itself, the
+Of frames, h_t is what the model has read so far: where it reads frames that it told itself, the
 encoder knows how these came out, and can make up for it.
 
 DeepAR has nothing latent: its guide is empty.
@@ -42,13 +42,13 @@ from ppl_models.sequences import Moments, check_paths, clean, shift
 class SRNNGuide(DynamicalGuide[SRNN]):
     """q(z | s) of `SRNN`.
 
-    Reads h_t from the story's own recurrence, by reference: the guide's parameters, and its
-    `state_dict`, are the encoder's (and the backward LSTM's) alone. Copy or pickle story and guide
-    together, in one container, or the copy of the guide reads from another story.
+    Reads h_t from the model's own recurrence, by reference: the guide's parameters, and its
+    `state_dict`, are the encoder's (and the backward LSTM's) alone. Copy or pickle model and guide
+    together, in one container, or the copy of the guide reads from another model.
 
     Parameters
     ----------
-    story : SRNN
+    model : SRNN
     hidden_dims : sequence of int
         Hidden layers of the encoder.
     causal : bool
@@ -64,7 +64,7 @@ class SRNNGuide(DynamicalGuide[SRNN]):
 
     def __init__(
         self,
-        story: SRNN,
+        model: SRNN,
         *,
         hidden_dims: Sequence[int] = (16, 8),
         causal: bool = True,
@@ -72,11 +72,11 @@ class SRNNGuide(DynamicalGuide[SRNN]):
         input_dim: int = 0,
         smooth: bool = False,
     ) -> None:
-        super().__init__(story)
+        super().__init__(model)
         self.smooth = smooth
-        latent_dim, state_dim = story.latent_dim, story.recurrent_dim
-        told_dim = 0 if story.likelihood is None else state_dim
-        read_dim = story.feature_dim + state_dim - told_dim
+        latent_dim, state_dim = model.latent_dim, model.recurrent_dim
+        told_dim = 0 if model.likelihood is None else state_dim
+        read_dim = model.feature_dim + state_dim - told_dim
         self.reader: Any = nn.Identity()
         if input_dim:
             self.reader = nn.Sequential(nn.Linear(read_dim, input_dim), nn.Tanh())
@@ -102,13 +102,13 @@ class SRNNGuide(DynamicalGuide[SRNN]):
         With `past` (B, T, D), an estimate of the path, that is read in place of s.
         """
         s = needed(s)
-        check_paths(s, mask, self.story.data_dim)
+        check_paths(s, mask, self.model.data_dim)
         with pyro.plate("data", s.shape[0], dim=-1):
             return self.path(s if past is None else past, mask)
 
     def path(self, s: Tensor, mask: Tensor | None = None, noise: float = 1.0) -> Tensor:
         """Look back at one path in each place of the enclosing plates; return z."""
-        if self.story.likelihood is not None:
+        if self.model.likelihood is not None:
             return super().path(s, mask, noise)
         return pyro.sample("z", self.latent(s, mask))
 
@@ -116,34 +116,34 @@ class SRNNGuide(DynamicalGuide[SRNN]):
         self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
     ) -> Chain:
         """z_t from z_{t-1}, h_t and s_t or g_t."""
-        story, projected = self.story, self.encoder.project(self.context(None, seen, mask))
+        model, projected = self.model, self.encoder.project(self.context(None, seen, mask))
 
         def at(frames: Tensor, h: Tensor, before: Tensor) -> Moments:
-            return self.encoder.step(frames + self.encoder.known(h, story.latent_dim), before)
+            return self.encoder.step(frames + self.encoder.known(h, model.latent_dim), before)
 
         def moments(z: Tensor) -> Moments:
-            return at(projected, story.read(story.told_past(seen, z)), shift(z))
+            return at(projected, model.read(model.told_past(seen, z)), shift(z))
 
         def encode(t: int, h: Any, past: Past) -> Moments:
             return at(projected[..., t : t + 1, :], h, past.z)
 
-        if story.scheduled:
-            return scheduled(story, s, seen, encode, moments, noise)
-        h = story.read(story.told_past(seen, seen.new_zeros(*seen.shape[:-1], 0)))
-        frames = projected + self.encoder.known(h, story.latent_dim)
+        if model.scheduled:
+            return scheduled(model, s, seen, encode, moments, noise)
+        h = model.read(model.told_past(seen, seen.new_zeros(*seen.shape[:-1], 0)))
+        frames = projected + self.encoder.known(h, model.latent_dim)
 
         def step(frame: Tensors, z: Tensor, state: Tensors) -> tuple[Moments, Tensors]:
             return self.encoder.step(frame[0], z), ()
 
         def leave(z: Tensor, states: Tensors) -> None:
-            story.leave(Rolled(h, z, s, None))
+            model.leave(Rolled(h, z, s, None))
 
         return frame_by_frame(self, [frames], step, moments, noise, leave=leave)
 
     def latent(self, s: Tensor, mask: Tensor | None = None) -> AutoregressiveNormal:
         """Return q(z | s), event (T, L)."""
         encoding = Encoding(self, s, mask)
-        shape = (s.shape[-2], self.story.latent_dim)
+        shape = (s.shape[-2], self.model.latent_dim)
         return AutoregressiveNormal(encoding.moments, encoding.draw, shape, mask=mask)
 
     def context(self, h: Tensor | None, moves: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -169,22 +169,22 @@ class SRNNGuide(DynamicalGuide[SRNN]):
         evidence : Evidence
         previous_mean : Tensor
             (..., T, D), the posterior mean of the iteration before, which the encoder reads, and
-            when smoothing the story's networks too.
+            when smoothing the model's networks too.
         noise : Tensor, optional
             (..., T, L), standard normal; pass the same in every iteration for common random
             numbers, zeros for the encoder's mean path. By default drawn.
         """
-        story = self.story
-        moves = story.motion.moves(previous_mean)
+        model = self.model
+        moves = model.motion.moves(previous_mean)
         if noise is None:
-            noise = moves.new_empty(*moves.shape[:-1], story.latent_dim).normal_()
-        h = story.read_moves(moves)
+            noise = moves.new_empty(*moves.shape[:-1], model.latent_dim).normal_()
+        h = model.read_moves(moves)
         z, q = draw_latents(self.encoder, self.context(h, moves), noise)
         if self.smooth:
-            posterior = smooth_source(story.motion, evidence, story.emission(h, z))
+            posterior = smooth_source(model.motion, evidence, model.emission(h, z))
         else:
-            posterior, h = filter_source(story, evidence, z)
-        rate = normal_kl(q, story.prior(h, shift(z))).sum(-1)
+            posterior, h = filter_source(model, evidence, z)
+        rate = normal_kl(q, model.prior(h, shift(z))).sum(-1)
         return posterior._replace(rate=posterior.rate + rate)
 
 
@@ -193,14 +193,14 @@ class DeepARGuide(ReadingGuide[DeepAR]):
 
     Parameters
     ----------
-    story : DeepAR
+    model : DeepAR
         Read by reference, for `source_posterior`.
     smooth : bool
         As in `SRNNGuide`.
     """
 
-    def __init__(self, story: DeepAR, *, smooth: bool = False) -> None:
-        super().__init__(story)
+    def __init__(self, model: DeepAR, *, smooth: bool = False) -> None:
+        super().__init__(model)
         self.smooth = smooth
 
     def forward(
@@ -227,9 +227,9 @@ class DeepARGuide(ReadingGuide[DeepAR]):
         `previous_mean` is read when smoothing only, and `noise` by guides with latents only.
         """
         if not self.smooth:
-            return filter_source(self.story, evidence)[0]
-        h = self.story.read_moves(self.story.motion.moves(previous_mean))
-        return smooth_source(self.story.motion, evidence, self.story.emission(h))
+            return filter_source(self.model, evidence)[0]
+        h = self.model.read_moves(self.model.motion.moves(previous_mean))
+        return smooth_source(self.model.motion, evidence, self.model.emission(h))
 
 
 class Encoding:
@@ -237,27 +237,27 @@ class Encoding:
 
     def __init__(self, guide: SRNNGuide, s: Tensor, mask: Tensor | None) -> None:
         self.guide, self.past, self.mask = guide, s, mask
-        self.moves = guide.story.motion.moves(clean(s, mask))
+        self.moves = guide.model.motion.moves(clean(s, mask))
         self.drawn: tuple[Tensor, Moments] | None = None
 
     def draw(self, batch: torch.Size) -> Tensor:
-        """Run the encoder's recursion; the story will find the h that was read on the way."""
-        story = self.guide.story
-        h, z, moments = self._scheduled(batch) if story.scheduled else self._forced(batch)
+        """Run the encoder's recursion; the model will find the h that was read on the way."""
+        model = self.guide.model
+        h, z, moments = self._scheduled(batch) if model.scheduled else self._forced(batch)
         self.drawn = z, moments
-        story.leave_h(z, self.past, h)
+        model.leave_h(z, self.past, h)
         return z
 
     def moments(self, z: Tensor) -> Moments:
         """Return mean and scale of every q(z_t | z_{t-1}, s) at once, each (..., T, L)."""
         if self.drawn is not None and self.drawn[0] is z:
             return self.drawn[1]
-        h = self.guide.story.read_moves(self.moves)
+        h = self.guide.model.read_moves(self.moves)
         return self.guide.encoder(self.guide.context(h, self.moves, self.mask), shift(z))
 
     def _forced(self, batch: torch.Size) -> tuple[Tensor, Tensor, Moments]:
         """Teacher forcing: only z feeds back."""
-        encoder, h = self.guide.encoder, self.guide.story.read_moves(self.moves)
+        encoder, h = self.guide.encoder, self.guide.model.read_moves(self.moves)
         projected = encoder.project(self.guide.context(h, self.moves, self.mask)).unbind(-2)
         noise = self._noise(batch)
         z, steps = torch.zeros_like(noise[0]), list[tuple[Tensor, Tensor, Tensor]]()
@@ -269,11 +269,11 @@ class Encoding:
         return h, z, (mean, scale)
 
     def _scheduled(self, batch: torch.Size) -> tuple[Tensor, Tensor, Moments]:
-        """Scheduled sampling: encoder and story roll together. A backward LSTM reads the truth."""
+        """Scheduled sampling: encoder and model roll together. A backward LSTM reads the truth."""
         guide, moves, noise = self.guide, self.moves.unbind(-2), self._noise(batch)
         forced = None
         if guide.backward is not None:
-            forced = guide.context(guide.story.read_moves(self.moves), self.moves, self.mask)
+            forced = guide.context(guide.model.read_moves(self.moves), self.moves, self.mask)
 
         def latent(t: int, h: Tensor, z: Tensor) -> Tensor:
             seen = moves[t].expand(*h.shape[:-1], -1)
@@ -281,10 +281,10 @@ class Encoding:
             mean, scale = guide.encoder(c, z)
             return torch.addcmul(mean, scale, noise[t])
 
-        h, z = guide.story.read_scheduled(batch, self.moves, latent)
+        h, z = guide.model.read_scheduled(batch, self.moves, latent)
         context = guide.context(h, self.moves.expand(*batch, *self.moves.shape[-2:]), self.mask)
         return h, z, guide.encoder(context if forced is None else forced, shift(z))
 
     def _noise(self, batch: torch.Size) -> tuple[Tensor, ...]:
-        shape = (*batch, self.moves.shape[-2], self.guide.story.latent_dim)
+        shape = (*batch, self.moves.shape[-2], self.guide.model.latent_dim)
         return self.moves.new_empty(shape).normal_().unbind(-2)

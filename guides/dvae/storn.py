@@ -3,7 +3,7 @@ r"""Guides of the autoregressive dynamical VAEs.
 ::
 
     STORN   q(z_t | s_{1:t})               by a forward LSTM: all frames in parallel
-    VRNN    q(z_t | s_{1:t}, z_{1:t-1})    by the story's own h_t, and s_t
+    VRNN    q(z_t | s_{1:t}, z_{1:t-1})    by the model's own h_t, and s_t
 
 Both are the papers' choices; neither looks ahead, though the exact posteriors do (Girin et al.
 2021, on the two models).
@@ -27,7 +27,7 @@ class STORNGuide(DynamicalGuide[STORN]):
 
     Parameters
     ----------
-    story : STORN
+    model : STORN
     input_dim : int
         Layer that reads a frame.
     recurrent_dim : int
@@ -38,16 +38,16 @@ class STORNGuide(DynamicalGuide[STORN]):
 
     def __init__(
         self,
-        story: STORN,
+        model: STORN,
         *,
         input_dim: int = 256,
         recurrent_dim: int = 128,
         hidden_dims: Sequence[int] = (64, 32),
     ) -> None:
-        super().__init__(story)
-        self.reader = nn.Sequential(nn.Linear(story.feature_dim, input_dim), nn.Tanh())
+        super().__init__(model)
+        self.reader = nn.Sequential(nn.Linear(model.feature_dim, input_dim), nn.Tanh())
         self.recurrence = LSTM(input_dim, recurrent_dim)
-        self.encoder = ConditionalNormal(recurrent_dim, 0, hidden_dims, story.latent_dim)
+        self.encoder = ConditionalNormal(recurrent_dim, 0, hidden_dims, model.latent_dim)
 
     def chain(
         self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float

@@ -19,31 +19,31 @@ from ppl_models.dvae.transformer import HiTDVAE, LigHTDVAE, _TransformerDVAE
 from ppl_models.networks import LSTM, ConditionalNormal, Transformer
 from ppl_models.sequences import Moments
 
-Story = TypeVar("Story", bound=_TransformerDVAE)
+Model = TypeVar("Model", bound=_TransformerDVAE)
 
 
-class _TransformerGuide(DynamicalGuide[Story]):
+class _TransformerGuide(DynamicalGuide[Model]):
     """What both share: z_t read by attention to the frames around t, and w.
 
     Parameters
     ----------
-    story
+    model
     num_layers : int
-        Of the encoder, whose other sizes are those of the story's decoders.
+        Of the encoder, whose other sizes are those of the model's decoders.
     """
 
-    def __init__(self, story: Story, *, num_layers: int = 2) -> None:
-        super().__init__(story)
-        self.reader = nn.Linear(story.feature_dim, story.dim)
-        self.code_reader = nn.Linear(story.code_dim, story.dim)
-        self.transformer = Transformer(story.dim, num_layers, causal=False, **story.settings)
-        self.encoder = ConditionalNormal(story.dim, 0, (), story.latent_dim)
+    def __init__(self, model: Model, *, num_layers: int = 2) -> None:
+        super().__init__(model)
+        self.reader = nn.Linear(model.feature_dim, model.dim)
+        self.code_reader = nn.Linear(model.code_dim, model.dim)
+        self.transformer = Transformer(model.dim, num_layers, causal=False, **model.settings)
+        self.encoder = ConditionalNormal(model.dim, 0, (), model.latent_dim)
 
     def chain(
         self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
     ) -> Chain:
         """z_t from s_{1:T} and w."""
-        assert w is not None  # these stories have one
+        assert w is not None  # these models have one
         tokens = self.reader(seen) + self.code_reader(w)[..., None, :]
         return at_once(self.encoder(self.transformer(tokens, mask)), noise)
 
@@ -53,17 +53,17 @@ class HiTDVAEGuide(_TransformerGuide[HiTDVAE]):
 
     Parameters
     ----------
-    story : HiTDVAE
+    model : HiTDVAE
     num_layers : int
     recurrent_dim : int
         H of each LSTM.
     """
 
-    def __init__(self, story: HiTDVAE, *, num_layers: int = 2, recurrent_dim: int = 128) -> None:
-        super().__init__(story, num_layers=num_layers)
-        self.onward = LSTM(story.feature_dim, recurrent_dim)
-        self.backward = LSTM(story.feature_dim, recurrent_dim, backward=True)
-        self.code_encoder = ConditionalNormal(2 * recurrent_dim, 0, (), story.code_dim)
+    def __init__(self, model: HiTDVAE, *, num_layers: int = 2, recurrent_dim: int = 128) -> None:
+        super().__init__(model, num_layers=num_layers)
+        self.onward = LSTM(model.feature_dim, recurrent_dim)
+        self.backward = LSTM(model.feature_dim, recurrent_dim, backward=True)
+        self.code_encoder = ConditionalNormal(2 * recurrent_dim, 0, (), model.code_dim)
 
     def code(self, seen: Tensor, mask: Tensor | None) -> Moments:
         """Read w from s_{1:T}."""
@@ -77,14 +77,14 @@ class LigHTDVAEGuide(_TransformerGuide[LigHTDVAE]):
 
     Parameters
     ----------
-    story : LigHTDVAE
+    model : LigHTDVAE
     num_layers : int
     """
 
-    def __init__(self, story: LigHTDVAE, *, num_layers: int = 2) -> None:
-        super().__init__(story, num_layers=num_layers)
-        self.summary = nn.Sequential(nn.Linear(story.feature_dim, story.dim), nn.GELU())
-        self.code_encoder = ConditionalNormal(story.dim, 0, (story.dim,), story.code_dim)
+    def __init__(self, model: LigHTDVAE, *, num_layers: int = 2) -> None:
+        super().__init__(model, num_layers=num_layers)
+        self.summary = nn.Sequential(nn.Linear(model.feature_dim, model.dim), nn.GELU())
+        self.code_encoder = ConditionalNormal(model.dim, 0, (model.dim,), model.code_dim)
 
     def code(self, seen: Tensor, mask: Tensor | None) -> Moments:
         """Read w from s_{1:T}."""

@@ -3,7 +3,7 @@
 ::
 
     STORN   q(z_t | s_{1:t})               by a forward LSTM: all frames in parallel
-    VRNN    q(z_t | s_{1:t}, z_{1:t-1})    by the story's own h_t, and s_t
+    VRNN    q(z_t | s_{1:t}, z_{1:t-1})    by the model's own h_t, and s_t
 
 Both are the papers' choices; neither looks ahead, though the exact posteriors do (Girin et al.
 2021, on the two models).
@@ -25,48 +25,48 @@ from ppl_models.sequences import Moments
 
 
 class VRNNGuide(DynamicalGuide[VRNN]):
-    """q(z | s) of `VRNN`: reads h_t with the story's LSTM, and s_t with the story's reader.
+    """q(z | s) of `VRNN`: reads h_t with the model's LSTM, and s_t with the model's reader.
 
     Parameters
     ----------
-    story : VRNN
+    model : VRNN
     hidden_dims : sequence of int
         Hidden layers of the encoder.
     """
 
-    def __init__(self, story: VRNN, *, hidden_dims: Sequence[int] = ()) -> None:
-        super().__init__(story)
-        sizes = story.input_dim, story.recurrence.hidden_dim
-        self.encoder = ConditionalNormal(*sizes, hidden_dims, story.latent_dim)
+    def __init__(self, model: VRNN, *, hidden_dims: Sequence[int] = ()) -> None:
+        super().__init__(model)
+        sizes = model.input_dim, model.recurrence.hidden_dim
+        self.encoder = ConditionalNormal(*sizes, hidden_dims, model.latent_dim)
 
     def chain(
         self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
     ) -> Chain:
         """z_t from h_t and s_t; with scheduled sampling, h_t reads frames that were told too."""
-        story, read = self.story, self.story.reader(seen)
+        model, read = self.model, self.model.reader(seen)
         projected = self.encoder.project(read)
 
         def moments(z: Tensor) -> Moments:
-            h = story.read(story.told_past(seen, z))
+            h = model.read(model.told_past(seen, z))
             return self.encoder.step(projected, h)
 
-        if story.scheduled:
+        if model.scheduled:
 
             def encode(t: int, h: Tensor | None, past: Past) -> Moments:
                 return self.encoder.step(projected[..., t : t + 1, :], h)
 
-            return scheduled(story, s, seen, encode, moments, noise)
-        lstm, width = story.recurrence, read.shape[-1]
-        first = story.reader(torch.zeros_like(seen[..., :1, :]))
+            return scheduled(model, s, seen, encode, moments, noise)
+        lstm, width = model.recurrence, read.shape[-1]
+        first = model.reader(torch.zeros_like(seen[..., :1, :]))
         gates = lstm.gates(torch.cat([first, read[..., :-1, :]], -2))
         advance = lstm.loop(width)
 
         def step(frame: Tensors, z: Tensor, state: Tensors) -> tuple[Moments, Tensors]:
-            h, c = advance(story.latent_reader(z), state, frame[0])
+            h, c = advance(model.latent_reader(z), state, frame[0])
             return self.encoder.step(frame[1], h), (h, c)
 
         def leave(z: Tensor, states: Tensors) -> None:
-            story.leave(Rolled(states[0], z, s, None))
+            model.leave(Rolled(states[0], z, s, None))
 
         contexts, states = [gates, projected], (lstm.hidden_dim,) * 2
         return frame_by_frame(self, contexts, step, moments, noise, states=states, leave=leave)

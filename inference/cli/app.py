@@ -155,7 +155,7 @@ def _keep(run: Run, story: Story, config: dict[str, Any], directory: Path) -> No
     from inference.checkpoint import save
 
     path = directory / "pair.safetensors"
-    save(path, {"model": run.model, "guide": run.guide}, story=story.name, config=config)
+    save(path, {"model": run.model, "guide": run.guide}, model=story.name, config=config)
     typer.echo(str(run))
     typer.echo(f"saved: {path}")
     if run.interrupted:

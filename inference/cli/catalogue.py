@@ -45,15 +45,15 @@ def _of_vectors(file: str, name: str, sentence: str, source: str = "004", **more
     )
 
 
-def _of_senses(file: str, name: str, rest: str) -> Story:
+def _of_modalities(file: str, name: str, rest: str) -> Story:
     """Return the entry of a story of several modalities, which its class simulates."""
     return Story(
         f"ppl_models.{file}:{name}",
         f"guides.{file}:{name}Guide",
         "004",
-        f"Several senses of one thing, {rest}",
+        f"Several modalities of one thing, {rest}",
         settings=_later("widths"),
-        simulate=_later("senses"),
+        simulate=_later("modalities"),
     )
 
 
@@ -214,9 +214,9 @@ STORIES = (
         simulate=_later("detections"),
         parts=_later("source_prior"),
     ),
-    _of_senses("multimodal", "JMVAE", "read together by one encoder, and apart by one each."),
-    _of_senses("multimodal", "MVAE", "each an expert on it, and what they say is multiplied."),
-    _of_senses("multimodal", "DMVAE", "which share a code and have a private one each."),
-    _of_senses("multimodal", "MMVAE", "its code read from any one of them at a time."),
-    _of_senses("multimodal", "MoPoE", "its code read from any subset of them at a time."),
+    _of_modalities("multimodal", "JMVAE", "read together by one encoder, and apart by one each."),
+    _of_modalities("multimodal", "MVAE", "each an expert on it, and what they say is multiplied."),
+    _of_modalities("multimodal", "DMVAE", "which share a code and have a private one each."),
+    _of_modalities("multimodal", "MMVAE", "its code read from any one of them at a time."),
+    _of_modalities("multimodal", "MoPoE", "its code read from any subset of them at a time."),
 )

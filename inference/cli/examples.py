@@ -35,7 +35,7 @@ def detections(story: Any, size: int) -> Data:
     return {"o": nodes["o"]["value"], **frames, "start": start}
 
 
-def senses(story: Any, size: int) -> Data:
+def modalities(story: Any, size: int) -> Data:
     """Tell rows of which a third lacks the first modality, and a third the last one."""
     data: Data = story(num_data=size)
     mask = torch.ones(size, len(data), dtype=torch.bool)

@@ -78,7 +78,7 @@ class Story:
 
         model_class, guide_class = load(self.model), load(self.guide)
         taken = _arguments(model_class) | _arguments(guide_class)
-        known = {name for name, kind in taken.items() if "Module" not in kind and name != "story"}
+        known = {name for name, kind in taken.items() if "Module" not in kind and name != "model"}
         for name in settings or {}:
             if name not in known:
                 raise unknown("setting", name, known)
@@ -86,7 +86,7 @@ class Story:
         with seeded(seed):
             chosen |= self.parts(chosen)
             model = _build(model_class, chosen)
-            guide = _build(guide_class, chosen | {"story": model})
+            guide = _build(guide_class, chosen | {"model": model})
         self.adapt((model, guide), data)
         return model, guide
 

@@ -36,7 +36,7 @@ def samples(
     seed: int = 0,
     **named: Any,
 ) -> Figure:
-    """Show what the story tells without data, above data themselves.
+    """Show what the model tells without data, above data themselves.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def reconstructions(
     seed: int = 0,
     **named: Any,
 ) -> Figure:
-    """Show data, and what the story tells from draws of their codes, a row a draw.
+    """Show data, and what the model tells from draws of their codes, a row a draw.
 
     Parameters are those of `samples`, with ``num_samples`` rows; raises as it does.
     """
@@ -142,7 +142,10 @@ def traversal(
         one = Columns(data, named, size).rows(picked)
         view = ImageView(Sampler(model, guide, one.args, one.kwargs), site, shape)
         base = view.sampler.traces(None).guide
-        rows = [view.images(view.distribution(_turned(view.sampler, base, name, u, values))) for u in found]
+        rows = [
+            view.images(view.distribution(_turned(view.sampler, base, name, u, values)))
+            for u in found
+        ]
     titles = [f"{name} {','.join(map(str, u.index))}\n({u.spread:.2g})" for u in found]
     return _draw(rows, titles, [f"{value:g}" for value in values])
 

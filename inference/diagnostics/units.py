@@ -94,7 +94,7 @@ def _rates(
 
 
 def _elementwise(fn: Any) -> Any:
-    """Return the law of single numbers under a distribution, None if it is not made of such."""
+    """Return the distribution of the single numbers of an event; None if there is none."""
     while isinstance(fn, (Independent, MaskedDistribution)):
         if isinstance(fn, MaskedDistribution) and fn._mask is not True:
             return None

@@ -37,7 +37,7 @@ class ImageView:
         value = self.sampler.places[self.site].value(tensor.detach(), 1)[0]
         return value.flatten(1) if value.dim() > 1 else value[:, None]
 
-    def told(self, guide: Trace) -> Trace:
+    def distribution(self, guide: Trace) -> Trace:
         """Run the model on a guide's trace."""
         return self.sampler.replayed(guide, None, "plain")
 

@@ -139,7 +139,7 @@ def _runner(model: Any, guide: Any, args: Any, kwargs: Any, shape: Layout) -> tu
                 laid = _laid_out(sign * log_density(site), site, plate.name, size, nesting)
                 data.append(laid) if is_fixed(site) else ratio.append(-laid)
         whole = torch.stack(data).sum(0)
-        return Draws(whole, torch.stack([0 * whole, *ratio]).sum(0))  # 0: a story without latents
+        return Draws(whole, torch.stack([0 * whole, *ratio]).sum(0))  # 0: a model without latents
 
     return run, at_once
 

@@ -113,7 +113,7 @@ def divergence_parts(q: Any, p: Any, closed_form: bool) -> Divergence:
 
 
 class _Factors(NamedTuple):
-    """A distribution as independent factors: their law, of which ``dims`` dims are events."""
+    """Independent factors of a distribution; ``dims`` dims of theirs are events."""
 
     base: Any
     dims: int

@@ -1,8 +1,8 @@
-r"""Objectives of several senses: bounds of some of the modalities, summed; for any pair with masks.
+r"""Objectives of several modalities: sums of bounds of subsets, for any pair with masks.
 
 A pair takes masks if both parts accept the keywords ``mask`` and ``seen``, (N, M) bool, True for
 present: which modalities a row has, and from which of them the shared code is read (as
-`ppl_models.modalities` says it). The stories of `ppl_models.multimodal` do; so may yours.
+`ppl_models.modalities` says it). The models of `ppl_models.multimodal` do; so may yours.
 
 `fit` with these, or with the plain `Objective`, reports the same plain bound: that of all that a
 row has.
@@ -216,7 +216,7 @@ def subsets(count: int, random: int) -> Iterator[Tensor]:
 
 
 def _divergence(whole: Any, part: Any) -> Tensor:
-    """KL of what one site's two laws say, (B,)."""
+    """KL of what one site's two distributions say, (B,)."""
     try:
         return kl_divergence(whole["fn"], part)
     except NotImplementedError:

@@ -1,11 +1,11 @@
 r"""What a dynamical VAE says of the frames so far, by particles: its evidence, and z filtered.
 
-P particles hold a latent path each. At frame t each draws z_t from the story's own prior, given its
+P particles hold a latent path each. At frame t each draws z_t from the model's own prior, given its
 past and the true frames before t, is weighted by p(s_t | ...), and all are replaced by P drawn by
 these weights (systematic resampling). The product over frames of the mean weight is an unbiased
 estimate of p(s_{1:T}); its logarithm is low by about half its variance.
 
-It needs no guide, tells a story frame by frame where a bound scores it at once, and is exact as P
+It needs no guide, tells a model frame by frame where a bound scores it at once, and is exact as P
 grows: what bounds are held against, where latents are few. P must grow exponentially with what a
 frame tells of its latents; `Filtered.ess` says when it is too small.
 
@@ -54,7 +54,7 @@ class Filtered(NamedTuple):
 
 @torch.no_grad()
 def particle_filter(
-    story: Story,
+    model: Story,
     s: Tensor,
     mask: Tensor | None = None,
     *,
@@ -65,11 +65,11 @@ def particle_filter(
 
     Parameters
     ----------
-    story
+    model
         One that can be told frame by frame (`DynamicalVAE.roll`), or a `KVAE`, whose particles hold
         a (its z is exact, and never drawn). Taken in evaluation mode, whatever mode it is in.
     s, mask
-        As in the story; ``mask`` (B, T).
+        As in the model; ``mask`` (B, T).
     num_particles
         P.
     seed
@@ -78,24 +78,25 @@ def particle_filter(
     Raises
     ------
     InputError
-        The story is of another kind, or its frames read later latents; ``num_particles`` is no whole
-        number from 1; s and its mask are not as the story takes them; or log p(s) is not finite.
+        The model is of another kind, or its frames read later latents; ``num_particles`` is no
+        whole number from 1; s and its mask are not as the model takes them; or log p(s) is not
+        finite.
     """
-    in_turn = isinstance(story, DynamicalVAE) and story.likelihood is not None and not story.whole
-    if not (in_turn or isinstance(story, KVAE)):
+    in_turn = isinstance(model, DynamicalVAE) and model.likelihood is not None and not model.whole
+    if not (in_turn or isinstance(model, KVAE)):
         expected = "a dynamical VAE with a likelihood, whose frames do not read later latents"
         cure = "LDS, HMM and SLDS have filters of their own; of others take importance"
-        raise InputError("story", type(story).__name__, expected, cure)
-    check_paths(s, mask, story.data_dim)
+        raise InputError("model", type(model).__name__, expected, cure)
+    check_paths(s, mask, model.data_dim)
     check_count("num_particles", num_particles)
     s = clean(s, mask)
-    story.likelihood.check(s)
+    model.likelihood.check(s)
     exists = torch.ones_like(s[..., 0], dtype=torch.bool) if mask is None else mask
     size = max(1, AT_ONCE // num_particles)
-    with untouched(story, seed=derive(seed, "particles")):
-        story.eval()
+    with untouched(model, seed=derive(seed, "particles")):
+        model.eval()
         parts = [
-            _filter(story, rows, there, num_particles)
+            _filter(model, rows, there, num_particles)
             for rows, there in zip(s.split(size), exists.split(size), strict=True)
         ]
     found = Filtered(*(torch.cat(part) for part in zip(*parts, strict=True)))
@@ -105,16 +106,16 @@ def particle_filter(
     return found
 
 
-def _filter(story: Story, s: Tensor, exists: Tensor, num_particles: int) -> Filtered:
+def _filter(model: Story, s: Tensor, exists: Tensor, num_particles: int) -> Filtered:
     batch = num_particles, len(s)
-    if isinstance(story, KVAE):
-        cloud: _Codes | _Latents = _Codes(story, batch)
+    if isinstance(model, KVAE):
+        cloud: _Codes | _Latents = _Codes(model, batch)
     else:
-        cloud = _Latents(story, batch, shift(story.features(s, exists)))
+        cloud = _Latents(model, batch, shift(model.features(s, exists)))
     total, means, sizes = s.new_zeros(len(s)), list[Tensor](), list[Tensor]()
     for t in range(s.shape[1]):
         drawn, raw = cloud.step(t)
-        fit = torch.where(exists[:, t], story.likelihood(raw).log_prob(s[:, t]), 0.0)
+        fit = torch.where(exists[:, t], model.likelihood(raw).log_prob(s[:, t]), 0.0)
         weight, most = fit.softmax(0), fit.logsumexp(0)
         total = total + most - math.log(num_particles)
         means.append((weight[..., None] * drawn).sum(0))
@@ -126,20 +127,20 @@ def _filter(story: Story, s: Tensor, exists: Tensor, num_particles: int) -> Filt
 class _Latents:
     """Particles (P, B) of a `DynamicalVAE`: z_{t-1}, the states of its recurrences, and w."""
 
-    def __init__(self, story: DynamicalVAE, batch: tuple[int, int], before: Tensor) -> None:
-        like, size = next(story.parameters()), story.code_dim
-        self.story, self.memory = story, Memory(stepwise=True)
+    def __init__(self, model: DynamicalVAE, batch: tuple[int, int], before: Tensor) -> None:
+        like, size = next(model.parameters()), model.code_dim
+        self.model, self.memory = model, Memory(stepwise=True)
         self.before = before.expand(batch[0], -1, -1, -1)
         self.code = like.new_empty(*batch, 1, size).normal_() if size else None
-        self.z = like.new_zeros(*batch, 1, story.latent_dim)
+        self.z = like.new_zeros(*batch, 1, model.latent_dim)
 
     def step(self, t: int) -> tuple[Tensor, Tensor]:
         """Draw z_t (P, B, L); return it with the emission's outputs (P, B, raw_dim)."""
         past = Past(self.before[:, :, t : t + 1], self.z, self.code, self.memory)
-        h = self.story.read(past)
-        if self.story.latent_dim:
-            self.z = draw(self.story.latent(h, past))
-        return self.z[..., 0, :], self.story.frame(h, self.z, past)[..., 0, :]
+        h = self.model.read(past)
+        if self.model.latent_dim:
+            self.z = draw(self.model.latent(h, past))
+        return self.z[..., 0, :], self.model.frame(h, self.z, past)[..., 0, :]
 
     def follow(self, take: Take) -> None:
         """Let each particle go on from the one that was chosen in its place."""
@@ -150,18 +151,18 @@ class _Latents:
 class _Codes:
     """Particles (P, B) of a `KVAE`: a_{t-1}, the state of its modes, and p(z_{t-1} | a)."""
 
-    def __init__(self, story: KVAE, batch: tuple[int, int]) -> None:
-        like = story.transition
-        self.story, self.batch = story, batch
+    def __init__(self, model: KVAE, batch: tuple[int, int]) -> None:
+        like = model.transition
+        self.model, self.batch = model, batch
         self.a, self.modes = (
-            like.new_zeros(*batch, story.pseudo_dim),
-            story.modes.start(batch, like),
+            like.new_zeros(*batch, model.pseudo_dim),
+            model.modes.start(batch, like),
         )
         self.z: tuple[Tensor, Tensor] | None = None
 
     def step(self, t: int) -> tuple[Tensor, Tensor]:
         """Draw a_t (P, B, A), z integrated out; return it with the decoder's outputs."""
-        frame, self.modes = self.story.ahead(self.a, self.modes, self.z)
+        frame, self.modes = self.model.ahead(self.a, self.modes, self.z)
         emission = frame.emission[..., 0, :, :]
         cov = cov_of(emission, frame.initial_cov) + frame.noise_variance[..., 0, :].diag_embed()
         noise = torch.randn_like(self.a)
@@ -169,7 +170,7 @@ class _Codes:
         seen = kalman_filter(frame, self.a[..., None, :])
         mean, cov = seen.mean[..., 0, :], seen.cov[..., 0, :, :]
         self.z = mean, cov.expand(*self.batch, *cov.shape[-2:])
-        return self.a, self.story.decoder(self.a)
+        return self.a, self.model.decoder(self.a)
 
     def follow(self, take: Take) -> None:
         """Let each particle go on from the one that was chosen in its place."""

@@ -2,7 +2,7 @@
 
 The guide is *run*, never re-derived: whatever it does, these are its draws. With an outer plate of
 draws (`vectorised`) five hundred of them cost little more than one; a pair that does not broadcast
-(or whose answers change when it is asked to) is run draw by draw instead, to the same law.
+(or whose answers change when it is asked to) is run draw by draw instead, to the same distribution.
 """
 
 from __future__ import annotations

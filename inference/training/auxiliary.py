@@ -31,7 +31,7 @@ class Extras(nn.Module):
         A module that says whose turn a step is (``turn``, ``after_step``, ``after_epoch``), as
         `inference.training.aggressive.Aggressive` does; or None.
     model, guide
-        The pair. Parameters that both have (a story that its guide reads) move in the model's turn;
+        The pair. Parameters that both have (a model that its guide reads) move in the model's turn;
         in the guide's, where it has no others (an encoder that is the VampPrior's, too).
     """
 

@@ -1,4 +1,4 @@
-"""Expectation maximisation of any story that knows its exact posterior."""
+"""Expectation maximisation of any model that knows its exact posterior."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 
 class Maximised(Protocol):
-    """A story with a step of EM."""
+    """A model with a step of EM."""
 
     def em_step(self, *data: Any) -> float:
         """Move the parameters up the bound; return the log evidence, summed, from before it."""
@@ -18,12 +18,12 @@ def fit_em(model: Maximised, *data: Any, steps: int = 100, tolerance: float = 1e
 
     Dempster, Laird and Rubin, "Maximum likelihood from incomplete data via the EM algorithm",
     JRSS B 39, 1977. A step looks at all the data at once, and has no learning rate. EM climbs to a
-    local maximum: start where it makes sense (``start_from`` of the story), or several times.
+    local maximum: start where it makes sense (``start_from`` of the model), or several times.
 
     Parameters
     ----------
     model
-        A story with ``em_step(*data)``, such as `ppl_models.HMM` and `ppl_models.LDS`.
+        A model with ``em_step(*data)``, such as `ppl_models.HMM` and `ppl_models.LDS`.
     *data
         What its ``em_step`` takes: paths (B, T, D), and a mask (B, T) or None.
     steps

@@ -222,7 +222,7 @@ class Learner(lightning.LightningModule):
             epoch = at.best_epoch if self.best else at.epoch
             extra = at.history[epoch - 1] if epoch else {}
             state = {"learner": learner, "optimizer": optimizer, "kind": self._kind()}
-            self.plan.folder.save(state, self.best or self.weights(), self.plan.story, extra)
+            self.plan.folder.save(state, self.best or self.weights(), self.plan.title, extra)
 
     def weights(self) -> dict[str, Tensor]:
         """Parameters and buffers of the pair, by the names that a file gives them."""

@@ -45,7 +45,7 @@ def prepare(
         As `fit` does.
     """
     seed, names = index(settings["seed"]), argument_names(model)
-    story = getattr(model, "__name__", type(model).__name__)
+    title = getattr(model, "__name__", type(model).__name__)
     training, judge = _sources(data, settings["validation"], settings["batch_size"], names, seed)
     size = _data_size(settings["data_size"], training)
     audited = training.part(max(AUDIT, size // 32), derive(seed, "audit"))
@@ -54,7 +54,7 @@ def prepare(
     objective = settings["objective"] or Objective()
     rate, transform = settings["learning_rate"], settings["transform"]
     identity = {
-        "pair": f"{story}: {_describe(model, guide)}",
+        "pair": f"{title}: {_describe(model, guide)}",
         "data": _digest(first) if isinstance(training, TensorSource) else "loaded",
         "data_size": size,
         "objective": _name(objective),
@@ -75,7 +75,7 @@ def prepare(
         data_size=size,
         seed=seed,
         folder=None if directory is None else RunFolder(directory, identity),
-        story=story,
+        title=title,
         names=names,
         **{
             n: settings[n]

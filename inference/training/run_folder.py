@@ -91,7 +91,7 @@ class RunFolder:
         return time.monotonic() - self._saved_at >= wait
 
     def save(
-        self, state: dict[str, Any], weights: dict[str, Tensor], story: str, extra: dict[str, Any]
+        self, state: dict[str, Any], weights: dict[str, Tensor], model: str, extra: dict[str, Any]
     ) -> None:
         """Write both files.
 
@@ -104,7 +104,7 @@ class RunFolder:
         buffer = io.BytesIO()
         torch.save({"version": VERSION, "identity": self.identity, **state}, buffer)
         config = {"pair": self.identity["pair"]}
-        save_tensors(self.path / WEIGHTS, weights, story=story, config=config, extra=extra)
+        save_tensors(self.path / WEIGHTS, weights, model=model, config=config, extra=extra)
         write_whole(self.path / RESUME, buffer.getvalue())
         self._saved_at = time.monotonic()
         self._took = self._saved_at - start

@@ -37,7 +37,7 @@ class Plan:
     patience: int | None
     plate: str | None
     folder: RunFolder | None
-    story: str
+    title: str
     names: tuple[str, ...]
     progress: bool
     on_step: Callable[[int, float], Any] | None

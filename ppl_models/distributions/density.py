@@ -1,4 +1,4 @@
-"""A density of vectors that a story draws from, and scores, by functions of its own."""
+"""A density of vectors that a model draws from, and scores, by functions of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NONE = torch.Size()
 
 
 class Density(TorchDistribution):
-    """A density of vectors, drawn from and scored by functions of a story; no path of gradients.
+    """A density of vectors, drawn from and scored by functions of a model; no path of gradients.
 
     Parameters
     ----------

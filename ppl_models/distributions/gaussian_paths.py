@@ -1,6 +1,6 @@
 r"""Linear-Gaussian paths as one sample site: hidden ones, and what is seen of them.
 
-`GaussianChain` runs forwards, as a story tells it, or backwards, as a posterior is drawn:
+`GaussianChain` runs forwards, as a model tells it, or backwards, as a posterior is drawn:
 
 .. math:: p(z) = N(z_1) \prod_{t < T} N(z_{t+1}; A_t z_t + b_t, Q_t), \qquad
           p(z \mid s) = N(z_T) \prod_{t < T} N(z_t; G_t z_{t+1} + g_t, V_t).
@@ -80,7 +80,7 @@ class GaussianChain(TorchDistribution):
     def prior(
         cls, params: LinearGaussian, length: int, mask: Tensor | None = None
     ) -> GaussianChain:
-        """Return p(z) of the hidden path of a linear-Gaussian story."""
+        """Return p(z) of the hidden path of a linear-Gaussian model."""
         root = torch.linalg.cholesky(params.initial_cov)
         roots = torch.linalg.cholesky(params.process_cov)
         moves = params.transition, params.transition_offset, roots
@@ -102,7 +102,7 @@ class GaussianChain(TorchDistribution):
         return cls(mean, root, steps, offsets, roots, length, backward=True, mask=mask)
 
     def expand(self, batch_shape: Any, _instance: object = None) -> GaussianChain:
-        """Return the same law with a larger batch shape."""
+        """Return the same distribution with a larger batch shape."""
         return GaussianChain(
             *self.parts,
             self.event_shape[0],
@@ -149,7 +149,7 @@ class ObservedChain(TorchDistribution):
     Parameters
     ----------
     params : LinearGaussian
-        Of the story; batch dims broadcast.
+        Of the model; batch dims broadcast.
     length : int
         T; the event shape is (T, D).
     mask : Tensor of bool, optional
@@ -175,7 +175,7 @@ class ObservedChain(TorchDistribution):
         super().__init__(batch, event, validate_args=False)
 
     def expand(self, batch_shape: Any, _instance: object = None) -> ObservedChain:
-        """Return the same law with a larger batch shape."""
+        """Return the same distribution with a larger batch shape."""
         shape = torch.Size(batch_shape)
         return ObservedChain(self.params, self.event_shape[0], self.mask_frames, batch_shape=shape)
 

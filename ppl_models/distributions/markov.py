@@ -58,7 +58,7 @@ class MarkovPath(TorchDistribution):
         return constraints.independent(constraints.integer_interval(0, last), 1)
 
     def expand(self, batch_shape: Any, _instance: object = None) -> MarkovPath:
-        """Return the same law with a larger batch shape."""
+        """Return the same distribution with a larger batch shape."""
         initial = self.initial.expand(*batch_shape, -1)
         return MarkovPath(initial, self.steps, self.mask_frames)
 

@@ -42,7 +42,7 @@ class NormalMixture(TorchDistribution):
         super().__init__(shape[:-2], shape[-1:], validate_args=False)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> NormalMixture:
-        """Return the same law with a larger batch shape."""
+        """Return the same distribution with a larger batch shape."""
         shape = torch.Size(batch_shape) + self.loc.shape[-2:]
         return NormalMixture(
             self.loc.expand(shape), self.scale.expand(shape), self.present.expand(shape[:-1])
@@ -116,7 +116,7 @@ class DiagonalMixture(TorchDistribution):
         super().__init__(torch.Size(batch_shape), loc.shape[-1:], validate_args=False)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> DiagonalMixture:
-        """Return the same law with a larger batch shape: independent draws of it."""
+        """Return the same distribution with a larger batch shape: independent draws of it."""
         return DiagonalMixture(self.loc, self.scale, self.logits, batch_shape=tuple(batch_shape))
 
     def sample(self, sample_shape: Any = ()) -> Tensor:

@@ -3,9 +3,9 @@ r"""Particles that hold regimes, each with an exact Gaussian of the rest of the 
 A particle is a path of regimes k_{1:t} and N(z_t; mean, cov) = p(z_t | k_{1:t}, s_{1:t}). At each
 frame it tries all K regimes, with weights p(k_t | k_{t-1}) p(s_t | k_{1:t}, s_{1:t-1}); of these
 P K children P are kept, all alike, by systematic resampling. Nothing is ever drawn of z, and k_t is
-drawn from its exact law given its particle's past and s_t (the optimal proposal). The product over
-frames of the mean weight is an unbiased estimate of p(s); its logarithm is low by about half its
-variance.
+drawn from its exact distribution given its particle's past and s_t (the optimal proposal). The
+product over frames of the mean weight is an unbiased estimate of p(s); its logarithm is low by
+about half its variance.
 
 References: A. Doucet, N. de Freitas, K. Murphy, S. Russell, "Rao-Blackwellised particle filtering
 for dynamic Bayesian networks", UAI 2000; P. Del Moral, "Feynman-Kac formulae", 2004, theorem 7.4.2
@@ -40,7 +40,7 @@ class Tracked(NamedTuple):
 
 @torch.no_grad()
 def track(
-    story: Any, s: Tensor, mask: Tensor | None = None, *, num_particles: int = 100, seed: int = 0
+    model: Any, s: Tensor, mask: Tensor | None = None, *, num_particles: int = 100, seed: int = 0
 ) -> Tracked:
     """Filter paths s (B, T, D) of a `ppl_models.slds.SLDS`; time and memory grow as T P K.
 
@@ -49,18 +49,18 @@ def track(
     InputError
         ``num_particles`` is no whole number from 1, or s or its mask (B, T) have another shape.
     """
-    check_paths(s, mask, story.data_dim)
+    check_paths(s, mask, model.data_dim)
     check_count("num_particles", num_particles)
     generator = torch.Generator(s.device).manual_seed(seed)
     seen = torch.ones_like(s[..., 0], dtype=torch.bool) if mask is None else mask
     frames, row = clean(s, mask), torch.arange(len(s), device=s.device)[:, None]
-    switch = story.switch_logits.log_softmax(-1)
-    logits = story.regime_logits.log_softmax(-1).expand(len(s), 1, -1)  # of one parent's children
-    mean, cov, said = _begin(story, frames[:, 0], seen[:, 0], len(switch))
+    switch = model.switch_logits.log_softmax(-1)
+    logits = model.regime_logits.log_softmax(-1).expand(len(s), 1, -1)  # of one parent's children
+    mean, cov, said = _begin(model, frames[:, 0], seen[:, 0], len(switch))
     log_evidence, regimes, clouds = torch.zeros_like(s[:, 0, 0]), [], []
     for t in range(s.shape[1]):
         if t:
-            mean, cov, said = story.branch(mean, cov, frames[:, t, None], seen[:, t, None])
+            mean, cov, said = model.branch(mean, cov, frames[:, t, None], seen[:, t, None])
         parents = logits.shape[1]
         joint = (logits + said).mT.flatten(1)  # children by regime: like beside like, see below
         total = joint.logsumexp(-1, keepdim=True)
@@ -75,9 +75,9 @@ def track(
     return Tracked(log_evidence, torch.stack(regimes, 1), means, covs)
 
 
-def _begin(story: Any, frame: Tensor, exists: Tensor, count: int) -> tuple[Tensor, ...]:
+def _begin(model: Any, frame: Tensor, exists: Tensor, count: int) -> tuple[Tensor, ...]:
     """Return moments of z_1, and the frame's log evidence, once for each regime: (B, 1, K, ...)."""
-    mean, cov, said = story.look(*story.start(), frame, exists)
+    mean, cov, said = model.look(*model.start(), frame, exists)
     mean, cov = (x[:, None, None].expand(-1, 1, count, *x.shape[1:]) for x in (mean, cov))
     return mean, cov, said[:, None, None]
 

@@ -1,7 +1,8 @@
 """The few distributions Pyro lacks.
 
-A sequence that feeds on itself, as one sample site (`SequenceDistribution`, `AutoregressiveNormal`); levels
-of a rounded logistic number (`DiscretizedLogistic`). Mixtures of Gaussians: `normal_mixture`.
+A sequence that feeds on itself, as one sample site (`SequenceDistribution`,
+`AutoregressiveNormal`); levels of a rounded logistic number (`DiscretizedLogistic`). Mixtures of
+Gaussians: `normal_mixture`.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ ANEW: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
 
 
 class SequenceDistribution(TorchDistribution):
-    """prod_t p(x_t | x_{1:t-1}), with any law of a frame: one site a sequence.
+    """prod_t p(x_t | x_{1:t-1}), with any distribution of a frame: one site a sequence.
 
     Parameters
     ----------
-    law : callable
-        From a value (..., T, D), the laws of its frames: batch shape (..., T), event shape (D,).
-        That of frame t may depend on rows before t only; nothing checks it.
+    distribution : callable
+        From a value (..., T, D), the distributions of its frames: batch shape (..., T), event shape
+        (D,). That of frame t may depend on rows before t only; nothing checks it.
     draw : callable
         From a batch shape, a sequence (*shape, T, D): the recursion.
     event_shape : tuple of int
@@ -52,22 +53,24 @@ class SequenceDistribution(TorchDistribution):
 
     def __init__(
         self,
-        law: Callable[[Tensor], Any],
+        distribution: Callable[[Tensor], Any],
         draw: Callable[[torch.Size], Tensor],
         event_shape: tuple[int, int],
         *,
         batch_shape: tuple[int, ...] = (),
         mask: Tensor | None = None,
     ) -> None:
-        self.law, self.draw, self.mask_frames = law, draw, mask
+        self.distribution, self.draw, self.mask_frames = distribution, draw, mask
         if mask is not None:
             batch_shape = torch.broadcast_shapes(batch_shape, mask.shape[:-1])
         super().__init__(torch.Size(batch_shape), torch.Size(event_shape), validate_args=False)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Self:
-        """Return the same law with a larger batch shape: independent sequences of it."""
+        """Return the same distribution with a larger batch shape: independent sequences of it."""
         event, batch = (self.event_shape[0], self.event_shape[1]), tuple(batch_shape)
-        return type(self)(self.law, self.draw, event, batch_shape=batch, mask=self.mask_frames)
+        return type(self)(
+            self.distribution, self.draw, event, batch_shape=batch, mask=self.mask_frames
+        )
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draw sequences (*sample_shape, *batch_shape, T, D)."""
@@ -100,14 +103,14 @@ class SequenceDistribution(TorchDistribution):
 
 
 class AutoregressiveNormal(SequenceDistribution):
-    """x_t given x_{1:t-1} is N(mean_t, diag scale_t^2): a `SequenceDistribution` that is differentiable.
+    """x_t given x_{1:t-1} is N(mean_t, diag scale_t^2), drawn differentiably.
 
     Density of a path, all frames at once from shifted inputs (teacher forcing):
     log p(x_{1:T}) = sum_t log N(x_t; mean_t(x_{1:t-1}), diag scale_t(x_{1:t-1})^2).
 
     Parameters
     ----------
-    law : callable
+    distribution : callable
         From a value (..., T, D), mean and scale of every conditional, each (..., T, D). Row t may
         not depend on frames that the mask excludes either.
     draw : callable
@@ -125,7 +128,7 @@ class AutoregressiveNormal(SequenceDistribution):
     @property
     def moments(self) -> Callable[[Tensor], Moments]:
         """From a value (..., T, D), mean and scale of every conditional."""
-        return self.law
+        return self.distribution
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draw paths (*sample_shape, *batch_shape, T, D), differentiable in the parameters."""
@@ -199,7 +202,7 @@ class DiscretizedLogistic(TorchDistribution):
         return constraints.integer_interval(0, self.num_levels - 1)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> DiscretizedLogistic:
-        """Return the same law with a larger batch shape."""
+        """Return the same distribution with a larger batch shape."""
         shape = torch.Size(batch_shape)
         loc, scale = self.loc.expand(shape), self.raw_scale.expand(shape)
         return DiscretizedLogistic(loc, scale, self.num_levels)

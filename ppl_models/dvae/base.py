@@ -3,7 +3,7 @@ r"""What dynamical VAEs share: a sequence s_{1:T} is told frame by frame, and z_
 General form (Girin et al. 2021, chapter 4), with a code w of the whole sequence where there is one:
 p(w) prod_t p(z_t | s_{1:t-1}, z_{1:t-1}, w) p(s_t | s_{1:t-1}, z_{1:t}, w).
 
-A story of the family is three short methods; everything else follows from them, and is here:
+A model of the family is three short methods; everything else follows from them, and is here:
 
 ======================  ========================  ==========================================
 method                  of                        gives
@@ -48,14 +48,14 @@ __all__ = ["DynamicalVAE", "Memory", "Past", "Rolled"]
 
 
 class DynamicalVAE(nn.Module):
-    """What all stories of the family share.
+    """What all models of the family share.
 
     Parameters
     ----------
     data_dim, latent_dim : int
         D and L.
     likelihood : str or Likelihood
-        What a frame is, given the emission's outputs (`ppl_models.likelihoods`). None in stories
+        What a frame is, given the emission's outputs (`ppl_models.likelihoods`). None in models
         that have another way to tell frames.
     code_dim : int
         W, size of w; 0 for none.
@@ -63,14 +63,14 @@ class DynamicalVAE(nn.Module):
     Attributes
     ----------
     feeds_back : bool
-        Whether frames told before are read: autoregressive stories.
+        Whether frames told before are read: autoregressive models.
     whole : bool
         Whether a frame depends on latents after it, so that it cannot be told before them.
     site, code : str
         Site names of the latent path and of w.
     sampling_probability : float
         Scheduled sampling: in training mode, the chance at each frame (one draw for the whole
-        batch) that a frame the story told itself is read. 0 (default) is teacher forcing.
+        batch) that a frame the model told itself is read. 0 (default) is teacher forcing.
     sampling : callable, optional
         From a training step, that probability; `set_step` applies it.
     """
@@ -134,7 +134,7 @@ class DynamicalVAE(nn.Module):
         told.s = pyro.sample("s", told.frames(), obs=s)
         return told.z, told.s
 
-    # What a story says ---------------------------------------------------------------------------
+    # What a model says ---------------------------------------------------------------------------
 
     def read(self, past: Past) -> Tensor | None:
         """Return h (..., T, H), what prior and emission share of the past."""
@@ -178,7 +178,7 @@ class DynamicalVAE(nn.Module):
         return self.roll(z.shape[:-2], z.shape[-2], w, z=z, point=True).raw
 
     def latent_path(self, batch: Sequence[int], length: int, w: Tensor | None = None) -> Tensor:
-        """Draw z (*batch, T, L) of a story that does not feed back."""
+        """Draw z (*batch, T, L) of a model that does not feed back."""
         z: Tensor = self.roll(batch, length, w, frames=False).z
         return z
 
@@ -211,14 +211,14 @@ class DynamicalVAE(nn.Module):
             at those frames whose coin is False; without coins, at all.
         point
             Feed back `Likelihood.point` in place of a draw. Gradients pass through it, so that a
-            story learns what its frames do to those after them.
+            model learns what its frames do to those after them.
         frames
             Whether to tell frames at all, or latents alone.
 
         Raises
         ------
         RuntimeError
-            Frames are asked for of a story whose frames read later latents.
+            Frames are asked for of a model whose frames read later latents.
         """
         if self.whole and frames:
             raise RuntimeError("no frame can be told before all latents are: roll(frames=False)")
@@ -257,9 +257,9 @@ class DynamicalVAE(nn.Module):
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Read, for as long as this is entered, frames that the story told itself, and no others.
+        """Read, for as long as this is entered, frames that the model told itself, and no others.
 
-        A guide that reads the story's h_t then chooses latents for the `closed_loop`.
+        A guide that reads the model's h_t then chooses latents for the `closed_loop`.
         """
         before, self._alone = self._alone, True
         try:
@@ -274,7 +274,7 @@ class DynamicalVAE(nn.Module):
 
     @property
     def scheduled(self) -> bool:
-        """Whether frames that the story told itself are to be read now and then."""
+        """Whether frames that the model told itself are to be read now and then."""
         by_chance = self.training and self.sampling_probability > 0
         return self.feeds_back and (self._alone or by_chance)
 

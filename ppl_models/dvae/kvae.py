@@ -159,8 +159,8 @@ class KVAE(nn.Module):
 
     def observation(self, a: Tensor, mask: Tensor | None = None) -> TorchDistribution:
         """Return p(s | a), event (T, D), for codes a (..., T, A)."""
-        law: TorchDistribution = self.likelihood(self.decoder(a))
-        return (law if mask is None else law.mask(mask)).to_event(1)
+        distribution: TorchDistribution = self.likelihood(self.decoder(a))
+        return (distribution if mask is None else distribution.mask(mask)).to_event(1)
 
     # --- given a, all is linear and Gaussian ------------------------------------------------------
 
@@ -295,24 +295,24 @@ class PseudoPath(TorchDistribution):
     has_rsample = True
 
     def __init__(
-        self, story: KVAE, length: int, mask: Tensor | None = None, batch_shape: Any = ()
+        self, model: KVAE, length: int, mask: Tensor | None = None, batch_shape: Any = ()
     ) -> None:
-        self.story, self.mask_frames = story, mask
+        self.model, self.mask_frames = model, mask
         batch = torch.Size(batch_shape) if mask is None else mask.shape[:-1]
         batch = torch.broadcast_shapes(batch_shape, batch)
-        event = torch.Size([length, story.pseudo_dim])
+        event = torch.Size([length, model.pseudo_dim])
         super().__init__(batch, event, validate_args=False)
 
     def expand(self, batch_shape: Any, _instance: object = None) -> PseudoPath:
-        """Return the same law with a larger batch shape."""
-        return PseudoPath(self.story, self.event_shape[0], self.mask_frames, batch_shape)
+        """Return the same distribution with a larger batch shape."""
+        return PseudoPath(self.model, self.event_shape[0], self.mask_frames, batch_shape)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draw codes (*sample_shape, *batch_shape, T, A), differentiably."""
         batch = torch.Size(sample_shape) + self.batch_shape
-        return self.story.simulate(batch, self.event_shape[0])
+        return self.model.simulate(batch, self.event_shape[0])
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log p(a) of codes (..., T, A): (...)."""
-        total = self.story.filter(value, self.mask_frames).log_evidence.sum(-1)
+        total = self.model.filter(value, self.mask_frames).log_evidence.sum(-1)
         return total.expand(torch.broadcast_shapes(total.shape, self.batch_shape))

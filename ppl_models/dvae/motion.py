@@ -1,6 +1,6 @@
 """Paths and their frame of motion: what networks read and write, positions or what changed.
 
-Reading increments makes a story the same everywhere in the picture, and lets a network that knows
+Reading increments makes a model the same everywhere in the picture, and lets a network that knows
 nothing yet (all zeros out) tell of an object that stays where it is, or moves on as it did.
 """
 

@@ -2,7 +2,7 @@
 
 Two forms of the same equations. *Teacher forced* (`read`): the path is known, and h_{1:T} comes
 from one fused LSTM call. *Rolling* (`unroll`): each frame is drawn before the next one can be read;
-so stories simulate, and so scheduled sampling trains.
+so models simulate, and so scheduled sampling trains.
 
 Scheduled sampling: S. Bengio et al., NeurIPS 2015, arXiv:1506.03099; in the form of X. Lin et al.,
 "Mixture of dynamical variational autoencoders", TMLR 2023.
@@ -41,7 +41,7 @@ class SamplingSchedule:
 
 
 class Reading(NamedTuple):
-    """What a guide read on its way to z, left for the story that is told with it next."""
+    """What a guide read on its way to z, left for the model that is told with it next."""
 
     z: Tensor
     past: Tensor
@@ -114,7 +114,7 @@ class DVAE(DynamicalVAE):
         size: int = 1,
         length: int = 60,
     ) -> Tensor:
-        """Tell the story of B paths s (B, T, D), or simulate `size` of `length` frames.
+        """Tell the model of B paths s (B, T, D), or simulate `size` of `length` frames.
 
         Parameters
         ----------
@@ -125,7 +125,7 @@ class DVAE(DynamicalVAE):
             (B, T, D), what the networks read as s_{1:t-1} when they tell of s_t: an estimate of
             the path, where the path itself will not be at hand. By default s itself.
         from_past : bool
-            Whether what a story of increments adds them to is the `past` too, or s_{t-1} itself.
+            Whether what a model of increments adds them to is the `past` too, or s_{t-1} itself.
         size, length : int
             Number and length of the paths simulated without s.
         """

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map_only
 
 
 class Memory:
-    """The states of a story's recurrent parts between frames.
+    """The states of a model's recurrent parts between frames.
 
     A part that is asked through it (``past.memory(self.recurrence, x)``) reads a whole sequence, or
     goes one frame on from where it stopped. It needs ``start(batch, like)`` and ``step(x, state)``,
@@ -44,7 +44,7 @@ class Past(NamedTuple):
     z: Tensor
     """(..., T, L)"""
     w: Tensor | None
-    """(..., 1, W): the code of the whole sequence, in stories that have one."""
+    """(..., 1, W): the code of the whole sequence, in models that have one."""
     memory: Memory
     mask: Tensor | None = None
     """(..., T), where T is the whole length: the frames that exist."""

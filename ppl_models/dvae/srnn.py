@@ -17,12 +17,12 @@ site    batch shape                 event shape
 ======  ==========================  ===========
 
 Told in two ways. With a ``likelihood``, frames are of any kind (sound, bits), and the two are
-written like all stories of `ppl_models.dvae.base`, as `read`, `latent`, `frame`. Without one, s is
+written like all models of `ppl_models.dvae.base`, as `read`, `latent`, `frame`. Without one, s is
 the path of an object in a frame of motion (`ppl_models.dvae.motion`), Gaussian about where it was:
 what tracking needs, with a posterior over s itself (`guides.dvae.motion_filter`).
 
 z_t depends on the s before it and s_t on z_t, so neither site can be *drawn* before the other. But
-a density is only asked for once the story is told: by then `ToldPath` (or
+a density is only asked for once the model is told: by then `ToldPath` (or
 `ppl_models.dvae.conditionals.Told`) knows s, and both sites are scored in all frames at once
 (teacher forcing).
 
@@ -52,7 +52,7 @@ __all__ = ["DVAE", "SRNN", "DeepAR", "ToldPath", "SamplingSchedule"]
 
 
 class DeepAR(DVAE):
-    """Autoregressive story without latents: s_t ~ N(emission(h_t)), h_t = LSTM(s_{t-1}, h_{t-1}).
+    """Autoregressive model without latents: s_t ~ N(emission(h_t)), h_t = LSTM(s_{t-1}, h_{t-1}).
 
     Parameters are those of `DVAE`, without a latent dim.
     """
@@ -130,38 +130,38 @@ class SRNN(DVAE):
 class ToldPath:
     """What is told so far in a telling: z and s once they are, and h read from the past.
 
-    The two sites' laws hang on it. Asked to draw z, it runs the joint recursion and keeps the s
-    that came along for the site of s; asked for a density, it needs `tell` to have been called
-    with the values that the sites took, be they drawn, replayed from a guide, or observed.
+    The two sites' distributions hang on it. Asked to draw z, it runs the joint recursion and keeps
+    the s that came along for the site of s; asked for a density, it needs `tell` to have been
+    called with the values that the sites took, be they drawn, replayed from a guide, or observed.
     """
 
     def __init__(
         self,
-        story: DVAE,
+        model: DVAE,
         length: int,
         mask: Tensor | None = None,
         past: Tensor | None = None,
         from_past: bool = True,
     ) -> None:
-        self.story, self.length, self.mask, self.past = story, length, mask, past
+        self.model, self.length, self.mask, self.past = model, length, mask, past
         self.given, self.from_past = past is not None, from_past
         self.drawn: tuple[Tensor, Tensor] | None = None
         self._h: Tensor | None = None
 
     def latent(self) -> AutoregressiveNormal:
         """Return prod_t p(z_t | s_{1:t-1}, z_{t-1}), event (T, L)."""
-        shape = (self.length, self.story.latent_dim)
+        shape = (self.length, self.model.latent_dim)
         return AutoregressiveNormal(self._prior, self._draw_z, shape, mask=self.mask)
 
     def observed(self, z: Tensor | None) -> AutoregressiveNormal:
         """Return prod_t p(s_t | s_{1:t-1}, z_t), event (T, D)."""
-        shape, emission = (self.length, self.story.data_dim), partial(self._emission, z)
+        shape, emission = (self.length, self.model.data_dim), partial(self._emission, z)
         return AutoregressiveNormal(emission, partial(self._draw_s, z), shape, mask=self.mask)
 
     def tell(self, z: Tensor | None, s: Tensor) -> None:
         """Say which values the sites took."""
         past = s if self.past is None or not self.given else self.past
-        self.past, self._h = past, self.story.take_h(z, past)
+        self.past, self._h = past, self.model.take_h(z, past)
 
     def hidden(self) -> Tensor:
         """Return h (..., T, H), read from the past."""
@@ -172,25 +172,25 @@ class ToldPath:
         return self._h
 
     def _read(self, past: Tensor) -> Tensor:
-        story, moves = self.story, self.story.motion.moves(clean(past, self.mask))
-        if story.scheduled and not story.latent_dim:
-            return story.read_scheduled(moves.shape[:-2], moves, lambda t, h, z: z)[0]
-        return story.read_moves(moves)
+        model, moves = self.model, self.model.motion.moves(clean(past, self.mask))
+        if model.scheduled and not model.latent_dim:
+            return model.read_scheduled(moves.shape[:-2], moves, lambda t, h, z: z)[0]
+        return model.read_moves(moves)
 
     def _prior(self, z: Tensor) -> Moments:
-        return self.story.prior(self.hidden(), shift(z))  # type: ignore[operator]
+        return self.model.prior(self.hidden(), shift(z))  # type: ignore[operator]
 
     def _emission(self, z: Tensor | None, s: Tensor) -> Moments:
         past = s if self.past is None or not self.given else self.past
         h = self.hidden() if past is self.past else self._read(past)
         base = clean(past if self.from_past else s, self.mask)
-        return self.story.motion.place(self.story.emission(h, z), base)
+        return self.model.motion.place(self.model.emission(h, z), base)
 
     def _draw_z(self, batch: torch.Size) -> Tensor:
-        self.drawn = self.story.simulate(batch, self.length)
+        self.drawn = self.model.simulate(batch, self.length)
         return self.drawn[0]
 
     def _draw_s(self, z: Tensor | None, batch: torch.Size) -> Tensor:
         if self.drawn is not None and self.drawn[0] is z and self.drawn[1].shape[:-2] == batch:
             return self.drawn[1]
-        return self.story.simulate(batch, self.length, z)[1]
+        return self.model.simulate(batch, self.length, z)[1]

@@ -1,4 +1,4 @@
-r"""Dynamical VAEs whose frames are read again: autoregressive stories, by what h_t reads.
+r"""Dynamical VAEs whose frames are read again: autoregressive models, by what h_t reads.
 
 ::
 

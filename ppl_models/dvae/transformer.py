@@ -98,7 +98,7 @@ class _TransformerDVAE(DynamicalVAE):
     def closed_loop(self, z: Tensor, w: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Return the emission's outputs for given latents, all frames forgotten.
 
-        What a story tells of latents alone says nothing that they do not, and a decoder that has
+        What a model tells of latents alone says nothing that they do not, and a decoder that has
         learned to do without most frames can do without these. Shapes as in `DynamicalVAE`.
         """
         if not self.forget:

@@ -1,4 +1,4 @@
-"""Dynamical VAEs whose frames are read again: autoregressive stories, by what h_t reads.
+"""Dynamical VAEs whose frames are read again: autoregressive models, by what h_t reads.
 
 ::
 

@@ -1,6 +1,6 @@
 """Likelihoods: what a datum is, given the numbers that a decoder makes of its code.
 
-Each is a part p(x | raw) of a story: the decoder's outputs ``raw`` go in, a distribution of x comes
+Each is a part p(x | raw) of a model: the decoder's outputs ``raw`` go in, a distribution of x comes
 out. A part also says how an encoder should read x, and checks that x can be of its kind.
 
 =====================  ==================================  =======================  ============
@@ -64,7 +64,7 @@ class Likelihood(nn.Module):
         return self.distribution(raw).to_event(1)
 
     def distribution(self, raw: Tensor) -> TorchDistribution:
-        """Return the law of the D numbers, batch shape (..., D).
+        """Return the distribution of the D numbers, batch shape (..., D).
 
         Arguments are not validated: torch's own look at every number would cost a tenth of a step.
         """
@@ -115,7 +115,7 @@ class Bernoulli(Likelihood):
         self.grey = grey
 
     def distribution(self, raw: Tensor) -> TorchDistribution:
-        """Return the law of bits."""
+        """Return the distribution of bits."""
         return dist.Bernoulli(logits=raw, validate_args=False)
 
     def _look(self, x: Tensor) -> None:
@@ -172,7 +172,7 @@ class Gaussian(Likelihood):
             raise InputError("scale", repr(scale), '"shared", "pixel", "decoded" or a number', cure)
 
     def distribution(self, raw: Tensor) -> TorchDistribution:
-        """Return the law of D numbers."""
+        """Return the distribution of D numbers."""
         if self.kind == "decoded":
             loc, scale = split_normal(raw)
             return dist.Normal(loc, self._raised(scale), validate_args=False)
@@ -207,7 +207,7 @@ class Laplace(Likelihood):
         self.register_buffer("scale", torch.tensor(check_positive("scale", scale)))
 
     def distribution(self, raw: Tensor) -> TorchDistribution:
-        """Return the law of D numbers."""
+        """Return the distribution of D numbers."""
         return dist.Laplace(raw, self.scale, validate_args=False)
 
 
@@ -228,7 +228,7 @@ class Categorical(Likelihood):
         self.num_classes = num_classes
 
     def distribution(self, raw: Tensor) -> TorchDistribution:
-        """Return the law of D classes."""
+        """Return the distribution of D classes."""
         return dist.Categorical(
             logits=raw.unflatten(-1, (self.data_dim, self.num_classes)), validate_args=False
         )
@@ -264,7 +264,7 @@ class DiscretizedLogistic(Likelihood):
         self.num_levels = num_levels
 
     def distribution(self, raw: Tensor) -> distributions.DiscretizedLogistic:
-        """Return the law of D levels."""
+        """Return the distribution of D levels."""
         return distributions.DiscretizedLogistic(*split_normal(raw), self.num_levels)
 
     def point(self, raw: Tensor) -> Tensor:

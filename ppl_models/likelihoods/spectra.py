@@ -3,7 +3,7 @@ r"""The likelihood of sound: complex Gaussian bins of a short-time Fourier trans
 .. math:: x_f \sim N_c(0, v_f), \qquad p(|x_f|^2) = \mathrm{Exponential}(1 / v_f), \qquad
     \log p(|x|^2) = -\log v - |x|^2 / v.
 
-The phase is uniform and tells nothing of v, so a story of powers |x|^2 is the story of the complex
+The phase is uniform and tells nothing of v, so a model of powers |x|^2 is the model of the complex
 bins: their log density is lower by log(pi) a bin. Up to a term without v, minus the log density is
 the Itakura-Saito divergence |x|^2 / v - log(|x|^2 / v) - 1.
 
@@ -41,7 +41,7 @@ class Power(TorchDistribution):
         super().__init__(variance.shape, validate_args=False)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Power:
-        """Return the same law with a larger batch shape."""
+        """Return the same distribution with a larger batch shape."""
         return Power(self.variance_of_x.expand(batch_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class ComplexGaussian(Likelihood):
         super().__init__(data_dim, data_dim, LogPower(data_dim, check_positive("floor", floor)))
 
     def distribution(self, raw: Tensor) -> TorchDistribution:
-        """Return the law of D powers."""
+        """Return the distribution of D powers."""
         log_variance = torch.addcmul(self.reader.centre, raw, self.reader.spread)
         return Power(log_variance.exp() + self.reader.floor)
 

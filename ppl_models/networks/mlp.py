@@ -1,6 +1,6 @@
-"""The few networks that stories and guides share.
+"""The few networks that models and guides share.
 
-Every network here takes any number of leading batch dims: the plates a story is told in decide
+Every network here takes any number of leading batch dims: the plates a model is told in decide
 them, and the outer dim of posterior draws, if there is one, comes on top.
 """
 

@@ -110,7 +110,7 @@ class AggregatedPosterior(Prior):
         L.
     critic : nn.Module, optional
         T, any network (..., L) -> (..., 1), in place of one of two layers of 128.
-    num_draws : int
+    num_samples : int
         M, standard draws that estimate Z = E exp(T(z)).
     candidates : int
         Standard draws of which one is kept for a draw of z, with weights exp(T): sampling
@@ -125,15 +125,15 @@ class AggregatedPosterior(Prior):
         latent_dim: int,
         critic: nn.Module | None = None,
         *,
-        num_draws: int = 2**14,
+        num_samples: int = 2**14,
         candidates: int = 200,
     ) -> None:
         super().__init__(latent_dim)
-        check_count("num_draws", num_draws, 2)
+        check_count("num_samples", num_samples, 2)
         check_count("candidates", candidates)
         self.critic = critic or MLP(latent_dim, 128, 128, 1)
         self.critic.requires_grad_(False)
-        self.num_draws, self.candidates = num_draws, candidates
+        self.num_samples, self.candidates = num_samples, candidates
         self.register_buffer("log_z", torch.zeros(()))
         self.register_buffer("log_z_error", torch.zeros(()))
         self.normalise()
@@ -154,14 +154,14 @@ class AggregatedPosterior(Prior):
         return pool.gather(-2, index).squeeze(-2)
 
     @torch.no_grad()
-    def normalise(self, num_draws: int | None = None, seed: int = 0) -> None:
+    def normalise(self, num_samples: int | None = None, seed: int = 0) -> None:
         """Estimate log Z, and its standard error (delta method), from M standard draws.
 
         The error is that of the draws it had: where T is large at places that none of them came
         near, log Z is larger still, and bounds are too good by as much. Look at the error, and at
         another seed's estimate, before you trust bounds of many dims.
         """
-        count = num_draws or self.num_draws
+        count = num_samples or self.num_samples
         generator = torch.Generator().manual_seed(seed)
         sizes = [min(4096, count - start) for start in range(0, count, 4096)]
         draws = (torch.randn(size, self.latent_dim, generator=generator) for size in sizes)
@@ -182,7 +182,7 @@ def standard(z: Tensor) -> Tensor:
 
 
 class ByFunctions(TorchDistribution):
-    """A law of vectors, known by two functions.
+    """A distribution of vectors, known by two functions.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ class ByFunctions(TorchDistribution):
         super().__init__(torch.Size(batch_shape), torch.Size((size,)), validate_args=False)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> ByFunctions:
-        """Return the same law with a larger batch shape: independent draws of it."""
+        """Return the same distribution with a larger batch shape: independent draws of it."""
         return ByFunctions(self.score, self.draw, self.size, tuple(batch_shape))
 
     @torch.no_grad()

@@ -1,6 +1,6 @@
-"""Priors: what a code is before a datum is seen, as parts of a story.
+"""Priors: what a code is before a datum is seen, as parts of a model.
 
-Each is called inside the story's plate, samples its sites, and returns the code z (..., L):
+Each is called inside the model's plate, samples its sites, and returns the code z (..., L):
 ``z = self.prior()``. Its `log_prob` is the exact marginal density of z.
 
 ===================  ==============================================  =============================

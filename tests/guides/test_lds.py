@@ -20,8 +20,8 @@ def test_its_density_is_that_of_dense_conditioning() -> None:
     z = torch.randn(B, T, L).double()
     log_prob = posterior.log_prob(z)
     for row, n in enumerate(ENDS.tolist()):
-        law = MultivariateNormal(*conditioned(*dense(model, n), s[row, :n].flatten()))
-        assert torch.allclose(log_prob[row], law.log_prob(z[row, :n].flatten()), **CLOSE)
+        distribution = MultivariateNormal(*conditioned(*dense(model, n), s[row, :n].flatten()))
+        assert torch.allclose(log_prob[row], distribution.log_prob(z[row, :n].flatten()), **CLOSE)
 
 
 def test_its_draws_have_the_moments_of_dense_conditioning() -> None:
@@ -42,6 +42,6 @@ def test_it_has_the_sites_that_its_story_leaves() -> None:
         model = story(form)
         trace = poutine.trace(LDSGuide(model)).get_trace(model(size=2, length=3).detach())
         assert {name for name in trace.nodes if not name.startswith("_")} == sites
-    with pytest.raises(InputError, match="simulate with the story"):
+    with pytest.raises(InputError, match="simulate with the model"):
         LDSGuide(model)()
     assert not list(LDSGuide(model).parameters())

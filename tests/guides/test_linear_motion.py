@@ -55,11 +55,13 @@ def test_velocity_given_the_path_is_exact() -> None:
 
 def test_velocity_draws_have_the_moments_they_are_scored_by() -> None:
     _, guide = pair()
-    law = guide.velocity(torch.randn(2, 5, D, dtype=torch.float64).cumsum(1) * 0.02)
+    distribution = guide.velocity(torch.randn(2, 5, D, dtype=torch.float64).cumsum(1) * 0.02)
     draws = 20_000
-    x = law.expand((2,)).rsample((draws,)).detach() - law.loc
+    x = distribution.expand((2,)).rsample((draws,)).detach() - distribution.loc
     for d in range(D):
-        cov = torch.linalg.inv(law.precision_tril[d] @ law.precision_tril[d].T).detach()
+        cov = torch.linalg.inv(
+            distribution.precision_tril[d] @ distribution.precision_tril[d].T
+        ).detach()
         scale = torch.outer(cov.diag().sqrt(), cov.diag().sqrt())
         for b in range(2):
             error = (x[:, b, :, d].T @ x[:, b, :, d] / draws - cov) / scale
@@ -70,11 +72,11 @@ def test_velocity_draws_have_the_moments_they_are_scored_by() -> None:
 def test_velocity_in_plates_is_that_of_each_path() -> None:
     _, guide = pair()
     s = torch.randn(2, 1, 3, T, D, dtype=torch.float64)
-    law = guide.velocity(s)
-    z = law.rsample((4,))
+    distribution = guide.velocity(s)
+    z = distribution.rsample((4,))
     assert z.shape == (4, *s.shape)
     alone = guide.velocity(s[1, 0, 2])
-    assert torch.allclose(law.log_prob(z)[:, 1, 0, 2], alone.log_prob(z[:, 1, 0, 2]))
+    assert torch.allclose(distribution.log_prob(z)[:, 1, 0, 2], alone.log_prob(z[:, 1, 0, 2]))
 
 
 def test_padded_paths_are_those_cut_there() -> None:
@@ -82,17 +84,17 @@ def test_padded_paths_are_those_cut_there() -> None:
     s, lengths = torch.randn(4, T, D, dtype=torch.float64), torch.tensor([T, 7, 2, 1])
     mask = torch.arange(T) < lengths[:, None]
     hidden = torch.where(mask[..., None], s, torch.nan).requires_grad_()
-    law = guide.velocity(hidden, mask)
-    z = law.expand((4,)).rsample()
+    distribution = guide.velocity(hidden, mask)
+    z = distribution.expand((4,)).rsample()
     assert torch.isfinite(z).all()
     wild = torch.where(mask[..., None], z, torch.nan)
     for b, length in enumerate(lengths):
         alone = guide.velocity(s[b, :length])
-        assert torch.allclose(law.loc[b, :length], alone.loc)
-        assert torch.allclose(law.log_prob(wild)[b], alone.log_prob(z[b, :length]))
-    law.log_prob(z).sum().backward()
+        assert torch.allclose(distribution.loc[b, :length], alone.loc)
+        assert torch.allclose(distribution.log_prob(wild)[b], alone.log_prob(z[b, :length]))
+    distribution.log_prob(z).sum().backward()
     assert torch.isfinite(hidden.grad).all() and (hidden.grad[~mask] == 0).all()
-    draws = guide.velocity(s, mask).rsample((20_000,))[:, 1, :7] - law.loc[1, :7]
+    draws = guide.velocity(s, mask).rsample((20_000,))[:, 1, :7] - distribution.loc[1, :7]
     spread = torch.linalg.inv(alone_precision(guide, s[1, :7])).diagonal(dim1=-2, dim2=-1).mT
     # variances of 7 x 4 Gaussians: five standard errors of sqrt(2 / draws)
     assert ((draws.var(0) / spread - 1).abs() < 5 * (2 / 20_000) ** 0.5).all()
@@ -228,7 +230,7 @@ def test_batches_are_their_sequences() -> None:
 
 
 def test_the_guide_looks_at_paths() -> None:
-    with pytest.raises(InputError, match="simulate with the story"):
+    with pytest.raises(InputError, match="simulate with the model"):
         pair()[1](None)
 
 

@@ -49,7 +49,8 @@ def test_a_modality_that_training_never_showed_is_not_read() -> None:
     assert run.guide.known.tolist() == [True, False]
     data = {"image": image, "sound": sound}
     both, alone = (
-        run.guide.distribution(run.guide._trusted(_rows(run.guide, image, s))).mean for s in (sound, None)
+        run.guide.distribution(run.guide._trusted(_rows(run.guide, image, s))).mean
+        for s in (sound, None)
     )
     assert torch.equal(both, alone) and not torch.equal(both, before)
     bound = Objective().bound(run.model, run.guide, (), data)

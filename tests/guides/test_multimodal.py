@@ -13,7 +13,7 @@ from inference import Objective, importance
 from ppl_models.likelihoods.basic import Bernoulli, Categorical
 from ppl_models.modalities import read_rows
 from ppl_models.multimodal import DMVAE, JMVAE, MMVAE, MVAE, MoPoE
-from tests.senses import LATENT, PATTERNS, evidence, exact_pair, posterior, simulated
+from tests.modalities import LATENT, PATTERNS, evidence, exact_pair, posterior, simulated
 
 PAIRS = [
     (JMVAE, JMVAEGuide),
@@ -35,9 +35,9 @@ def test_exact_experts_make_the_exact_posterior_and_the_bound_is_the_evidence(ma
     model, guide = exact_pair()
     data = simulated(model, 5)
     every = mask.expand(5, 3)
-    law, known = guide.distribution(rows_of(data, every)), posterior(model, data, mask)
-    assert (law.mean - known.mean).abs().max() < 1e-6
-    assert (torch.diag_embed(law.variance) - known.covariance_matrix).abs().max() < 1e-6
+    distribution, known = guide.distribution(rows_of(data, every)), posterior(model, data, mask)
+    assert (distribution.mean - known.mean).abs().max() < 1e-6
+    assert (torch.diag_embed(distribution.variance) - known.covariance_matrix).abs().max() < 1e-6
     bound = Objective().bound(model, guide, (), {**data, "mask": every})
     assert (bound - evidence(model, data, mask)).abs().max() < 1e-6
 
@@ -56,10 +56,10 @@ def test_one_batch_holds_rows_of_every_pattern() -> None:
 def test_a_mixture_of_all_products_holds_the_exact_posterior_as_one_part() -> None:
     model, product = exact_pair()
     guide = MoPoEGuide(model, encoders=product.encoders).double()
-    law = guide.distribution(rows_of(data := simulated(model, 4), None))
+    distribution = guide.distribution(rows_of(data := simulated(model, 4), None))
     whole = guide.family.all(-1).nonzero()[0, 0]
     known = posterior(model, data, torch.ones(3).bool())
-    assert (law.loc[:, whole] - known.mean).abs().max() < 1e-6
+    assert (distribution.loc[:, whole] - known.mean).abs().max() < 1e-6
     bound = Objective("trace", num_particles=40).bound(model, guide, (), data)
     truth = evidence(model, data, torch.ones(3).bool())
     assert (bound < truth).all()
@@ -129,8 +129,8 @@ def test_a_row_of_which_nothing_is_seen_has_the_prior_and_a_bound_of_zero(
 def test_the_number_of_parameters_is_linear_in_the_number_of_modalities(
     story: Any, look: Any
 ) -> None:
-    def count(senses: int) -> int:
-        model = story({f"sense{m}": 5 for m in range(senses)}, 3, hidden_dim=8)
+    def count(modalities: int) -> int:
+        model = story({f"sense{m}": 5 for m in range(modalities)}, 3, hidden_dim=8)
         return sum(p.numel() for part in (model, look(model)) for p in part.parameters())
 
     first, second, third = count(3), count(4), count(5)
@@ -144,12 +144,12 @@ def test_a_mixture_of_experts_weighs_those_that_are_seen_alike() -> None:
     guide = MMVAEGuide(model, encoders=product.encoders).double()
     data = simulated(model, 2)
     mask = torch.tensor([[True, False, True], [False, True, False]])
-    law = guide.distribution(rows_of(data, mask))
+    distribution = guide.distribution(rows_of(data, mask))
     z = torch.randn(2, LATENT).double()
     loc, scale = guide.experts(rows_of(data, mask))
     each = torch.distributions.Normal(loc, scale).log_prob(z[:, None]).sum(-1)
     known = torch.stack([each[0, [0, 2]].logsumexp(0) - torch.tensor(2.0).log(), each[1, 1]])
-    assert torch.allclose(law.log_prob(z), known)
+    assert torch.allclose(distribution.log_prob(z), known)
 
 
 def test_of_many_modalities_a_part_of_the_subsets_stands_for_all() -> None:
@@ -170,11 +170,11 @@ def test_jmvae_reads_one_modality_by_its_own_encoder_and_several_by_the_joint_on
     model = JMVAE(PARTS, 3, hidden_dim=8)
     guide = JMVAEGuide(model)
     data = model(num_data=8)
-    law = guide.distribution(rows_of(data, PATTERNS))
+    distribution = guide.distribution(rows_of(data, PATTERNS))
     other = copy.deepcopy(guide)
     nn.init.zeros_(other.joint[-1].weight)
     nn.init.zeros_(other.encoders["image"][-1].weight)
-    changed = (other.distribution(rows_of(data, PATTERNS)).mean != law.mean).any(-1)
+    changed = (other.distribution(rows_of(data, PATTERNS)).mean != distribution.mean).any(-1)
     several, image = PATTERNS.sum(-1) > 1, torch.tensor([True, False, False])
     assert torch.equal(changed, several | (PATTERNS == image).all(-1))
 

@@ -1,4 +1,4 @@
-"""Kim's law of regimes against the exact posterior, a sum over all paths."""
+"""Kim's distribution of regimes against the exact posterior, a sum over all paths."""
 
 from __future__ import annotations
 

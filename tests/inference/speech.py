@@ -19,7 +19,7 @@ ATTENTIVE: dict[str, Any] = {"code_dim": 3, "dim": 8, "heads": 2, "window": 8}
 SRNN: dict[str, Any] = {"input_dim": 6, **RECURRENT, "prior_dims": [5], "emission_dims": [7]}
 
 DESIGNS = {
-    design.story + extra: replace(design, latent_dim=3, stft=STFT_SMALL)
+    design.model + extra: replace(design, latent_dim=3, stft=STFT_SMALL)
     for extra, design in [
         ("", Design("FrameVAE", options={"emission_dims": [8]})),
         ("", Design("DKF")),

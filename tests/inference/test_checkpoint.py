@@ -25,7 +25,7 @@ def network(width: int = 3) -> nn.Module:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"
-    save(path, network(), story="VAE", config={"width": 3}, extra={"bound": -1.5, "note": "é"})
+    save(path, network(), model="VAE", config={"width": 3}, extra={"bound": -1.5, "note": "é"})
     return path
 
 
@@ -41,11 +41,11 @@ def error(path: Path, *words: str, **options: object) -> CheckpointError:
 
 def test_what_is_saved_is_loaded_buffers_included(path: Path) -> None:
     other = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-    checkpoint = load(path, into=other, story="VAE")
+    checkpoint = load(path, into=other, model="VAE")
     for name, tensor in network().state_dict().items():
         assert torch.equal(other.state_dict()[name], tensor)
         assert torch.equal(checkpoint.tensors[name], tensor)
-    assert checkpoint.story == "VAE"
+    assert checkpoint.model == "VAE"
     assert checkpoint.config == {"width": 3}
     assert checkpoint.extra == {"bound": -1.5, "note": "é"}
     assert checkpoint.version == VERSION
@@ -53,7 +53,7 @@ def test_what_is_saved_is_loaded_buffers_included(path: Path) -> None:
 
 def test_several_modules_share_a_file(tmp_path: Path) -> None:
     pair = {"model": network(3), "guide": network(4)}
-    save(tmp_path / "deep" / "pair.st", pair, story="pair", config={})
+    save(tmp_path / "deep" / "pair.st", pair, model="pair", config={})
     into = {"model": nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)), "guide": network(4)}
     nn.init.zeros_(into["guide"][0].weight)  # type: ignore[index]
     checkpoint = load(tmp_path / "deep" / "pair.st", into=into)
@@ -66,7 +66,7 @@ def test_several_modules_share_a_file(tmp_path: Path) -> None:
 def test_tied_weights_are_kept(tmp_path: Path) -> None:
     tied = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     tied[1].weight = tied[0].weight
-    save(tmp_path / "tied", tied, story="tied", config={})
+    save(tmp_path / "tied", tied, model="tied", config={})
     assert torch.equal(load(tmp_path / "tied").tensors["1.weight"], tied[0].weight)
 
 
@@ -110,7 +110,7 @@ def test_a_torch_file_in_disguise_is_not_opened(path: Path) -> None:
 
 
 def test_another_story_is_refused(path: Path) -> None:
-    error(path, "'VAE'", "'SRNN'", story="SRNN")
+    error(path, "'VAE'", "'SRNN'", model="SRNN")
 
 
 def test_another_shape_is_refused_and_nothing_is_copied(path: Path) -> None:
@@ -135,7 +135,7 @@ def rewrite(path: Path, head: object) -> None:
 
 
 def test_a_newer_format_is_refused(path: Path) -> None:
-    rewrite(path, {"version": VERSION + 1, "story": "VAE", "config": {}, "extra": {}})
+    rewrite(path, {"version": VERSION + 1, "model": "VAE", "config": {}, "extra": {}})
     error(path, f"version {VERSION + 1}", "update")
 
 
@@ -158,7 +158,7 @@ def test_no_file(tmp_path: Path) -> None:
 def test_what_json_cannot_say_is_refused_before_anything_is_written(path: Path) -> None:
     before = path.read_bytes()
     with pytest.raises(CheckpointError, match="JSON"):
-        save(path, network(), story="VAE", config={"prior": torch.zeros(2)})
+        save(path, network(), model="VAE", config={"prior": torch.zeros(2)})
     assert path.read_bytes() == before
 
 
@@ -168,7 +168,7 @@ def test_a_state_that_is_no_tensor_is_refused(tmp_path: Path) -> None:
             return {"epoch": 3}
 
     with pytest.raises(CheckpointError, match="_extra_state is a dict"):
-        save(tmp_path / "odd", Odd(), story="odd", config={})
+        save(tmp_path / "odd", Odd(), model="odd", config={})
     assert not list(tmp_path.iterdir())
 
 
@@ -182,9 +182,9 @@ def test_a_full_disk_leaves_the_old_file_and_no_scraps(
     before = path.read_bytes()
     monkeypatch.setattr(os, call, full)
     with pytest.raises(CheckpointError, match="No space left on device.*earlier file is as it was"):
-        save(path, network(), story="other", config={})
+        save(path, network(), model="other", config={})
     with pytest.raises(CheckpointError, match="No space left on device.*nothing was left behind"):
-        save(path.with_name("new"), network(), story="other", config={})
+        save(path.with_name("new"), network(), model="other", config={})
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
@@ -194,7 +194,7 @@ def test_a_disk_that_fills_halfway_leaves_the_old_file_and_no_scraps(path: Path)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # no file beyond 4 kB
     try:
         with pytest.raises(CheckpointError, match="File too large.*earlier file is as it was"):
-            save(path, nn.Linear(100, 100), story="other", config={})
+            save(path, nn.Linear(100, 100), model="other", config={})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before
@@ -210,7 +210,7 @@ def test_ctrl_c_while_writing_leaves_the_old_file_and_no_scraps(
     before = path.read_bytes()
     monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        save(path, network(), story="other", config={})
+        save(path, network(), model="other", config={})
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 

@@ -61,8 +61,8 @@ def test_the_pair_passes_check_and_the_condition_is_not_scored(prior) -> None:
     x = model(None, c).detach()
     assert {row.name for row in check(model, guide, x, c).sites} == {"z", "x"}
     assert model(None, c[:1]).shape == (1, 5)
-    laws = poutine.trace(model).get_trace(x, c).nodes
-    assert (laws["z"]["fn"].mean.std(0) > 0).all() == (prior == "learned")
+    distributions = poutine.trace(model).get_trace(x, c).nodes
+    assert (distributions["z"]["fn"].mean.std(0) > 0).all() == (prior == "learned")
     assert Objective().bound(model, guide, (x[:1], c[:1])).isfinite().all()
 
 

@@ -108,7 +108,7 @@ def test_a_pair_that_left_something_can_be_copied() -> None:
     guide(x())
     assert model._left
     model_copy, guide_copy = copy.deepcopy((model, guide))
-    assert not model_copy._left and guide_copy.story is model_copy
+    assert not model_copy._left and guide_copy.model is model_copy
 
 
 def test_outer_plates_go_through() -> None:

@@ -114,13 +114,15 @@ def test_simulated_frames_have_the_moments_of_the_story(form: Any) -> None:
     model = story(form=form)
     s = model(size=4000, length=3).detach()
     p, a = model.initial_logits.softmax(-1), model.transition_logits.softmax(-1)
-    law = model.likelihood(model.emission)
+    distribution = model.likelihood(model.emission)
     states = p @ a @ a
-    mean = states @ law.mean
-    variance = states @ (law.variance + law.mean**2) - mean**2
+    mean = states @ distribution.mean
+    variance = states @ (distribution.variance + distribution.mean**2) - mean**2
     assert s.shape == (4000, 3, 2)
     assert ((s[:, 2].mean(0) - mean).abs() < 5 * (variance / 4000).sqrt()).all()  # 5 std. errors
-    second = torch.einsum("i,ij,id,je->de", p, a, law.mean, law.mean)  # E s_1 s_2'
+    second = torch.einsum(
+        "i,ij,id,je->de", p, a, distribution.mean, distribution.mean
+    )  # E s_1 s_2'
     products = s[:, 0, :, None] * s[:, 1, None]
     assert ((products.mean(0) - second).abs() < 5 * products.std(0) / 4000**0.5).all()
 
@@ -130,10 +132,13 @@ def test_it_agrees_with_hmmlearn() -> None:
     model = story()
     s = model(size=4, length=50).detach()
     theirs = hmm.GaussianHMM(K, "diag")
-    law = model.likelihood(model.emission)
+    distribution = model.likelihood(model.emission)
     theirs.startprob_ = model.initial_logits.softmax(-1).detach().numpy()
     theirs.transmat_ = model.transition_logits.softmax(-1).detach().numpy()
-    theirs.means_, theirs.covars_ = law.mean.detach().numpy(), law.variance.detach().numpy()
+    theirs.means_, theirs.covars_ = (
+        distribution.mean.detach().numpy(),
+        distribution.variance.detach().numpy(),
+    )
     flat, lengths = s.flatten(0, 1).numpy(), [50] * 4
     score, posterior = theirs.score_samples(flat, lengths)
     assert abs(model.log_evidence(s).sum().item() - score) < 1e-5
@@ -147,13 +152,16 @@ def test_a_step_of_em_is_hmmlearn_s() -> None:
     hmm = pytest.importorskip("hmmlearn.hmm")
     model = story()
     s = model(size=4, length=50).detach()
-    law = model.likelihood(model.emission)
+    distribution = model.likelihood(model.emission)
     theirs = hmm.GaussianHMM(
         K, "diag", n_iter=1, init_params="", covars_prior=0, covars_weight=1, min_covar=0
     )
     theirs.startprob_ = model.initial_logits.softmax(-1).detach().numpy()
     theirs.transmat_ = model.transition_logits.softmax(-1).detach().numpy()
-    theirs.means_, theirs.covars_ = law.mean.detach().numpy(), law.variance.detach().numpy()
+    theirs.means_, theirs.covars_ = (
+        distribution.mean.detach().numpy(),
+        distribution.variance.detach().numpy(),
+    )
     theirs.fit(s.flatten(0, 1).numpy(), [50] * 4)
     model.em_step(s)
     ours = (
@@ -216,10 +224,10 @@ def test_a_forecast_is_the_filter_of_frames_that_say_nothing() -> None:
     told = model.forecast(s, mask, steps=2)
     longer = torch.cat([s, torch.full((B, 2, 2), torch.nan)], 1)
     states = model.filter(longer, torch.cat([mask, torch.zeros(B, 2, dtype=torch.bool)], 1))
-    law = model.likelihood(model.emission)
+    distribution = model.likelihood(model.emission)
     for row, n in enumerate(mask.sum(-1).tolist()):
         assert torch.allclose(told.states[row], states[row, n : n + 2])
-        assert torch.allclose(told.frames.mean[row], states[row, n : n + 2] @ law.mean)
+        assert torch.allclose(told.frames.mean[row], states[row, n : n + 2] @ distribution.mean)
     # and the chain rule: p(s_{1:T}, s_{T+1}) = p(s_{1:T}) p(s_{T+1} | s_{1:T})
     x = torch.randn(B, 2).double()
     whole = s[[0, 4]], torch.cat([s[[0, 4]], x[[0, 4], None]], 1)

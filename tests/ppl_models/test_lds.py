@@ -51,8 +51,8 @@ def test_answers_are_those_of_a_dense_gaussian() -> None:
     for row, n in enumerate(ENDS.tolist()):
         mean, cov = dense(model, n)
         seen = s[row, :n].flatten()
-        law = MultivariateNormal(mean[n * L :], cov[n * L :, n * L :])
-        assert torch.allclose(evidence[row], law.log_prob(seen), **CLOSE)
+        distribution = MultivariateNormal(mean[n * L :], cov[n * L :, n * L :])
+        assert torch.allclose(evidence[row], distribution.log_prob(seen), **CLOSE)
         m, c = conditioned(mean, cov, seen)
         assert torch.allclose(smoothed.mean[row, :n].flatten(), m, **CLOSE)
         blocks = c.reshape(n, L, n, L)

@@ -62,8 +62,8 @@ def brute_force(data: Data, paths: Tensor, phi: float, clutter: float) -> Tensor
                 if n == sources:
                     total = total + math.log(clutter) + uniform
                     continue
-                law = Normal(boxes[b, n, t], math.sqrt(phi) * data["size"][b, t, k])
-                seen = law.log_prob(data["o"][b, t, k]).sum()
+                distribution = Normal(boxes[b, n, t], math.sqrt(phi) * data["size"][b, t, k])
+                seen = distribution.log_prob(data["o"][b, t, k]).sum()
                 total = total + math.log((1 - clutter) / sources) + seen
             each.append(total)
         result.append(torch.stack(each).logsumexp(0))
@@ -253,7 +253,7 @@ def test_float32_is_kept() -> None:
 
 
 def test_draws_are_made_all_at_once() -> None:
-    """Draws from the guide's own laws: means to 5 standard errors."""
+    """Draws from the guide's own distributions: means to 5 standard errors."""
     story, guide = pair("deepar", phi=0.05)
     data = told(story).data
     sampler = Sampler(story, guide, (), data)
@@ -288,12 +288,18 @@ def test_the_law_of_detections_can_be_expanded() -> None:
     w = torch.tensor([[[0, 1, 2]]])
     boxes, scale = torch.randn(1, 2, 1, 4), 0.1 * torch.ones(1, 1, 3, 4)
     region = torch.tensor([[[-1.0] * 4, [1.0] * 4]])
-    law = Detection(w, boxes, scale, region)
-    wide = law.expand((5, 1, 1, 3))
+    distribution = Detection(w, boxes, scale, region)
+    wide = distribution.expand((5, 1, 1, 3))
     value = torch.randn(1, 1, 3, 4)
     assert wide.batch_shape == (5, 1, 1, 3) and wide.event_shape == (4,)
-    assert torch.equal(wide.log_prob(value), law.log_prob(value).expand(5, 1, 1, 3))
-    assert wide.sample().shape == (5, 1, 1, 3, 4) and law.sample((7,)).shape == (7, 1, 1, 3, 4)
+    assert torch.equal(wide.log_prob(value), distribution.log_prob(value).expand(5, 1, 1, 3))
+    assert wide.sample().shape == (5, 1, 1, 3, 4) and distribution.sample((7,)).shape == (
+        7,
+        1,
+        1,
+        3,
+        4,
+    )
     expected = Normal(boxes[0, :, 0], 0.1).log_prob(value[0, 0, :2]).sum(-1)
-    assert torch.allclose(law.log_prob(value)[0, 0, :2], expected)
-    assert law.log_prob(value)[0, 0, 2].item() == pytest.approx(-4 * math.log(2))
+    assert torch.allclose(distribution.log_prob(value)[0, 0, :2], expected)
+    assert distribution.log_prob(value)[0, 0, 2].item() == pytest.approx(-4 * math.log(2))

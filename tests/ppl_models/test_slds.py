@@ -51,10 +51,10 @@ def by_hand(model: SLDS, s: Tensor) -> tuple[Tensor, Tensor]:
     scores = initial[paths[:, 0]].log() + step[paths[:, :-1], paths[:, 1:]].log().sum(-1)
     for i, path in enumerate(paths):
         mean, cov = dense(model, path)
-        law = MultivariateNormal(mean[n * L :], cov[n * L :, n * L :])
-        scores = scores + torch.nn.functional.one_hot(torch.tensor(i), len(paths)) * law.log_prob(
-            s.flatten()
-        )
+        distribution = MultivariateNormal(mean[n * L :], cov[n * L :, n * L :])
+        scores = scores + torch.nn.functional.one_hot(
+            torch.tensor(i), len(paths)
+        ) * distribution.log_prob(s.flatten())
     return paths, scores
 
 
@@ -78,8 +78,10 @@ def test_states_given_regimes_are_dense_conditioning() -> None:
     k, z = torch.randint(K, (B, T)), torch.randn(B, T, L).double()
     ours = model.states(s, k, mask).log_prob(z)
     for row, n in enumerate(ENDS.tolist()):
-        law = MultivariateNormal(*conditioned(*dense(model, k[row, :n]), s[row, :n].flatten()))
-        assert torch.allclose(ours[row], law.log_prob(z[row, :n].flatten()), **CLOSE)
+        distribution = MultivariateNormal(
+            *conditioned(*dense(model, k[row, :n]), s[row, :n].flatten())
+        )
+        assert torch.allclose(ours[row], distribution.log_prob(z[row, :n].flatten()), **CLOSE)
 
 
 def test_one_regime_is_the_linear_system() -> None:
@@ -195,7 +197,7 @@ def test_it_learns_the_regimes_it_simulated() -> None:
         (lambda: SLDS(2).log_evidence(torch.zeros(2, 40, 2)), "give particles"),
         (lambda: SLDS(2).filter(torch.zeros(2, 4, 2), num_particles=0), "num_particles"),
         (lambda: SLDS(2).forecast(torch.zeros(2, 4, 2), steps=0), "steps"),
-        (lambda: SLDSGuide(SLDS(2))(), "simulate with the story"),
+        (lambda: SLDSGuide(SLDS(2))(), "simulate with the model"),
     ],
 )
 def test_bad_input_is_named(make: Any, named: str) -> None:

@@ -19,8 +19,8 @@ def story() -> TextVAE:
 
 def test_the_probabilities_of_all_sentences_add_up_to_one():
     every = torch.tensor(list(itertools.product(range(3), repeat=4)))
-    law = story().observation(torch.randn(1, 2).expand(len(every), 2))
-    assert float(law.log_prob(every).logsumexp(0).detach()) == pytest.approx(0.0, abs=1e-5)
+    distribution = story().observation(torch.randn(1, 2).expand(len(every), 2))
+    assert float(distribution.log_prob(every).logsumexp(0).detach()) == pytest.approx(0.0, abs=1e-5)
 
 
 def test_simulated_sentences_have_the_frequencies_that_are_scored():
@@ -90,8 +90,8 @@ def test_what_is_no_sentence_says_so(x, mask, words):
 
 
 def test_the_codes_decide_the_batch_shape():
-    law = story().observation(torch.zeros(2, 2))
-    assert law.expand([2]) is law
+    distribution = story().observation(torch.zeros(2, 2))
+    assert distribution.expand([2]) is distribution
     with pytest.raises(NotImplementedError):
-        law.expand([3, 2])
-    assert law.sample((5,)).shape == (5, 2, 4)
+        distribution.expand([3, 2])
+    assert distribution.sample((5,)).shape == (5, 2, 4)

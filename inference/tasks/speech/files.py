@@ -3,7 +3,7 @@
 >>> save_speech("runs/mine", design, model, guide)  # runs/mine/pair.safetensors
 >>> model, guide, stft, *_ = load_speech("runs/mine")
 
-The file holds tensors, and in its header the `Design` as JSON: the story by name, looked up in
+The file holds tensors, and in its header the `Design` as JSON: the model by name, looked up in
 `FAMILY`, and sizes. Nothing in a stranger's file is imported or run; what would not fit into the
 tensors that are there is not built.
 """
@@ -57,22 +57,22 @@ class Design:
 
     Parameters
     ----------
-    story
+    model
         A name in `FAMILY`.
     latent_dim
         L.
     options, guide_options
-        Other arguments of story and guide, which JSON can say.
+        Other arguments of model and guide, which JSON can say.
     stft
         How spectra are taken.
     floor
         Least power, of `ComplexGaussian`.
     scheduled
-        Whether the story learns to read frames that it told itself: means of them. Generation then
+        Whether the model learns to read frames that it told itself: means of them. Generation then
         feeds means back, and not draws.
     """
 
-    story: str
+    model: str
     latent_dim: int = 16
     options: Mapping[str, Any] = field(default_factory=dict)
     guide_options: Mapping[str, Any] = field(default_factory=dict)
@@ -81,27 +81,27 @@ class Design:
     scheduled: bool = False
 
     def pair(self, frames: Tensor | None = None, seed: int = 0) -> tuple[Any, Any]:
-        """Build story and guide, untrained; ``frames`` (..., F) of powers set the levels.
+        """Build model and guide, untrained; ``frames`` (..., F) of powers set the levels.
 
         Raises
         ------
         InputError
-            No such story, or settings that it or its guide does not take.
+            No such model, or settings that it or its guide does not take.
         """
-        if self.story not in FAMILY:
-            raise unknown("story", self.story, FAMILY)
-        story, guide = getattr(ppl_models, self.story), getattr(guides, f"{self.story}Guide")
+        if self.model not in FAMILY:
+            raise unknown("model", self.model, FAMILY)
+        family, guide = getattr(ppl_models, self.model), getattr(guides, f"{self.model}Guide")
         try:
             likelihood = ComplexGaussian(self.stft.bins, self.floor)
             with seeded(derive(seed, "weights")):
                 sizes = self.stft.bins, self.latent_dim
-                model = story(*sizes, likelihood=likelihood, **self.options)
+                model = family(*sizes, likelihood=likelihood, **self.options)
                 make = getattr(guide, "of", guide)
                 pair = model, make(model, **self.guide_options)
         except (TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
             seen = f"{dict(self.options)}, of the guide {dict(self.guide_options)} ({error})"
-            cure = f"see help({story.__module__}.{self.story})"
-            raise InputError("options", seen, f"what {self.story} takes", cure) from error
+            cure = f"see help({family.__module__}.{self.model})"
+            raise InputError("options", seen, f"what {self.model} takes", cure) from error
         if frames is not None:
             likelihood.start_from(frames)
         return pair
@@ -127,7 +127,7 @@ class Design:
         if missing := [name for name in names if name not in config]:
             cure = "give a file that save_speech or `ppl fit-speech` wrote"
             seen = f"no {', '.join(missing)}"
-            raise InputError("settings", seen, "those of a story of speech", cure)
+            raise InputError("settings", seen, "those of a model of speech", cure)
         if strange := [name for name in config if name not in names]:
             raise unknown("setting", strange[0], names)
         _check_sizes(config, "settings")
@@ -135,7 +135,7 @@ class Design:
         if not isinstance(stft, dict) or stft.keys() != {f.name for f in fields(STFT)}:
             expected = "rate, window_ms and hop_ms"
             raise InputError("stft", f"{stft}", expected, "save it again with save_speech")
-        kinds = {"story": str, "latent_dim": int, "options": dict, "guide_options": dict}
+        kinds = {"model": str, "latent_dim": int, "options": dict, "guide_options": dict}
         kinds |= {"floor": float, "scheduled": bool}
         for name, kind in kinds.items():
             if not isinstance(config[name], kind):
@@ -192,7 +192,7 @@ def save_speech(
         seen = f"another {', '.join(wrong[:4])}" + " ..." * (len(wrong) > 4)
         raise InputError("design", seen, "that of this pair", "give the design that built it")
     pair = {"model": model, "guide": guide}
-    save(target, pair, story=design.story, config=design.as_json(), extra=extra)
+    save(target, pair, model=design.model, config=design.as_json(), extra=extra)
     return target
 
 
@@ -218,15 +218,15 @@ def load_speech(model: str | os.PathLike[str]) -> SpeechModel:
         design = Design.from_json(kept.config)
         needed = sum(math.prod(shape) for _, shape in _shapes(*_outline(design)))
         held = sum(tensor.numel() for tensor in kept.tensors.values())
-        if needed != held or design.story != kept.story:
-            seen = f"settings of a {design.story} of {needed:,} numbers, and {held:,} numbers"
+        if needed != held or design.model != kept.model:
+            seen = f"settings of a {design.model} of {needed:,} numbers, and {held:,} numbers"
             raise CheckpointError(path, seen, "as many", "get the file again")
         pair = design.pair()
     except InputError as error:
         _, seen, expected, cure = error.args
         told = f"{error.argument}: {seen}"
         raise CheckpointError(path, told, expected, cure) from error
-    load(path, into={"model": pair[0], "guide": pair[1]}, story=design.story)
+    load(path, into={"model": pair[0], "guide": pair[1]}, model=design.model)
     _check_finite(path, kept)
     return SpeechModel(pair[0].eval(), pair[1].eval(), design.stft, design, path)
 

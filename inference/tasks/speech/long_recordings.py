@@ -89,15 +89,15 @@ def code_of(model: Any, guide: Any, wave: Tensor, stft: STFT | None = None) -> T
     Raises
     ------
     InputError
-        The story has no w, or there is nothing but silence.
+        The model has no w, or there is nothing but silence.
     """
     stft = stft or STFT()
     check_wave(wave)
     level = wave.abs().max()
     if level == 0 or not model.code_dim:
-        seen = "silence" if level == 0 else f"{type(model).__name__}, whose story has no code"
+        seen = "silence" if level == 0 else f"{type(model).__name__}, whose model has no code"
         cure = "give speech, and one of HiTDVAE, LigHTDVAE and DSAE"
-        raise InputError("code_of", seen, "speech, and a story with a code of the whole", cure)
+        raise InputError("code_of", seen, "speech, and a model with a code of the whole", cure)
     total = wave.new_zeros(model.code_dim)
     for piece in (wave / level).split(_samples(PIECE, OVERLAP, stft)[0]):
         w = analyse(model, guide, stft.power(piece)[None]).w

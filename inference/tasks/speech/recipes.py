@@ -1,4 +1,4 @@
-"""Train a story of the family on read speech: `RECIPES`, and what they share.
+"""Train a model of the family on read speech: `RECIPES`, and what they share.
 
 Pieces of 50 frames (0.8 s), L = 16, KL weight 0.01 for latents of frames (as in the hierarchical
 models' own code) and 1 for the code of a whole sequence, both reached in a twentieth of the steps;
@@ -151,16 +151,16 @@ RECIPES = {
 }
 
 
-def recipe_of(story: str, stft: STFT | None = None) -> Recipe:
-    """Return the recipe of a story, for an STFT.
+def recipe_of(model: str, stft: STFT | None = None) -> Recipe:
+    """Return the recipe of a model, for an STFT.
 
     Raises
     ------
     InputError
-        No such story.
+        No such model.
     """
     names = {name.lower(): name for name in RECIPES}
-    if story.lower() not in names:
-        raise unknown("story", story, RECIPES)
-    recipe = RECIPES[names[story.lower()]]
+    if model.lower() not in names:
+        raise unknown("model", model, RECIPES)
+    recipe = RECIPES[names[model.lower()]]
     return recipe if stft is None else replace(recipe, design=replace(recipe.design, stft=stft))

@@ -1,7 +1,7 @@
 """Speech by a dynamical VAE of power spectra: analysis, re-synthesis, generation, other voices.
 
 Analysis: the posterior means of a recording's latents. Re-synthesis: frames told from them in a
-*closed loop* (an autoregressive story reads the frames that it told itself, never the recording's),
+*closed loop* (an autoregressive model reads the frames that it told itself, never the recording's),
 with the recording's phases. Generation: latents and frames from the prior, phases by Griffin-Lim.
 
 References: X. Bie et al., "A benchmark of dynamical variational autoencoders applied to speech
@@ -31,7 +31,7 @@ class Analysis(NamedTuple):
 
 
 class Sounds(NamedTuple):
-    """Recordings that a story told, and their power spectra."""
+    """Recordings that a model told, and their power spectra."""
 
     wave: Tensor
     """(..., N)"""
@@ -45,7 +45,7 @@ def analyse(
 ) -> Analysis:
     """Return the posterior means of the latents of power spectra s (B, T, F).
 
-    They are for `tell`: a guide that asks what its story has read so far is told what that reads in
+    They are for `tell`: a guide that asks what its model has read so far is told what that reads in
     a closed loop. ``forced`` takes the true frames there, for `tell_forced`.
     """
     with model.alone() if model.feeds_back and not forced else nullcontext():
@@ -56,7 +56,7 @@ def analyse(
 
 @torch.no_grad()
 def tell(model: Any, latents: Analysis, mask: Tensor | None = None) -> Tensor:
-    """Return the power spectra (B, T, F) that a story tells of latents, in a closed loop.
+    """Return the power spectra (B, T, F) that a model tells of latents, in a closed loop.
 
     Zeros where the mask (B, T) says that there is no frame.
     """
@@ -66,7 +66,7 @@ def tell(model: Any, latents: Analysis, mask: Tensor | None = None) -> Tensor:
 
 @torch.no_grad()
 def tell_forced(model: Any, latents: Analysis, s: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Return the spectra (B, T, F) that a story tells if it is shown the true frames before."""
+    """Return the spectra (B, T, F) that a model tells if it is shown the true frames before."""
     if not model.feeds_back:
         return tell(model, latents, mask)
     past = model.told_past(model.features(s, mask), latents.z, latents.w, mask)
@@ -79,14 +79,14 @@ def resynthesise(
 ) -> Sounds:
     """Analyse a recording (N,) and tell it anew, with its own phases.
 
-    The recording is brought to a largest modulus of 1 before, as those that stories are trained on,
+    The recording is brought to a largest modulus of 1 before, as those that models are trained on,
     and back after. Silence remains silence. With ``code`` (W,), it is told with that code of a
     whole sequence in place of its own: the voice of another recording (`code_of`).
 
     Raises
     ------
     InputError
-        It is no recording: not (N,), empty, or not finite. Or what the story tells is not finite.
+        It is no recording: not (N,), empty, or not finite. Or what the model tells is not finite.
     """
     stft = stft or STFT()
     check_wave(wave)
@@ -117,7 +117,7 @@ def check_wave(wave: Tensor) -> None:
 
 
 def finite(told: Tensor) -> Tensor:
-    """Return powers that a story told.
+    """Return powers that a model told.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def generate(
     seed
         Of latents, frames and first phases.
     point
-        Whether an autoregressive story reads means of its frames, or draws.
+        Whether an autoregressive model reads means of its frames, or draws.
     iterations
         Of Griffin-Lim.
 
@@ -179,7 +179,7 @@ def generate(
     Raises
     ------
     InputError
-        The story has no code of a whole sequence, or another size of it; a code, or what is told,
+        The model has no code of a whole sequence, or another size of it; a code, or what is told,
         is not finite.
     """
     if code is not None:
@@ -203,7 +203,7 @@ def swap(model: Any, guide: Any, first: Tensor, second: Tensor) -> tuple[Tensor,
     Raises
     ------
     InputError
-        The story has no code of a whole sequence.
+        The model has no code of a whole sequence.
     """
     _check_has_code(model)
     one, other = (analyse(model, guide, s[None]) for s in (first, second))
@@ -213,4 +213,4 @@ def swap(model: Any, guide: Any, first: Tensor, second: Tensor) -> tuple[Tensor,
 def _check_has_code(model: Any) -> None:
     if not model.code_dim:
         seen, cure = f"{type(model).__name__}, which has none", "take HiTDVAE, LigHTDVAE or DSAE"
-        raise InputError("model", seen, "a story with a latent for the whole sequence", cure)
+        raise InputError("model", seen, "a model with a latent for the whole sequence", cure)

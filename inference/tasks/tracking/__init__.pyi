@@ -1,4 +1,4 @@
-from .batch import Model as Model
+from .batch import TrackerSettings as TrackerSettings
 from .batch import mixture_of as mixture_of
 from .batch import prepare as prepare
 from .batch import to_centre as to_centre

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Model:
+class TrackerSettings:
     """What the tracker believes of detections, and how long it looks.
 
     Attributes
@@ -109,10 +109,10 @@ def frames_of(start: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     return start[:, :, 0], torch.stack([height, height, one, one], -1)
 
 
-def mixture_of(batch: Batch, start: Tensor, model: Model) -> Mixture:
+def mixture_of(batch: Batch, start: Tensor, settings: TrackerSettings) -> Mixture:
     """Return what `inference.vem` reads of a batch, its sources' frames laid at ``start``."""
     origin, unit = frames_of(start, batch.lengths)
-    log_clutter = batch.log_clutter if model.clutter_weight else None
+    log_clutter = batch.log_clutter if settings.clutter_weight else None
     return Mixture(
         batch.o,
         batch.mask,
@@ -120,8 +120,8 @@ def mixture_of(batch: Batch, start: Tensor, model: Model) -> Mixture:
         origin,
         unit,
         log_clutter,
-        clutter_weight=model.clutter_weight,
-        phi=model.noise**2,
+        clutter_weight=settings.clutter_weight,
+        phi=settings.noise**2,
     )
 
 
@@ -159,17 +159,17 @@ LOG_SIZE_RANGE = 4.0
 """Clutter is as likely at any log width and log height within a factor of e^4 about the middle."""
 
 
-def check_model(model: Model) -> None:
+def check_model(settings: TrackerSettings) -> None:
     """Raise InputError for settings out of range."""
-    check_counts(iterations=model.iterations, steps=model.steps)
+    check_counts(iterations=settings.iterations, steps=settings.steps)
     rules = (
-        ("noise", 0 < model.noise < np.inf, "above 0", "pass 0.04"),
-        ("clutter_weight", 0 <= model.clutter_weight < 1, "0 <= weight < 1", "pass 0.1"),
-        ("learning_rate", 0 < model.learning_rate < np.inf, "above 0", "pass 0.05"),
+        ("noise", 0 < settings.noise < np.inf, "above 0", "pass 0.04"),
+        ("clutter_weight", 0 <= settings.clutter_weight < 1, "0 <= weight < 1", "pass 0.1"),
+        ("learning_rate", 0 < settings.learning_rate < np.inf, "above 0", "pass 0.05"),
     )
     for name, good, expected, cure in rules:
         if not good:
-            raise InputError(name, str(getattr(model, name)), expected, cure)
+            raise InputError(name, str(getattr(settings, name)), expected, cure)
 
 
 def check_counts(**counts: Any) -> None:

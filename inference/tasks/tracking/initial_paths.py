@@ -11,7 +11,7 @@ Coordinate ascent finds the nearest optimum, so the start decides. This one look
 3. *Flow* (`flow`): the N disjoint chains of tracklets that together have the highest log odds
    against clutter.
 
-The story says that each of the N objects is there in every frame, so a path may have its first
+The model says that each of the N objects is there in every frame, so a path may have its first
 detection at any frame; where more than N detections stand in the first frames, the flow decides,
 by the whole clip, which of them are the objects. Paths are numbered by their first detection's
 frame, then from left to right.

@@ -93,8 +93,8 @@ class EstimatedPasts(Dataset[dict[str, Any]]):
     def __getitems__(self, rows: list[int]) -> dict[str, Any]:
         """Return a batch of paths `s` and pasts `past`, each (B, T, 4), and `from_past`.
 
-        A filter goes on from its own last mean. A smoother has the true increments' law to know:
-        only the networks read the estimate.
+        A filter goes on from its own last mean. A smoother has the true increments' distribution to
+        know: only the networks read the estimate.
         """
         s = self.paths[rows]
         past = self.estimated(s)

@@ -63,10 +63,10 @@ class Recipe:
 
     Parameters
     ----------
-    story : "SRNN" or "DeepAR"
+    model : "SRNN" or "DeepAR"
     epochs : int
     options, guide_options : dict
-        What story and guide are built with.
+        What model and guide are built with.
     paper : bool
         The paper's data and schedules, in place of those for tracking.
     length : int
@@ -74,7 +74,7 @@ class Recipe:
     batch_size, learning_rate
     """
 
-    story: str
+    model: str
     epochs: int
     options: Mapping[str, Any] = field(default_factory=dict)
     guide_options: Mapping[str, Any] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Recipe:
 
     def pair(self) -> Pair:
         """Build the pair, untrained."""
-        return _build(self.story, self.options, self.guide_options)
+        return _build(self.model, self.options, self.guide_options)
 
 
 RECIPES = {
@@ -98,10 +98,10 @@ RECIPES = {
 PATHS = 12_000  # training paths, about as many as the paper keeps
 
 
-def _build(story: str, options: Mapping[str, Any], guide_options: Mapping[str, Any]) -> Pair:
-    if story == "DeepAR":
-        model = DeepAR(**options)
-        return model, DeepARGuide(model, **guide_options)
+def _build(name: str, options: Mapping[str, Any], guide_options: Mapping[str, Any]) -> Pair:
+    if name == "DeepAR":
+        deepar = DeepAR(**options)
+        return deepar, DeepARGuide(deepar, **guide_options)
     srnn = SRNN(**options)
     return srnn, SRNNGuide(srnn, **guide_options)
 
@@ -121,13 +121,13 @@ def pretrained(name: str = "srnn", path: Path | None = None) -> Pair:
     InputError
         No such name.
     CheckpointError
-        The file is missing, damaged, or of another story.
+        The file is missing, damaged, or of another model.
     """
     recipe = _recipe(name)
     path = path or Path(str(files("ppl_models"))) / "weights" / f"{name}.safetensors"
-    config = load(path, story=recipe.story).config
-    pair = _build(recipe.story, config["model"], config["guide"])
-    load(path, into=_modules(pair), story=recipe.story)
+    config = load(path, model=recipe.model).config
+    pair = _build(recipe.model, config["model"], config["guide"])
+    load(path, into=_modules(pair), model=recipe.model)
     for module in pair:
         module.eval()
     return pair
@@ -189,7 +189,7 @@ def pretrain(
     if not recipe.paper:
         data = EstimatedPasts(data["s"], guide).loader(recipe.batch_size)
         steps = epochs * len(data)
-    elif recipe.story == "SRNN":
+    elif recipe.model == "SRNN":
         model.sampling = SamplingSchedule(steps // 5, 3 * steps // 5)
     return fit(
         model,
@@ -217,14 +217,14 @@ def held_out_bound(pair: Pair, *, paper: bool = False, seed: int = 0, size: int 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, save and report one recipe or all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--story", choices=RECIPES, nargs="*", default=list(RECIPES))
+    parser.add_argument("--model", choices=RECIPES, nargs="*", default=list(RECIPES))
     parser.add_argument("--epochs", type=int, help="in place of each recipe's own")
     parser.add_argument("--paths", type=int, default=PATHS, help="training paths")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("ppl_models/weights"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    for name in options.story:
+    for name in options.model:
         began = time.process_time()
         run = pretrain(name, epochs=options.epochs, seed=options.seed, size=options.paths)
         seconds, recipe = time.process_time() - began, RECIPES[name]
@@ -233,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         facts = {"recipe": name, "seed": options.seed, "epochs": run.epochs, "nats": bound}
         config = {"model": dict(recipe.options), "guide": dict(recipe.guide_options)}
         path = options.out / f"{name}.safetensors"
-        save(path, _modules(pair), story=recipe.story, config=config, extra=facts)
+        save(path, _modules(pair), model=recipe.model, config=config, extra=facts)
         steps = run.history[-1]["step"]
         print(f"{path}: {bound:.3f} nats a held-out frame; {steps} steps, {seconds:.0f} CPU s")
 

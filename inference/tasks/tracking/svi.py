@@ -7,42 +7,46 @@ from torch import Tensor, nn
 
 from guides.mixdvae import MixDVAEGuide
 from inference.objectives import Objective
-from inference.tasks.tracking.batch import Batch, Model, frames_of, mixture_of
+from inference.tasks.tracking.batch import Batch, TrackerSettings, frames_of, mixture_of
 from inference.vem import VEM, responsibilities
 from ppl_models.mixdvae import MixDVAE
 
 LAST_DRAWS = 20
 
 
-def refine(batch: Batch, start: Tensor, pair: tuple[nn.Module, nn.Module], model: Model) -> VEM:
+def refine(
+    batch: Batch, start: Tensor, pair: tuple[nn.Module, nn.Module], settings: TrackerSettings
+) -> VEM:
     """Train the guide's offsets on a batch from paths ``start`` (B, N, T, 4).
 
     The learning rate falls to a tenth. What is returned has the form of VEM's answer, its
     responsibilities an E-W step at the guide's q(s). The bound of each sequence is estimated every
     50 steps by one draw, and at the end, where starts are compared by it, by `LAST_DRAWS`.
     """
-    story = MixDVAE(pair[0], clutter_weight=model.clutter_weight, phi=model.noise**2).double()
-    guide = MixDVAEGuide(story, pair[1]).double()
+    mixture = MixDVAE(
+        pair[0], clutter_weight=settings.clutter_weight, phi=settings.noise**2
+    ).double()
+    guide = MixDVAEGuide(mixture, pair[1]).double()
     origin, unit = frames_of(start, batch.lengths)
     offsets = list(guide.refined(*start.shape).parameters())
     data = (batch.o, batch.mask, batch.size, origin, unit, batch.region, start)
-    optimizer = torch.optim.Adam(offsets, lr=model.learning_rate)
-    decay = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.1 ** (1 / model.steps))
+    optimizer = torch.optim.Adam(offsets, lr=settings.learning_rate)
+    decay = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.1 ** (1 / settings.steps))
     objective, bounds = Objective("enum"), []
-    for step in range(model.steps):
+    for step in range(settings.steps):
         optimizer.zero_grad()
-        loss = objective.loss(story, guide, data, {}, step)
+        loss = objective.loss(mixture, guide, data, {}, step)
         grads = torch.autograd.grad(loss, offsets)
         for parameter, grad in zip(offsets, grads, strict=True):
             parameter.grad = grad
         optimizer.step()
         decay.step()
-        if step % 50 == 49 and step < model.steps - 1:
-            bounds.append(objective.bound(story, guide, data, {}))
-    bounds.append(Objective("enum", num_particles=LAST_DRAWS).bound(story, guide, data, {}))
+        if step % 50 == 49 and step < settings.steps - 1:
+            bounds.append(objective.bound(mixture, guide, data, {}))
+    bounds.append(Objective("enum", num_particles=LAST_DRAWS).bound(mixture, guide, data, {}))
     with torch.no_grad():
         mean, scale = guide.look(*data[:5], start)
         mean, sd = origin[:, :, None] + unit[:, :, None] * mean, unit[:, :, None] * scale
         phi = guide.phi(batch.size)
-        eta, _ = responsibilities(mixture_of(batch, start, model), mean, sd**2, phi)
+        eta, _ = responsibilities(mixture_of(batch, start, settings), mean, sd**2, phi)
     return VEM(mean, sd**2, eta, phi, torch.stack(bounds))

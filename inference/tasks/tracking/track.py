@@ -27,7 +27,7 @@ from inference.randomness import seeded
 from inference.tasks.tracking.batch import (
     Batch,
     FloatArray,
-    Model,
+    TrackerSettings,
     check_counts,
     mixture_of,
     prepare,
@@ -62,7 +62,7 @@ def track(
     prior: Prior = "deepar",
     clutter: bool = True,
     iterations: int | None = None,
-    model: Model | None = None,
+    settings: TrackerSettings | None = None,
     seed: int = 0,
 ) -> list[Tracks]:
     """Follow ``objects`` objects, present in every frame, through each sequence of detections.
@@ -87,8 +87,8 @@ def track(
     clutter : bool
         Whether a detection may be of nothing.
     iterations : int, optional
-        VEM iterations; by default the model's, 10.
-    model : Model, optional
+        VEM iterations; by default those of the settings, 10.
+    settings : TrackerSettings, optional
         Finer settings; ``clutter=False`` and ``iterations`` overrule its own.
     seed : int
         Of SVI's draws and of the latent draws of a dynamical VAE.
@@ -110,22 +110,22 @@ def track(
     check_choice("prior", prior, Prior)
     check_image_size(image_size)
     ranges = ranges_of(detections, frames)
-    model = model or Model()
+    settings = settings or TrackerSettings()
     if iterations is not None:
-        model = replace(model, iterations=iterations)
+        settings = replace(settings, iterations=iterations)
     if not clutter:
-        model = replace(model, clutter_weight=0.0)
+        settings = replace(settings, clutter_weight=0.0)
     padded = [d.padded(*r) for d, r in zip(detections, ranges, strict=True)]
     batch = prepare(padded, image_size)
     lengths = [last - first + 1 for first, last in ranges]
-    starts = starts_of(batch, lengths, objects, model)
+    starts = starts_of(batch, lengths, objects, settings)
     with seeded(seed):
         if method == "svi":
             from inference.tasks.tracking.svi import refine
 
-            ends = [refine(batch, start, source_pair(prior), model) for start in starts]
+            ends = [refine(batch, start, source_pair(prior), settings) for start in starts]
         else:
-            ends = [coordinate_ascent(batch, start, prior, model) for start in starts]
+            ends = [coordinate_ascent(batch, start, prior, settings) for start in starts]
     best = torch.stack([end.elbo[-1] for end in ends]).nan_to_num(-torch.inf).argmax(0)
     return [
         _tracks(d.name, first, boxes, ends[best[i]], i, length)
@@ -135,26 +135,28 @@ def track(
     ]
 
 
-def source_pair(prior: Prior, model: Model | None = None) -> tuple[nn.Module, nn.Module]:
-    """Return the story of one source and its guide, in double precision."""
-    model = model or Model()
+def source_pair(
+    prior: Prior, settings: TrackerSettings | None = None
+) -> tuple[nn.Module, nn.Module]:
+    """Return the model of one source and its guide, in double precision."""
+    settings = settings or TrackerSettings()
     if prior == "linear":
         motion = LinearMotion().double()
-        return motion, LinearMotionGuide(motion, causal=not model.smooth)
+        return motion, LinearMotionGuide(motion, causal=not settings.smooth)
     # the paper's E-S step filters: DeepAR has weights of its own for it
-    causal = prior == "deepar" and not model.smooth
-    story, guide = pretrained("deepar_causal" if causal else prior)
-    guide.smooth = model.smooth
-    return story.double(), guide.double()
+    causal = prior == "deepar" and not settings.smooth
+    source, guide = pretrained("deepar_causal" if causal else prior)
+    guide.smooth = settings.smooth
+    return source.double(), guide.double()
 
 
-def coordinate_ascent(batch: Batch, start: Tensor, prior: Prior, model: Model) -> VEM:
+def coordinate_ascent(batch: Batch, start: Tensor, prior: Prior, settings: TrackerSettings) -> VEM:
     """Run VEM from paths ``start`` (B, N, T, 4), z along the encoder's means.
 
     Nothing is drawn, so a sequence's tracks do not depend on the others of its batch.
     """
-    story, guide = source_pair(prior, model)
-    latent_dim = int(story.latent_dim)  # type: ignore[arg-type]
+    source, guide = source_pair(prior, settings)
+    latent_dim = int(source.latent_dim)  # type: ignore[arg-type]
     noise = start.new_zeros(*start.shape[:-1], latent_dim)
 
     def update(precision: Tensor, weighted: Tensor, previous: Tensor) -> Any:
@@ -162,10 +164,12 @@ def coordinate_ascent(batch: Batch, start: Tensor, prior: Prior, model: Model) -
             Evidence(precision, weighted), previous, noise
         )
 
-    return vem(mixture_of(batch, start, model), start, update, iterations=model.iterations)
+    return vem(mixture_of(batch, start, settings), start, update, iterations=settings.iterations)
 
 
-def starts_of(batch: Batch, lengths: Sequence[int], objects: int, model: Model) -> list[Tensor]:
+def starts_of(
+    batch: Batch, lengths: Sequence[int], objects: int, settings: TrackerSettings
+) -> list[Tensor]:
     """Return sets of starting paths (B, N, T, 4), one a motion scale.
 
     ``lengths`` are the sequences' own, before padding; paths are held where frames are padded.
@@ -180,11 +184,11 @@ def starts_of(batch: Batch, lengths: Sequence[int], objects: int, model: Model) 
             strict=True,
         )
     ]
-    weight = model.clutter_weight or 0.01  # the flow must be able to leave a detection out
+    weight = settings.clutter_weight or 0.01  # the flow must be able to leave a detection out
     sets = []
     for scale in MOTION_SCALES:
-        settings = Settings(noise=model.noise, clutter_weight=weight, motion_scale=scale)
-        paths = [start_paths(clip, objects, linear, settings) for clip in clips]
+        how = Settings(noise=settings.noise, clutter_weight=weight, motion_scale=scale)
+        paths = [start_paths(clip, objects, linear, how) for clip in clips]
         held = [np.pad(p, ((0, 0), (0, longest - p.shape[1]), (0, 0)), "edge") for p in paths]
         sets.append(torch.as_tensor(np.stack(held)))
     return sets

@@ -311,7 +311,7 @@ def test_guide_and_story_own_disjoint_parameters_and_are_copied_together(member:
     story, guide = member.pair()
     assert not {id(p) for p in story.parameters()} & {id(p) for p in guide.parameters()}
     again, twin = copy.deepcopy((story, guide))
-    assert twin.story is again
+    assert twin.model is again
     s = paths(story)["s"]
     losses = []
     for pair in ((story, guide), (again, twin)):
@@ -322,7 +322,7 @@ def test_guide_and_story_own_disjoint_parameters_and_are_copied_together(member:
 
 def test_guides_say_what_they_need() -> None:
     guide = FrameVAEGuide(FrameVAE(D, L))
-    with pytest.raises(InputError, match="simulate with the story"):
+    with pytest.raises(InputError, match="simulate with the model"):
         guide()
     with pytest.raises(InputError, match="paths, frames, 3"):
         guide(torch.zeros(3, 4))

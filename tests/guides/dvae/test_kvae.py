@@ -100,7 +100,7 @@ def test_a_forecast_is_a_fill_at_the_end() -> None:
 def test_refused() -> None:
     model, guide = pair()
     s = path(model)
-    with pytest.raises(InputError, match="simulate with the story alone"):
+    with pytest.raises(InputError, match="simulate with the model alone"):
         guide()
     with pytest.raises(InputError, match="seen"):
         impute(model, guide, s, torch.ones(2, T))

@@ -35,12 +35,12 @@ def by_hand(model, guide, seen: Evidence, previous: Tensor, noise: Tensor | None
     length, unit, steps = previous.shape[-2], model.motion.unit, model.motion.increments
     z_path, rate = None, torch.tensor(0.0, dtype=previous.dtype)
     if noise is not None:
-        law = guide.latent(previous)
+        distribution = guide.latent(previous)
         z_path = torch.zeros(length, 4, dtype=previous.dtype)
         for t in range(length):  # moments of row t read rows before t only
-            mean, scale = law.moments(z_path.clone())
+            mean, scale = distribution.moments(z_path.clone())
             z_path[t] = mean[t] + scale[t] * noise[t]
-        q = Normal(*law.moments(z_path))
+        q = Normal(*distribution.moments(z_path))
     means, variances = [], []
     for t in range(length):
         past = torch.stack([*means, *[torch.zeros(4, dtype=previous.dtype)] * (length - t)])

@@ -35,9 +35,12 @@ def elbo(story: nn.Module, guide: nn.Module, *data) -> Tensor:
 def test_encoder_all_at_once_is_its_recursion(increments: bool, causal: bool) -> None:
     story, guide = pair(increments, causal)
     s = path(story)
-    law = guide.latent(s).expand((3,))
-    z = law.rsample()
-    recursed, at_once = law.moments(z), law.moments(z.detach().clone())  # not the cached draw
+    distribution = guide.latent(s).expand((3,))
+    z = distribution.rsample()
+    recursed, at_once = (
+        distribution.moments(z),
+        distribution.moments(z.detach().clone()),
+    )  # not the cached draw
     for a, b in zip(recursed, at_once, strict=True):
         assert a is not b and torch.allclose(a, b, rtol=1e-5)
     # at t = 1 the gradients agree as well; later, the recursion's also goes through its draws
@@ -91,8 +94,8 @@ def test_a_padded_batch_equals_one_by_one(causal: bool) -> None:
     s, mask = path(story), torch.arange(7) < torch.tensor([[7], [4], [1]])
     poisoned = torch.where(mask[..., None], s, torch.tensor(float("nan"), dtype=s.dtype))
     z = torch.randn(3, 7, 4, dtype=torch.float64)
-    law = guide.latent(poisoned, mask)
-    scores = law.log_prob(z)
+    distribution = guide.latent(poisoned, mask)
+    scores = distribution.log_prob(z)
     for row, length in enumerate((7, 4, 1)):
         alone = guide.latent(s[row, :length]).log_prob(z[row, :length])
         assert torch.allclose(scores[row], alone)
@@ -180,7 +183,7 @@ def test_the_pair_without_latents_passes_the_check(increments: bool) -> None:
 
 def test_guides_say_what_they_need() -> None:
     story, guide = pair()
-    with pytest.raises(InputError, match="simulate with the story"):
+    with pytest.raises(InputError, match="simulate with the model"):
         guide()
     with pytest.raises(InputError, match="paths, frames, 4"):
         guide(torch.zeros(3, 4))

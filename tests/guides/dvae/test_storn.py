@@ -28,8 +28,8 @@ def test_vrnn_s_guide_reads_h_and_s_with_the_story_s_own_networks() -> None:
     guide = VRNNGuide(story).double()
     values = paths(story, 2, 5)
     s, z = values["s"], values["z"]
-    state, law = story.recurrence.start((2,), s), guide(s)
-    assert law.shape == z.shape
+    state, distribution = story.recurrence.start((2,), s), guide(s)
+    assert distribution.shape == z.shape
     site = poutine.trace(guide).get_trace(s).nodes["z"]["fn"]
     mean, _ = site.moments(z)
     before = torch.zeros(2, 3).double(), torch.zeros(2, 2).double()

@@ -113,7 +113,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 def test_fit_on_simulated_data_keeps_a_checkpoint(ppl: Ppl, tmp_path: Path) -> None:
     code, out, err = ppl("fit", "VAE", "--simulate", "32", "--epochs", "2", "--out", "run")
     assert code == 0, err
-    saved = load(tmp_path / "run" / "pair.safetensors", story="VAE")
+    saved = load(tmp_path / "run" / "pair.safetensors", model="VAE")
     assert saved.config["data_dim"] == 64
     assert "saved: run/pair.safetensors" in out
 

@@ -277,7 +277,7 @@ def test_another_voice(ppl: Ppl, tmp_path: Path) -> None:
     assert code == 2 and "--swap" in err
     saved(tmp_path / "run", "SRNN")
     _, err = resynth(ppl, "a.wav", "--out", "x.wav", "--swap", "b.wav", code=1)
-    assert "SRNN, whose story has no code" in err
+    assert "SRNN, whose model has no code" in err
 
 
 def test_a_model_that_cannot_be_read_is_named(ppl: Ppl, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from ppl_models.likelihoods.basic import Bernoulli
 ROOT = Path(__file__).parents[3]
 # Parts that sample for a story that has them; the guide of that story looks back at their sites.
 PARTS = {"simple.py", "base.py", "motion_recurrence.py"}
-SENSES = ["JMVAE", "MVAE", "DMVAE", "MMVAE", "MoPoE"]
+MODALITIES = ["JMVAE", "MVAE", "DMVAE", "MMVAE", "MoPoE"]
 NAMES = [story.name for story in STORIES]
 
 
@@ -64,7 +64,7 @@ def test_the_order_is_the_one_to_read_them_in() -> None:
             "LigHTDVAE",
             "MixDVAE",
         ]
-        + SENSES
+        + MODALITIES
     )
 
 
@@ -143,7 +143,7 @@ def test_names_are_found_in_any_case() -> None:
         ({"latent_dim": 0}, "latent_dim"),
         ({"latent_dim": -1}, "latent_dim"),
         ({"decoder": "mine"}, "decoder"),
-        ({"story": "mine"}, "story"),
+        ({"model": "mine"}, "model"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, object], message: str) -> None:

@@ -176,7 +176,7 @@ class OwnNoiseGuide(nn.Module):
 
 
 class SummingModel(nn.Module):
-    """Adds its latents over dim 0: runs with an outer plate of draws, but to another law."""
+    """Adds its latents over dim 0: an outer plate of draws changes its distribution."""
 
     def forward(self, x: Tensor) -> None:
         with pyro.plate("data", len(x), dim=-1):

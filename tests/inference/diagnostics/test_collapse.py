@@ -20,7 +20,7 @@ from tests.pairs import (
     MixturePrior,
 )
 
-QUICK = {"draws": 10, "particles": 50, "optimised": 40, "steps": 40}
+QUICK = {"num_samples": 10, "num_particles": 50, "optimised": 40, "steps": 40}
 
 
 def twisted(slope: float = 0.0, scale: float = 0.8) -> ConjugateGuide:

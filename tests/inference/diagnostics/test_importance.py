@@ -116,8 +116,8 @@ def test_a_discrete_site_that_the_guide_draws_is_not_summed():
     class Drawing(ConjugateGuide):
         def forward(self, x, num_data=1):
             with pyro.plate("data", len(x), dim=-1):
-                law = dist.Categorical(logits=torch.zeros(len(x), 2))
-                pyro.sample("w", law, infer={"enumerate": "parallel"})
+                distribution = dist.Categorical(logits=torch.zeros(len(x), 2))
+                pyro.sample("w", distribution, infer={"enumerate": "parallel"})
 
     model, x = TwoComponents(), torch.tensor([0.3, -2.0])
     result = importance(model, Drawing(), x, num_samples=4000)

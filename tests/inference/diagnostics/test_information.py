@@ -145,7 +145,7 @@ def test_a_pair_that_cannot_be_drawn_at_once_gives_the_same():
     x = data(12)
     one = mutual_information(Conjugate(), Alone(), x, num_samples=20)
     many = mutual_information(Conjugate(), ConjugateGuide(), x, num_samples=20)
-    assert one.nats == pytest.approx(many.nats, abs=0.2)  # other draws of the same law
+    assert one.nats == pytest.approx(many.nats, abs=0.2)  # other draws of the same distribution
 
 
 def test_an_autoguide_in_a_plate():

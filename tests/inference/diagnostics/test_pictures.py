@@ -109,7 +109,7 @@ def test_samples_are_of_the_prior_and_keep_to_the_data_s_number():
                 Bits(), BitsGuide(), x, missing=x > 2, shape=(2, 3), num_images=0
             ),
             InputError,
-            "count",
+            "num_images",
         ),
         (
             lambda x: imputations(Bits(), BitsGuide(), x, missing=x[0], shape=(2, 3)),

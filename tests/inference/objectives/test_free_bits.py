@@ -28,8 +28,8 @@ class Paths(nn.Module):
     def forward(self, x: Tensor) -> None:
         with pyro.plate("data", len(x), dim=-1):
             u = pyro.sample("u", dist.Normal(torch.zeros(2), 1.0).to_event(1))
-            law = dist.Normal(self.loc, 1.0).expand([len(x), 4, 3])
-            z = pyro.sample("z", law.mask(MASK[..., None]).to_event(2))
+            distribution = dist.Normal(self.loc, 1.0).expand([len(x), 4, 3])
+            z = pyro.sample("z", distribution.mask(MASK[..., None]).to_event(2))
             mean = u.sum(-1) + (z * MASK[..., None]).sum((-1, -2))
             pyro.sample("x", dist.Normal(mean, 1.0), obs=x)
 
@@ -42,8 +42,8 @@ class PathsGuide(nn.Module):
     def forward(self, x: Tensor) -> None:
         with pyro.plate("data", len(x), dim=-1):
             pyro.sample("u", dist.Normal(x[:, None] * torch.tensor([0.1, 0.9]), 0.7).to_event(1))
-            law = dist.Normal(self.loc * x[:, None, None], 0.8)
-            pyro.sample("z", law.mask(MASK[..., None]).to_event(2))
+            distribution = dist.Normal(self.loc * x[:, None, None], 0.8)
+            pyro.sample("z", distribution.mask(MASK[..., None]).to_event(2))
 
 
 def paths() -> tuple[nn.Module, nn.Module, Tensor]:

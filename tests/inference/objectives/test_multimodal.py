@@ -13,7 +13,7 @@ from inference.schedules import linear
 from inference.tasks.imputation import impute
 from ppl_models.errors import InputError
 from ppl_models.multimodal import DMVAE, JMVAE, MVAE, MoPoE
-from tests.senses import ALL, PATTERNS, WIDTHS, evidence, exact_pair, simulated
+from tests.modalities import ALL, PATTERNS, WIDTHS, evidence, exact_pair, simulated
 
 NAMES = tuple(WIDTHS)
 
@@ -107,7 +107,8 @@ def _divergence(model: Any, guide: MVAEGuide, data: dict[str, Tensor]) -> Tensor
         return guide.distribution(read_rows(WIDTHS, (), data, None, seen.expand(5, 3), 1))
 
     parts = [
-        torch.distributions.kl_divergence(law(ALL), law(single)) for single in torch.eye(3).bool()
+        torch.distributions.kl_divergence(distribution(ALL), distribution(single))
+        for single in torch.eye(3).bool()
     ]
     return torch.stack(parts).sum(0).mean()
 

@@ -6,9 +6,9 @@ import torch
 from inference import posterior
 from inference.errors import PairError
 from inference.tasks.imputation import impute
+from tests.modalities import ALL, NOISE, WIDTHS, exact_pair, joint, simulated
+from tests.modalities import posterior as known
 from tests.pairs import Conjugate, ConjugateGuide
-from tests.senses import ALL, NOISE, WIDTHS, exact_pair, joint, simulated
-from tests.senses import posterior as known
 
 
 def test_what_is_missing_is_drawn_from_its_exact_predictive_and_the_rest_stays() -> None:

@@ -153,7 +153,7 @@ def test_a_story_is_taken_as_it_is_judged_and_left_as_it_was() -> None:
 def test_refused() -> None:
     s = torch.zeros(1, 2, D)
     for story in (RVAE(D, L, causal=False), LDS(D), DVAE(D, L)):
-        with pytest.raises(InputError, match="story"):
+        with pytest.raises(InputError, match="model"):
             particle_filter(story, s)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="num_particles"):
         particle_filter(DKF(D, L), s, num_particles=0)

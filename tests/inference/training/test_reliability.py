@@ -138,7 +138,7 @@ def test_the_folder_holds_the_best_weights_for_anybody_to_load(tmp_path: Path) -
     run = train(directory=tmp_path, learning_rate=0.5, epochs=8, objective=None)
     assert sorted(p.name for p in tmp_path.iterdir()) == [WEIGHTS, RESUME]
     model, guide = conjugate()
-    checkpoint = load(tmp_path / WEIGHTS, into={"model": model, "guide": guide}, story="Conjugate")
+    checkpoint = load(tmp_path / WEIGHTS, into={"model": model, "guide": guide}, model="Conjugate")
     found = [*model.state_dict().values(), *guide.state_dict().values()]
     assert all(torch.equal(a, b) for a, b in zip(found, parameters(run), strict=True))
     assert checkpoint.extra == run.history[run.best_epoch - 1]

@@ -60,9 +60,9 @@ def test_seeds_repeat_and_differ_and_leave_the_generators_alone(maker, untouched
 
 @pytest.mark.parametrize("maker", [synthetic_trajectories, walking_trajectories])
 @pytest.mark.parametrize(("size", "length"), [(0, 5), (5, 0)])
-def test_counts_below_one_are_refused(maker, num: int, length: int) -> None:
+def test_counts_below_one_are_refused(maker, size: int, length: int) -> None:
     with pytest.raises(InputError, match="at least 1"):
-        maker(num, length=length)
+        maker(size, length=length)
 
 
 def test_object_frame_is_the_same_wherever_and_however_large_the_box_is() -> None:

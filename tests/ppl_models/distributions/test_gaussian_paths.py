@@ -49,8 +49,8 @@ def test_hidden_and_seen_paths_are_dense_gaussians() -> None:
         assert torch.allclose(prior[row], dense, **CLOSE)
         dense = MultivariateNormal(mean[n:], cov[n:, n:]).log_prob(s[row].flatten())
         assert torch.allclose(seen[row], dense, **CLOSE)
-        law = MultivariateNormal(*conditioned(mean, cov, s[row].flatten()))
-        assert torch.allclose(after[row], law.log_prob(z[row].flatten()), **CLOSE)
+        distribution = MultivariateNormal(*conditioned(mean, cov, s[row].flatten()))
+        assert torch.allclose(after[row], distribution.log_prob(z[row].flatten()), **CLOSE)
 
 
 def test_draws_have_the_moments_of_the_dense_gaussian() -> None:
@@ -73,15 +73,19 @@ def test_draws_are_differentiable_and_laws_expand(kind: str) -> None:
     params = parameters()
     params = params._replace(transition=params.transition.requires_grad_())
     s = torch.randn(B, T, D).double()
-    laws = {
+    distributions = {
         "prior": lambda: GaussianChain.prior(params, T),
         "posterior": lambda: GaussianChain.posterior(params, kalman_filter(params, s)),
         "seen": lambda: ObservedChain(params, T),
     }
-    law = laws[kind]()
-    wide = law.expand([5, B])
+    distribution = distributions[kind]()
+    wide = distribution.expand([5, B])
     value = wide.rsample((2,))
-    assert value.shape == (2, 5, B, *law.event_shape) and wide.log_prob(value).shape == (2, 5, B)
-    assert torch.allclose(wide.log_prob(value), law.log_prob(value))
+    assert value.shape == (2, 5, B, *distribution.event_shape) and wide.log_prob(value).shape == (
+        2,
+        5,
+        B,
+    )
+    assert torch.allclose(wide.log_prob(value), distribution.log_prob(value))
     (gradient,) = torch.autograd.grad(value.sum(), params.transition)
     assert gradient.abs().sum() > 0

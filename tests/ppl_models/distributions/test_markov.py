@@ -67,12 +67,12 @@ def test_a_filtered_state_knows_nothing_of_later_frames() -> None:
 
 def test_a_path_s_law_sums_to_one_and_is_what_it_draws() -> None:
     initial, transition, _ = chain()
-    law = MarkovPath(initial, transition.expand(T - 1, K, K)).expand([2])
-    listed = law.enumerate_support()
+    distribution = MarkovPath(initial, transition.expand(T - 1, K, K)).expand([2])
+    listed = distribution.enumerate_support()
     assert listed.shape == (K**T, 2, T) and torch.equal(listed[:, 0], paths())
-    probs = law.log_prob(listed).exp()[:, 0]
+    probs = distribution.log_prob(listed).exp()[:, 0]
     assert torch.allclose(probs.sum(), torch.ones(()).double())
-    drawn = law.sample((10_000,)).flatten(0, 1)
+    drawn = distribution.sample((10_000,)).flatten(0, 1)
     code = (drawn * K ** torch.arange(T - 1, -1, -1)).sum(-1)
     counts = torch.bincount(code, minlength=K**T) / len(code)
     # 243 shares, each within 5 standard errors: a chance of 1e-4

@@ -35,22 +35,26 @@ A = torch.tensor(0.8, dtype=torch.float64)
 
 @pytest.mark.parametrize("batch", [(), (3,), (2, 1, 3)])
 def test_density_is_the_sum_over_frames(batch: tuple[int, ...]) -> None:
-    law = chain(A).expand(batch)
-    x = law.rsample()
-    assert law.batch_shape == batch and law.event_shape == (6, 2) and x.shape == (*batch, 6, 2)
+    distribution = chain(A).expand(batch)
+    x = distribution.rsample()
+    assert (
+        distribution.batch_shape == batch
+        and distribution.event_shape == (6, 2)
+        and x.shape == (*batch, 6, 2)
+    )
     zero = torch.zeros_like(x[..., 0, :])
     by_frame = sum(
         Normal(A * (x[..., t - 1, :] if t else zero), 0.5).log_prob(x[..., t, :]).sum(-1)
         for t in range(6)
     )
-    assert law.log_prob(x).shape == batch
-    assert torch.allclose(law.log_prob(x), by_frame)
+    assert distribution.log_prob(x).shape == batch
+    assert torch.allclose(distribution.log_prob(x), by_frame)
 
 
 def test_density_broadcasts_over_draws_and_over_plates() -> None:
-    law = chain(A).expand((3,))
-    assert law.log_prob(law.rsample((5,))).shape == (5, 3)
-    assert law.log_prob(chain(A).rsample()).shape == (3,)
+    distribution = chain(A).expand((3,))
+    assert distribution.log_prob(distribution.rsample((5,))).shape == (5, 3)
+    assert distribution.log_prob(chain(A).rsample()).shape == (3,)
 
 
 def test_draws_have_the_law_s_variance() -> None:
@@ -65,13 +69,13 @@ def test_draws_have_the_law_s_variance() -> None:
 def test_frames_outside_the_mask_reach_neither_value_nor_gradient(poison: float) -> None:
     mask = torch.tensor([[True] * 4 + [False] * 2, [True] * 6])
     a = A.clone().requires_grad_()
-    law = chain(a, mask=mask)
-    assert law.batch_shape == (2,)
-    x = law.rsample().detach()
+    distribution = chain(a, mask=mask)
+    assert distribution.batch_shape == (2,)
+    x = distribution.rsample().detach()
     whole = chain(a, length=4).log_prob(x[0, :4])
     x[0, 4:] = poison
     x.requires_grad_()
-    value = law.log_prob(x)
+    value = distribution.log_prob(x)
     value.sum().backward()
     assert torch.allclose(value[0], whole)
     assert torch.isfinite(a.grad) and torch.isfinite(x.grad).all() and torch.all(x.grad[0, 4:] == 0)
@@ -112,7 +116,7 @@ def test_one_site_in_a_plate() -> None:
     assert trace.nodes["x"]["log_prob"].shape == (3,)
 
 
-# Frames of any law --------------------------------------------------------------------------------
+# Frames of any distribution --------------------------------------------------------------------
 
 
 def walk(batch: tuple[int, ...] = (), mask: Tensor | None = None) -> SequenceDistribution:
@@ -122,28 +126,28 @@ def walk(batch: tuple[int, ...] = (), mask: Tensor | None = None) -> SequenceDis
         before = torch.cat([torch.zeros_like(value[..., :1, :]), value[..., :-1, :]], -2)
         return Independent(Normal(before, 1.0), 1)
 
-    return SequenceDistribution(law, lambda b: torch.randn(*b, 3, 1).cumsum(-2), (3, 1), mask=mask).expand(
-        batch
-    )
+    return SequenceDistribution(
+        distribution, lambda b: torch.randn(*b, 3, 1).cumsum(-2), (3, 1), mask=mask
+    ).expand(batch)
 
 
 def test_a_sequence_law_is_the_product_of_its_frames() -> None:
-    law = walk((4,))
-    s = law.sample((5,))
-    assert s.shape == (5, 4, 3, 1) and law.log_prob(s).shape == (5, 4)
+    distribution = walk((4,))
+    s = distribution.sample((5,))
+    assert s.shape == (5, 4, 3, 1) and distribution.log_prob(s).shape == (5, 4)
     covariance = torch.minimum(*torch.meshgrid(*2 * [torch.arange(1.0, 4)], indexing="ij"))
     exact = MultivariateNormal(torch.zeros(3), covariance)
-    assert torch.allclose(law.log_prob(s), exact.log_prob(s[..., 0]), atol=1e-5)
-    assert torch.allclose(law.score_frames(s).sum(-1), law.log_prob(s))
+    assert torch.allclose(distribution.log_prob(s), exact.log_prob(s[..., 0]), atol=1e-5)
+    assert torch.allclose(distribution.score_frames(s).sum(-1), distribution.log_prob(s))
 
 
 def test_frames_that_do_not_exist_add_nothing() -> None:
     mask = torch.tensor([[True, True, True], [True, False, False]])
-    law, s = walk(mask=mask), torch.ones(2, 3, 1)
-    assert law.batch_shape == (2,)
+    distribution, s = walk(mask=mask), torch.ones(2, 3, 1)
+    assert distribution.batch_shape == (2,)
     first = Normal(0.0, 1.0).log_prob(torch.tensor(1.0))
-    assert torch.allclose(law.log_prob(s)[1], first)
-    assert torch.equal(law.score_frames(s)[1, 1:], torch.zeros(2))
+    assert torch.allclose(distribution.log_prob(s)[1], first)
+    assert torch.equal(distribution.score_frames(s)[1, 1:], torch.zeros(2))
 
 
 def test_a_value_of_another_shape_is_named() -> None:

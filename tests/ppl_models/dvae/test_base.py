@@ -85,7 +85,7 @@ def test_every_conditional_reads_what_the_factorisation_allows(member: Member) -
 def test_attention_reads_the_last_frames_only(title: str, layers: int) -> None:
     """n layers of windows of W reach n (W - 1) tokens back, and token t holds frame t - 1."""
     member = next(m for m in STORIES if m.title == title)
-    story, length, window = member.pair(layers=layers, window=3)[0].eval(), 9, 3
+    story, length, window = member.pair(num_layers=layers, window=3)[0].eval(), 9, 3
     values = paths(story, 1, length)
     s, z = (values[name].clone().requires_grad_() for name in ("s", "z"))
     prior, _ = conditionals(story, s, z, values["w"])
@@ -158,8 +158,8 @@ def test_each_frame_is_scored_as_the_last_one_of_its_prefix(member: Member) -> N
         for k, prefix in enumerate(prefixes):
             z = prefix.get("z", values["s"].new_zeros(3, k + 1, 0))
             moments, raw = conditionals(story, prefix["s"], z, code_of(values))
-            law = Normal(*moments) if name == "z" else story.likelihood(raw)
-            frames = law.log_prob(prefix[name])
+            distribution = Normal(*moments) if name == "z" else story.likelihood(raw)
+            frames = distribution.log_prob(prefix[name])
             last.append((frames.sum(-1) if name == "z" else frames)[:, -1])
         assert torch.allclose(sum(last), scored[-1][name], rtol=1e-5)
         for term, (shorter, longer) in zip(last[1:], pairwise(scored), strict=True):
@@ -203,8 +203,8 @@ def test_simulations_have_the_prior_s_and_the_emission_s_moments(member: Member)
     z = values.get("z", values["s"].new_zeros(2_000, 3, 0))
     with torch.no_grad():
         (mean, scale), raw = conditionals(story, values["s"], z, code_of(values))
-    law = story.likelihood(raw)
-    found = [(values["s"] - law.mean) / law.variance.sqrt()]
+    distribution = story.likelihood(raw)
+    found = [(values["s"] - distribution.mean) / distribution.variance.sqrt()]
     found += [(z - mean) / scale] if story.latent_dim else []
     found += [code_of(values)] if story.code_dim else []
     for e in found:
@@ -228,13 +228,17 @@ def test_at_probability_one_nothing_of_the_truth_is_read(member: Member) -> None
     values = paths(story)
     forced = emission_law(story, values).mean
     story.sampling_probability = 1.0
-    laws = [emission_law(story, values | {"s": s}).mean for s in (values["s"], values["s"] + 1)]
-    assert torch.allclose(*laws)
+    distributions = [
+        emission_law(story, values | {"s": s}).mean for s in (values["s"], values["s"] + 1)
+    ]
+    assert torch.allclose(*distributions)
     z = values.get("z", values["s"].new_zeros(3, 7, 0))
     raw = story.closed_loop(z, code_of(values))
-    assert torch.allclose(laws[0], story.likelihood(raw).mean)
-    assert not torch.allclose(laws[0], forced)
-    assert torch.allclose(laws[0][:, 0], forced[:, 0])  # nothing was told before the first frame
+    assert torch.allclose(distributions[0], story.likelihood(raw).mean)
+    assert not torch.allclose(distributions[0], forced)
+    assert torch.allclose(
+        distributions[0][:, 0], forced[:, 0]
+    )  # nothing was told before the first frame
 
 
 @FEEDS_BACK

@@ -181,10 +181,10 @@ def test_codes_may_have_particles_and_outnumber_states(modes: int) -> None:
     a = torch.randn(5, 3, T, 4).double()
     mask = torch.arange(T) < torch.tensor([[T], [4], [1]])
     for given in (None, mask):
-        law = PseudoPath(model, T, given, (3,))
-        assert law.rsample((5,)).shape == a.shape
-        each = torch.stack([law.log_prob(one) for one in a])
-        assert torch.allclose(law.log_prob(a), each)
+        distribution = PseudoPath(model, T, given, (3,))
+        assert distribution.rsample((5,)).shape == a.shape
+        each = torch.stack([distribution.log_prob(one) for one in a])
+        assert torch.allclose(distribution.log_prob(a), each)
 
 
 def test_without_data_it_simulates_by_the_generator() -> None:

@@ -210,9 +210,9 @@ def test_z_replayed_and_s_free_is_the_posterior_predictive() -> None:
 
 
 def test_z_cannot_be_scored_before_s_is_told() -> None:
-    law = ToldPath(make(SRNN), 5).latent()
+    distribution = ToldPath(make(SRNN), 5).latent()
     with pytest.raises(RuntimeError, match="once s is told"):
-        law.log_prob(law.rsample())
+        distribution.log_prob(distribution.rsample())
 
 
 @pytest.mark.parametrize(("story", "size"), [(SRNN, 1540 - 480), (DeepAR, 748)])
@@ -257,8 +257,8 @@ def test_scheduled_sampling_reads_made_up_pasts_in_training_only(story) -> None:
 def test_at_probability_one_nothing_of_the_truth_is_read() -> None:
     model = make(DeepAR)
     s, _ = drawn(model)
-    laws = [scheduled(model, x, 1.0, DeepARGuide(model)).nodes["s"] for x in (s, s + 1.0)]
-    means = [site["fn"].moments(site["value"])[0] for site in laws]
+    distributions = [scheduled(model, x, 1.0, DeepARGuide(model)).nodes["s"] for x in (s, s + 1.0)]
+    means = [site["fn"].moments(site["value"])[0] for site in distributions]
     assert torch.allclose(*means)
 
 
@@ -269,11 +269,13 @@ def test_scheduled_z_and_its_density_come_from_the_mixed_h() -> None:
     s, _ = drawn(model)
     model.sampling_probability = 0.5
     guided = poutine.trace(guide).get_trace(s)
-    z, law = guided.nodes["z"]["value"], guided.nodes["z"]["fn"]
+    z, distribution = guided.nodes["z"]["value"], guided.nodes["z"]["fn"]
     h = model.take_h(z, s)
     assert h is not None and not torch.allclose(h, model.read_moves(s))
     mean, scale = guide.encoder(guide.context(h, s), torch.cat([0 * z[:, :1], z[:, :-1]], 1))
-    assert torch.allclose(law.moments(z)[0], mean) and torch.allclose(law.moments(z)[1], scale)
+    assert torch.allclose(distribution.moments(z)[0], mean) and torch.allclose(
+        distribution.moments(z)[1], scale
+    )
     model.leave_h(z, s, h)
     trace = poutine.trace(poutine.replay(model, guided)).get_trace(s)
     assert torch.allclose(trace.nodes["s"]["fn"].moments(s)[0], model.emission(h, z)[0])

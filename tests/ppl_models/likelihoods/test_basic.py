@@ -38,14 +38,14 @@ NAMES = "bernoulli shared pixel decoded fixed laplace categorical levels".split(
 def test_shapes_and_dtypes(make, dtype: torch.dtype) -> None:
     part: Likelihood = make().to(dtype)
     raw = torch.randn(5, 2, part.raw_dim, dtype=dtype, requires_grad=True)
-    law = part(raw)
-    assert law.batch_shape == (5, 2) and law.event_shape == (3,)
-    x = law.sample()
+    distribution = part(raw)
+    assert distribution.batch_shape == (5, 2) and distribution.event_shape == (3,)
+    x = distribution.sample()
     part.check(x)
     features, point = part.features(x), part.point(raw)
     assert features.shape == (5, 2, part.feature_dim) and features.dtype == dtype
     assert point.shape == (5, 2, 3)
-    log_prob = law.log_prob(x)
+    log_prob = distribution.log_prob(x)
     assert log_prob.shape == (5, 2) and log_prob.dtype == dtype and log_prob.isfinite().all()
     log_prob.sum().backward()
     assert raw.grad is not None and raw.grad.isfinite().all()
@@ -97,10 +97,10 @@ def test_the_mass_of_a_level_is_a_difference_of_the_cdf() -> None:
 
 def test_simulated_levels_have_those_masses() -> None:
     raw = torch.tensor([0.7, -1.0])
-    law = DiscretizedLogistic(1, 6)(raw)
-    x = law.sample((20_000,)).long()
+    distribution = DiscretizedLogistic(1, 6)(raw)
+    x = distribution.sample((20_000,)).long()
     share = torch.bincount(x.flatten(), minlength=6) / len(x)
-    mass = law.log_prob(torch.arange(6)[:, None]).exp()
+    mass = distribution.log_prob(torch.arange(6)[:, None]).exp()
     assert (share - mass).abs().max() < 4 * math.sqrt(0.25 / 20_000)
 
 
@@ -139,9 +139,9 @@ def test_pixels_have_scales_of_their_own() -> None:
     part = Gaussian(2, "pixel")
     with torch.no_grad():
         part.log_scale.copy_(torch.tensor([0.0, 1.0]))
-    law, x = part(torch.zeros(2)), torch.tensor([0.3, -2.0])
+    distribution, x = part(torch.zeros(2)), torch.tensor([0.3, -2.0])
     by_hand = dist.Normal(0.0, torch.tensor([1.0, math.e])).log_prob(x).sum()
-    assert torch.allclose(law.log_prob(x), by_hand, atol=1e-5)
+    assert torch.allclose(distribution.log_prob(x), by_hand, atol=1e-5)
 
 
 @pytest.mark.parametrize("scale", ["sharde", 0.0, -1.0, math.nan])

@@ -106,5 +106,5 @@ def test_a_span_is_of_guide_and_story_and_travels_with_copies() -> None:
     nets = [m for part in (story, guide) for m in part.modules() if isinstance(m, LSTM)]
     assert len(nets) == 3 and all(net.span == Span(5) for net in nets)
     twin_story, twin = copy.deepcopy((story, guide))
-    assert twin.span == Span(5) and twin.story is twin_story
+    assert twin.span == Span(5) and twin.model is twin_story
     assert set(guide.state_dict()) == set(pair_of("RVAE")[1].state_dict())  # it is no weight

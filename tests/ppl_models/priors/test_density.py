@@ -111,7 +111,7 @@ def test_a_ratio_s_draws_lean_where_its_critic_does() -> None:
         lambda: FlowPrior(0),
         lambda: FlowPrior(2, 0),
         lambda: FlowPrior(9, hidden_dim=8),
-        lambda: AggregatedPosterior(2, num_draws=1),
+        lambda: AggregatedPosterior(2, num_samples=1),
     ],
 )
 def test_sizes_are_counts(make) -> None:

@@ -41,7 +41,7 @@ PRIORS = {
     "standard": lambda encoder, size: StandardPrior(2),
     "mixture": lambda encoder, size: MixturePrior(2, 3),
     "vamp": lambda encoder, size: VampPrior(encoder, torch.rand(4, size)),
-    "ratio": lambda encoder, size: AggregatedPosterior(2, MLP(2, 4, 1), num_draws=100),
+    "ratio": lambda encoder, size: AggregatedPosterior(2, MLP(2, 4, 1), num_samples=100),
     "flow": lambda encoder, size: FlowPrior(2, hidden_dim=8),
 }
 
@@ -211,7 +211,7 @@ def test_pseudo_data_are_learned_and_stay_in_bounds() -> None:
 def test_a_shared_encoder_is_saved_and_loaded_once_or_twice(tmp_path) -> None:
     x, path = bits(), tmp_path / "pair.safetensors"
     model, guide = vamp_pair(x)
-    save(path, {"model": model, "guide": guide}, story="VampPrior", config={})
+    save(path, {"model": model, "guide": guide}, model="VampPrior", config={})
     again = vamp_pair(1 - x)
     load(path, into=dict(zip(("model", "guide"), again, strict=True)))
     assert again[0].prior.encoder is again[1].encoder
@@ -222,7 +222,7 @@ def test_a_shared_encoder_is_saved_and_loaded_once_or_twice(tmp_path) -> None:
 def test_a_file_of_two_encoders_does_not_fit_a_shared_one(tmp_path) -> None:
     x, path = bits(), tmp_path / "pair.safetensors"
     model, _ = vamp_pair(x)
-    save(path, {"model": model, "guide": VAEGuide(5, 2, hidden_dim=8)}, story="V", config={})
+    save(path, {"model": model, "guide": VAEGuide(5, 2, hidden_dim=8)}, model="V", config={})
     pair = dict(zip(("model", "guide"), vamp_pair(x), strict=True))
     with pytest.raises(CheckpointError, match="one tensor"):
         load(path, into=pair)

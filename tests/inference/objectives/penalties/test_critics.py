@@ -157,7 +157,7 @@ def test_permuted_codes_keep_their_dims_numbers() -> None:
 
 
 @every
-@pytest.mark.parametrize("setting", [{"hidden": (8, 0)}, {"learning_rate": 0.0}])
+@pytest.mark.parametrize("setting", [{"hidden_dims": (8, 0)}, {"learning_rate": 0.0}])
 def test_settings_are_looked_at(kind: Any, setting: dict[str, Any]) -> None:
     with pytest.raises(InputError) as found:
         kind(1.0, **setting)

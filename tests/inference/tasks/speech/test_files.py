@@ -44,7 +44,7 @@ def test_the_least_power_is_kept(tmp_path: Path) -> None:
 def test_every_recipe_is_a_pair_that_can_be_saved() -> None:
     assert RECIPES.keys() == set(FAMILY)
     for name, recipe in RECIPES.items():
-        assert recipe.design.story == name
+        assert recipe.design.model == name
         assert json.loads(json.dumps(recipe.design.as_json())) is not None
         model, guide = speech_files._outline(recipe.design)
         assert type(model).__name__ == name and type(guide).__name__ == name + "Guide"
@@ -63,7 +63,7 @@ def test_a_name_that_ships_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     saved(tmp_path / "run")
     (tmp_path / "weights").mkdir()
     shutil.copy(tmp_path / "run" / FILE, tmp_path / "weights" / "light.safetensors")
-    save(tmp_path / "weights/other.safetensors", torch.nn.Linear(1, 1), story="SRNN", config={})
+    save(tmp_path / "weights/other.safetensors", torch.nn.Linear(1, 1), model="SRNN", config={})
     monkeypatch.setattr(speech_files, "files", lambda package: tmp_path)
     monkeypatch.chdir(tmp_path / "run")
     assert shipped() == ["light"]
@@ -89,15 +89,15 @@ def forge(folder: Path, **changes: Any) -> Path:
     config = {**DESIGNS["LigHTDVAE"].as_json(), **changes}
     story = changes.get("story", "LigHTDVAE")
     config = {name: value for name, value in config.items() if value != "gone"}
-    save(folder / FILE, {"model": model, "guide": guide}, story=story, config=config)
+    save(folder / FILE, {"model": model, "guide": guide}, model=story, config=config)
     return folder
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"story": "os.system"}, "story: 'os.system'\n.*one of DKF, DSAE, FrameVAE"),
-        ({"story": "FrameVAE"}, "options: .*unexpected keyword"),
+        ({"model": "os.system"}, "model: 'os.system'\n.*one of DKF, DSAE, FrameVAE"),
+        ({"model": "FrameVAE"}, "options: .*unexpected keyword"),
         ({"stft": "gone"}, "settings: no stft"),
         ({"code": "import os"}, "setting: 'code'"),
         ({"latent_dim": 10**12}, "latent_dim: 1000000000000\n.*0 to 100,000"),
@@ -137,7 +137,7 @@ def test_a_strangers_file_runs_no_code(tmp_path: Path) -> None:
     assert not (tmp_path / "boom").exists()
     for story in ("os:system", "antigravity", "../evil", "LigHTDVAE.__class__"):
         forged = forge(tmp_path, story=story)
-        with pytest.raises(CheckpointError, match="story"):
+        with pytest.raises(CheckpointError, match="model"):
             load_speech(forged)
     assert "antigravity" not in sys.modules
 
@@ -161,7 +161,7 @@ def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
 
 
 def test_settings_that_no_story_takes_are_named() -> None:
-    with pytest.raises(InputError, match="story: saw 'LightDVAE'\n.*\n.*did you mean LigHTDVAE"):
+    with pytest.raises(InputError, match="model: saw 'LightDVAE'\n.*\n.*did you mean LigHTDVAE"):
         Design("LightDVAE").pair()
     with pytest.raises(InputError, match=r"of the guide \{'layer': 1\}"):
         Design("HiTDVAE", guide_options={"layer": 1}, stft=STFT(1000)).pair()

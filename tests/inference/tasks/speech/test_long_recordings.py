@@ -88,7 +88,7 @@ def test_the_voice_of_a_long_recording_is_a_mean(monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_has_no_voice_is_refused() -> None:
-    with pytest.raises(InputError, match="SRNN, whose story has no code"):
+    with pytest.raises(InputError, match="SRNN, whose model has no code"):
         code_of(*pair("SRNN"), voice(), STFT_SMALL)
     with pytest.raises(InputError, match="saw silence"):
         code_of(*pair("HiTDVAE"), torch.zeros(100), STFT_SMALL)

@@ -102,7 +102,7 @@ def test_a_corrupt_file_of_a_corpus_is_named_or_skipped(tmp_path: Path) -> None:
 
 
 def test_recipes_are_found_by_name() -> None:
-    assert recipe_of("lightdvae").design.story == "LigHTDVAE"
+    assert recipe_of("lightdvae").design.model == "LigHTDVAE"
     assert recipe_of("srnn", STFT_SMALL).design == replace(
         speech_training.RECIPES["SRNN"].design, stft=STFT_SMALL
     )

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.tasks.tracking.batch import Model
+from inference.tasks.tracking.batch import TrackerSettings
 from inference.tasks.tracking.track import track
 from ppl_models.errors import InputError
 from tests.clips import walkers
@@ -77,7 +77,7 @@ def test_boxes_without_a_place_or_a_size_are_told(corner: int, value: float) -> 
 def test_a_model_out_of_range_is_told(settings: dict[str, Any]) -> None:
     [name] = settings
     with pytest.raises(InputError, match=name):
-        Model(**settings)
+        TrackerSettings(**settings)
 
 
 def test_numpy_s_numbers_will_do() -> None:

@@ -29,8 +29,8 @@ def test_shipped_weights_load_and_are_small(name: str) -> None:
     recipe = RECIPES[name]
     path = WEIGHTS / f"{name}.safetensors"
     assert path.stat().st_size < 200_000
-    assert type(story).__name__ == recipe.story and not story.training
-    assert guide.story is story
+    assert type(story).__name__ == recipe.model and not story.training
+    assert guide.model is story
     fresh = recipe.pair()
     for shipped, new in zip((story, guide), fresh, strict=True):
         shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in (shipped, new)]
@@ -67,7 +67,7 @@ def test_training_repeats_and_learns(name: str, untouched: None) -> None:
 
 def test_command_writes_weights_that_load(tmp_path: Path, capsys) -> None:
     options = ["--epochs", "1", "--paths", "256", "--out", str(tmp_path)]
-    main(["--story", "deepar_paper", *options])
+    main(["--model", "deepar_paper", *options])
     path = tmp_path / "deepar_paper.safetensors"
     assert str(path) in capsys.readouterr().out
     assert pretrained("deepar_paper", path)[0].latent_dim == 0

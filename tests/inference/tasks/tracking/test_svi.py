@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import InverseGamma, MultivariateNormal
 
 from inference.randomness import seeded
-from inference.tasks.tracking.batch import Batch, Model, frames_of, prepare
+from inference.tasks.tracking.batch import Batch, TrackerSettings, frames_of, prepare
 from inference.tasks.tracking.svi import refine
 from inference.tasks.tracking.track import coordinate_ascent, source_pair, starts_of
 from inference.vem import VEM
@@ -21,7 +21,7 @@ from tests.clips import overlap, walkers
 from tests.dense import covariance
 
 FRAMES, OBJECTS = 3, 2
-MODEL = Model(steps=100, learning_rate=0.2)
+MODEL = TrackerSettings(steps=100, learning_rate=0.2)
 
 
 class Both(NamedTuple):
@@ -67,7 +67,7 @@ def exact(batch: Batch, start: Tensor, phi: float) -> float:
         for n in range(OBJECTS):
             mine = tuple(i for i, one in enumerate(w) if one == n)
             if mine and (n, mine) not in table:
-                table[n, mine] = law(n, torch.tensor(mine))
+                table[n, mine] = distribution(n, torch.tensor(mine))
             each = each + (table[n, mine] if mine else 0.0)
         total.append(each)
     half = torch.tensor(10.0).double()  # nu = 20
@@ -107,7 +107,7 @@ def test_other_priors_stay_on_the_objects(prior: str) -> None:
 
     clip = walkers(6, 2, seed=1)
     batch = prepare([clip.boxes.padded(1, 6)])
-    model = Model(steps=15)
+    model = TrackerSettings(steps=15)
     start = starts_of(batch, [6], 2, model)[0]
     end = refine(batch, start, source_pair(prior), model)  # type: ignore[arg-type]
     assert overlap(to_ltwh(end.mean[0].numpy()), clip.truth).mean() > 0.8
@@ -117,7 +117,7 @@ def test_other_priors_stay_on_the_objects(prior: str) -> None:
 def test_without_clutter_all_detections_are_of_sources() -> None:
     clip = walkers(4, 2)
     batch = prepare([clip.boxes.padded(1, 4)])
-    model = Model(steps=2, clutter_weight=0.0)
+    model = TrackerSettings(steps=2, clutter_weight=0.0)
     start = starts_of(batch, [4], 2, model)[0]
     eta = refine(batch, start, source_pair("linear"), model).responsibilities
     assert eta.shape == (1, 4, 2, 2)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from inference.metrics.tracking import overlaps, score
 from inference.tasks.tracking import svi as tracking_svi
-from inference.tasks.tracking.batch import Model, frames_of, prepare, to_centre, to_ltwh
+from inference.tasks.tracking.batch import TrackerSettings, frames_of, prepare, to_centre, to_ltwh
 from inference.tasks.tracking.track import (
     MOTION_SCALES,
     coordinate_ascent,
@@ -64,7 +64,11 @@ def quick_svi(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("quick_svi")
 def test_svi_follows_them_too() -> None:
     clip = walkers(8, 2, drop=0.1)
-    settings: dict[str, Any] = {"method": "svi", "prior": "linear", "model": Model(steps=10)}
+    settings: dict[str, Any] = {
+        "method": "svi",
+        "prior": "linear",
+        "settings": TrackerSettings(steps=10),
+    }
     [tracks] = track([clip.boxes], objects=2, frames=(1, 8), **settings)
     assert accuracy(tracks, clip.truth) > 0.8
     assert tracks.elbo.shape == (1,) and tracks.responsibilities.shape[-1] == 3
@@ -114,7 +118,12 @@ def test_the_same_seed_gives_the_same_tracks(method: Any) -> None:
     clip = walkers(6, 2)
     one, two, other = (
         track(
-            [clip.boxes], objects=2, prior="srnn", method=method, seed=seed, model=Model(steps=3)
+            [clip.boxes],
+            objects=2,
+            prior="srnn",
+            method=method,
+            seed=seed,
+            settings=TrackerSettings(steps=3),
         )[0]
         for seed in (3, 3, 4)
     )
@@ -222,7 +231,7 @@ def test_detections_out_of_the_image_widen_it() -> None:
 def test_a_filter_is_a_kalman_filter() -> None:
     """VKF, one object, one detection a frame: written out in numpy, coordinate by coordinate."""
     clip = walkers(15, 1, drop=0.2, seed=3)
-    model = Model(smooth=False)
+    model = TrackerSettings(smooth=False)
     [tracks] = track(
         [clip.boxes],
         objects=1,
@@ -230,7 +239,7 @@ def test_a_filter_is_a_kalman_filter() -> None:
         prior="linear",
         clutter=False,
         iterations=1,
-        model=model,
+        settings=model,
     )
     motion: Any = source_pair("linear")[0]
     o = to_centre(tracks.detections[:, 0])
@@ -261,7 +270,7 @@ def test_a_filter_is_a_kalman_filter() -> None:
 @pytest.mark.parametrize("prior", ["linear", "deepar"])
 def test_filters_follow_easy_clips(prior: Any) -> None:
     clip = walkers(15, 2)
-    [tracks] = track([clip.boxes], objects=2, prior=prior, model=Model(smooth=False))
+    [tracks] = track([clip.boxes], objects=2, prior=prior, settings=TrackerSettings(smooth=False))
     assert accuracy(tracks, clip.truth) > 0.8
 
 
@@ -269,9 +278,9 @@ def test_the_start_with_the_highest_bound_is_kept() -> None:
     clip = walkers(**HARD, seed=5)
     [tracks] = track([clip.boxes], objects=3, frames=(1, 40), prior="linear")
     batch = prepare([clip.boxes.padded(1, 40)])
-    starts = starts_of(batch, [40], 3, Model())
+    starts = starts_of(batch, [40], 3, TrackerSettings())
     assert len(starts) == len(MOTION_SCALES)
-    ends = [coordinate_ascent(batch, start, "linear", Model()) for start in starts]
+    ends = [coordinate_ascent(batch, start, "linear", TrackerSettings()) for start in starts]
     assert tracks.elbo[-1] == max(end.elbo[-1].item() for end in ends)
 
 
@@ -347,7 +356,7 @@ def test_what_the_model_says_of_clutter_is_read() -> None:
     clip = walkers(12, 2, clutter=0.5, seed=1)
     shares = []
     for weight in (0.01, 0.5):
-        model = replace(Model(), clutter_weight=weight)
-        [tracks] = track([clip.boxes], objects=2, prior="linear", model=model)
+        model = replace(TrackerSettings(), clutter_weight=weight)
+        [tracks] = track([clip.boxes], objects=2, prior="linear", settings=model)
         shares.append(tracks.responsibilities[..., -1].sum())
     assert shares[1] > shares[0]

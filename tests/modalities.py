@@ -1,4 +1,4 @@
-"""Linear-Gaussian senses of one code: every posterior and every evidence is known."""
+"""Linear-Gaussian modalities of one code: every posterior and every evidence is known."""
 
 from __future__ import annotations
 
