@@ -7,9 +7,15 @@ from inference.objectives.kl_weight import Schedule, figures, unrisen
 from inference.objectives.losses import Measured
 from inference.objectives.multimodal import SubsetKL, SubsetObjective
 from inference.objectives.objective import Objective
-from inference.objectives.penalties.aggregated import MMD, SlicedWasserstein
-from inference.objectives.penalties.correlation import Decomposition, TotalCorrelation
-from inference.objectives.penalties.critics import AdversarialPrior, FactorCritic, WassersteinCritic
+from inference.objectives.penalties import (
+    MMD,
+    AdversarialPrior,
+    Decomposition,
+    FactorCritic,
+    SlicedWasserstein,
+    TotalCorrelation,
+    WassersteinCritic,
+)
 from inference.objectives.target_rate import TargetRate
 
 __all__ = [
