@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from inference.errors import CheckpointError
+from ppl_models.data import files
 
 VERSION = 1
 File = str | os.PathLike[str]
@@ -127,9 +126,7 @@ def load(
 
 
 def write_whole(path: File, data: bytes) -> None:
-    """Write a file beside `path` and let it take that place once it is safe on the disk.
-
-    Whatever happens (a full disk, Ctrl-C, a power cut), `path` is the old file or the new one.
+    """Write a file, and its folder if there is none, whole or not at all (`ppl_models.data.files`).
 
     Raises
     ------
@@ -137,33 +134,14 @@ def write_whole(path: File, data: bytes) -> None:
         If the system cannot write it.
     """
     target = Path(os.path.realpath(path))
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, target)
-        _sync_folder(target.parent)
+        files.write_whole(target, data)
     except OSError as error:
         kept = "the earlier file is as it was" if target.exists() else "nothing was left behind"
         seen = f"it cannot be written ({error.strerror or error}); {kept}"
         cure = "make room, or choose another folder"
         raise CheckpointError(path, seen, f"{len(data):,} bytes of space", cure) from error
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself outlive a power cut, where the system can."""
-    with suppress(OSError):  # Windows opens no folders
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _named(modules: Modules) -> dict[str, nn.Module]:

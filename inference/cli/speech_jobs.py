@@ -101,7 +101,7 @@ def left_to_do(copies: Sequence[Copy], out: Path, made: dict[str, Any], again: b
         for target in there:
             target.unlink()
     make_folder(out)
-    from ppl_models.data.motchallenge import write_whole
+    from ppl_models.data.files import write_whole
 
     write_whole(record, (json.dumps(made, indent=2) + "\n").encode())
     return {copy.target for copy in copies} - (set() if again else set(there))

@@ -187,7 +187,7 @@ def _write(job: Job, tracks: Tracks) -> tuple[str, Score | None]:
     result = None
     if job.truth is not None:
         from inference.metrics.tracking import score
-        from ppl_models.data.motchallenge import write_whole
+        from ppl_models.data.files import write_whole
 
         result = score(job.truth.between(*job.frames), tracks.as_boxes())
         write_whole(metrics, (json.dumps(result.to_dict(), indent=2) + "\n").encode())

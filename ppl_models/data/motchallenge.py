@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import codecs
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ppl_models.data.files import write_whole
 from ppl_models.errors import InputError
 
 FloatArray = NDArray[np.float64]
@@ -179,22 +179,6 @@ def write_tracks(path: str | os.PathLike[str], tracks: FloatArray, first: int = 
         for n, (left, top, width, height) in enumerate(frame)
     ]
     write_whole(path, "".join(lines).encode())
-
-
-def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file by way of a temporary one beside it: what is there is whole, old or new."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _numbers(path: Path) -> tuple[FloatArray, int]:

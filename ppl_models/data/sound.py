@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d
 
-from ppl_models.data.motchallenge import write_whole
+from ppl_models.data.files import write_whole
 from ppl_models.errors import InputError
 
 FULL_SCALE = 1 - 2**-15  # the largest number of 16 bits

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ppl_models.data.motchallenge import Boxes, write_tracks, write_whole
+from inference.tasks.tracking.batch import to_ltwh
+from ppl_models.data.files import write_whole
+from ppl_models.data.motchallenge import Boxes, write_tracks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +58,7 @@ class Tracks:
     @property
     def boxes(self) -> FloatArray:
         """(N, T, 4): left, top, width, height at the posterior mean, in pixels."""
-        return _ltwh(self.mean)
+        return to_ltwh(self.mean)
 
     @property
     def assignment(self) -> NDArray[np.int64]:
@@ -83,7 +85,7 @@ class Tracks:
         from inference.diagnostics import Variable, to_arviz
 
         rng = np.random.default_rng(seed)
-        box = _ltwh(self.mean + self.sd * rng.standard_normal((num_samples, *self.mean.shape)))
+        box = to_ltwh(self.mean + self.sd * rng.standard_normal((num_samples, *self.mean.shape)))
         places = [(name, False) for name in ("frame", "detection_slot")]
         corners, objects = ("coordinate", False), ("object", False)
         groups = {
@@ -140,8 +142,3 @@ class Tracks:
         drawn = (where >= cumulative).sum(-1).clip(max=self.responsibilities.shape[-1] - 1)
         numbered = np.where(drawn == n, 0, drawn + 1)
         return np.where(np.isnan(self.detections[..., 0]), -1, numbered)
-
-
-def _ltwh(centre: FloatArray) -> FloatArray:
-    size = np.exp(centre[..., 2:])
-    return np.concatenate([centre[..., :2] - size / 2, size], -1)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from ppl_models.data.motchallenge import (
     read_boxes,
     read_ground_truth,
     write_tracks,
-    write_whole,
 )
 from ppl_models.errors import InputError
 
@@ -243,21 +241,3 @@ def test_tracks_with_nan_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="NaN"):
         write_tracks(tmp_path / "tracks.txt", np.full((1, 1, 4), np.nan))
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("call", ["fsync", "replace"])
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: BaseException
-) -> None:
-    path = tmp_path / "tracks.txt"
-    write_whole(path, b"old")
-
-    def full(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(os, call, full)
-    with pytest.raises(type(error)):
-        write_tracks(path, np.ones((2, 5, 4)))
-    assert [p.name for p in tmp_path.iterdir()] == ["tracks.txt"]
-    assert path.read_bytes() == b"old"
