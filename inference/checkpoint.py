@@ -34,7 +34,7 @@ class Checkpoint(NamedTuple):
     model: str  # the name under which it was saved
     config: dict[str, Any]  # what rebuilds the modules: sizes and options
     tensors: dict[str, Tensor]  # by their state_dict names; "model.", "guide." first for a dict
-    extra: dict[str, Any]  # anything else that JSON can say
+    extra: dict[str, Any]  # anything else that JSON holds
     version: int  # of the file's format
 
 
@@ -57,7 +57,7 @@ def save(
     model
         A name that `load` can insist on.
     config
-        What rebuilds the modules; anything that JSON can say.
+        What rebuilds the modules; anything that JSON holds.
     extra
         More of the same kind: how it was trained, how good it is.
 
@@ -85,7 +85,7 @@ def save_tensors(
         text = json.dumps(head)
     except (TypeError, ValueError) as error:
         cure = "keep to numbers, strings, lists, dicts of them, true, false and null"
-        seen = f"config or extra is not what JSON can say: {error}"
+        seen = f"config or extra is not JSON: {error}"
         raise CheckpointError(path, seen, cure=cure) from error
     # a clone each: safetensors refuses tensors that share memory, as tied weights do
     clones = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}

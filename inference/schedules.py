@@ -56,7 +56,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Cyclical:
-    """A line from 0 to 1 that starts anew each period; see `cyclical`."""
+    """A line from 0 to 1 in each period; see `cyclical`."""
 
     period: int
     ratio: float = 0.5

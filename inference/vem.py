@@ -49,7 +49,7 @@ Update = Callable[[Tensor, Tensor, Tensor], Posterior]
 class Mixture(NamedTuple):
     """The data of a batch of B sequences, and the constants of the mixture.
 
-    A source's path s_n is told in its own frame: its box is origin_n + unit_n s_n.
+    A source's path s_n is in coordinates of its own: its box is origin_n + unit_n s_n.
     """
 
     o: Tensor

@@ -78,7 +78,7 @@ def _look_at(codes: Tensor, factors: Tensor, bins: int) -> None:
         raise InputError("codes", "NaN or infinite numbers", "finite ones", "leave those data out")
     for k, factor in enumerate(factors.T):
         if len(factor.unique()) < 2:
-            cure = "leave it out: nothing can tell of what does not change"
+            cure = "leave it out: a constant factor cannot be predicted"
             raise InputError("factors", f"one value of factor {k}", "two or more", cure)
     if bins < 2:
         raise InputError("bins", str(bins), "at least 2", "bins=20")

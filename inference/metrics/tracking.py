@@ -116,7 +116,7 @@ def score(truth: Boxes, tracks: Boxes) -> Score:
     Parameters
     ----------
     truth, tracks : Boxes
-        Pixels; each row's ``id`` says whose box it is. Cut both to the same frames beforehand
+        Pixels; each row's ``id`` is the object of its box. Cut both to the same frames beforehand
         (`Boxes.between`): what lies outside the other counts as missed, or as false.
 
     Raises

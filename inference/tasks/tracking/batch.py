@@ -1,21 +1,10 @@
-"""Follow N objects through detections: MixDVAE, a source prior, and VEM or SVI.
-
->>> from ppl_models.data.motchallenge import read_boxes
->>> from inference.tasks.tracking import track
->>> [tracks] = track([read_boxes("det.txt")], objects=3)
->>> tracks.boxes  # (N, T, 4): left, top, width, height of each object in each frame
-
-A box is followed as (centre x, centre y, log width, log height), each object in its own frame:
-offsets from where its path starts, in units of its height. Coordinate ascent starts from several
-sets of paths (`inference.tasks.tracking.initial_paths`), and the one that ends at the highest bound
-is kept.
-"""
+"""Detections of several sequences as one padded batch, and the settings of the tracker."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,13 +14,16 @@ from torch import Tensor
 from inference.vem import Mixture
 from ppl_models.errors import InputError
 
-if TYPE_CHECKING:
-    pass
+FloatArray = NDArray[np.float64]
+
+LOG_SIZE_RANGE = 4.0
+"""Clutter is uniform in log width and log height, over a range of e^4 about the median."""
+WHOLE = (int, np.integer)
 
 
 @dataclass(frozen=True)
 class TrackerSettings:
-    """What the tracker believes of detections, and how long it looks.
+    """Parameters of the detection model, and of its optimisation.
 
     Attributes
     ----------
@@ -47,7 +39,7 @@ class TrackerSettings:
     learning_rate : float
         Of SVI.
     smooth : bool
-        Whether VEM's E-S step looks both ways; if not, it is the paper's, which filters. A filter
+        Whether VEM's E-S step is a smoother; if not, it is the filter of the paper. A filter
         with the linear prior (VKF) has no bound: the first start is kept.
     """
 
@@ -59,7 +51,7 @@ class TrackerSettings:
     smooth: bool = True
 
     def __post_init__(self) -> None:
-        check_model(self)
+        check_settings(self)
 
 
 class Batch(NamedTuple):
@@ -99,7 +91,7 @@ def prepare(padded: Sequence[FloatArray], image_size: tuple[float, float] | None
 
 
 def frames_of(start: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Return origin and unit, each (B, N, 4), of paths (B, N, T, 4), ``lengths`` (B) of them told.
+    """Return origin and unit, each (B, N, 4), of paths (B, N, T, 4) of ``lengths`` (B) frames.
 
     The unit of both positions is the height, in the middle of the path; of log sizes, 1.
     """
@@ -137,29 +129,22 @@ def to_ltwh(centre: FloatArray) -> FloatArray:
     return np.concatenate([centre[..., :2] - size / 2, size], -1)
 
 
-def _region(seen: FloatArray, image_size: tuple[float, float] | None) -> FloatArray:
+def _region(boxes: FloatArray, image_size: tuple[float, float] | None) -> FloatArray:
     """Bounds (2, 4) of clutter: the image and all detections' centres, and a range of sizes."""
-    if not len(seen):
-        seen = np.array([[0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0]])
-    low, high = seen.min(0), seen.max(0)
+    if not len(boxes):
+        boxes = np.array([[0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0]])
+    low, high = boxes.min(0), boxes.max(0)
     if image_size is None:
-        margin = np.exp(np.median(seen[:, 2:], 0)) / 2  # the boxes' own halves
+        margin = np.exp(np.median(boxes[:, 2:], 0)) / 2  # the boxes' own halves
         low[:2], high[:2] = low[:2] - margin, high[:2] + margin
     else:
         low[:2], high[:2] = np.minimum(low[:2], 0), np.maximum(high[:2], image_size)
-    middle = np.median(seen[:, 2:], 0)
+    middle = np.median(boxes[:, 2:], 0)
     low[2:], high[2:] = middle - LOG_SIZE_RANGE / 2, middle + LOG_SIZE_RANGE / 2
     return np.stack([low, high])
 
 
-FloatArray = NDArray[np.float64]
-
-
-LOG_SIZE_RANGE = 4.0
-"""Clutter is as likely at any log width and log height within a factor of e^4 about the middle."""
-
-
-def check_model(settings: TrackerSettings) -> None:
+def check_settings(settings: TrackerSettings) -> None:
     """Raise InputError for settings out of range."""
     check_counts(iterations=settings.iterations, steps=settings.steps)
     rules = (
@@ -177,6 +162,3 @@ def check_counts(**counts: Any) -> None:
     for name, value in counts.items():
         if not isinstance(value, WHOLE) or isinstance(value, bool) or value < 1:
             raise InputError(name, repr(value), "a whole number, 1 or more", f"pass {name}=10")
-
-
-WHOLE = (int, np.integer)

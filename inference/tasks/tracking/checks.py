@@ -1,18 +1,15 @@
-"""What `track` is given, held against what it can follow."""
+"""Checks of the arguments of `track`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import numpy as np
 
 from inference.tasks.tracking.batch import WHOLE
 from ppl_models.data.motchallenge import Boxes
 from ppl_models.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 
 def check_choice(name: str, value: Any, options: Any) -> None:
@@ -23,7 +20,7 @@ def check_choice(name: str, value: Any, options: Any) -> None:
 
 
 def check_detections(detections: Any) -> None:
-    """Raise InputError unless this is a sequence of Boxes that stand somewhere."""
+    """Raise InputError unless this is a sequence of Boxes, finite and of positive size."""
     if isinstance(detections, Boxes) or not isinstance(detections, Sequence):
         seen = type(detections).__name__
         raise InputError("detections", seen, "a list of Boxes", "pass a list, also of one")
@@ -55,12 +52,12 @@ def check_image_size(image_size: Any) -> None:
 
 
 def ranges_of(detections: Sequence[Boxes], frames: Any) -> list[tuple[int, int]]:
-    """Return (first, last) of each sequence: as told, or from its first detection to its last.
+    """Return (first, last) of each sequence: as given, or from its first detection to its last.
 
     Raises
     ------
     InputError
-        A range that is none, or not as many as there are sequences; none told, and no detection.
+        Not a range, or not one for each sequence; no range given, and no detection.
     """
     if frames is None:
         for d in detections:

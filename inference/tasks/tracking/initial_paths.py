@@ -3,15 +3,15 @@ r"""Where to start: N paths through the detections, one detection a path and fra
 Coordinate ascent finds the nearest optimum, so the start decides. This one looks at the whole clip:
 
 1. *Tracklets* (`tracklets`): runs of detections that a Kalman filter of the linear prior joins
-   beyond doubt (each other's best, by a margin; frames may be missed, ambiguous detections begin
-   anew).
-2. *Links* (`chains`): log p(b | a) / p(b) for each tracklet b that begins after a ends, with
+   beyond doubt (each the other's best by a margin; frames may be missed, ambiguous detections
+   start new ones).
+2. *Links* (`linking`): log p(b | a) / p(b) for each tracklet b that begins after a ends, with
    position and velocity carried over the gap, and the odds of being unseen that long (a chain of
    two states, visible and hidden).
-3. *Flow* (`flow`): the N disjoint chains of tracklets that together have the highest log odds
+3. *Flow* (`min_cost_flow`): the N disjoint chains of tracklets that together have the highest log odds
    against clutter.
 
-The model says that each of the N objects is there in every frame, so a path may have its first
+In the model each of the N objects is present in every frame, so a path may have its first
 detection at any frame; where more than N detections stand in the first frames, the flow decides,
 by the whole clip, which of them are the objects. Paths are numbered by their first detection's
 frame, then from left to right.

@@ -97,7 +97,7 @@ def gains(
 def _worth(clip: Clip, run: Tracklet, sight: Sight, objects: int, settings: Settings) -> float:
     """Log odds of a tracklet, being an object's rather than clutter.
 
-    Its first detection stands anywhere, as clutter does; the others are told by the motion.
+    Its first detection stands anywhere, as clutter does; the others follow the motion model.
     """
     weight, count = settings.clutter_weight, len(run.frames)
     prior = count * math.log((1 - weight) / (objects * weight))
@@ -205,7 +205,7 @@ def _ends(
     ends = _filter(clip, order, scale, motion, settings)
     back = [(frames[::-1], slots[::-1]) for frames, slots in order]
     begins = _filter(clip, back, scale, motion, settings)
-    begins.z, begins.sz = -begins.z, -begins.sz  # told in the direction of time
+    begins.z, begins.sz = -begins.z, -begins.sz  # in the direction of time
     return ends, begins, scale
 
 

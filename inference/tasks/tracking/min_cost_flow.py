@@ -2,7 +2,7 @@
 
 Successive shortest paths: each pass finds the chain that adds most, allowed to undo what earlier
 ones took, by Dijkstra's algorithm on reduced costs. After n passes the n chains are the best n
-together. (A linear program says the same; on 20,000 nodes this is fifty times faster.)
+together. (A linear program has the same solution; on 20,000 nodes this is fifty times faster.)
 
 Reference: R. K. Ahuja, T. L. Magnanti, J. B. Orlin, "Network Flows", 1993, sec. 9.7; for tracking:
 J. Berclaz et al., "Multiple object tracking using k-shortest paths optimization", TPAMI 2011.

@@ -1,9 +1,10 @@
-"""Training paths as tracking meets them: with pasts that are estimates made from detections.
+"""Training paths as in tracking: their pasts are estimated from detections.
 
-A prior that has only seen true pasts is too sure of what it reads: inside the E-S step, where the
-past is a row of posterior means, it follows their errors. So most pasts here are what the E-S step
-of the guide in training makes of simulated detections: scheduled sampling, one step further, since
-what is read is neither the truth nor a free sample, but what tracking will read.
+A prior trained on true pasts only is overconfident: inside the E-S step the past is a sequence of
+posterior means, and the prior follows their errors. So for most paths here the past is what the
+E-S step of the guide in training makes of simulated detections. This is scheduled sampling taken
+one step further: the past that is read is neither the truth nor a free sample, but an estimate, as
+in tracking.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ FIRST_SEEN = 3  # frames, at the start of each clip
 
 
 class Filter(Protocol):
-    """A guide that has an E-S step, which looks back only or smooths."""
+    """A guide that has an E-S step, a filter or a smoother."""
 
     smooth: bool
 
@@ -63,7 +64,7 @@ def _seen(size: int, length: int) -> Tensor:
 
 
 class EstimatedPasts(Dataset[dict[str, Any]]):
-    """Paths with the pasts to read, made anew for each batch by the guide as it is by then.
+    """Paths with the pasts to read, estimated for each batch by the guide at that step.
 
     Parameters
     ----------

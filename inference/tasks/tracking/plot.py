@@ -97,9 +97,9 @@ def _over_time(tracks: Paths, ax: Axes, coordinate: int) -> None:
     frames = np.arange(tracks.mean.shape[1]) + tracks.first
     seen = tracks.detections[..., coordinate] + tracks.detections[..., coordinate + 2] / 2
     _detections(tracks, ax, np.broadcast_to(frames[:, None], seen.shape), seen)
-    told = np.concatenate([tracks.mean[..., coordinate].ravel(), seen[~np.isnan(seen)]])
-    margin = 0.1 * max(float(np.ptp(told)), 1.0)  # an unseen object's band may fill the panel
-    ax.set_ylim(told.min() - margin, told.max() + margin)
+    values = np.concatenate([tracks.mean[..., coordinate].ravel(), seen[~np.isnan(seen)]])
+    margin = 0.1 * max(float(np.ptp(values)), 1.0)  # an unseen object's band may fill the panel
+    ax.set_ylim(values.min() - margin, values.max() + margin)
     for mean, sd, colour in zip(tracks.mean, tracks.sd, colours(len(tracks.mean)), strict=True):
         centre, wide = mean[:, coordinate], 1.96 * sd[:, coordinate]
         ax.plot(frames, centre, color=colour, lw=1.2)

@@ -4,7 +4,7 @@
 `srnn`, `deepar`  for tracking with the smoothing E-S step: increments in the object frame; people
                   who walk, and a share of the paper's paths; pasts mostly estimated from
                   detections (`inference.tasks.tracking.noisy_pasts`)
-`deepar_causal`   the same for the paper's E-S step, which looks back only
+`deepar_causal`   the same for the paper's E-S step, a filter
 `srnn_paper`,     the paper's: positions in the image, its synthetic boxes and sizes, and for SRNN
 `deepar_paper`    its scheduled sampling, in fewer epochs than its 500
 ================  ================================================================================
@@ -162,7 +162,7 @@ def pretrain(
 
     The KL weight goes from 0 to 1 over the first fifth of the steps; in the paper's SRNN, pasts are
     sampled now and then after that, and always after three fifths (the paper has epochs 20, 20 and
-    100 of at most 500). DeepAR, which knows of s by its past alone, would be told nothing then: it
+    100 of at most 500). DeepAR, which reads nothing but the past of s, would read nothing then: it
     is trained with true pasts. Estimated pasts are made by the guide in training, a batch at a
     time.
 

@@ -1,7 +1,7 @@
 """Tracklets: runs of detections that a Kalman filter of the linear prior joins beyond doubt.
 
 A tracklet and a detection are joined if each is the other's best by a margin. Frames may be
-missed. Where anything else could be meant, tracklets end, and new ones begin: `chains` decides.
+missed. Where anything else could be meant, tracklets end, and new ones begin: `linking` decides.
 """
 
 from __future__ import annotations

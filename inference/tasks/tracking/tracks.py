@@ -1,4 +1,4 @@
-"""What tracking answers with: boxes, how sure they are, and whose each detection was."""
+"""The result of tracking: boxes with their uncertainty, and the assignment of detections."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Tracks:
         return to_arviz(groups, coords)
 
     def plot(self, ax: Axes | None = None) -> Figure:
-        """Draw the boxes' centres in the image and over time, and how sure they are."""
+        """Plot the boxes' centres in the image and over time, with their credible bands."""
         from inference.tasks.tracking.plot import plot
 
         return plot(self, ax)
