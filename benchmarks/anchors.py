@@ -39,7 +39,7 @@ def off(a: Tensor, b: Tensor) -> float:
 
 
 def scattered(model: Any, std: float = 0.7) -> Any:
-    """The story in double precision, no two of its numbers alike."""
+    """The model in double precision, no two of its numbers alike."""
     for parameter in model.double().parameters():
         nn.init.normal_(parameter, std=std)
     return model
@@ -143,7 +143,7 @@ def slds_by_hand() -> Rows:
 
 
 def gaussian_hmm(model: LDS, length: int) -> dist.GaussianHMM:
-    """The same story as Pyro has it, with a step before the first frame: to N(m, P)."""
+    """The same model as Pyro has it, with a step before the first frame: to N(m, P)."""
     p, size = model.dynamics(), model.latent_dim
     zeros = torch.zeros_like(p.initial_cov)
     steps = p.transition.mT.expand(length - 1, size, size)
@@ -197,7 +197,7 @@ def lds_speed(length: int, rounds: int, batch: int) -> None:
 
 
 EXACTNESS = (hmm_by_hand, hmm_and_hmmlearn, lds_and_dense, slds_by_hand)
-"""Sections of the first table: each yields (what, how far off). A story's own goes here."""
+"""Sections of the first table: each yields (what, how far off). A model's own goes here."""
 
 
 def main() -> None:

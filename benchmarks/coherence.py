@@ -1,6 +1,6 @@
-"""Does one modality tell the other's digit? Pictures of MNIST and sounds of FSDD, paired by label.
+"""Does one modality predict the other's digit? Images of MNIST, sounds of FSDD, paired by label.
 
-A picture's code is read from the picture alone, a sound is told from it, and a classifier that
+A picture's code is read from the picture alone, a sound is decoded from it, and a classifier that
 learned on real sounds says which digit that is; and the other way round. The share that is right is
 the coherence (Shi et al. 2019, section 4.2). By chance it is 0.1; the classifiers' own accuracy on
 real test data bounds it from above.
@@ -41,7 +41,7 @@ class Recipe:
     ``repeats`` times an epoch, or they would be one row in a hundred.
     """
 
-    story: str
+    model: str
     broken: float = 0.0
     epochs: int = 6
     latent_dim: int = 16
@@ -53,20 +53,20 @@ class Recipe:
     seed: int = 0
 
     def pair(self) -> tuple[Any, Any]:
-        """Build story and guide: two layers each way, the second one residual."""
+        """Build model and guide: two layers each way, the second one residual."""
         parts = {"image": Bernoulli(784, grey=True), "sound": Gaussian(1024, self.noise)}
         private = self.private_dim if self.model == "DMVAE" else 0
         code, wide = self.latent_dim + private, self.hidden_dim
         with seeded(derive(self.seed, "weights")):
-            told = {n: ResidualMLP(code, wide, wide, part.raw_dim) for n, part in parts.items()}
+            decoders = {n: ResidualMLP(code, wide, wide, part.raw_dim) for n, part in parts.items()}
             read = {
                 n: ResidualMLP(part.feature_dim, wide, wide, 2 * code) for n, part in parts.items()
             }
         if not private:
-            model = MVAE(parts, self.latent_dim, decoders=told)
+            model = MVAE(parts, self.latent_dim, decoders=decoders)
             return model, MVAEGuide(model, encoders=read)
-        story = DMVAE(parts, self.latent_dim, private_dim=private, decoders=told)
-        return story, DMVAEGuide(story, encoders=read)
+        model = DMVAE(parts, self.latent_dim, private_dim=private, decoders=decoders)
+        return model, DMVAEGuide(model, encoders=read)
 
     def rows(self, digits: Digits, spoken: SpokenDigits) -> dict[str, Tensor]:
         """Pair every picture with a sound of its digit, and break pairs."""
@@ -119,18 +119,18 @@ def accuracy(judge: nn.Module, data: Tensor, labels: Tensor) -> tuple[float, flo
 
 
 @torch.no_grad()
-def tell(run: Run, sense: str, seed: int = 0, **given: Tensor) -> Tensor:
+def generate(run: Run, modality: str, seed: int = 0, **given: Tensor) -> Tensor:
     """Draw a code from what is given, one a row, and return the mean of another modality."""
     with seeded(derive(seed, "tell")):
         codes = poutine.trace(run.guide).get_trace(**given)
-        told = poutine.trace(poutine.replay(run.model, codes)).get_trace(**given)
-    site: Any = told.nodes[sense]
+        trace = poutine.trace(poutine.replay(run.model, codes)).get_trace(**given)
+    site: Any = trace.nodes[modality]
     mean: Tensor = site["fn"].mean
     return mean
 
 
 def report(
-    stories: list[str], shares: list[float], digits: Digits, spoken: SpokenDigits, options: Any
+    models: list[str], shares: list[float], digits: Digits, spoken: SpokenDigits, options: Any
 ) -> None:
     """Train and judge, a line each."""
     see = classifier(digits.train_images, digits.train_labels, 6)
@@ -141,14 +141,14 @@ def report(
     }
     for name, (share, error) in real.items():
         print(f"real {name}: the classifier names {share:.3f} ± {error:.3f} right")
-    print(f"{'story':<8}{'broken':>8}{'image -> sound':>20}{'sound -> image':>20}   seed")
+    print(f"{'model':<8}{'broken':>8}{'image -> sound':>20}{'sound -> image':>20}   seed")
     for broken in shares:
-        for story in stories:
+        for model in models:
             began = time.process_time()
-            recipe = Recipe(story, broken, epochs=options.epochs, seed=options.seed)
+            recipe = Recipe(model, broken, epochs=options.epochs, seed=options.seed)
             run = recipe.train(recipe.rows(digits, spoken), options.out)
-            heard = tell(run, "sound", image=digits.test_images)
-            seen = tell(run, "image", sound=spoken.test_sounds)
+            heard = generate(run, "sound", image=digits.test_images)
+            seen = generate(run, "image", sound=spoken.test_sounds)
             cells = (
                 accuracy(hear, heard, digits.test_labels),
                 accuracy(see, seen, spoken.test_labels),
@@ -156,6 +156,6 @@ def report(
             figures = "".join(f"{share:>13.3f} ± {error:.3f}" for share, error in cells)
             minutes = (time.process_time() - began) / 60
             print(
-                f"{story:<8}{broken:>8.2f}{figures}   {recipe.seed} ({minutes:.1f} CPU min now)",
+                f"{model:<8}{broken:>8.2f}{figures}   {recipe.seed} ({minutes:.1f} CPU min now)",
                 flush=True,
             )

@@ -144,8 +144,8 @@ class Sentences:
         with seeded(derive(seed, "codes")):
             others = torch.randn(draws, 2)
         own = torch.cat([self.log_prob(x[i : i + 1], z[i : i + 1])[0] for i in range(size)])
-        told = torch.cat([self.log_prob(x, part) for part in others.split(100)])
-        nats = own - (told.logsumexp(0) - math.log(draws))
+        density = torch.cat([self.log_prob(x, part) for part in others.split(100)])
+        nats = own - (density.logsumexp(0) - math.log(draws))
         return float(nats.mean()), float(nats.std() / math.sqrt(size))
 
 
@@ -218,9 +218,9 @@ def train(source: Sentences, how: dict[str, Any], seed: int, epochs: int, size: 
         **how,
     )
     seconds = process_time() - began
-    told = rates(model, guide, test, num_samples=10)
+    terms = rates(model, guide, test, num_samples=10)
     found = mutual_information(model, guide, test)
-    return Result(found.nats, told["z"].nats, told.bound, seconds)
+    return Result(found.nats, terms["z"].nats, terms.bound, seconds)
 
 
 def text(

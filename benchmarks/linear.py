@@ -49,15 +49,15 @@ class Result:
 
 @dataclass
 class Trained:
-    """A pair, and the same story as a PPCA, whose evidence is known."""
+    """A pair, and the same model as a PPCA, whose evidence is known."""
 
     model: nn.Module
     guide: nn.Module
-    story: PPCA
+    ppca: PPCA
 
     @torch.no_grad()
     def judge(self, x: Tensor, exact: PPCA) -> Result:
-        """Compare with the exact evidence on ``x``, and with the best story there is."""
+        """Compare with the exact evidence on ``x``, and with the best model there is."""
         evidence = self.model.evidence(x)
         gap = evidence - expected_bound(self.model, self.guide, x)
         lengths = nn.functional.normalize(self.model.weight, dim=0)
@@ -82,9 +82,9 @@ def expected_bound(model: nn.Module, guide: nn.Module, x: Tensor, draws: int = 4
         both = torch.cat([z, 2 * q.mean - z])
     total = q.log_prob(both)
     with pyro.plate("draws", 2 * draws, dim=-2):
-        told = poutine.trace(poutine.condition(model, {"z": both})).get_trace(x)
-    told.compute_log_prob()
-    return (told.nodes["z"]["log_prob"] + told.nodes["x"]["log_prob"] - total).mean(0)
+        joint = poutine.trace(poutine.condition(model, {"z": both})).get_trace(x)
+    joint.compute_log_prob()
+    return (joint.nodes["z"]["log_prob"] + joint.nodes["x"]["log_prob"] - total).mean(0)
 
 
 def train(model: nn.Module, guide: nn.Module, x: Tensor, seed: int) -> None:
@@ -104,10 +104,10 @@ def train(model: nn.Module, guide: nn.Module, x: Tensor, seed: int) -> None:
 def ppca(x: Tensor, latent_dim: int, covariance: str, seed: int) -> Trained:
     data_dim = x.shape[1]
     with seeded(derive(seed, "start")):
-        story = PPCA(data_dim, latent_dim)
+        ppca = PPCA(data_dim, latent_dim)
         guide = PPCAGuide(data_dim, latent_dim, covariance=covariance)
-    train(story, guide, x, seed)
-    return Trained(story, guide, story)
+    train(ppca, guide, x, seed)
+    return Trained(ppca, guide, ppca)
 
 
 def linear_vae(x: Tensor, latent_dim: int, seed: int) -> Trained:
@@ -122,13 +122,13 @@ def linear_vae(x: Tensor, latent_dim: int, seed: int) -> Trained:
 
 @torch.no_grad()
 def as_ppca(model: VAE, x: Tensor) -> PPCA:
-    """The same story, read off a VAE with a linear decoder."""
-    story = PPCA(model.data_dim, model.latent_dim)
+    """The same model, read off a VAE with a linear decoder."""
+    ppca = PPCA(model.data_dim, model.latent_dim)
     zeros = torch.zeros(1, model.latent_dim)
-    story.mean.copy_(model.observation(zeros).mean[0])
-    story.weight.copy_((model.observation(torch.eye(model.latent_dim)).mean - story.mean).T)
-    story.log_scale.copy_(model.observation(zeros).stddev[0, 0].log())
-    return story
+    ppca.mean.copy_(model.observation(zeros).mean[0])
+    ppca.weight.copy_((model.observation(torch.eye(model.latent_dim)).mean - ppca.mean).T)
+    ppca.log_scale.copy_(model.observation(zeros).stddev[0, 0].log())
+    return ppca
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ Run ``python -m benchmarks.anchors --dkf``.
 
 Paths of a known system train a `DKF(linear=True)` and its guide, as any dynamical VAE is trained.
 What its bound lacks on paths not trained on has two causes, and since the Kalman filter gives the
-evidence at any parameters they can be told apart:
+evidence at any parameters they can be separated:
 
     truth - bound = [truth - evidence at the learned parameters]    what was not learned
                   + [evidence at the learned parameters - bound]    KL(q(z | s) || p(z | s))
@@ -34,7 +34,7 @@ class Nats(NamedTuple):
     """Nats a frame of held-out paths, each (N,)."""
 
     truth: Tensor
-    """log p(s) of the system that told them."""
+    """log p(s) of the system that generated them."""
     em: Tensor
     """That of an LDS learned from the training paths by EM."""
     learned: Tensor
@@ -43,7 +43,7 @@ class Nats(NamedTuple):
     """The DKF's bound, one draw of the guide a path."""
 
 
-def story() -> DKF:
+def untrained() -> DKF:
     """Return an untrained linear DKF."""
     likelihood = Gaussian(DATA_DIM, scale="pixel")
     return DKF(DATA_DIM, LATENT_DIM, linear=True, likelihood=likelihood)
@@ -53,7 +53,7 @@ def story() -> DKF:
 def turning(seed: int = 0) -> DKF:
     """Return the truth: a point that turns by 0.4 radians a frame, seen in noise."""
     with seeded(seed):
-        model = story()
+        model = untrained()
         transition, turn = model.transition, torch.tensor(0.4)
         assert isinstance(transition, LinearTransition)
         cos, sin = turn.cos(), turn.sin()
@@ -69,16 +69,16 @@ def turning(seed: int = 0) -> DKF:
 @torch.no_grad()
 def as_lds(model: DKF) -> LDS:
     """Return the LDS with a linear DKF's parameters: z_0 is 0, so that z_1 ~ N(b, Q)."""
-    same, step, told = LDS(model.data_dim, model.latent_dim), model.transition, model.emission
-    assert isinstance(step, LinearTransition) and isinstance(told, torch.nn.Linear)
+    same, step, emission = LDS(model.data_dim, model.latent_dim), model.transition, model.emission
+    assert isinstance(step, LinearTransition) and isinstance(emission, torch.nn.Linear)
     values = {
         "initial_mean": step.linear.bias,
         "initial_log_scale": step.log_scale,
         "transition": step.linear.weight,
         "transition_offset": step.linear.bias,
         "process_log_scale": step.log_scale,
-        "emission": told.weight,
-        "emission_offset": told.bias,
+        "emission": emission.weight,
+        "emission_offset": emission.bias,
         "noise_log_scale": model.likelihood.scale.log(),
     }
     for name, value in values.items():
@@ -92,7 +92,7 @@ def compare(*, paths: int = PATHS, epochs: int = 40, em_steps: int = 50, seed: i
     with seeded(seed), torch.no_grad():
         s, others = truth(size=paths, length=LENGTH), truth(size=HELD_OUT, length=LENGTH)
     with seeded(seed + 1):
-        model, fitted = story(), LDS(DATA_DIM, LATENT_DIM).start_from(s)
+        model, fitted = untrained(), LDS(DATA_DIM, LATENT_DIM).start_from(s)
         guide = DKFGuide(model, input_dim=32, recurrent_dim=32, latent_dims=(), hidden_dims=())
     for _ in range(em_steps):
         fitted.em_step(s)

@@ -3,7 +3,7 @@
 ``python -m benchmarks.mnist ../shared/data/mnist`` trains both, goes on where it was stopped, and
 prints the table. ``--epochs 8 --tight-epochs 1`` is the ten-minute version, of the same ordering.
 
-Two hidden layers of 500 units each way, 40 latents, bits drawn anew each time a digit is seen
+Two hidden layers of 500 units each way, 40 latents, bits drawn again each time a digit is used
 ("dynamic binarisation"). The second layer is a residual one (`ppl_models.networks.ResidualMLP`),
 and matrix products are in bfloat16 while training. Training has two parts: the ELBO, then a few
 epochs of IWAE-8, which frees the model from what a Gaussian guide costs it. The table has both.

@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.multimodal jmvae ../shared/data/mnist`` trains JMVAE on MNIST and its labels,
 goes on where it was stopped, and prints the test log likelihood of the images: K = 1000 importance
-samples of the joint posterior, the image alone scored. Sizes, likelihoods, bits drawn anew, alpha
+samples of the joint posterior, the image alone scored. Sizes, likelihoods, bits drawn again, alpha
 and warm-up are the published recipe's; the second layer of a network is residual, and the learning
 rate falls along a cosine, which takes 64 epochs where that takes 500.
 
@@ -39,7 +39,7 @@ LATENT, WIDTH, BATCH = 64, 512, 128
 
 
 def binarise(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Draw the bits of the images anew."""
+    """Draw new bits for the images."""
     return batch | {"image": torch.bernoulli(batch["image"])}
 
 
@@ -84,10 +84,13 @@ def image_likelihood(run: Run, digits: Digits, test: int, draws: int) -> tuple[T
     """Return the IWAE bound and the ELBO of each test image, in fixed bits, label unscored."""
     bits = fixed_bits(digits.test_images)[:test]
     labels = digits.test_labels[:test, None]
-    told = torch.tensor([True, False])
+    observed = torch.tensor([True, False])
     tight, plain = [], []
     for image, label in zip(bits.split(250), labels.split(250), strict=True):
-        masks = {"mask": told.expand(len(image), 2), "seen": (told | True).expand(len(image), 2)}
+        masks = {
+            "mask": observed.expand(len(image), 2),
+            "seen": (observed | True).expand(len(image), 2),
+        }
         weights = importance(run.model, run.guide, image, label, num_samples=draws, **masks)
         tight.append(weights.iwae)
         plain.append(weights.elbo)
@@ -130,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     coherence.add_argument("data", type=Path, help="mnist.npz, or its folder")
     coherence.add_argument("sounds", type=Path, help="the folder of FSDD")
     both = ["MVAE", "DMVAE"]
-    coherence.add_argument("--story", choices=both, nargs="*", default=both)
+    coherence.add_argument("--model", choices=both, nargs="*", default=both)
     coherence.add_argument("--broken", type=float, nargs="*", default=[0.0, 0.99])
     coherence.add_argument("--epochs", type=int, default=6)
     coherence.add_argument("--speakers", nargs="*", help="to test on; default: takes 0 to 4 of all")

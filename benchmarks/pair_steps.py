@@ -41,12 +41,12 @@ def draw(mean: Tensor, log_scale: Tensor) -> Tensor:
 
 def ladder() -> Pair:
     torch.manual_seed(0)
-    story = HierarchicalVAE(784, (10, 20, 20), hidden_dim=WIDTH, likelihood="bernoulli")
-    return story, HierarchicalVAEGuide(story)
+    model = HierarchicalVAE(784, (10, 20, 20), hidden_dim=WIDTH, likelihood="bernoulli")
+    return model, HierarchicalVAEGuide(model)
 
 
 def plain_ladder(x: Tensor) -> Work:
-    story, guide = ladder()
+    model, guide = ladder()
 
     def loss() -> Tensor:
         h, features = guide.first(x), []
@@ -55,20 +55,20 @@ def plain_ladder(x: Tensor) -> Work:
             features.insert(0, h)
         mean, log_scale = guide.head[0](features[0]).chunk(2, -1)
         rate, z = kl(mean, log_scale), draw(mean, log_scale)
-        stream = story.block[0](story.write[0](z))
+        stream = model.block[0](model.write[0](z))
         for n in range(1, len(features)):
-            size = 2 * story.latent_dims[n]
-            said, drift = story.read[n - 1](stream).split([size, WIDTH], -1)
+            size = 2 * model.latent_dims[n]
+            said, drift = model.read[n - 1](stream).split([size, WIDTH], -1)
             loc, spread = said.chunk(2, -1)
             moved, widened = guide.head[n](torch.cat([features[n], stream], -1)).chunk(2, -1)
             rate = rate + kl(moved, widened)  # relative to the prior, which then drops out
             z = draw(loc + spread.exp() * moved, spread + widened)
-            stream = story.block[n](stream + drift + story.write[n](z))
-        logits = story.decoder(stream)
+            stream = model.block[n](stream + drift + model.write[n](z))
+        logits = model.decoder(stream)
         data = binary_cross_entropy_with_logits(logits, x, reduction="sum")
         return (data + rate) / len(x)
 
-    return training(loss, story, guide)
+    return training(loss, model, guide)
 
 
 # --- several modalities ---------------------------------------------------------------------
@@ -88,21 +88,21 @@ def modalities(kind: str) -> Pair:
     make, guide = KINDS[kind]
     own = {"private_dim": PRIVATE} if kind == "DMVAE" else {}
     parts = {"image": Bernoulli(784), "label": Categorical(1, 10)}
-    story = make(parts, LATENT, hidden_dim=WIDTH, num_layers=1, **own)
-    return story, guide(story)
+    model = make(parts, LATENT, hidden_dim=WIDTH, num_layers=1, **own)
+    return model, guide(model)
 
 
 def plain_modalities(kind: str, image: Tensor, label: Tensor) -> Work:
-    story, guide = modalities(kind)
+    model, guide = modalities(kind)
     classes = label[:, 0].long()
 
     def read() -> dict[str, Tensor]:
         return {"image": image, "label": one_hot(classes, 10).to(image.dtype)}
 
-    def told(z: dict[str, Tensor]) -> Tensor:
-        logits = story.decoders["image"](z["image"])
+    def distortion(z: dict[str, Tensor]) -> Tensor:
+        logits = model.decoders["image"](z["image"])
         data = binary_cross_entropy_with_logits(logits, image, reduction="sum")
-        return data + cross_entropy(story.decoders["label"](z["label"]), classes, reduction="sum")
+        return data + cross_entropy(model.decoders["label"](z["label"]), classes, reduction="sum")
 
     def both(z: Tensor) -> dict[str, Tensor]:
         return {"image": z, "label": z}
@@ -110,7 +110,7 @@ def plain_modalities(kind: str, image: Tensor, label: Tensor) -> Work:
     def joint() -> Tensor:
         heads = [guide.heads[name](x).relu() for name, x in read().items()]
         mean, log_scale = guide.joint(torch.cat(heads, -1)).chunk(2, -1)
-        return told(both(draw(mean, log_scale))) + kl(mean, log_scale)
+        return distortion(both(draw(mean, log_scale))) + kl(mean, log_scale)
 
     def experts() -> Experts:
         return [tuple(guide.encoders[name](x).chunk(2, -1)) for name, x in read().items()]
@@ -123,7 +123,7 @@ def plain_modalities(kind: str, image: Tensor, label: Tensor) -> Work:
 
     def of_product() -> Tensor:
         mean, log_scale = product(experts())
-        return told(both(draw(mean, log_scale))) + kl(mean, log_scale)
+        return distortion(both(draw(mean, log_scale))) + kl(mean, log_scale)
 
     def private() -> Tensor:
         shared, codes, rate = [], {}, torch.zeros(())
@@ -135,7 +135,7 @@ def plain_modalities(kind: str, image: Tensor, label: Tensor) -> Work:
         moments = product(shared)
         z = draw(*moments)
         codes = {name: torch.cat([z, code], -1) for name, code in codes.items()}
-        return told(codes) + rate + kl(*moments)
+        return distortion(codes) + rate + kl(*moments)
 
     def mixture() -> Tensor:
         parts = experts()
@@ -147,11 +147,11 @@ def plain_modalities(kind: str, image: Tensor, label: Tensor) -> Work:
         apart = (z[:, None] - loc) * (-log_scale).exp()
         log_q = -(0.5 * apart * apart + log_scale).sum(-1)
         rate = (log_q.logsumexp(1) + 0.5 * (z * z).sum(-1) - math.log(len(parts))).sum()
-        return told(both(z)) + rate
+        return distortion(both(z)) + rate
 
     losses = {"JMVAE": joint, "MVAE": of_product, "DMVAE": private}
     loss = losses.get(kind, mixture)
-    return training(lambda: loss() / len(image), story, guide)
+    return training(lambda: loss() / len(image), model, guide)
 
 
 def main() -> None:

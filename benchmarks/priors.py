@@ -29,24 +29,24 @@ from ppl_models.linear_motion import LinearMotion
 
 def importance_bound(name: str, s: Tensor, draws: int = 50) -> float:
     """Nats a frame of the importance-weighted bound."""
-    story, guide = pretrained(name)
+    model, guide = pretrained(name)
     totals = []
     with torch.no_grad(), seeded(0):
         for part in s.split(100):
             with pyro.plate("draws", draws, dim=-2):
                 guided = poutine.trace(guide).get_trace(part)
-                told = poutine.trace(poutine.replay(story, guided)).get_trace(part)
-            told.compute_log_prob()
+                scored = poutine.trace(poutine.replay(model, guided)).get_trace(part)
+            scored.compute_log_prob()
             guided.compute_log_prob()
-            weight = told.nodes["s"]["log_prob"]
-            if "z" in told.nodes:
-                weight = weight + told.nodes["z"]["log_prob"] - guided.nodes["z"]["log_prob"]
+            weight = scored.nodes["s"]["log_prob"]
+            if "z" in scored.nodes:
+                weight = weight + scored.nodes["z"]["log_prob"] - guided.nodes["z"]["log_prob"]
             totals.append(weight.logsumexp(0) - log(draws))
     return (torch.cat(totals).mean() / s.shape[1]).item()
 
 
 def random_walk_of_increments(train: Tensor, s: Tensor, start: float = 0.5) -> float:
-    """Nats a frame of the constant-velocity story, its variances those of the training paths."""
+    """Nats a frame of the constant-velocity model, its variances those of the training paths."""
     first, change = train.diff(dim=1)[:, 0], train.diff(dim=1).diff(dim=1)
     steps = s.diff(dim=1)
     total = (
@@ -112,10 +112,10 @@ def main() -> None:
     print(f"\nE-S step, {options.iterations} iterations; errors in body heights and in log size")
     print(f"{'':28s}{'seen':^25s}{'gap':^25s}")
     print(f"{'':28s}{'   place     size   95 % ' * 2}")
-    story = linear(train)
+    model = linear(train)
     for name, guide in (
-        ("linear, smoothed", LinearMotionGuide(story)),
-        ("linear, filtered", LinearMotionGuide(story, causal=True)),
+        ("linear, smoothed", LinearMotionGuide(model)),
+        ("linear, filtered", LinearMotionGuide(model, causal=True)),
         *((name, pretrained(name)[1]) for name in ("srnn", "deepar", "deepar_causal")),
     ):
         mean = held

@@ -1,13 +1,13 @@
-"""Every dynamical VAE is told of itself: what its guide misses, and what it learns from scratch.
+"""Every dynamical VAE fitted to its own data: the gap of its guide, and recovery from scratch.
 
-Run ``python -m benchmarks.recovery`` (``--only DKF SRNN``, ``--seed 1``). A story with large random
-weights, the truth, tells sequences of 20 frames of 4 numbers, from latents of 2 a frame. Then
+Run ``python -m benchmarks.recovery`` (``--only DKF SRNN``, ``--seed 1``). A model with large random
+weights, the truth, generates sequences of 20 frames of 4 numbers, from latents of 2 a frame. Then
 
 * its guide is trained with the truth held still. ``gap`` is what its bound lacks of the truth's
   evidence on sequences not trained on, KL(q(z | s) || p(z | s)); 50, 80 and 95 the share of true
   latents inside their credible interval of that width, by the ranks of simulation-based
   calibration; ``rate`` how many nats the latents are worth.
-* another story and guide of the same sizes learn from the truth's sequences alone. ``learned`` is
+* another model and guide of the same sizes learn from the truth's sequences alone. ``learned`` is
   their evidence on sequences not trained on, less the truth's; ``timeless`` that of a FrameVAE
   learned alike, which says how much there was to be learned about time.
 
@@ -55,9 +55,9 @@ Pair = tuple[Any, Any]
 Make = Callable[[Gaussian], Pair]
 
 
-def _pair(story: Any, guide: Any, options: Any = None, guide_options: Any = None) -> Make:
+def _pair(family: Any, guide: Any, options: Any = None, guide_options: Any = None) -> Make:
     def make(likelihood: Gaussian) -> Pair:
-        model = story(D, L, likelihood=likelihood, **(options or {}))
+        model = family(D, L, likelihood=likelihood, **(options or {}))
         return model, guide(model, **(guide_options or {}))
 
     return make
@@ -88,7 +88,7 @@ FAMILY: dict[str, Make] = {
     "LigHTDVAE": _pair(LigHTDVAE, LigHTDVAEGuide, ATTENTIVE),
 }
 GAIN, NOISE = 1.5, 0.7
-"""How much larger a truth's weights are than those a story begins with; noise in sd of frames."""
+"""How much larger a truth's weights are than those a model begins with; noise in sd of frames."""
 
 
 class Row(NamedTuple):
@@ -104,7 +104,7 @@ class Row(NamedTuple):
 
 @torch.no_grad()
 def truth_of(name: str, seed: int) -> Pair:
-    """Return a story with large random weights, held still, and an untrained guide of it."""
+    """Return a model with large random weights, held still, and an untrained guide of it."""
     with seeded(derive(seed, "truth", name)):
         model, guide = FAMILY[name](Gaussian(D))
         for site, weight in model.named_parameters():
@@ -116,7 +116,7 @@ def truth_of(name: str, seed: int) -> Pair:
     return model.eval().requires_grad_(False), guide
 
 
-def told(model: Any, size: int, seed: int) -> Tensor:
+def simulated(model: Any, size: int, seed: int) -> Tensor:
     """Return sequences (size, T, D)."""
     with seeded(seed), torch.no_grad():
         s: Tensor = model(size=size, length=LENGTH)
@@ -162,23 +162,23 @@ def inside(pair: Pair, s: Tensor) -> dict[str, list[float]]:
 
 
 def recover(name: str, epochs: int, seed: int, size: int = PATHS) -> Row:
-    """Train the three pairs of a story, and compare."""
+    """Train the three pairs of a model, and compare."""
     model, guide = truth_of(name, seed)
-    s, new = (told(model, n, derive(seed, name, n)) for n in (size, HELD_OUT))
+    s, new = (simulated(model, n, derive(seed, name, n)) for n in (size, HELD_OUT))
     known = learn(model, guide, s, epochs, seed)
     best, ess = evidence(known, new)
     bound = importance(*known, new, num_samples=50).elbo / LENGTH
     others = []
-    for story in (name, "FrameVAE"):
-        with seeded(derive(seed, "fresh", story)):
-            fresh = FAMILY[story](Gaussian(D))
+    for family in (name, "FrameVAE"):
+        with seeded(derive(seed, "fresh", family)):
+            fresh = FAMILY[family](Gaussian(D))
         others.append(mean(evidence(learn(*fresh, s, epochs, seed), new)[0] - best))
     worth = sum(r.nats for r in rates(*known, new, num_samples=5).rows if r.kind == "rate") / LENGTH
     return Row(worth, ess, mean(best - bound), inside(known, new), *others)
 
 
 def main() -> None:
-    """Print a row a story, as it is done."""
+    """Print a row a model, as it is done."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=FAMILY, default=list(FAMILY))
     parser.add_argument("--epochs", type=int, default=40)
@@ -189,7 +189,7 @@ def main() -> None:
         parser.error(f"--paths: saw {options.paths}, expected more than {HELD_OUT}")
     torch.set_num_threads(1)
     levels = "".join(f"{100 * level:6.0f}" for level in LEVELS)
-    head = f"{'story':<10}{'rate':>6}{'ess':>6}{'gap':>16}  site{levels}"
+    head = f"{'model':<10}{'rate':>6}{'ess':>6}{'gap':>16}  site{levels}"
     print(head + f"{'learned':>17}{'timeless':>17}")
     for name in options.only:
         row = recover(name, options.epochs, options.seed, options.paths)

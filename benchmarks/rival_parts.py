@@ -59,11 +59,11 @@ class Rival(nn.Module):
     def loss(self, s: Tensor, e: Tensor, code_noise: Tensor | None = None) -> Tensor:
         """Minus the bound of powers (B, T, D)."""
         seen = ((s + self.floor).log() - self.centre) / self.spread
-        raw, rate = self.told(seen, e) if code_noise is None else self.coded(seen, e, code_noise)
+        raw, rate = self.terms(seen, e) if code_noise is None else self.coded(seen, e, code_noise)
         v = torch.addcmul(self.centre, raw, self.spread).exp() + self.floor
         return ((v.log() + s / v).sum() + rate) / len(s)
 
-    def told(self, seen: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+    def terms(self, seen: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
         """Emission's outputs (B, T, D), and KL divergence."""
         raise NotImplementedError
 

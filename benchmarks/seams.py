@@ -1,10 +1,10 @@
-"""Long recordings of speech are told in pieces: what the seams do, and what ten minutes cost.
+"""Long recordings re-synthesised in pieces: what the seams do, and what ten minutes cost.
 
 ``python -m benchmarks.seams ../shared/data/an4 --model light runs/speech/DKF-0`` puts utterances of
-AN4's test speakers one after the other until they are three pieces, and tells them whole and in
-pieces. ``agree`` is the SI-SDR of the pieces against the whole, in dB; the others compare both with
-the recording, in all of it and in the seconds that two pieces share. Then ten minutes of the same:
-CPU time over the sound's, and the process at its peak, which the libraries are part of.
+AN4's test speakers one after the other until they are three pieces, and re-synthesises them whole
+and in pieces. ``agree`` is the SI-SDR of the pieces against the whole, in dB; the others compare
+both with the recording, in all of it and in the seconds that two pieces share. Then ten minutes of
+the same: CPU time over the sound's, and the process at its peak, which the libraries are part of.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def seams(speech: SpeechModel, wave: Tensor) -> str:
     pieces = resynthesise_long(*pair, wave, speech.stft)
     starts = (int(n * (PIECE - OVERLAP) * speech.stft.rate) for n in (1, 2))
     parts = [slice(None), *(slice(at, at + int(OVERLAP * speech.stft.rate)) for at in starts)]
-    scores = (f"{si_sdr(wave[p], told[p]):7.2f}" for p in parts for told in (whole, pieces))
+    scores = (f"{si_sdr(wave[p], sound[p]):7.2f}" for p in parts for sound in (whole, pieces))
     return f"{si_sdr(whole, pieces):8.1f}" + "".join(scores)
 
 

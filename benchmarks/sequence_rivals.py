@@ -1,14 +1,14 @@
-"""The dynamical VAEs in plain torch, as fast as their equations allow: rivals of the stories here.
+"""The dynamical VAEs in plain torch, as fast as their equations allow: rivals of the models here.
 
 Written from the equations of the papers (see `ppl_models.dvae.frame_vae`, `frame_chains`, `dvae`,
 `transformer_dvae`), without Pyro and without `torch.distributions`: networks, and a loss by hand.
-Parameters come in the order of story and guide, so that `same_weights` can copy them; with the same
-weights and noise a rival's loss is the story's (tests/benchmarks/test_sequence_speed.py).
+Parameters come in the order of model and guide, so that `same_weights` can copy them; with the same
+weights and noise a rival's loss is the model's (tests/benchmarks/test_sequence_speed.py).
 
 Each rival does what a good programmer would: recurrent networks over known sequences are one fused
 call, what does not depend on the sample is computed before the loop, features once. `naive` asks
 for the other way: a frame's networks inside the loop, ``nn.LSTM`` called once a frame wherever it
-reads latents or tells frames; only what reads data alone, before the loop, is one call.
+reads latents or decodes frames; only what reads data alone, before the loop, is one call.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class PlainVAE(Rival):
         super().__init__(reader, naive)
         self.emission, self.encoder = layers(n, 128, d), layers(d, 128, 2 * n)
 
-    def told(self, seen: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+    def terms(self, seen: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
         """Emission's outputs, and KL divergence."""
         z, *q = drawn(self.encoder(seen), e)
         return self.emission(z), kl((q[0], q[1]))
@@ -62,7 +62,7 @@ class PlainSTORN(Rival):
         self.guide_reader, self.guide_recurrence = layers(d, 256, last=True), lstm(256, 128)
         self.encoder = layers(128, 64, 32, 2 * n)
 
-    def told(self, seen: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+    def terms(self, seen: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
         """Emission's outputs, and KL divergence."""
         g = self.guide_recurrence(self.guide_reader(seen))[0]
         z, *q = drawn(self.encoder(g), e)
@@ -88,7 +88,7 @@ class PlainDKF(Rival):
         variance = softplus(self.spreading(proposal.relu())) + 1e-6
         return torch.lerp(self.linear(z), proposal, gate), variance.log()
 
-    def told(self, seen: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+    def terms(self, seen: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
         """Emission's outputs, and KL divergence."""
         g = backward_read(self.backward, self.reader(seen))
         z, kept = torch.zeros_like(e[:, 0]), list[Tensors]()
@@ -123,7 +123,7 @@ class PlainRVAE(Rival):
         self.backward, self.guide_recurrence = lstm(d, 128), lstm(n, 128)
         self.context, self.input = nn.Linear(128, 2 * n), nn.Linear(128, 2 * n, bias=False)
 
-    def told(self, seen: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+    def terms(self, seen: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
         """Emission's outputs, and KL divergence."""
         g, z, kept = backward_read(self.backward, seen), torch.zeros_like(e[:, 0]), list[Tensors]()
         if self.naive:
@@ -156,7 +156,7 @@ class PlainSRNN(Rival):
         self.guide_reader, self.backward = layers(d, 256, last=True), lstm(256, 128)
         self.encoder = Joined(128, n + 128, 64, 32, 2 * n)
 
-    def told(self, seen: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+    def terms(self, seen: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
         """Emission's outputs, and KL divergence."""
         read = self.reader(before(seen))
         h = each_step(self.recurrence, read) if self.naive else self.recurrence(read)[0]
@@ -180,7 +180,7 @@ class PlainSRNN(Rival):
 
 
 class PlainVRNN(Rival):
-    """VRNN: z feeds the LSTM that story and guide share."""
+    """VRNN: z feeds the LSTM that model and guide share."""
 
     def __init__(self, reader: Any, d: int, n: int, naive: bool = False) -> None:
         super().__init__(reader, naive)
@@ -188,7 +188,7 @@ class PlainVRNN(Rival):
         self.recurrence, self.prior = lstm(320, 128), nn.Linear(128, 2 * n)
         self.emission, self.encoder = Joined(128, 64, d), Joined(256, 128, 2 * n)
 
-    def told(self, seen: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+    def terms(self, seen: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
         """Emission's outputs, and KL divergence."""
         z, kept = torch.zeros_like(e[:, 0]), list[Tensors]()
         if self.naive:
@@ -209,7 +209,7 @@ class PlainVRNN(Rival):
         return self.emission(h, self.latent_reader(z)), rate
 
     def looped(self, seen: Tensor, e: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """`told`, with all of a frame in one loop."""
+        """`terms`, with all of a frame in one loop."""
         state: State = None
         last, kept = torch.zeros_like(seen[:, 0]), list[Tensors]()
         for frame, noise in zip(seen.unbind(1), e.unbind(1), strict=True):

@@ -4,13 +4,13 @@
 was stopped, and prints the table; ``--only SRNN LigHT --seeds 0`` takes some of it, ``--epochs 2``
 makes a quick pass. Each run is a folder, ``OUT/STORY-SEED``, which ``ppl resynth --model`` takes.
 
-``forced`` and ``own`` are the SI-SDR where true frames are read, and where the story's own are;
+``forced`` and ``own`` are the SI-SDR where true frames are read, and where the model's own are;
 ``known_w`` is the Frechet distance of speech whose codes are those of training pieces.
 
 Trained by `inference.tasks.speech.recipes` on AN4's 68 training speakers (33 minutes of speech,
-124,000 frames). Test: whole utterances, told of posterior means in a closed loop. Generation: 100
-sounds of 2.4 seconds, by Griffin-Lim, against a quarter of the training speech; what the size of
-the sets adds to the distance is taken off.
+124,000 frames). Test: whole utterances, re-synthesised from posterior means in a closed loop.
+Generation: 100 sounds of 2.4 seconds, by Griffin-Lim, against a quarter of the training speech;
+what the size of the sets adds to the distance is taken off.
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ def parameters(model: Any, guide: Any) -> int:
 
 
 def reading(model: Any, guide: Any, wave: Tensor) -> dict[str, float]:
-    """Return the SI-SDR where a story is shown the true frames, or reads all that it told itself.
+    """Return the SI-SDR where a model reads the true frames, or all frames that it generated.
 
-    The second is the closed loop, unless the story can forget frames: then that reads none.
+    The second is the closed loop, unless the model can forget frames: then that reads none.
     """
     stft = STFT()
     spectra = stft.analyse(wave)
@@ -102,8 +102,8 @@ def reading(model: Any, guide: Any, wave: Tensor) -> dict[str, float]:
     own = model.likelihood.point(DynamicalVAE.closed_loop(model, latents.z, latents.w))
     scores = {}
     seen = tell_forced(model, analyse(model, guide, power, forced=True), power)
-    for name, told in (("forced", seen), ("own", own)):
-        back = stft.invert(torch.polar(told[0].sqrt(), spectra.angle()), length=len(wave))
+    for name, power in (("forced", seen), ("own", own)):
+        back = stft.invert(torch.polar(power[0].sqrt(), spectra.angle()), length=len(wave))
         scores[name] = si_sdr(wave, back).item()
     return scores
 
@@ -132,8 +132,8 @@ def talk(run: Any, data: Data, recipe: Recipe, seed: int) -> dict[str, float]:
     model, count, point = run.model.eval(), 100, recipe.design.scheduled
 
     def distance(code: Tensor | None = None) -> FrechetDistance:
-        told = generate(model, count, 150, code=code, seed=seed, point=point).wave
-        return frechet_speech_distance(data.recorded, list(told), seed=seed)
+        waves = generate(model, count, 150, code=code, seed=seed, point=point).wave
+        return frechet_speech_distance(data.recorded, list(waves), seed=seed)
 
     found = distance()
     scores = {"frechet": found.distance - found.bias, "frechet_error": found.error}
@@ -190,9 +190,9 @@ COLUMNS = {
 
 
 def table(found: dict[str, list[dict[str, float]]]) -> str:
-    """Return a row a story: means over its seeds, and the range of SI-SDR."""
+    """Return a row a model: means over its seeds, and the range of SI-SDR."""
     lines = [
-        f"{'story':<9}{'seeds':>6}{'parameters':>11}"
+        f"{'model':<9}{'seeds':>6}{'parameters':>11}"
         + "".join(f"{name:>{int(form.split('.')[0])}}" for name, form in COLUMNS.items())
         + "  SI-SDR of each"
     ]

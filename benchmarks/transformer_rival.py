@@ -105,6 +105,6 @@ class PlainHiT(Rival):
         z, *q = drawn(self.encoder(self.transformer(tokens)), e)
         frames, code = self.reader(before(seen)), self.code_reader(w)[:, None]
         h = self.latent_decoder(self.latent_reader(before(z)) + code, self.read(frames))
-        told = self.frame_decoder(self.latent_reader(z) + code, self.read(frames))
+        decoded = self.frame_decoder(self.latent_reader(z) + code, self.read(frames))
         rate = kl((q[0], q[1]), moments(self.prior(h))) + kl((of_w[0], of_w[1]))
-        return self.emission(told), rate
+        return self.emission(decoded), rate

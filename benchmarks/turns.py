@@ -16,7 +16,7 @@ class Turns:
         self.began: float | None = None
 
     def done(self) -> None:
-        """Tell the CPU seconds since the last call, and wait for the word to go on."""
+        """Report the CPU seconds since the last call, and wait for the word to go on."""
         if self.began is not None:
             os.write(int(os.environ["TURNS"]), f"{process_time() - self.began}\n".encode())
         if not sys.stdin.readline().strip():

@@ -31,14 +31,14 @@ def prior_pair(prior: str) -> Pair:
         "mixture": lambda: MixturePrior(50, 10),
         "mixture, summed": lambda: MixturePrior(50, 10, summed=True),
     }
-    story = VAE(784, 50, hidden_dim=400, likelihood="bernoulli", prior=parts[prior]())
-    return story, VAEGuide(784, 50, encoder=encoder)
+    model = VAE(784, 50, hidden_dim=400, likelihood="bernoulli", prior=parts[prior]())
+    return model, VAEGuide(784, 50, encoder=encoder)
 
 
 def plain_prior(x: Tensor, prior: str) -> Work:
     """A mixture of Gaussians as a prior, by matrix products in single precision."""
-    story, guide = prior_pair(prior)
-    part: Any = story.prior
+    model, guide = prior_pair(prior)
+    part: Any = model.prior
 
     def components() -> tuple[Tensor, Tensor]:
         if prior == "vamp":
@@ -53,35 +53,35 @@ def plain_prior(x: Tensor, prior: str) -> Work:
         log_p = product - (0.5 * loc * loc * w + spread).sum(-1)
         if prior != "vamp":
             log_p = log_p + part.logits.log_softmax(-1)
-        logits = story.decoder(z)
+        logits = model.decoder(z)
         data = nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="sum")
         rate = -(0.5 * e * e + log_scale).sum() - log_p.logsumexp(-1).sum()
         return (data + rate) / len(x)
 
-    return training(loss, story, guide)
+    return training(loss, model, guide)
 
 
 def cvae_pair() -> Pair:
     torch.manual_seed(0)
-    story = CVAE(392, 392, 50, hidden_dim=400, prior="learned", likelihood="bernoulli")
-    return story, CVAEGuide(392, 392, 50, hidden_dim=400)
+    model = CVAE(392, 392, 50, hidden_dim=400, prior="learned", likelihood="bernoulli")
+    return model, CVAEGuide(392, 392, 50, hidden_dim=400)
 
 
 def plain_cvae(x: Tensor, c: Tensor) -> Work:
-    story, guide = cvae_pair()
+    model, guide = cvae_pair()
 
     def loss() -> Tensor:
         mean, log_scale = guide.encoder(torch.cat([x, c], -1)).chunk(2, -1)
-        prior, log_width = story.prior.network(c).chunk(2, -1)
+        prior, log_width = model.prior.network(c).chunk(2, -1)
         scale, width = log_scale.exp(), log_width.exp()
         z = mean + scale * torch.randn_like(mean)
         apart = ((mean - prior) / width) ** 2 + (scale / width) ** 2
         rate = (0.5 * (apart - 1) + log_width - log_scale).sum()
-        logits = story.decoder(torch.cat([z, c], -1))
+        logits = model.decoder(torch.cat([z, c], -1))
         data = nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="sum")
         return (data + rate) / len(x)
 
-    return training(loss, story, guide)
+    return training(loss, model, guide)
 
 
 def main() -> None:

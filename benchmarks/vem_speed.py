@@ -39,8 +39,8 @@ MODEL = TrackerSettings()
 
 def iteration_of(pair: tuple[Any, Any], batch: Any, start: Tensor) -> Callable[[], object]:
     """Return one whole VEM iteration: E-S, E-Z, M and E-W, of all clips."""
-    story, guide = pair
-    noise = torch.randn(*start.shape[:-1], story.latent_dim, dtype=start.dtype)
+    model, guide = pair
+    noise = torch.randn(*start.shape[:-1], model.latent_dim, dtype=start.dtype)
     mixture = mixture_of(batch, start, MODEL)
 
     def run() -> object:
@@ -60,8 +60,8 @@ def paper_pair(smooth: bool) -> tuple[Any, Any]:
     """SRNN of the paper's sizes (nothing trained: the cost is the same), in the object frame."""
     from guides.dvae import SRNNGuide
 
-    story = SRNN(increments=True)
-    return story, SRNNGuide(story, smooth=smooth)
+    model = SRNN(increments=True)
+    return model, SRNNGuide(model, smooth=smooth)
 
 
 def speed(clips: int, frames: int, rounds: int) -> None:
@@ -83,9 +83,9 @@ def speed(clips: int, frames: int, rounds: int) -> None:
         "VEM iteration, SRNN, smoothed": iteration_of(paper_pair(True), batch, start),
     }
     for prior in ("deepar", "linear"):
-        story, guide = source_pair(prior)  # type: ignore[arg-type]
+        model, guide = source_pair(prior)  # type: ignore[arg-type]
         rivals[f"VEM iteration, {prior}, smoothed"] = iteration_of(
-            (story.float(), guide.float()), batch, start
+            (model.float(), guide.float()), batch, start
         )
     title = f"{clips} clips of {OBJECTS} objects, T {frames}, SRNN of the paper's sizes"
     table(title, race(rivals, rounds), next(iter(rivals)))

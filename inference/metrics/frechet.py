@@ -192,7 +192,8 @@ def frechet_of_features(
 ) -> FrechetDistance:
     """Return the distance of two sets of things, each described by rows (W_i, D) of features.
 
-    For your own features, those of a network for example; as `frechet_speech_distance`, nothing is scaled.
+    For your own features, those of a network for example; as `frechet_speech_distance`, nothing is
+    scaled.
     """
     if batches < 2:
         raise InputError("batches", str(batches), "2 at least", "take 10")

@@ -9,7 +9,8 @@ from torch import Tensor
 def principal_angles(first: Tensor, second: Tensor) -> Tensor:
     """Return the angles between the spans of two matrices (D, L), (L,) in radians, ascending.
 
-    From the sines, which resolve small angles, where the cosines round to one (Bjorck and Golub 1973).
+    From the sines, which resolve small angles, where the cosines round to one (Bjorck and Golub
+    1973).
     """
     a, b = (torch.linalg.qr(matrix.detach().double()).Q for matrix in (first, second))
     sines = torch.linalg.svdvals(b - a @ (a.T @ b))

@@ -8,7 +8,8 @@ Coordinate ascent finds the nearest optimum, so the start decides. This one look
 2. *Links* (`linking`): log p(b | a) / p(b) for each tracklet b that begins after a ends, with
    position and velocity carried over the gap, and the odds of being unseen that long (a chain of
    two states, visible and hidden).
-3. *Flow* (`min_cost_flow`): the N disjoint chains of tracklets that together have the highest log odds
+3. *Flow* (`min_cost_flow`): the N disjoint chains of tracklets that together have the highest log
+odds
    against clutter.
 
 In the model each of the N objects is present in every frame, so a path may have its first
