@@ -6,13 +6,13 @@ import pytest
 import torch
 from pyro import poutine
 
-from benchmarks.linear_dkf import as_lds, compare, story
+from benchmarks.linear_dkf import as_lds, compare, untrained
 from inference.randomness import seeded
 
 
 def test_the_lds_has_the_dkf_s_very_density() -> None:
     with seeded(0), torch.no_grad():
-        model = story().double()
+        model = untrained().double()
         for parameter in model.parameters():
             parameter.normal_(std=0.5)
         same = as_lds(model).double()

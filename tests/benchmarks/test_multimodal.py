@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.coherence import Recipe, accuracy, classifier, tell
+from benchmarks.coherence import Recipe, accuracy, classifier, generate
 from benchmarks.multimodal import image_likelihood, train_jmvae
 from ppl_models.data.fsdd import SpokenDigits
 from ppl_models.data.mnist import Digits
@@ -40,9 +40,9 @@ def test_a_run_tells_either_sense_and_goes_on_where_it_stopped(story: str, tmp_p
     run = recipe.train(recipe.rows(digits(), spoken()), tmp_path)
     again = recipe.train(recipe.rows(digits(), spoken()), tmp_path)
     assert again.epochs == 1 and run.history == again.history
-    sound = tell(run, "sound", image=digits().test_images)
+    sound = generate(run, "sound", image=digits().test_images)
     assert sound.shape == (20, 1024) and sound.isfinite().all()
-    assert tell(run, "image", sound=spoken().test_sounds).max() <= 1
+    assert generate(run, "image", sound=spoken().test_sounds).max() <= 1
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import recovery
-from benchmarks.recovery import FAMILY, LENGTH, D, evidence, inside, recover, told, truth_of
+from benchmarks.recovery import FAMILY, LENGTH, D, evidence, inside, recover, simulated, truth_of
 
 
 @pytest.mark.parametrize("name", FAMILY)
@@ -16,8 +16,8 @@ def test_a_truth_is_held_still_and_tells_something(name: str) -> None:
     model, guide = truth_of(name, 0)
     assert type(model).__name__ == name and not any(p.requires_grad for p in model.parameters())
     assert all(p.requires_grad for p in guide.parameters())
-    s = told(model, 100, 1)
-    assert s.shape == (100, LENGTH, D) and torch.equal(s, told(model, 100, 1))
+    s = simulated(model, 100, 1)
+    assert s.shape == (100, LENGTH, D) and torch.equal(s, simulated(model, 100, 1))
     assert 0.4 < model.likelihood.log_scale.exp().mean() / s.std() < 0.8  # noise, but not all
 
 
@@ -25,14 +25,14 @@ def test_a_truth_is_held_still_and_tells_something(name: str) -> None:
 def test_evidence_is_of_every_sequence(monkeypatch: Any, name: str) -> None:
     monkeypatch.setattr(recovery, "PARTICLES", 40)
     pair = truth_of(name, 0)
-    found, ess = evidence(pair, told(pair[0], 5, 1))
+    found, ess = evidence(pair, simulated(pair[0], 5, 1))
     assert found.shape == (5,) and found.isfinite().all() and 1 <= ess <= 40
 
 
 def test_shares_are_of_ranks() -> None:
     """An untrained guide is wide: nearly all truths are inside."""
     pair = truth_of("FrameVAE", 0)
-    (shares,) = inside(pair, told(pair[0], 50, 1)).values()
+    (shares,) = inside(pair, simulated(pair[0], 50, 1)).values()
     assert shares == sorted(shares) and 0 < shares[0] < shares[2] <= 100
 
 
