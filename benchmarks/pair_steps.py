@@ -58,7 +58,7 @@ def plain_ladder(x: Tensor) -> Work:
         stream = story.block[0](story.write[0](z))
         for n in range(1, len(features)):
             size = 2 * story.latent_dims[n]
-            said, drift = story.read[n - 1](stream).split([size, WIDTH], -1)
+            said, drift = story.head[n - 1](stream).split([size, WIDTH], -1)
             loc, spread = said.chunk(2, -1)
             moved, widened = guide.head[n](torch.cat([features[n], stream], -1)).chunk(2, -1)
             rate = rate + kl(moved, widened)  # relative to the prior, which then drops out
@@ -88,7 +88,7 @@ def modalities(kind: str) -> Pair:
     make, guide = KINDS[kind]
     own = {"private_dim": PRIVATE} if kind == "DMVAE" else {}
     parts = {"image": Bernoulli(784), "label": Categorical(1, 10)}
-    story = make(parts, LATENT, hidden_dim=WIDTH, num_layers=1, **own)
+    story = make(parts, LATENT, hidden_dims=(WIDTH,), **own)
     return story, guide(story)
 
 

@@ -12,7 +12,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 class ReadingGuide(nn.Module, Generic[Model]):
-    """A guide that reads its model: sizes, how data are to be read, and parameters, if it needs any.
+    """A guide that reads its model: sizes, features of data, and parameters, if it needs any.
 
     The model is held by reference and is no submodule, so the guide's parameters and ``state_dict``
     are its own alone. Copy or pickle the two in one container: the copy of a guide by itself comes

@@ -76,7 +76,9 @@ class LinearMotionGuide(ReadingGuide[LinearMotion]):
         precision = steps.mT @ (weight[..., None] * steps) + torch.diag_embed(observed)
         tril = torch.linalg.cholesky(precision)
         scale = None if mask is None else _scale_of_ends(tril, mask, model.decay**2 * kept)
-        pull = clean(emission * torch.cat([torch.zeros_like(s[..., :1, :]), s.diff(dim=-2)], -2), mask)
+        pull = clean(
+            emission * torch.cat([torch.zeros_like(s[..., :1, :]), s.diff(dim=-2)], -2), mask
+        )
         white = _solve(tril, pull) * (1 if scale is None else scale**2)
         return PathNormal(_solve(tril, white, transpose=True), tril, scale)
 

@@ -42,15 +42,15 @@ class MixDVAEGuide(ReadingGuide[MixDVAE]):
         The model's prior does not have its number of coordinates, ``data_dim``.
     """
 
-    def __init__(
-        self, model: MixDVAE, source_guide: nn.Module, *, hidden_dim: int = 16
-    ) -> None:
+    def __init__(self, model: MixDVAE, source_guide: nn.Module, *, hidden_dim: int = 16) -> None:
         super().__init__(model)
         self.source_guide, data_dim = source_guide, model.data_dim
         self.log_reach = nn.Parameter(torch.tensor(1.0))
         self.rnn = nn.GRU(3 * data_dim, hidden_dim, batch_first=True, bidirectional=True)
         self.head = nn.Linear(2 * hidden_dim, 2 * data_dim)
-        nn.init.zeros_(self.head.weight)  # at first, the residuals that attention finds are the shift
+        nn.init.zeros_(
+            self.head.weight
+        )  # at first, the residuals that attention finds are the shift
         nn.init.zeros_(self.head.bias)
         self.log_phi = nn.Parameter(torch.zeros(())) if model.phi_strength is not None else None
         self.offset: nn.ParameterDict | None = None
@@ -98,7 +98,9 @@ class MixDVAEGuide(ReadingGuide[MixDVAE]):
         spread = self.model.phi**0.5 * unit_of(size, mask) / unit  # (B, N, D)
         spread = spread[:, :, None].expand_as(start)
         residual, share = self._attend(o, mask, size, start)
-        features = torch.cat([residual, share, residual.diff(dim=2, prepend=residual[:, :, :1])], -1)
+        features = torch.cat(
+            [residual, share, residual.diff(dim=2, prepend=residual[:, :, :1])], -1
+        )
         shift, log_scale = self._read(features)
         if self.offset is not None:
             shift = shift + self.offset["shift"]

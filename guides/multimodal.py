@@ -154,7 +154,9 @@ class JMVAEGuide(MultimodalGuide):
     def __init__(self, model: MultimodalVAE, **options: Any) -> None:
         super().__init__(model, **options)
         if not self.hidden_dims:
-            raise InputError("hidden_dims", "()", "one width or more", "take hidden_dims=(128, 128)")
+            raise InputError(
+                "hidden_dims", "()", "one width or more", "take hidden_dims=(128, 128)"
+            )
         (width, *_), count = self.hidden_dims, len(self.names)
         sizes = {n: model.part(n).feature_dim for n in self.names}
         self.heads = nn.ModuleDict({n: nn.Linear(size, width) for n, size in sizes.items()})

@@ -1,4 +1,4 @@
-"""The guide of the switching linear dynamical system: regimes sampled backwards, by Kim's filter."""
+"""The guide of the switching linear dynamical system: regimes, sampled by Kim's filter."""
 
 from __future__ import annotations
 

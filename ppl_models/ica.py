@@ -1,4 +1,4 @@
-r"""Independent component analysis: data are an invertible mixture of independent, heavy-tailed sources.
+r"""Independent component analysis: data are a linear mixture of independent, heavy-tailed sources.
 
 ::
 
@@ -79,12 +79,12 @@ class ICA(nn.Module):
         return dist.TransformedDistribution(z, [Mixing(self.weight, self.mean)])
 
     def sources(self, x: Tensor) -> Tensor:
-        """Return the sources z (..., D) of x (..., D), a function of it: the posterior is a point."""
+        """Return the sources z (..., D) of x (..., D): the posterior is this one point."""
         return Mixing(self.weight, self.mean).inv(x)
 
     @torch.no_grad()
     def start_from(self, x: Tensor) -> None:
-        """Initialise so that the sources of ``x`` (N, D) are uncorrelated, of the Laplace's variance.
+        """Initialise: the sources of ``x`` (N, D) are uncorrelated, with the Laplace's variance.
 
         Raises
         ------

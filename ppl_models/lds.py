@@ -218,7 +218,9 @@ class RegressionMoments(NamedTuple):
     """(B, T, D, L): covariance of outputs with inputs."""
 
 
-def _regress(target: tuple[Tensor, ...], x: RegressionMoments, y: RegressionMoments, weight: Tensor) -> None:
+def _regress(
+    target: tuple[Tensor, ...], x: RegressionMoments, y: RegressionMoments, weight: Tensor
+) -> None:
     """Put the best y = W x + d + noise, expected over x and y, into (log scale, W, d)."""
     log_scale, matrix, offset = target
     total, wide = weight.sum(), weight[..., None]

@@ -1,4 +1,4 @@
-r"""MixDVAE, a mixture of dynamical VAEs: N paths are observed as unlabelled detections, with clutter.
+r"""MixDVAE, a mixture of dynamical VAEs: N paths, observed as unlabelled detections and clutter.
 
 .. math::
     p(o, w, s, z) = \prod_n p(s_n, z_n) \; \prod_{t,k} p(w_{tk}) \, p(o_{tk} \mid w_{tk}, s_t)

@@ -86,7 +86,10 @@ class MultimodalVAE(nn.Module):
         self.latent_dim, self.hidden_dims = latent_dim, check_widths(hidden_dims)
         self.prior = prior or StandardPrior(latent_dim)
         if self.prior.latent_dim != latent_dim:
-            found, cure = f"latent_dim {self.prior.latent_dim}", "build all parts for one latent_dim"
+            found, cure = (
+                f"latent_dim {self.prior.latent_dim}",
+                "build all parts for one latent_dim",
+            )
             raise InputError("prior", found, f"latent_dim {latent_dim}, as the model's", cure)
         given = dict(decoders or {})
         if extra := set(given) - set(self.likelihoods):

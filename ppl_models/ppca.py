@@ -55,9 +55,7 @@ class PPCA(nn.Module):
         self.log_scale = nn.Parameter(torch.zeros(()))
         self.register_buffer("zero", torch.zeros(latent_dim), persistent=False)
 
-    def forward(
-        self, x: Tensor | None = None, mask: Tensor | None = None, size: int = 1
-    ) -> Tensor:
+    def forward(self, x: Tensor | None = None, mask: Tensor | None = None, size: int = 1) -> Tensor:
         """Score data ``x`` (N, D); without data, simulate ``size`` of them.
 
         ``mask`` (N, D) is True for the numbers that were observed; the others may be NaN.

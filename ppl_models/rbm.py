@@ -174,7 +174,9 @@ class RBM(nn.Module):
             cure = (
                 "train by inference.training.fit_energy, and estimate C by annealed_log_partition"
             )
-            raise InputError("hidden_dim", found, f"at most {ENUMERABLE} for an exact density", cure)
+            raise InputError(
+                "hidden_dim", found, f"at most {ENUMERABLE} for an exact density", cure
+            )
 
     def _log_prob(self, x: Tensor) -> Tensor:
         return -self.free_energy(x) - self.log_partition()

@@ -78,9 +78,7 @@ class TextVAE(nn.Module):
         self.readout = nn.Linear(hidden_dim, num_tokens)
         self.register_buffer("zero", torch.zeros(latent_dim), persistent=False)
 
-    def forward(
-        self, x: Tensor | None = None, mask: Tensor | None = None, size: int = 1
-    ) -> Tensor:
+    def forward(self, x: Tensor | None = None, mask: Tensor | None = None, size: int = 1) -> Tensor:
         """Score sentences ``x`` (N, T); without them, simulate ``size`` of ``length`` tokens.
 
         Parameters

@@ -77,7 +77,10 @@ class VAE(nn.Module):
         self.decoder = decoder or MLP(latent_dim, *self.hidden_dims, self.likelihood.raw_dim)
         self.prior = prior or StandardPrior(latent_dim)
         if self.prior.latent_dim != latent_dim:
-            found, cure = f"latent_dim {self.prior.latent_dim}", "build all parts for one latent_dim"
+            found, cure = (
+                f"latent_dim {self.prior.latent_dim}",
+                "build all parts for one latent_dim",
+            )
             raise InputError("prior", found, f"latent_dim {latent_dim}, as the model's", cure)
 
     def forward(self, x: Tensor | None = None, size: int = 1) -> Tensor:

@@ -1,8 +1,8 @@
 r"""Objectives of several modalities: sums of bounds of subsets, for any pair with masks.
 
-A pair takes masks if both parts accept the keywords ``mask`` and ``observed``, (N, M) bool, True for
-present: which modalities a row has, and from which of them the shared code is inferred (as
-`ppl_models.modalities` says it). The models of `ppl_models.multimodal` do; so may yours.
+A pair takes masks if both parts accept the keywords ``mask`` and ``observed``, (N, M) bool, True
+for present: which modalities a row has, and from which of them the shared code is inferred (as
+`ppl_models.modalities` defines them). The models of `ppl_models.multimodal` do; so may yours.
 
 `fit` with these, or with the plain `Objective`, reports the same plain bound: that of all that a
 row has.

@@ -98,9 +98,9 @@ class AggregatedPosterior(Prior):
 
     The prior that makes the bound largest is the aggregated posterior q(z), the mean of q(z | x)
     over the data. Its log ratio to the standard normal is what a critic T learns that classifies
-    draws as codes or as standard normal. Takahashi et al., "Variational Autoencoder with Implicit Optimal
-    Priors", AAAI 2019, equations 6-12, where T is not normalised; here Z is estimated whenever T
-    changes, so that a bound is a bound of a model, up to the error of log Z.
+    draws as codes or as standard normal. Takahashi et al., "Variational Autoencoder with Implicit
+    Optimal Priors", AAAI 2019, equations 6-12, where T is not normalised; here Z is estimated
+    whenever T changes, so that a bound is a bound of a model, up to the error of log Z.
 
     T is learned by ``Objective(penalties=(DensityRatio(prior.critic),))``
     (`inference.objectives.penalties.ratio`), never by the bound's gradient: its parameters do not

@@ -41,7 +41,9 @@ def test_start_finds_the_clusters_and_leaves_the_generator(untouched: None) -> N
 
 def test_start_is_the_seed_s() -> None:
     x, _ = clusters()
-    first, second = (GaussianMixtureGuide(GaussianMixture(3, 2)).start_from(x, seed=4) for _ in range(2))
+    first, second = (
+        GaussianMixtureGuide(GaussianMixture(3, 2)).start_from(x, seed=4) for _ in range(2)
+    )
     assert torch.equal(first.loc, second.loc)
 
 

@@ -88,7 +88,9 @@ def test_refining_adds_offsets_to_the_network_s_outputs() -> None:
     before = set(guide.state_dict())
     mean, scale = moments(guide, data)
     offset = guide.refined(2, 2, 5)
-    assert set(guide.state_dict()) - before == {f"offset.{n}" for n in ("shift", "log_scale", "log_phi")}
+    assert set(guide.state_dict()) - before == {
+        f"offset.{n}" for n in ("shift", "log_scale", "log_phi")
+    }
     assert {n: tuple(p.shape) for n, p in offset.items()} == {
         "shift": (2, 2, 5, 4),
         "log_scale": (2, 2, 5, 4),
@@ -164,9 +166,9 @@ def test_the_unit_of_a_clip_is_the_size_of_what_is_seen() -> None:
 
 
 @pytest.mark.parametrize("missing", ["o", "start"])
-def test_without_something_to_look_at_it_says_so(missing: str) -> None:
+def test_without_data_to_condition_on_it_says_so(missing: str) -> None:
     story, guide = pair()
-    with pytest.raises(InputError, match=rf"(?s){missing}.*the guide looks at it"):
+    with pytest.raises(InputError, match=rf"(?s){missing}.*a tensor to condition on"):
         guide(**(told(story).data | {missing: None}))
 
 

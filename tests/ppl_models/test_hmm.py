@@ -101,7 +101,9 @@ def test_a_ragged_batch_is_its_paths_one_by_one(form: Any) -> None:
     s, mask = ragged(model)
     loss = Objective().loss(model, HMMGuide(model), (s, mask))
     ends = mask.sum(-1).tolist()
-    alone = [Objective().loss(model, HMMGuide(model), (s[i : i + 1, :n],)) for i, n in enumerate(ends)]
+    alone = [
+        Objective().loss(model, HMMGuide(model), (s[i : i + 1, :n],)) for i, n in enumerate(ends)
+    ]
     total, names = torch.stack(alone).sum(), list(model.parameters())
     assert torch.allclose(loss * B, total, **CLOSE)
     together, apart = (torch.autograd.grad(x, names) for x in (loss * B, total))

@@ -52,7 +52,9 @@ def test_a_known_mixing_is_found_again(untouched: None) -> None:
     story.start_from(x)
     assert amari_distance(story.weight, truth) > 0.1  # whitening alone does not find it
     rate = cosine(160, start=0.03)
-    run = fit(story, ICAGuide(story), x, epochs=10, batch_size=250, learning_rate=rate, progress=False)
+    run = fit(
+        story, ICAGuide(story), x, epochs=10, batch_size=250, learning_rate=rate, progress=False
+    )
     assert amari_distance(run.model.weight, truth) < 0.05
 
 

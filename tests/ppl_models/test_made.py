@@ -14,7 +14,7 @@ from ppl_models.made import MADE
 
 @pytest.mark.parametrize("kind", ["real", "bits"])
 def test_no_conditional_sees_its_own_number_or_a_later_one(kind: str) -> None:
-    story = MADE(5, 16, kind=kind, num_components=3)
+    story = MADE(5, (16, 16), kind=kind, num_components=3)
     x = torch.randn(4, 5, requires_grad=True)
     others = torch.zeros(5)
     for d in range(5):
@@ -27,20 +27,20 @@ def test_no_conditional_sees_its_own_number_or_a_later_one(kind: str) -> None:
 
 
 def test_the_density_of_bits_sums_to_one() -> None:
-    story = MADE(6, 16, kind="bits")
+    story = MADE(6, (16, 16), kind="bits")
     every = torch.tensor(list(product([0.0, 1.0], repeat=6)))
     assert torch.isclose(story.density().log_prob(every).logsumexp(0), torch.zeros(()), atol=1e-5)
 
 
 def test_the_density_of_real_numbers_integrates_to_one() -> None:
-    story = MADE(2, 16, num_components=3)
+    story = MADE(2, (16, 16), num_components=3)
     axis = torch.linspace(-12, 12, 401)
     total = story.density().log_prob(torch.cartesian_prod(axis, axis)).exp().sum()
     assert abs(total.item() * (axis[1] - axis[0]).item() ** 2 - 1) < 1e-3
 
 
 def test_draws_are_from_the_density() -> None:
-    story = MADE(3, 16, kind="bits")
+    story = MADE(3, (16, 16), kind="bits")
     with torch.no_grad():
         for parameter in story.parameters():
             parameter.mul_(3)
@@ -52,7 +52,7 @@ def test_draws_are_from_the_density() -> None:
 
 
 def test_draws_of_real_numbers_have_the_entropy_of_the_density() -> None:
-    story = MADE(2, 16, num_components=3)
+    story = MADE(2, (16, 16), num_components=3)
     values = story.density().log_prob(story(size=20_000))
     axis = torch.linspace(-12, 12, 401)
     grid = story.density().log_prob(torch.cartesian_prod(axis, axis))

@@ -78,7 +78,9 @@ def test_a_number_stands_for_a_gaussian() -> None:
     assert parts["image"] is bits and isinstance(parts["sound"], Gaussian)
 
 
-@pytest.mark.parametrize("wrong", [{}, {"mask": 2}, {"size": 2}, {"z_a": 2}, {"train": 2}, {"a": "gaussian"}])
+@pytest.mark.parametrize(
+    "wrong", [{}, {"mask": 2}, {"size": 2}, {"z_a": 2}, {"train": 2}, {"a": "gaussian"}]
+)
 def test_names_that_are_taken_and_parts_that_are_none_are_refused(wrong: Any) -> None:
     with pytest.raises(InputError, match="modalities"):
         as_likelihoods(wrong)
