@@ -73,7 +73,7 @@ def hmm_by_hand() -> Rows:
     forms: tuple[Literal["scan", "enumerated"], ...] = "scan", "enumerated"
     for form in forms:
         model.form = form
-        difference = abs(bound(model, HMMGuide(), s) - evidence.sum()).item()
+        difference = abs(bound(model, HMMGuide(model), s) - evidence.sum()).item()
         yield f"HMM bound, {form}, all paths", difference
 
 
@@ -173,10 +173,10 @@ def hmm_speed(length: int, states: int, rounds: int, batch: int) -> None:
     s = scan(size=batch, length=length).detach()
     enumerated = HMM(8, states, form="enumerated")
     rivals = {
-        "parallel scan (form='scan')": step(lambda: -bound(scan, HMMGuide(), s), scan),
+        "parallel scan (form='scan')": step(lambda: -bound(scan, HMMGuide(scan), s), scan),
         "forward algorithm, a loop": step(lambda: scan.log_evidence(s).sum(), scan),
         "TraceEnum_ELBO (form='enumerated')": step(
-            lambda: -bound(enumerated, HMMGuide(), s), enumerated
+            lambda: -bound(enumerated, HMMGuide(enumerated), s), enumerated
         ),
     }
     title = f"HMM, K {states}, T {length}, batch {batch}: evidence and gradient"

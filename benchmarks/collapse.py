@@ -70,7 +70,7 @@ def linear_vae(gamma: float | None, latent_dim: int = 4, epochs: int = 200) -> t
             decoder=nn.Linear(latent_dim, x.shape[1]),
             scale=None if gamma is None else math.sqrt(gamma),
         )
-        guide = VAEGuide(x.shape[1], latent_dim, encoder=nn.Linear(x.shape[1], 2 * latent_dim))
+        guide = VAEGuide(model, encoder=nn.Linear(x.shape[1], 2 * latent_dim))
     steps = epochs * math.ceil(len(x) / 100)
     fit(
         model,
@@ -169,7 +169,7 @@ def pair(num_tokens: int, seed: int) -> tuple[TextVAE, TextVAEGuide]:
     with seeded(seed):
         model = TextVAE(num_tokens, embedding_dim=16, hidden_dim=48)
         model.register_module("recurrence", OneWord(16 + 2, 48))
-        return model, TextVAEGuide(num_tokens)
+        return model, TextVAEGuide(model, hidden_dim=32)
 
 
 def remedies(steps: int, nats: float) -> dict[str, dict[str, Any]]:

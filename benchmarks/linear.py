@@ -105,7 +105,7 @@ def ppca(x: Tensor, latent_dim: int, covariance: str, seed: int) -> Trained:
     data_dim = x.shape[1]
     with seeded(derive(seed, "start")):
         ppca = PPCA(data_dim, latent_dim)
-        guide = PPCAGuide(data_dim, latent_dim, covariance=covariance)
+        guide = PPCAGuide(ppca, covariance=covariance)
     train(ppca, guide, x, seed)
     return Trained(ppca, guide, ppca)
 
@@ -115,7 +115,7 @@ def linear_vae(x: Tensor, latent_dim: int, seed: int) -> Trained:
     with seeded(derive(seed, "start")):
         decoder, encoder = nn.Linear(latent_dim, data_dim), nn.Linear(data_dim, 2 * latent_dim)
         model = VAE(data_dim, latent_dim, decoder=decoder)
-        guide = VAEGuide(data_dim, latent_dim, encoder=encoder)
+        guide = VAEGuide(model, encoder=encoder)
     train(model, guide, x, seed)
     return Trained(model, guide, as_ppca(model, x))
 

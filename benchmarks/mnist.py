@@ -68,7 +68,8 @@ class Recipe:
             if self.prior == "vamp":
                 prior = VampPrior.from_data(encoder, images, self.components, seed=self.seed)
         options: Any = {"likelihood": "bernoulli", "decoder": decoder, "prior": prior}
-        return VAE(784, LATENT, **options), VAEGuide(784, LATENT, encoder=encoder)
+        model = VAE(784, LATENT, **options)
+        return model, VAEGuide(model, encoder=encoder)
 
     def train(self, images: Tensor, directory: Path) -> list[Run]:
         """Train, or go on; return the run of the ELBO, then that of IWAE-8, if there is to be."""

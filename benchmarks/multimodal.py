@@ -48,7 +48,7 @@ def jmvae_pair(seed: int = 0) -> tuple[JMVAE, JMVAEGuide]:
     with seeded(derive(seed, "weights")):
         modalities = {"image": Bernoulli(784), "label": Categorical(1, 10)}
         decoders = {"image": mlp(LATENT, 784), "label": mlp(LATENT, 10)}
-        model = JMVAE(modalities, LATENT, hidden_dim=WIDTH, decoders=decoders)
+        model = JMVAE(modalities, LATENT, hidden_dims=(WIDTH, WIDTH), decoders=decoders)
         encoders = {"image": mlp(784, 2 * LATENT), "label": mlp(10, 2 * LATENT)}
         return model, JMVAEGuide(model, encoders=encoders)
 
@@ -87,10 +87,8 @@ def image_likelihood(run: Run, digits: Digits, test: int, draws: int) -> tuple[T
     observed = torch.tensor([True, False])
     tight, plain = [], []
     for image, label in zip(bits.split(250), labels.split(250), strict=True):
-        masks = {
-            "mask": observed.expand(len(image), 2),
-            "seen": (observed | True).expand(len(image), 2),
-        }
+        size = len(image), 2
+        masks = {"mask": observed.expand(size), "observed": (observed | True).expand(size)}
         weights = importance(run.model, run.guide, image, label, num_samples=draws, **masks)
         tight.append(weights.iwae)
         plain.append(weights.elbo)

@@ -143,7 +143,8 @@ def frame_srnn(s: Tensor) -> Work:
 
 def vae_pair() -> Pair:
     torch.manual_seed(0)
-    return VAE(784, 50, hidden_dim=400, likelihood="bernoulli"), VAEGuide(784, 50, hidden_dim=400)
+    model = VAE(784, 50, hidden_dims=(400,), likelihood="bernoulli")
+    return model, VAEGuide(model)
 
 
 def plain_vae(x: Tensor) -> Work:

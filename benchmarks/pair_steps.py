@@ -58,7 +58,7 @@ def plain_ladder(x: Tensor) -> Work:
         stream = model.block[0](model.write[0](z))
         for n in range(1, len(features)):
             size = 2 * model.latent_dims[n]
-            said, drift = model.read[n - 1](stream).split([size, WIDTH], -1)
+            said, drift = model.head[n - 1](stream).split([size, WIDTH], -1)
             loc, spread = said.chunk(2, -1)
             moved, widened = guide.head[n](torch.cat([features[n], stream], -1)).chunk(2, -1)
             rate = rate + kl(moved, widened)  # relative to the prior, which then drops out
@@ -88,7 +88,7 @@ def modalities(kind: str) -> Pair:
     make, guide = KINDS[kind]
     own = {"private_dim": PRIVATE} if kind == "DMVAE" else {}
     parts = {"image": Bernoulli(784), "label": Categorical(1, 10)}
-    model = make(parts, LATENT, hidden_dim=WIDTH, num_layers=1, **own)
+    model = make(parts, LATENT, hidden_dims=(WIDTH,), **own)
     return model, guide(model)
 
 

@@ -50,8 +50,8 @@ def ours(way: str, rows: int) -> None:
     torch.set_num_threads(1)
     data, hidden, latent = SIZES
     x = torch.rand(rows, data, generator=torch.Generator().manual_seed(0)).round()
-    model = VAE(data, latent, hidden_dim=hidden, likelihood="bernoulli")
-    guide = VAEGuide(data, latent, hidden_dim=hidden)
+    model = VAE(data, latent, hidden_dims=(hidden,), likelihood="bernoulli")
+    guide = VAEGuide(model)
     objective, turns, steps = Objective("meanfield"), Turns(), -(-rows // BATCH)
     if way == "fit":
 

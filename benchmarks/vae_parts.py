@@ -31,8 +31,8 @@ def prior_pair(prior: str) -> Pair:
         "mixture": lambda: MixturePrior(50, 10),
         "mixture, summed": lambda: MixturePrior(50, 10, summed=True),
     }
-    model = VAE(784, 50, hidden_dim=400, likelihood="bernoulli", prior=parts[prior]())
-    return model, VAEGuide(784, 50, encoder=encoder)
+    model = VAE(784, 50, hidden_dims=(400,), likelihood="bernoulli", prior=parts[prior]())
+    return model, VAEGuide(model, encoder=encoder)
 
 
 def plain_prior(x: Tensor, prior: str) -> Work:
@@ -63,8 +63,8 @@ def plain_prior(x: Tensor, prior: str) -> Work:
 
 def cvae_pair() -> Pair:
     torch.manual_seed(0)
-    model = CVAE(392, 392, 50, hidden_dim=400, prior="learned", likelihood="bernoulli")
-    return model, CVAEGuide(392, 392, 50, hidden_dim=400)
+    model = CVAE(392, 392, 50, hidden_dims=(400,), prior="learned", likelihood="bernoulli")
+    return model, CVAEGuide(model)
 
 
 def plain_cvae(x: Tensor, c: Tensor) -> Work:

@@ -1,4 +1,4 @@
-"""What guides share that read their model as they look back."""
+"""What guides share: the model each is built for, and the checks of what it is called with."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 class ReadingGuide(nn.Module, Generic[Model]):
-    """A guide that reads its model by reference: the parameters it owns are its own alone.
+    """A guide that reads its model: sizes, features of data, and parameters, if it needs any.
 
-    Copy or pickle the two in one container, or the copy of the guide reads from another model.
+    The model is held by reference and is no submodule, so the guide's parameters and ``state_dict``
+    are its own alone. Copy or pickle the two in one container: the copy of a guide by itself comes
+    with a copy of the model.
 
     Parameters
     ----------
@@ -23,16 +25,23 @@ class ReadingGuide(nn.Module, Generic[Model]):
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        self._story = (model,)  # in a tuple: a reference, not a part
+        self._model = (model,)  # in a tuple: a reference, not a submodule
 
     @property
     def model(self) -> Model:
-        """The model looked back at."""
-        return self._story[0]
+        """The model whose posterior this approximates."""
+        return self._model[0]
+
+
+class EmptyGuide(ReadingGuide[Model]):
+    """The guide of a model that leaves no latent site to sample: the bound is the evidence."""
+
+    def forward(self, *data: Tensor | None, **named: Tensor | None) -> None:
+        """Sample nothing, whatever the data."""
 
 
 def needed(data: Tensor | None, argument: str = "s", expected: str = "paths (B, T, D)") -> Tensor:
-    """Return the data that a guide looks back from.
+    """Return the data that a guide conditions on.
 
     Raises
     ------

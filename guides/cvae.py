@@ -1,18 +1,23 @@
-"""The guide of the conditional VAE: a code's posterior, read off its datum and its condition."""
+r"""The guide of the conditional VAE: one network infers a code from a datum and its condition.
+
+.. math:: q(z \mid x, c) = N(z; \mu(x, c), \mathrm{diag} \, \sigma(x, c)^2)
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import pyro
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from ppl_models.cvae import beside, check_pairs
-from ppl_models.inputs import count_rows
-from ppl_models.likelihoods import Likelihood, named
+from guides.base import ReadingGuide
+from ppl_models.cvae import CVAE, beside, check_pairs
+from ppl_models.inputs import check_widths, count_rows
 from ppl_models.networks import MLP, split_normal
 
 
-class CVAEGuide(nn.Module):
+class CVAEGuide(ReadingGuide[CVAE]):
     """Amortized diagonal Gaussian posterior q(z | x, c) of :class:`ppl_models.cvae.CVAE`.
 
     Sohn, Lee and Yan, "Learning Structured Output Representation using Deep Conditional Generative
@@ -20,33 +25,26 @@ class CVAEGuide(nn.Module):
 
     Parameters
     ----------
-    data_dim, condition_dim, latent_dim : int
-        D, C and L, the model's.
-    hidden_dim : int
-        Width of the encoder's one hidden layer.
+    model : CVAE
+        Its likelihood makes the encoder's features of x (`Likelihood.features`).
+    hidden_dims : sequence of int, optional
+        Widths of the encoder's hidden layers; by default the decoder's, in reverse order.
     encoder : nn.Module, optional
         Any network (N, F + C) -> (N, 2 L), features of the datum first, in place of the one made
-        from ``hidden_dim``. F is D, or the ``feature_dim`` of the likelihood.
-    likelihood : str or Likelihood, optional
-        The model's, if it has a way of its own to be read (`Likelihood.features`).
+        from ``hidden_dims``. F is the ``feature_dim`` of the likelihood, in most cases D.
     """
 
     def __init__(
         self,
-        data_dim: int = 32,
-        condition_dim: int = 32,
-        latent_dim: int = 8,
+        model: CVAE,
         *,
-        hidden_dim: int = 128,
+        hidden_dims: Sequence[int] | None = None,
         encoder: nn.Module | None = None,
-        likelihood: str | Likelihood = "gaussian",
     ) -> None:
-        super().__init__()
-        part = named(likelihood, data_dim)
-        self.data_dim, self.condition_dim = data_dim, condition_dim
-        self.reader = part.reader  # no parameters of the model's
-        inputs = part.feature_dim + condition_dim
-        self.encoder = encoder or MLP(inputs, hidden_dim, 2 * latent_dim)
+        super().__init__(model)
+        widths = model.hidden_dims[::-1] if hidden_dims is None else check_widths(hidden_dims)
+        inputs = model.likelihood.feature_dim + model.condition_dim
+        self.encoder = encoder or MLP(inputs, *widths, 2 * model.latent_dim)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         """Sample ``z`` (N, L) for data ``x`` (N, D) and conditions ``c`` (N, C).
@@ -56,8 +54,9 @@ class CVAEGuide(nn.Module):
         InputError
             One of them does not have its shape.
         """
-        num_data = count_rows(c, self.condition_dim, "c")
-        check_pairs(x, c, self.data_dim)
-        with pyro.plate("data", num_data, dim=-1):
-            loc, scale = split_normal(self.encoder(beside(self.reader(x), c)))
+        size = count_rows(c, self.model.condition_dim, "c")
+        check_pairs(x, c, self.model.data_dim)
+        with pyro.plate("data", size, dim=-1):
+            features = self.model.likelihood.features(x)
+            loc, scale = split_normal(self.encoder(beside(features, c)))
             return pyro.sample("z", dist.Normal(loc, scale).to_event(1))

@@ -1,4 +1,8 @@
-"""The guide of the Gaussian mixture: independent posteriors of weights, places and widths."""
+r"""The guide of the Gaussian mixture: independent posteriors of weights, means and scales.
+
+.. math:: q = \mathrm{Dirichlet}(\mathrm{weights}) \, \prod_{kd} N(\mathrm{locs}_{kd}) \,
+          \mathrm{LogNormal}(\mathrm{scales}_{kd})
+"""
 
 from __future__ import annotations
 
@@ -7,38 +11,38 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from guides.base import ReadingGuide
 from ppl_models.errors import InputError
+from ppl_models.gaussian_mixture import GaussianMixture
 from ppl_models.inputs import count_rows, spread_out
 
 
-class GaussianMixtureGuide(nn.Module):
+class GaussianMixtureGuide(ReadingGuide[GaussianMixture]):
     """Mean-field posterior of :class:`ppl_models.gaussian_mixture.GaussianMixture`.
 
-    q = Dirichlet(weights) Normal(locs) LogNormal(scales), Bishop 2006, section 10.2, but for the
-    LogNormal, which is Gamma there. The assignment ``w`` is no site of it: inference sums it out.
+    Bishop, "Pattern Recognition and Machine Learning", 2006, section 10.2, but for the LogNormal,
+    which is a Gamma there. The assignment ``w`` is no site of it: inference sums it out.
 
-    Components may be numbered in any order, and all start near zero: give the guide a look at the
-    data by :meth:`start_from`.
+    Components may be numbered in any order, and all start near zero: initialise them from the data
+    by :meth:`start_from`.
 
     Parameters
     ----------
-    num_components : int
-        K.
-    data_dim : int
-        D, numbers a datum.
+    model : GaussianMixture
     """
 
-    def __init__(self, num_components: int = 3, data_dim: int = 2) -> None:
-        super().__init__()
-        self.num_components, self.data_dim = num_components, data_dim
-        self.log_concentration = nn.Parameter(torch.zeros(num_components))
-        self.loc = nn.Parameter(torch.randn(num_components, data_dim))
-        self.loc_log_scale = nn.Parameter(torch.full((num_components, data_dim), -1.0))
-        self.scale_loc = nn.Parameter(torch.zeros(num_components, data_dim))
-        self.scale_log_scale = nn.Parameter(torch.full((num_components, data_dim), -1.0))
+    def __init__(self, model: GaussianMixture) -> None:
+        super().__init__(model)
+        self.num_components, self.data_dim = model.num_components, model.data_dim
+        shape = self.num_components, self.data_dim
+        self.log_concentration = nn.Parameter(torch.zeros(self.num_components))
+        self.loc = nn.Parameter(torch.randn(shape))
+        self.loc_log_scale = nn.Parameter(torch.full(shape, -1.0))
+        self.scale_loc = nn.Parameter(torch.zeros(shape))
+        self.scale_log_scale = nn.Parameter(torch.full(shape, -1.0))
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> None:
-        """Sample ``weights`` (K,), ``locs`` (K, D), ``scales`` (K, D); what is passed is unused."""
+    def forward(self, x: Tensor | None = None) -> None:
+        """Sample ``weights`` (K,), ``locs`` (K, D) and ``scales`` (K, D), the same for any x."""
         pyro.sample("weights", dist.Dirichlet(self.log_concentration.exp()))
         pyro.sample("locs", dist.Normal(self.loc, self.loc_log_scale.exp()).to_event(2))
         scales = dist.LogNormal(self.scale_loc, self.scale_log_scale.exp())
@@ -46,7 +50,7 @@ class GaussianMixtureGuide(nn.Module):
 
     @torch.no_grad()
     def start_from(self, x: Tensor, seed: int = 0, num_steps: int = 10) -> GaussianMixtureGuide:
-        """Put the components on clusters of ``x`` (N, D), found by seeded k-means++; return self.
+        """Put the components on clusters of ``x`` (N, D), found by k-means++; return the guide.
 
         Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007, then
         ``num_steps`` of Lloyd's iteration.

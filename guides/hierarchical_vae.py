@@ -1,10 +1,11 @@
-r"""The guide of the hierarchical VAE: up through the datum, down through the model's own stream.
+r"""The guide of the hierarchical VAE: features of x bottom up, codes top down beside the model.
 
 .. math:: q(z \mid x) = q(z_0 \mid x) \prod_{n=1}^N q(z_n \mid z_{<n}, x)
 
-On the way up a feature e_n is left for each level; on the way down, beside the model, level n's
-posterior moves the prior by what e_n and the stream say: its mean by so many of the prior's scales,
-its log scale by so much. A level of which x tells nothing costs nothing.
+A pass up computes features e_n of x for each level. On the pass down, shared with the model, the
+posterior of level n is relative to its prior: e_n and the model's features h_n give a shift of the
+mean in prior standard deviations, and a change of the log scale. A level on which x has no bearing
+costs nothing.
 
 References
 ----------
@@ -32,7 +33,7 @@ from ppl_models.networks import MLP, split_normal
 class HierarchicalVAEGuide(ReadingGuide[HierarchicalVAE]):
     """Top-down posterior q(z0, ..., zN | x) of `HierarchicalVAE`.
 
-    Walks down the model's own stream, by reference: the guide's parameters, and its ``state_dict``,
+    It runs the model's own blocks, by reference: the guide's parameters, and its ``state_dict``,
     are its own networks' alone. Copy or pickle model and guide together.
 
     Parameters
@@ -50,7 +51,7 @@ class HierarchicalVAEGuide(ReadingGuide[HierarchicalVAE]):
         heads += [nn.Sequential(nn.GELU(), MLP(2 * width, width, 2 * size)) for size in below]
         self.head = nn.ModuleList(heads)
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
+    def forward(self, x: Tensor | None = None) -> Tensor:
         """Sample ``z0`` (N, L_0), ..., ``zN`` for data ``x`` (N, D); return the last.
 
         Raises
@@ -67,19 +68,19 @@ class HierarchicalVAEGuide(ReadingGuide[HierarchicalVAE]):
             return z
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Return e_0, ..., e_N (N, H), top first: the higher the level, the longer the way up."""
-        h, found = self.first(self.model.likelihood.features(x)), list[Tensor]()
+        """Return e_0, ..., e_N (N, H), top first: a higher level is reached by more blocks."""
+        h, levels = self.first(self.model.likelihood.features(x)), list[Tensor]()
         for block in reversed(self.up):
             h = block(h)
-            found.insert(0, h)
-        return found
+            levels.insert(0, h)
+        return levels
 
     def posterior(self, n: int, feature: Tensor, rung: Rung | None) -> TorchDistribution:
-        """Return q(z_n | z_<n, x), event shape (L_n,); at the top, the rung is None."""
+        """Return q(z_n | z_<n, x), event shape (L_n,); at the top, ``rung`` is None."""
         if rung is None:
             loc, scale = split_normal(self.head[n](feature))
             return dist.Normal(loc, scale, validate_args=False).to_event(1)
         feature, stream = torch.broadcast_tensors(feature, rung.stream)
-        moved, widened = split_normal(self.head[n](torch.cat([feature, stream], -1)))
-        loc, scale = rung.loc + rung.scale * moved, rung.scale * widened
+        shift, factor = split_normal(self.head[n](torch.cat([feature, stream], -1)))
+        loc, scale = rung.loc + rung.scale * shift, rung.scale * factor
         return dist.Normal(loc, scale, validate_args=False).to_event(1)

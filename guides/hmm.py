@@ -1,23 +1,18 @@
-"""The guide of the hidden Markov model, whose states are summed: it leaves nothing to draw."""
+"""The guide of the hidden Markov model, whose states are summed: nothing is left to sample."""
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from guides.base import EmptyGuide
+from ppl_models.hmm import HMM
 
 
-class HMMGuide(nn.Module):
+class HMMGuide(EmptyGuide[HMM]):
     """The empty guide of :class:`ppl_models.hmm.HMM`, in both of its forms.
 
-    The bound is then the evidence. The posterior of states is the model's own: `HMM.filter`,
+    The bound is then the evidence. The posterior of the states is the model's own: `HMM.filter`,
     `HMM.smooth`, `HMM.viterbi`, `HMM.posterior`.
-    """
 
-    def forward(
-        self,
-        s: Tensor | None = None,
-        mask: Tensor | None = None,
-        *,
-        size: int = 1,
-        length: int = 60,
-    ) -> None:
-        """Draw nothing."""
+    Parameters
+    ----------
+    model : HMM
+    """

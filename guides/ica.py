@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from guides.base import EmptyGuide
+from ppl_models.ica import ICA
 
 
-class ICAGuide(nn.Module):
-    """The empty guide of :class:`ppl_models.ica.ICA`: x tells its sources exactly."""
+class ICAGuide(EmptyGuide[ICA]):
+    """The empty guide of :class:`ppl_models.ica.ICA`, whose sources are a function of x.
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> None:
-        """Draw nothing."""
+    Parameters
+    ----------
+    model : ICA
+    """

@@ -1,4 +1,4 @@
-"""The guide of the linear dynamical system: its exact posterior, or nothing."""
+"""The guide of the linear dynamical system: the exact posterior of its latent path, or nothing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ppl_models.lds import LDS
 class LDSGuide(ReadingGuide[LDS]):
     """The exact posterior of :class:`ppl_models.lds.LDS`; no parameters of its own.
 
-    Where the model integrates z out (``form="exact"``) it draws nothing. Where z is a site
-    (``form="joint"``) it filters forwards and draws backwards, the whole path as one site, so that
-    the bound of every draw is the evidence.
+    Where the model integrates z out (``form="exact"``) it samples nothing. Where z is a site
+    (``form="joint"``) it filters forwards and samples backwards, the whole path as one site, so
+    that the bound of every draw is the evidence.
 
     C. K. Carter, R. Kohn, "On Gibbs sampling for state space models", Biometrika 1994.
 
@@ -28,11 +28,8 @@ class LDSGuide(ReadingGuide[LDS]):
         self,
         s: Tensor | None = None,
         mask: Tensor | None = None,
-        *,
-        size: int = 1,
-        length: int = 60,
     ) -> Tensor | None:
-        """Draw z (B, T, L) for paths s (B, T, D), or nothing where the model has no z."""
+        """Sample z (B, T, L) for paths s (B, T, D), or nothing where the model has no z."""
         if self.model.form == "exact":
             return None
         s = needed(s)

@@ -36,7 +36,7 @@ class LinearMotionGuide(ReadingGuide[LinearMotion]):
     model : LinearMotion
         Read by reference.
     causal : bool
-        Whether `source_posterior` filters (looks at s_{1:t} only) or smooths.
+        Whether `source_posterior` filters (from s_{1:t} only) or smooths.
     """
 
     def __init__(self, model: LinearMotion, *, causal: bool = False) -> None:
@@ -47,18 +47,15 @@ class LinearMotionGuide(ReadingGuide[LinearMotion]):
         self,
         s: Tensor | None = None,
         mask: Tensor | None = None,
-        *,
-        size: int = 1,
-        length: int = 60,
     ) -> Tensor:
-        """Draw z (B, T, D) for B whole paths s (B, T, D)."""
+        """Sample z (B, T, D) for B paths s (B, T, D)."""
         s = needed(s)
         check_paths(s, mask, self.model.data_dim)
         with pyro.plate("data", s.shape[0], dim=-1):
             return self.path(s, mask)
 
     def path(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Look back at one path in each place of the enclosing plates; return z."""
+        """Sample z for a path in each place of the enclosing plates; return it."""
         return pyro.sample("z", self.velocity(s, mask))
 
     def velocity(self, s: Tensor, mask: Tensor | None = None) -> PathNormal:
@@ -67,19 +64,21 @@ class LinearMotionGuide(ReadingGuide[LinearMotion]):
         ``mask`` says which frames exist, the first ones of each path.
         """
         model, length, s = self.model, s.shape[-2], clean(s, mask)
-        seen = (-2 * model.log_position_noise).exp()
+        emission = (-2 * model.log_position_noise).exp()
         kept = (-2 * model.log_speed_noise).exp()
         eye = torch.eye(length, dtype=s.dtype, device=s.device)
         before = torch.diag_embed(eye.new_ones(length - 1), -1)
         steps = eye - model.decay[:, None, None] * before  # (D, T, T): z_t - decay z_{t-1}
         weight = kept[:, None].repeat(1, length)
         weight[:, 0] = (-2 * model.log_speed).exp()
-        observed = seen[:, None].repeat(1, length)
+        observed = emission[:, None].repeat(1, length)
         observed[:, 0] = 0.0  # no step leads to the first frame
         precision = steps.mT @ (weight[..., None] * steps) + torch.diag_embed(observed)
         tril = torch.linalg.cholesky(precision)
         scale = None if mask is None else _scale_of_ends(tril, mask, model.decay**2 * kept)
-        pull = clean(seen * torch.cat([torch.zeros_like(s[..., :1, :]), s.diff(dim=-2)], -2), mask)
+        pull = clean(
+            emission * torch.cat([torch.zeros_like(s[..., :1, :]), s.diff(dim=-2)], -2), mask
+        )
         white = _solve(tril, pull) * (1 if scale is None else scale**2)
         return PathNormal(_solve(tril, white, transpose=True), tril, scale)
 
@@ -133,7 +132,7 @@ class LinearMotionGuide(ReadingGuide[LinearMotion]):
         decay = self.model.decay.double()
         smoothed = [track.states[-1][0]]
         for now, ahead in track.states[-2::-1]:
-            smoothed.append(now.look_back(ahead, smoothed[-1], decay))
+            smoothed.append(now.smooth(ahead, smoothed[-1], decay))
         return smoothed[::-1]
 
 
@@ -166,7 +165,7 @@ class _Step(NamedTuple):
         )
 
     def start(self, like: Tensor) -> _Gaussian:
-        """Return the state before anything is seen."""
+        """Return the state before any evidence."""
         zero = torch.zeros_like(like)
         return _Gaussian(zero, zero, zero + self.start_scale**2, zero, self.speed.expand_as(like))
 
@@ -198,7 +197,7 @@ class _Gaussian(NamedTuple):
             self.zz - self.sz**2 * share,
         )
 
-    def look_back(self, predicted: _Gaussian, later: _Gaussian, decay: Tensor) -> _Gaussian:
+    def smooth(self, predicted: _Gaussian, later: _Gaussian, decay: Tensor) -> _Gaussian:
         """Condition this filtered state on the smoothed one that follows it."""
         # cov(now, next) = P F', with F = [[1, a], [0, a]]; gain G = P F' (predicted covariance)^-1
         c_ss, c_sz = self.ss + decay * self.sz, decay * self.sz

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from guides.base import EmptyGuide
+from ppl_models.made import MADE
 
 
-class MADEGuide(nn.Module):
-    """The empty guide of :class:`ppl_models.made.MADE`, which has nothing latent."""
+class MADEGuide(EmptyGuide[MADE]):
+    """The empty guide of :class:`ppl_models.made.MADE`, which has no latent variable.
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> None:
-        """Draw nothing."""
+    Parameters
+    ----------
+    model : MADE
+    """

@@ -4,10 +4,10 @@ r"""Guide of MixDVAE: q(phi) q(s | o) q(z | s); w is summed exactly by the ELBO,
     q(s_n \mid o) = N(\mathrm{start}_n + \mathrm{spread} \, \Delta(f_n), \;
                       \mathrm{spread}^2 \exp(\rho(f_n))^2)
 
-The guide looks from starting paths. Each path attends to the detections of its frames (those
-within a few of its own standard deviations count); a bidirectional GRU reads the residuals over
-time and says how far to move and how sure to be. Amortised over clips, it can be refined for one
-batch of them (`refined`): free offsets are added to what the network says.
+The guide improves on starting paths. Each path attends to the detections of its frames (those
+within a few of its own standard deviations count); from the residuals a bidirectional GRU computes
+the shift Delta and the log scale rho. Amortised over clips, it can be refined for one batch of them
+(`refined`): free offsets are added to the network's outputs.
 
 Reference: that of `ppl_models.mixdvae`; semi-amortised inference: Y. Kim et al., ICML 2018.
 """
@@ -32,31 +32,34 @@ class MixDVAEGuide(ReadingGuide[MixDVAE]):
     model : MixDVAE
         Read by reference.
     source_guide : nn.Module
-        Guide of the model's prior: its ``path(s)`` tells z (or nothing) given s.
+        Guide of the model's prior: its ``path(s)`` samples z (or nothing) given s.
     hidden_dim : int
-        Size of the GRU, each way.
-    data_dim : int
-        D.
+        Size of the GRU's state, in each direction.
+
+    Raises
+    ------
+    InputError
+        The model's prior does not have its number of coordinates, ``data_dim``.
     """
 
-    def __init__(
-        self, model: MixDVAE, source_guide: nn.Module, *, hidden_dim: int = 16, data_dim: int = 4
-    ) -> None:
+    def __init__(self, model: MixDVAE, source_guide: nn.Module, *, hidden_dim: int = 16) -> None:
         super().__init__(model)
-        self.source_guide = source_guide
+        self.source_guide, data_dim = source_guide, model.data_dim
         self.log_reach = nn.Parameter(torch.tensor(1.0))
-        self.read = nn.GRU(3 * data_dim, hidden_dim, batch_first=True, bidirectional=True)
-        self.say = nn.Linear(2 * hidden_dim, 2 * data_dim)
-        nn.init.zeros_(self.say.weight)  # at first, what attention finds is all that is said
-        nn.init.zeros_(self.say.bias)
+        self.rnn = nn.GRU(3 * data_dim, hidden_dim, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(2 * hidden_dim, 2 * data_dim)
+        nn.init.zeros_(
+            self.head.weight
+        )  # at first, the residuals that attention finds are the shift
+        nn.init.zeros_(self.head.bias)
         self.log_phi = nn.Parameter(torch.zeros(())) if model.phi_strength is not None else None
         self.offset: nn.ParameterDict | None = None
 
-    def refined(self, batch: int, sources: int, length: int, data_dim: int = 4) -> nn.ParameterDict:
+    def refined(self, batch: int, sources: int, length: int) -> nn.ParameterDict:
         """Give the guide offsets of its own for one batch of clips; return them, to be trained."""
-        like = self.say.weight
-        path = (batch, sources, length, data_dim)
-        shapes: dict[str, tuple[int, ...]] = {"move": path, "sure": path}
+        like = self.head.weight
+        path = batch, sources, length, self.model.data_dim
+        shapes: dict[str, tuple[int, ...]] = {"shift": path, "log_scale": path}
         if self.log_phi is not None:
             shapes["log_phi"] = (batch,)
         offset = {name: nn.Parameter(like.new_zeros(shape)) for name, shape in shapes.items()}
@@ -77,35 +80,38 @@ class MixDVAEGuide(ReadingGuide[MixDVAE]):
         if o is None or start is None:
             missing = "o" if o is None else "start"
             raise InputError(
-                missing, "None", "a tensor: the guide looks at it", "simulate with the model alone"
+                missing, "None", "a tensor to condition on", "simulate with the model alone"
             )
         with pyro.plate("sequence", size.shape[0], dim=-3):
             if self.model.phi_strength is not None:
                 pyro.sample("phi", dist.Delta(self.phi(size)[:, None, None]))
-            loc, scale = self.look(o, mask, size, origin, unit, start)
+            loc, scale = self.moments(o, mask, size, origin, unit, start)
             with pyro.plate("source", origin.shape[1], dim=-1):
                 s = pyro.sample("s", dist.Normal(loc[:, None], scale[:, None]).to_event(2))
                 self.source_guide.path(s)  # type: ignore[operator]
         return s
 
-    def look(
+    def moments(
         self, o: Tensor, mask: Tensor, size: Tensor, origin: Tensor, unit: Tensor, start: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return mean and standard deviation of q(s | o), each (B, N, T, D), in the frames."""
+        """Return mean and standard deviation of q(s | o), each (B, N, T, D), in sources' units."""
         spread = self.model.phi**0.5 * unit_of(size, mask) / unit  # (B, N, D)
         spread = spread[:, :, None].expand_as(start)
-        residual, seen = self._attend(o, mask, size, start)
-        features = torch.cat([residual, seen, residual.diff(dim=2, prepend=residual[:, :, :1])], -1)
-        move, sure = self._say(features)
+        residual, share = self._attend(o, mask, size, start)
+        features = torch.cat(
+            [residual, share, residual.diff(dim=2, prepend=residual[:, :, :1])], -1
+        )
+        shift, log_scale = self._read(features)
         if self.offset is not None:
-            move, sure = move + self.offset["move"], sure + self.offset["sure"]
+            shift = shift + self.offset["shift"]
+            log_scale = log_scale + self.offset["log_scale"]
         path = (start - origin[:, :, None]) / unit[:, :, None]
-        return path + spread * (residual + move), spread * (sure - 0.5).exp()
+        return path + spread * (residual + shift), spread * (log_scale - 0.5).exp()
 
     def _attend(
         self, o: Tensor, mask: Tensor, size: Tensor, start: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the detections' mean residual from each path, and whether any is near.
+        """Return the detections' mean residual from each path, and the share of near ones.
 
         In standard deviations of a detection; both (B, N, T, D).
         """
@@ -119,10 +125,9 @@ class MixDVAEGuide(ReadingGuide[MixDVAE]):
         near = torch.where(mask[:, None, ..., None], residual, torch.zeros_like(residual))
         return (share * near.clamp(-10, 10)).sum(-2), share.sum(-2).expand_as(start)
 
-    def _say(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        heard, _ = self.read(features.flatten(0, 1))
-        said = self.say(heard).reshape(*features.shape[:3], -1)
-        return said.chunk(2, -1)
+    def _read(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        states, _ = self.rnn(features.flatten(0, 1))
+        return self.head(states).reshape(*features.shape[:3], -1).chunk(2, -1)
 
     def phi(self, like: Tensor) -> Tensor:
         """Return the guide's phi (B) for sequences ``like`` (B, ...): if fixed, the model's."""
@@ -136,7 +141,7 @@ class MixDVAEGuide(ReadingGuide[MixDVAE]):
 
 def unit_of(size: Tensor, mask: Tensor) -> Tensor:
     """Return the root mean square size of a sequence's detections, (B, 1, D)."""
-    seen = mask[..., None].to(size)
+    weight = mask[..., None].to(size)
     filled = torch.where(mask[..., None], size, torch.zeros_like(size))
-    mean = (seen * filled**2).sum((1, 2)) / seen.sum((1, 2)).clamp(min=1)
+    mean = (weight * filled**2).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1)
     return torch.where(mean > 0, mean, torch.ones_like(mean)).sqrt()[:, None]

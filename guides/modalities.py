@@ -1,43 +1,43 @@
-"""What the guides of several modalities share: calls, encoders, the product of Gaussians.
+"""What the guides of several modalities share: the call, encoders, the product of Gaussians.
 
 Every guide has one encoder a modality (`guides.multimodal.JMVAEGuide` has one more): the number of
 networks, and of parameters, is linear in the number of modalities, for all 2^M patterns of missing
-ones. A row of which nothing is seen gets the prior N(0, I), exactly.
+ones. A row of which nothing is observed gets the prior N(0, I), exactly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import cast
 
 import pyro
 import torch
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 
+from guides.base import ReadingGuide
 from ppl_models.errors import InputError
+from ppl_models.inputs import check_widths
 from ppl_models.modalities import Rows, read_rows
+from ppl_models.multimodal import MultimodalVAE
 from ppl_models.networks import MLP
-
-if TYPE_CHECKING:
-    from ppl_models.multimodal import MultimodalVAE
 
 Moments = tuple[Tensor, Tensor]
 
 
-class MultimodalGuide(nn.Module):
-    """What the guides share: readers, encoders, and the call.
+class MultimodalGuide(ReadingGuide[MultimodalVAE]):
+    """What the guides share: encoders, and the call.
 
-    After training, in evaluation mode, a modality that training never showed is not read: its
-    encoder has learned nothing, and the prior says more.
+    After training, in evaluation mode, a modality that no training row had is ignored: its encoder
+    has learned nothing, and the prior is the better answer.
 
     Parameters
     ----------
     model : MultimodalVAE
-        Whose modalities are read; nothing of it is kept but their sizes and readers.
-    hidden_dim, num_layers : int, optional
-        Width and number of each encoder's hidden layers (ReLU); by default as the model's decoders.
+        Its likelihoods make the encoders' features (`Likelihood.features`).
+    hidden_dims : sequence of int, optional
+        Widths of each encoder's hidden layers (ReLU); by default the decoders', in reverse order.
     encoders : mapping of str to nn.Module, optional
         Networks (N, feature_dim of the likelihood) -> (N, 2 L), means then log scales, in place of
         those; some or all.
@@ -45,7 +45,7 @@ class MultimodalGuide(nn.Module):
     Raises
     ------
     InputError
-        An encoder for a modality that there is not.
+        An encoder for a modality that the model does not have.
     """
 
     zero: Tensor
@@ -55,16 +55,13 @@ class MultimodalGuide(nn.Module):
         self,
         model: MultimodalVAE,
         *,
-        hidden_dim: int | None = None,
-        num_layers: int | None = None,
+        hidden_dims: Sequence[int] | None = None,
         encoders: Mapping[str, nn.Module] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(model)
         self.names, self.widths, self.latent_dim = model.names, model.widths, model.latent_dim
-        self.hidden_dim = hidden_dim or model.hidden_dim
-        self.num_layers = num_layers or model.num_layers
-        self.readers = nn.ModuleDict({name: model.part(name).reader for name in self.names})
-        self.features = {name: model.part(name).feature_dim for name in self.names}
+        widths = model.hidden_dims[::-1] if hidden_dims is None else check_widths(hidden_dims)
+        self.hidden_dims = widths
         given = dict(encoders or {})
         if extra := set(given) - set(self.names):
             expected = f"names of modalities: {', '.join(self.names)}"
@@ -74,8 +71,8 @@ class MultimodalGuide(nn.Module):
         self.register_buffer("known", torch.zeros(len(self.names), dtype=torch.bool))
 
     def _encoder(self, name: str) -> nn.Module:
-        hidden = [self.hidden_dim] * self.num_layers
-        return MLP(self.features[name], *hidden, self._outputs(name), activation=nn.ReLU)
+        sizes = self.model.part(name).feature_dim, *self.hidden_dims, self._outputs(name)
+        return MLP(*sizes, activation=nn.ReLU)
 
     def _outputs(self, name: str) -> int:
         return 2 * self.latent_dim
@@ -84,63 +81,61 @@ class MultimodalGuide(nn.Module):
         self,
         *x: Tensor | None,
         mask: Tensor | None = None,
-        seen: Tensor | None = None,
-        num_data: int = 1,
+        observed: Tensor | None = None,
         **named: Tensor | None,
     ) -> Tensor:
         """Sample ``z`` (N, L) for rows of data, as the model takes them.
 
         Parameters
         ----------
-        *x, **named, mask, num_data
+        *x, **named, mask
             As the model takes them.
-        seen
-            (N, M) bool: which modalities the shared code is read from; by default those of
-            ``mask``. With fewer, the bound is that of telling one modality from another; with more,
-            what is left out of ``mask`` helps to read the code and is not scored.
+        observed
+            (N, M) bool: which modalities the shared code is inferred from; by default those of
+            ``mask``. With fewer, the bound is that of generating one modality from another; with
+            more, what is left out of ``mask`` informs the code and is not scored.
 
         Raises
         ------
         InputError
             Data of another shape; a mask that is not one.
         """
-        rows = read_rows(self.widths, x, named, mask, seen, num_data)
+        rows = read_rows(self.widths, x, named, mask, observed, size=1)
         with pyro.plate("data", rows.size, dim=-1):
-            return self._look(self._trusted(rows))
+            return self._sample(self._trusted(rows))
 
     def _trusted(self, rows: Rows) -> Rows:
-        """Remember which modalities training has shown; once it has any, read no others."""
+        """Remember which modalities training rows had; afterwards, infer codes from no others."""
         if self.training:
             if not self.known.all():
-                self.known |= True if rows.seen is None else rows.seen.any(0)
+                self.known |= True if rows.observed is None else rows.observed.any(0)
             return rows
         if self.known.all() or not self.known.any():
             return rows
         known = self.known.expand(rows.size, -1)
-        told, seen = (known if m is None else known & m for m in (rows.told, rows.seen))
-        return replace(rows, told=told, seen=seen)
+        mask, observed = (known if m is None else known & m for m in (rows.mask, rows.observed))
+        return replace(rows, mask=mask, observed=observed)
 
-    def _look(self, rows: Rows) -> Tensor:
+    def _sample(self, rows: Rows) -> Tensor:
         """Sample the codes of rows, inside the plate."""
         return pyro.sample("z", self.distribution(rows))
 
     def distribution(self, rows: Rows) -> TorchDistribution:
-        """Return q(z | what is seen), batch shape (N,), event shape (L,)."""
+        """Return q(z | the observed modalities), batch shape (N,), event shape (L,)."""
         raise NotImplementedError
 
-    def read(self, name: str, rows: Rows) -> Tensor:
+    def features(self, name: str, rows: Rows) -> Tensor:
         """Return the features of a modality, (N, feature_dim), padding as zeros."""
-        features: Tensor = self.readers[name](rows.values[name])
-        return features
+        return self.model.part(name).features(cast(Tensor, rows.values[name]))
 
-    def rest(self, rows: Rows, width: int) -> Moments:
+    def standard(self, rows: Rows, width: int) -> Moments:
         """Return mean and scale of the prior, (N, width)."""
         zeros = self.zero.expand(rows.size, width)
         return zeros, zeros + 1
 
 
-def needed(present: Tensor | None) -> bool:
-    """Whether any row has it: networks that no row needs are not run."""
+def in_any(present: Tensor | None) -> bool:
+    """Return whether any row has a modality: an encoder that no row needs is not run."""
     return present is None or bool(present.any())
 
 

@@ -1,13 +1,16 @@
-"""Guides of several modalities of one thing: what the code is, from whichever of them a row has.
+r"""Guides of the multimodal VAE: the posterior of the code, given whichever modalities a row has.
 
-Four ways to read one posterior for every pattern of missing modalities: a product of one expert a
-modality, a mixture of them, a mixture of products, and an encoder of all together.
+Four families cover every pattern A of observed modalities with few networks: a product of one
+expert a modality, a mixture of them, a mixture of products, and an encoder of all together.
+
+.. math:: q(z \mid x_A) \propto p(z) \prod_{m \in A} q_m(z \mid x_m), \qquad
+          q(z \mid x_A) = \frac{1}{|A|} \sum_{m \in A} q_m(z \mid x_m), \quad \dots
 """
 
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -15,18 +18,13 @@ import torch
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 
-from guides.modalities import Moments, MultimodalGuide, multiply, needed
+from guides.modalities import Moments, MultimodalGuide, in_any, multiply
 from ppl_models.distributions import NormalMixture
+from ppl_models.errors import InputError
 from ppl_models.inputs import check_count
 from ppl_models.modalities import Rows
+from ppl_models.multimodal import DMVAE, MultimodalVAE
 from ppl_models.networks import MLP, split_normal
-
-if TYPE_CHECKING:
-    from ppl_models.multimodal import DMVAE
-
-
-if TYPE_CHECKING:
-    from ppl_models.multimodal import MultimodalVAE
 
 
 class MVAEGuide(MultimodalGuide):
@@ -38,15 +36,15 @@ class MVAEGuide(MultimodalGuide):
     """
 
     def distribution(self, rows: Rows) -> TorchDistribution:
-        """Return the product of the experts that are seen."""
-        return dist.Normal(*multiply(*self.experts(rows), rows.seen)).to_event(1)
+        """Return the product of the experts of the observed modalities."""
+        return dist.Normal(*multiply(*self.experts(rows), rows.observed)).to_event(1)
 
     def experts(self, rows: Rows) -> Moments:
-        """Return mean and scale of each modality's expert, (N, M, L); any number where unseen."""
+        """Return mean and scale of each modality's expert, (N, M, L); arbitrary where missing."""
         moments = [
-            split_normal(self.encoders[n](self.read(n, rows)))
-            if needed(rows.shows(m))
-            else self.rest(rows, self.latent_dim)
+            split_normal(self.encoders[n](self.features(n, rows)))
+            if in_any(rows.observed_of(m))
+            else self.standard(rows, self.latent_dim)
             for m, n in enumerate(self.names)
         ]
         loc, scale = zip(*moments, strict=True)
@@ -80,17 +78,17 @@ class MixtureGuide(MVAEGuide):
         self.register_buffer("family", family, persistent=False)
 
     def distribution(self, rows: Rows) -> TorchDistribution:
-        """Return the mixture over what is seen."""
+        """Return the mixture over the subsets of the observed modalities."""
         loc, scale = (moment.unsqueeze(-3) for moment in self.experts(rows))
-        seen = self.family if rows.seen is None else self.family & rows.seen[:, None]
-        meets = seen.any(-1)
+        members = self.family if rows.observed is None else self.family & rows.observed[:, None]
+        meets = members.any(-1)
         first = torch.arange(len(self.family), device=meets.device) == 0
-        meets = meets | (first & ~meets.any(-1, keepdim=True))  # nothing seen: the prior, once
-        return NormalMixture(*multiply(loc, scale, seen, self.prior_expert), meets)
+        meets = meets | (first & ~meets.any(-1, keepdim=True))  # nothing observed: the prior, once
+        return NormalMixture(*multiply(loc, scale, members, self.prior_expert), meets)
 
 
 class MMVAEGuide(MixtureGuide):
-    """A mixture of experts, one a modality that is seen, all of one weight (Shi et al. 2019).
+    """A mixture of experts with equal weights, one an observed modality (Shi et al. 2019).
 
     q(z | x_A) = 1 / |A| sum_{m in A} N(z; mu_m(x_m), diag sigma_m(x_m)^2). Parameters as
     `MultimodalGuide`.
@@ -141,31 +139,40 @@ def _subsets(count: int, most: int, seed: int) -> Tensor:
 class JMVAEGuide(MultimodalGuide):
     """One encoder of all modalities together, and one of each alone (Suzuki et al. 2016).
 
-    A row of which one modality is seen is read by that modality's encoder, one of which several are
-    by the joint encoder: a head a modality (one layer), whose outputs are joined and read by one
-    more. With three modalities or more the heads of what is unseen are zero, and the joint encoder
-    is told which they are. `inference.objectives.multimodal.SubsetKL` teaches the single encoders,
-    which no bound of complete rows does. Parameters as `MultimodalGuide`.
+    A row with one observed modality goes through that modality's encoder, a row with several
+    through the joint encoder: one layer a modality, the outputs of which are concatenated and
+    passed to a network. With three modalities or more the outputs of missing ones are zero, and the
+    network is given the mask. `inference.objectives.multimodal.SubsetKL` trains the single
+    encoders, which no bound of complete rows does. Parameters as `MultimodalGuide`.
+
+    Raises
+    ------
+    InputError
+        No hidden layer, of which the joint encoder needs one.
     """
 
     def __init__(self, model: MultimodalVAE, **options: Any) -> None:
         super().__init__(model, **options)
-        width, count = self.hidden_dim, len(self.names)
-        self.heads = nn.ModuleDict({n: nn.Linear(self.features[n], width) for n in self.names})
-        told = count if count > 2 else 0
-        hidden = [width] * max(self.num_layers - 1, 1)
-        self.joint = MLP(count * width + told, *hidden, 2 * self.latent_dim, activation=nn.ReLU)
+        if not self.hidden_dims:
+            raise InputError(
+                "hidden_dims", "()", "one width or more", "take hidden_dims=(128, 128)"
+            )
+        (width, *_), count = self.hidden_dims, len(self.names)
+        sizes = {n: model.part(n).feature_dim for n in self.names}
+        self.heads = nn.ModuleDict({n: nn.Linear(size, width) for n, size in sizes.items()})
+        mask_dim, hidden = count if count > 2 else 0, self.hidden_dims[1:] or self.hidden_dims
+        self.joint = MLP(count * width + mask_dim, *hidden, 2 * self.latent_dim, activation=nn.ReLU)
 
     def distribution(self, rows: Rows) -> TorchDistribution:
-        """Return what the encoder of the row's pattern says."""
-        if rows.seen is None and len(self.names) > 1:
+        """Return the posterior, by the encoder of each row's pattern."""
+        if rows.observed is None and len(self.names) > 1:
             return dist.Normal(*self._joint(rows)).to_event(1)
         every = self.known.new_ones(rows.size, len(self.names))  # where the guide is
-        seen = every if rows.seen is None else rows.seen
-        count, (loc, scale) = seen.sum(-1), self.rest(rows, self.latent_dim)
+        observed = every if rows.observed is None else rows.observed
+        count, (loc, scale) = observed.sum(-1), self.standard(rows, self.latent_dim)
         for m in range(len(self.names) + 1):
             joint = m == len(self.names)
-            where = count > 1 if joint else (count == 1) & seen[:, m]
+            where = count > 1 if joint else (count == 1) & observed[:, m]
             if where.any():
                 moments = self._joint(rows) if joint else self._single(m, rows)
                 loc = torch.where(where[:, None], moments[0], loc)
@@ -174,38 +181,38 @@ class JMVAEGuide(MultimodalGuide):
 
     def _single(self, m: int, rows: Rows) -> Moments:
         name = self.names[m]
-        return split_normal(self.encoders[name](self.read(name, rows)))
+        return split_normal(self.encoders[name](self.features(name, rows)))
 
     def _joint(self, rows: Rows) -> Moments:
         heads = []
         for m, name in enumerate(self.names):
-            shows = rows.shows(m)
-            if not needed(shows):
-                heads.append(self.zero.expand(rows.size, self.hidden_dim))
+            present = rows.observed_of(m)
+            if not in_any(present):
+                heads.append(self.zero.expand(rows.size, self.hidden_dims[0]))
                 continue
-            head = self.heads[name](self.read(name, rows)).relu()
-            heads.append(head if shows is None else torch.where(shows[:, None], head, 0 * head))
+            head = self.heads[name](self.features(name, rows)).relu()
+            heads.append(head if present is None else torch.where(present[:, None], head, 0 * head))
         if len(self.names) > 2:
             ones = self.zero.expand(rows.size, len(self.names)) + 1
-            heads.append(ones if rows.seen is None else rows.seen.to(ones))
+            heads.append(ones if rows.observed is None else rows.observed.to(ones))
         return split_normal(self.joint(torch.cat(heads, -1)))
 
 
 class DMVAEGuide(MVAEGuide):
     """A product of experts for what is shared, each modality's own encoder for what is private.
 
-    Lecture eq. 26; Lee and Pavlovic 2021, section 3. A private code is read from its modality where
-    the row has it and it is ``seen``; elsewhere it is the prior's.
+    Lecture eq. 26; Lee and Pavlovic 2021, section 3. A private code is inferred from its modality
+    where the row has it and it is ``observed``; elsewhere it is the prior's.
 
     Parameters
     ----------
     model : DMVAE
         As `MultimodalGuide`.
     peek : bool
-        Read a private code from its modality wherever the row has it, ``seen`` or not: so it is in
-        the published cross terms (`SubsetObjective`, ``terms="cross"``). There
-        the private code can tell all of its modality, and what one modality then says of another
-        may stay at chance (as in ``benchmarks.multimodal``); without, it has to be shared.
+        Infer a private code from its modality wherever the row has it, ``observed`` or not: so it
+        is in the published cross terms (`SubsetObjective`, ``terms="cross"``). There the private
+        code can hold all of its modality, and one modality generated from another may stay at
+        chance (as in ``benchmarks.multimodal``); without, the information has to be shared.
     **options
         As `MultimodalGuide`; an encoder gives (N, 2 L + 2 P): means and log scales of the shared
         code, then those of the private one.
@@ -219,28 +226,29 @@ class DMVAEGuide(MVAEGuide):
     def _outputs(self, name: str) -> int:
         return 2 * (self.latent_dim + self.private[name])
 
-    def _look(self, rows: Rows) -> Tensor:
+    def _sample(self, rows: Rows) -> Tensor:
         shared, own = [], []
         for m, name in enumerate(self.names):
-            both = self.rest(rows, self.latent_dim), self.rest(rows, self.private[name])
-            if rows.observed and (needed(rows.shows(m)) or (self.peek and needed(rows.has(m)))):
-                raw = self.encoders[name](self.read(name, rows))
+            both = self.standard(rows, self.latent_dim), self.standard(rows, self.private[name])
+            observed, present = rows.observed_of(m), rows.mask_of(m)
+            if rows.has_data and (in_any(observed) or (self.peek and in_any(present))):
+                raw = self.encoders[name](self.features(name, rows))
                 split = raw.split([2 * self.latent_dim, 2 * self.private[name]], -1)
                 both = split_normal(split[0]), split_normal(split[1])
             shared.append(both[0])
-            own.append(self._where(self._read(rows, m), both[1]))
+            own.append(self._where(self._informed(rows, m), both[1]))
         loc, scale = (torch.stack(moments, -2) for moments in zip(*shared, strict=True))
-        z = pyro.sample("z", dist.Normal(*multiply(loc, scale, rows.seen)).to_event(1))
+        z = pyro.sample("z", dist.Normal(*multiply(loc, scale, rows.observed)).to_event(1))
         for name, moments in zip(self.names, own, strict=True):
             pyro.sample(f"z_{name}", dist.Normal(*moments).to_event(1))
         return z
 
-    def _read(self, rows: Rows, m: int) -> Tensor | None:
-        """Say in which rows the private code of modality m is read, (N,); None if in all."""
-        has, shows = rows.has(m), rows.shows(m)
-        if self.peek or shows is None:
-            return has
-        return shows if has is None else has & shows
+    def _informed(self, rows: Rows, m: int) -> Tensor | None:
+        """Return in which rows the private code of modality m is inferred, (N,); None: in all."""
+        present, observed = rows.mask_of(m), rows.observed_of(m)
+        if self.peek or observed is None:
+            return present
+        return observed if present is None else present & observed
 
     def _where(self, there: Tensor | None, moments: Moments) -> Moments:
         """Return the moments, and the prior's elsewhere."""

@@ -1,8 +1,10 @@
-r"""The guide of probabilistic PCA: every number of a datum adds its evidence to the posterior.
+r"""The guide of probabilistic PCA: a linear Gaussian posterior, of full or diagonal covariance.
+
+The exact posterior adds up the evidence of the D numbers of a datum:
 
 .. math:: \mathrm{Cov}(z \mid x)^{-1} = I + \sum_d a_d a_d^T, \quad a_d = W_d / \mathrm{scale}
 
-The guide has that very form, with directions and readings of its own.
+The guide has that form, with directions and an encoder of its own.
 
 References
 ----------
@@ -21,26 +23,24 @@ import torch
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 
+from guides.base import ReadingGuide
 from ppl_models.errors import InputError
 from ppl_models.inputs import count_rows
-from ppl_models.ppca import PPCA, add_evidence, seen_only
+from ppl_models.ppca import PPCA, combine_evidence, zero_missing
 
 
-class PPCAGuide(nn.Module):
+class PPCAGuide(ReadingGuide[PPCA]):
     """Amortized linear Gaussian posterior q(z | x) of :class:`ppl_models.ppca.PPCA`.
 
-    With a full covariance, shared by all data of which the same numbers were seen, the family holds
-    the posterior whatever W: the best bound *is* the evidence. A diagonal covariance holds it only
-    where the columns of W are orthogonal. Of all rotations of W, which the evidence cannot tell
-    apart, training then finds one that is, since there alone the bound reaches the evidence (Lucas
-    et al. 2019): the axes of such a linear VAE are the principal axes.
+    With a full covariance, shared by all data of which the same numbers were observed, the family
+    contains the exact posterior for any W: the best bound *is* the evidence. With a diagonal
+    covariance it does so only where the columns of W are orthogonal. The evidence is the same for
+    all rotations of W, but only there does the bound reach it, so training finds such a W (Lucas et
+    al. 2019): the axes of a linear VAE with this guide are the principal axes.
 
     Parameters
     ----------
-    data_dim : int
-        D, numbers a datum.
-    latent_dim : int
-        L, numbers of its code.
+    model : PPCA
     covariance : "full" or "diagonal"
 
     Raises
@@ -51,56 +51,54 @@ class PPCAGuide(nn.Module):
 
     def __init__(
         self,
-        data_dim: int = 64,
-        latent_dim: int = 8,
+        model: PPCA,
         *,
         covariance: Literal["full", "diagonal"] = "full",
     ) -> None:
-        super().__init__()
+        super().__init__(model)
         if covariance not in ("full", "diagonal"):
             cure = "full is exact; diagonal is what a VAE's guide usually has"
             raise InputError("covariance", repr(covariance), '"full" or "diagonal"', cure)
-        self.data_dim, self.covariance = data_dim, covariance
+        self.covariance, data_dim, latent_dim = covariance, model.data_dim, model.latent_dim
         self.centre = nn.Parameter(torch.zeros(data_dim))
         self.directions = nn.Parameter(torch.randn(data_dim, latent_dim) / data_dim**0.5)
-        self.reading = nn.Parameter(self.directions.detach().clone())
+        self.encoder = nn.Parameter(self.directions.detach().clone())
         # lengths apart: by the time the noise is small, they have grown by orders of magnitude
         self.log_length = nn.Parameter(torch.zeros(latent_dim))
         self.log_gain = nn.Parameter(torch.zeros(latent_dim))
 
-    def forward(
-        self, x: Tensor | None = None, mask: Tensor | None = None, num_data: int = 1
-    ) -> Tensor:
-        """Sample ``z`` (N, L) for data ``x`` (N, D), of which ``mask`` (N, D) was seen.
+    def forward(self, x: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """Sample ``z`` (N, L) for data ``x`` (N, D), of which those in ``mask`` were observed.
 
         Raises
         ------
         InputError
             ``x`` or ``mask`` does not have the shape (N, data_dim).
         """
-        with pyro.plate("data", count_rows(x, self.data_dim), dim=-1):
+        with pyro.plate("data", count_rows(x, self.model.data_dim), dim=-1):
             return pyro.sample("z", self.posterior(cast(Tensor, x), mask))
 
     def posterior(self, x: Tensor, mask: Tensor | None = None) -> TorchDistribution:
         """Return q(z | x), batch shape (N,), event shape (L,)."""
-        message = seen_only(x - self.centre, mask) @ (self.reading * self.log_gain.exp())
+        message = zero_missing(x - self.centre, mask) @ (self.encoder * self.log_gain.exp())
         directions = self.directions * self.log_length.exp()
         if self.covariance == "full":
-            return add_evidence(directions, message, mask)
+            return combine_evidence(directions, message, mask)
         squares = directions.square()
         precision = 1 + (squares.sum(0) if mask is None else mask.to(x.dtype) @ squares)
         return dist.Normal(message / precision, precision.rsqrt()).to_event(1)
 
     @torch.no_grad()
-    def set_exact(self, model: PPCA) -> PPCAGuide:
-        """Take the parameters of the model's own posterior, and return the guide.
+    def set_exact(self) -> PPCAGuide:
+        """Take the parameters of the model's exact posterior, and return the guide.
 
         With a diagonal covariance this is the posterior only if the columns of W are orthogonal.
         """
+        model = self.model
         inverse_scale = (-model.log_scale).exp()
         self.centre.copy_(model.mean)
         for logarithm in (self.log_length, self.log_gain):
             logarithm.zero_()
         self.directions.copy_(model.weight * inverse_scale)
-        self.reading.copy_(model.weight * inverse_scale**2)
+        self.encoder.copy_(model.weight * inverse_scale**2)
         return self

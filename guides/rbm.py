@@ -1,12 +1,15 @@
-"""The guide of the energy-based density, which leaves nothing to infer."""
+"""The guide of the restricted Boltzmann machine, which leaves nothing to infer."""
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from guides.base import EmptyGuide
+from ppl_models.rbm import RBM
 
 
-class RBMGuide(nn.Module):
-    """The empty guide of :class:`ppl_models.rbm.RBM`, whose hidden bits are summed."""
+class RBMGuide(EmptyGuide[RBM]):
+    """The empty guide of :class:`ppl_models.rbm.RBM`, whose hidden bits are summed.
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> None:
-        """Draw nothing."""
+    Parameters
+    ----------
+    model : RBM
+    """

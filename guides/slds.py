@@ -1,4 +1,4 @@
-"""The guide of the switching linear dynamical system: regimes by Kim's filter, drawn backwards."""
+"""The guide of the switching linear dynamical system: regimes, sampled by Kim's filter."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ppl_models.slds import SLDS
 class SLDSGuide(ReadingGuide[SLDS]):
     r"""An approximate posterior of the regimes of :class:`ppl_models.slds.SLDS`.
 
-    It reads the model's own parameters, and has none. Kim's filter keeps K Gaussians a frame: each
-    is moved by all K regimes, and of the K^2 that come, those of one regime are merged into one
-    with their mean and covariance. Its weights make a Markov chain that is drawn backwards,
+    It uses the model's own parameters, and has none. Kim's filter keeps K Gaussians a frame: each
+    is moved by all K regimes, and of the K^2 that result, those of one regime are merged into one
+    with their mean and covariance. Its weights make a Markov chain that is sampled backwards,
 
     .. math:: q(k) = q(k_T) \prod_{t < T} q(k_t \mid k_{t+1}), \qquad
               q(k_t = i \mid k_{t+1} = j) \approx p(k_t = i \mid k_{t+1} = j, s_{1:t+1}).
 
-    The merging, and that frames after t + 1 speak to k_t only through k_{t+1}, is what is not
-    exact: the bound is below the evidence by KL(q(k) || p(k | s)). With K = 1 that is zero.
+    Two approximations are made: the merging, and that k_t is independent of frames after t + 1
+    given k_{t+1}. The bound is below the evidence by KL(q(k) || p(k | s)), zero for K = 1.
 
-    No gradient passes through q, so that the model's is that of a bound with q held still: an
-    unbiased one, of little variance, without a score function. Learning is thus a variational EM
-    whose E step is Kim's filter.
+    No gradient passes through q, so the model's gradient is that of a bound with q fixed: unbiased,
+    of low variance, without a score function. Learning is thus a variational EM whose E step is
+    Kim's filter.
 
-    Where the model sums its regimes (``form="enumerated"``) the guide draws nothing.
+    Where the model sums its regimes (``form="enumerated"``) the guide samples nothing.
 
     C.-J. Kim, "Dynamic linear models with Markov-switching", J. Econometrics 60, 1994, section 2;
     the merging is the generalised pseudo-Bayes filter of order 2.
@@ -44,11 +44,8 @@ class SLDSGuide(ReadingGuide[SLDS]):
         self,
         s: Tensor | None = None,
         mask: Tensor | None = None,
-        *,
-        size: int = 1,
-        length: int = 60,
     ) -> Tensor | None:
-        """Draw k (B, T) for paths s (B, T, D), or nothing where the model sums its regimes."""
+        """Sample k (B, T) for paths s (B, T, D), or nothing where the model sums its regimes."""
         if self.model.form == "enumerated":
             return None
         s = needed(s)
@@ -70,15 +67,15 @@ class SLDSGuide(ReadingGuide[SLDS]):
         """Filter, and return the log marginals of states and pairs that `run_back` makes of it."""
         model = self.model
         check_paths(s, mask, model.data_dim)
-        seen = torch.ones_like(s[..., 0], dtype=torch.bool) if mask is None else mask
+        exists = torch.ones_like(s[..., 0], dtype=torch.bool) if mask is None else mask
         frames, switch = clean(s, mask), model.switch_logits.log_softmax(-1)
         logits = model.regime_logits.log_softmax(-1).expand(len(s), -1)
-        mean, cov, _ = model.look(*model.start(), frames[:, 0], seen[:, 0])
+        mean, cov, _ = model.update(*model.start(), frames[:, 0], exists[:, 0])
         mean, cov = (x[:, None].expand(-1, len(switch), *x.shape[1:]) for x in (mean, cov))
         past = [logits.new_zeros(len(s), 0, *switch.shape)]
         for t in range(1, s.shape[1]):
-            means, covs, said = model.branch(mean, cov, frames[:, t, None], seen[:, t, None])
-            joint = logits[..., None] + switch + said  # (B, from, to)
+            means, covs, fit = model.branch(mean, cov, frames[:, t, None], exists[:, t, None])
+            joint = logits[..., None] + switch + fit  # (B, from, to)
             back = joint.log_softmax(1)
             logits = joint.logsumexp(1).log_softmax(-1)
             share = back.exp()[..., None]

@@ -1,59 +1,61 @@
-"""The guide of the variational autoencoder: one network reads a code's posterior off its datum."""
+r"""The guide of the variational autoencoder: one network infers the code of each datum.
+
+.. math:: q(z \mid x) = N(z; \mu(x), \mathrm{diag} \, \sigma(x)^2)
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
 
 import pyro
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from ppl_models.inputs import count_rows
-from ppl_models.likelihoods import Likelihood, named
+from guides.base import ReadingGuide
+from ppl_models.inputs import check_widths, count_rows
 from ppl_models.networks import MLP, split_normal
+from ppl_models.vae import VAE
 
 
-class VAEGuide(nn.Module):
+class VAEGuide(ReadingGuide[VAE]):
     """Amortized diagonal Gaussian posterior q(z | x) of :class:`ppl_models.vae.VAE`.
 
     Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014, section 3 and appendix C.2.
 
     Parameters
     ----------
-    data_dim : int
-        D, numbers a datum.
-    latent_dim : int
-        L, numbers of its code.
-    hidden_dim : int
-        Width of the encoder's one hidden layer.
+    model : VAE
+        Its likelihood makes the encoder's features (`Likelihood.features`): classes become one-hot,
+        levels are rescaled.
+    hidden_dims : sequence of int, optional
+        Widths of the encoder's hidden layers; by default the decoder's, in reverse order.
     encoder : nn.Module, optional
         Any network (N, F) -> (N, 2 L), means then log standard deviations, in place of the one made
-        from ``hidden_dim``. F is D, or the ``feature_dim`` of the likelihood.
-    likelihood : str or Likelihood, optional
-        The model's, if it has a way of its own to be read (`Likelihood.features`): classes are
-        one-hot to the encoder, levels rescaled.
+        from ``hidden_dims``. F is the ``feature_dim`` of the likelihood, in most cases D.
     """
 
     def __init__(
         self,
-        data_dim: int = 64,
-        latent_dim: int = 8,
+        model: VAE,
         *,
-        hidden_dim: int = 128,
+        hidden_dims: Sequence[int] | None = None,
         encoder: nn.Module | None = None,
-        likelihood: str | Likelihood = "gaussian",
     ) -> None:
-        super().__init__()
-        part = named(likelihood, data_dim)
-        self.data_dim, self.reader = data_dim, part.reader  # no parameters of the model's
-        self.encoder = encoder or MLP(part.feature_dim, hidden_dim, 2 * latent_dim)
+        super().__init__(model)
+        widths = model.hidden_dims[::-1] if hidden_dims is None else check_widths(hidden_dims)
+        sizes = model.likelihood.feature_dim, *widths, 2 * model.latent_dim
+        self.encoder = encoder or MLP(*sizes)
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
-        """Sample ``z`` (N, L) for data ``x`` (N, D); ``num_data`` is the model's, and unused.
+    def forward(self, x: Tensor | None = None) -> Tensor:
+        """Sample ``z`` (N, L) for data ``x`` (N, D).
 
         Raises
         ------
         InputError
             ``x`` does not have the shape (N, data_dim).
         """
-        with pyro.plate("data", count_rows(x, self.data_dim), dim=-1):
-            loc, scale = split_normal(self.encoder(self.reader(x)))
+        with pyro.plate("data", count_rows(x, self.model.data_dim), dim=-1):
+            features = self.model.likelihood.features(cast(Tensor, x))
+            loc, scale = split_normal(self.encoder(features))
             return pyro.sample("z", dist.Normal(loc, scale).to_event(1))

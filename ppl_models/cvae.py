@@ -1,16 +1,17 @@
-"""The conditional variational autoencoder: what a network makes of a few numbers and a condition.
+r"""The conditional variational autoencoder: a datum is decoded from a latent code and a condition.
 
 ::
 
-    c                                          C numbers, given and never scored
-    c -> z ~ Normal(0, I), or p(z | c)         L numbers nobody observes
-    c, z -> x ~ likelihood(decoder(z, c))      D numbers, bits, classes or levels
+    c                                          the condition: C numbers, given and never scored
+    c -> z ~ Normal(0, I), or p(z | c)         the code: L latent numbers
+    c, z -> x ~ likelihood(decoder(z, c))      the datum: D numbers, bits, classes or levels
 
-    p(x, z | c) = p(z | c) p(x | z, c)
+.. math:: p(x, z \mid c) = p(z \mid c) \, p(x \mid z, c)
 
-With the fixed prior p(z | c) = p(z), z is to be independent of c. Where c says much of x, as an
-image does, the guide makes z depend on it all the same, and a code drawn from the prior decodes
-badly. The learned prior has no such trouble, and a code that is less easily read.
+With the fixed prior p(z | c) = p(z) the model makes z independent of c. Where c determines much of
+x, as the upper half of an image does the lower, the guide makes z depend on c all the same, and a
+code drawn from the prior decodes badly. The learned prior avoids this; its code is less easily
+interpreted.
 
 References
 ----------
@@ -20,6 +21,7 @@ Models", NeurIPS 2015, section 4.1. Chen (M.), "Learning with weak supervision",
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import pyro
@@ -28,7 +30,7 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 
 from ppl_models.errors import InputError
-from ppl_models.inputs import count_rows
+from ppl_models.inputs import check_widths, count_rows
 from ppl_models.likelihoods import Likelihood, named
 from ppl_models.networks import MLP
 from ppl_models.priors import ConditionalPrior, StandardPrior
@@ -49,18 +51,18 @@ class CVAE(nn.Module):
         C, numbers of its condition. A class is a one-hot condition.
     latent_dim : int
         L, numbers of its code.
-    hidden_dim : int
-        Width of the one hidden layer of decoder and prior.
+    hidden_dims : sequence of int
+        Widths of the hidden layers of the decoder and of a learned prior.
     prior : "standard" or "learned"
-        Normal(0, I) whatever c, or a Gaussian that a network reads off c
+        Normal(0, I) for every c, or a Gaussian whose mean and scale are a network's of c
         (`ppl_models.priors.ConditionalPrior`).
     likelihood : "gaussian", "bernoulli" or Likelihood
-        What x is given code and condition (`ppl_models.likelihoods`).
+        The distribution of x given code and condition (`ppl_models.likelihoods`).
     scale : float, optional
         Standard deviation of ``"gaussian"``, as for `VAE`.
     decoder : nn.Module, optional
         Any network (..., L + C) -> (..., likelihood.raw_dim), code first, in place of the one made
-        from ``hidden_dim``.
+        from ``hidden_dims``.
 
     Raises
     ------
@@ -74,7 +76,7 @@ class CVAE(nn.Module):
         condition_dim: int = 32,
         latent_dim: int = 8,
         *,
-        hidden_dim: int = 128,
+        hidden_dims: Sequence[int] = (128,),
         prior: Kind = "standard",
         likelihood: str | Likelihood = "gaussian",
         scale: float | None = None,
@@ -82,32 +84,33 @@ class CVAE(nn.Module):
     ) -> None:
         super().__init__()
         self.data_dim, self.condition_dim, self.latent_dim = data_dim, condition_dim, latent_dim
+        self.hidden_dims = check_widths(hidden_dims)
         self.likelihood = named(likelihood, data_dim, scale)
         inputs = latent_dim + condition_dim
-        self.decoder = decoder or MLP(inputs, hidden_dim, self.likelihood.raw_dim)
+        self.decoder = decoder or MLP(inputs, *self.hidden_dims, self.likelihood.raw_dim)
         if prior not in get_args(Kind):
-            cure = '"learned" where conditions say much of the data, else "standard"'
+            cure = '"learned" where conditions determine much of the data, else "standard"'
             raise InputError("prior", repr(prior), '"standard" or "learned"', cure)
         self.learned = prior == "learned"
         self.prior = (
-            ConditionalPrior(condition_dim, latent_dim, hidden_dim)
+            ConditionalPrior(condition_dim, latent_dim, self.hidden_dims)
             if self.learned
             else StandardPrior(latent_dim)
         )
 
     def forward(self, x: Tensor | None, c: Tensor) -> Tensor:
-        """Tell how ``x`` (N, D) came to be, given ``c`` (N, C); without x, simulate it.
+        """Score data ``x`` (N, D) given conditions ``c`` (N, C); without x, simulate it.
 
         Raises
         ------
         InputError
             ``c`` or ``x`` does not have these shapes, or x cannot be data of the likelihood.
         """
-        num_data = count_rows(c, self.condition_dim, "c")
+        size = count_rows(c, self.condition_dim, "c")
         if x is not None:
             check_pairs(x, c, self.data_dim)
             self.likelihood.check(x)
-        with pyro.plate("data", num_data, dim=-1):
+        with pyro.plate("data", size, dim=-1):
             z = self.prior(condition=c) if self.learned else self.prior()
             return pyro.sample("x", self.observation(z, c), obs=x)
 
@@ -127,7 +130,7 @@ def beside(a: Tensor, b: Tensor) -> Tensor:
 
 
 def check_pairs(x: Tensor, c: Tensor, data_dim: int) -> None:
-    """Look at the shape of data (N, D) that have a condition each.
+    """Check the shape of data (N, D) that have a condition each.
 
     Raises
     ------
@@ -135,5 +138,5 @@ def check_pairs(x: Tensor, c: Tensor, data_dim: int) -> None:
         They have another shape, or are more or fewer than the conditions.
     """
     if count_rows(x, data_dim) != len(c):
-        seen, cure = f"{len(x)} data", "give a row of c for every row of x"
-        raise InputError("x", seen, f"{len(c)}, as many as conditions", cure)
+        found, cure = f"{len(x)} data", "give a row of c for every row of x"
+        raise InputError("x", found, f"{len(c)}, as many as conditions", cure)

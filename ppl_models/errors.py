@@ -1,4 +1,4 @@
-"""The error a user's data can raise: it says what was wrong, and what to do about it."""
+"""The error for data and settings that cannot be used: what was found, expected, and the cure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class InputError(ValueError):
     ----------
     argument
         What is wrong: the name of an argument, a file, or a line of one.
-    seen
+    found
         What was found there.
     expected
         What would have been right.
@@ -26,14 +26,15 @@ class InputError(ValueError):
     the text: such a copy has the text alone as ``argument``, and the original as ``__cause__``.
     """
 
-    def __init__(self, argument: str, seen: str = "", expected: str = "", cure: str = "") -> None:
-        self.argument, self.seen, self.expected, self.cure = argument, seen, expected, cure
-        super().__init__(argument, seen, expected, cure)  # args, so that the error pickles
+    def __init__(self, argument: str, found: str = "", expected: str = "", cure: str = "") -> None:
+        self.argument, self.found, self.expected, self.cure = argument, found, expected, cure
+        super().__init__(argument, found, expected, cure)  # args, so that the error pickles
 
     def __str__(self) -> str:
-        if not self.seen:
+        if not self.found:
             return self.argument
-        return f"{self.argument}: saw {self.seen}\n  expected: {self.expected}\n  cure: {self.cure}"
+        found = f"{self.argument}: saw {self.found}"
+        return f"{found}\n  expected: {self.expected}\n  cure: {self.cure}"
 
 
 def original(error: BaseException) -> BaseException:

@@ -1,12 +1,15 @@
-"""The Gaussian mixture: every datum comes from one of K components, and nobody says which.
+r"""The Gaussian mixture: every datum comes from one of K components, which is not observed.
 
 ::
 
     weights ~ Dirichlet(concentration)        how common each component is
-    locs    ~ Normal(0, loc_scale)            where each component is
-    scales  ~ LogNormal(log scale, spread)    how wide it is, in each direction
+    locs    ~ Normal(0, loc_scale)            its mean
+    scales  ~ LogNormal(log scale, spread)    its standard deviation, in each direction
     w       ~ Categorical(weights)            the component of a datum: summed exactly
     x       ~ Normal(locs[w], scales[w])
+
+.. math:: p(x \mid \mathrm{weights}, \mathrm{locs}, \mathrm{scales}) =
+          \sum_k \mathrm{weights}_k \, N(x; \mathrm{locs}_k, \mathrm{diag} \, \mathrm{scales}_k^2)
 
 The lesson on enumeration: ``w`` is never sampled in inference. It carries
 ``infer={"enumerate": "parallel"}``, the guide does not name it, and ``TraceEnum_ELBO`` sums it out.
@@ -91,20 +94,20 @@ class GaussianMixture(nn.Module):
         self.register_buffer("zero", zero, persistent=False)
         self.register_buffer("log_scale", zero + math.log(scale), persistent=False)
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
-        """Tell how ``x`` (N, D) came to be; without it, simulate ``num_data`` data.
+    def forward(self, x: Tensor | None = None, size: int = 1) -> Tensor:
+        """Score data ``x`` (N, D); without data, simulate ``size`` of them.
 
         Raises
         ------
         InputError
             ``x`` does not have the shape (N, data_dim).
         """
-        num_data = num_data if x is None else count_rows(x, self.data_dim)
+        size = size if x is None else count_rows(x, self.data_dim)
         weights = pyro.sample("weights", dist.Dirichlet(self.concentration))
         locs = pyro.sample("locs", dist.Normal(self.zero, self.loc_scale).to_event(2))
         widths = dist.LogNormal(self.log_scale, self.scale_spread)
         scales = pyro.sample("scales", widths.to_event(2))
-        with pyro.plate("data", num_data, dim=-1):
+        with pyro.plate("data", size, dim=-1):
             w = pyro.sample("w", dist.Categorical(weights), infer={"enumerate": "parallel"})
             loc, scale = Vindex(locs)[..., w, :], Vindex(scales)[..., w, :]
             return pyro.sample("x", dist.Normal(loc, scale).to_event(1), obs=x)

@@ -1,18 +1,18 @@
-r"""The hierarchical VAE: codes on several levels, each told from all those above it.
+r"""The hierarchical VAE: latent codes on several levels, each drawn given all those above it.
 
 ::
 
     z0 ~ Normal(0, I)                         the top level
-    zn ~ Normal(mean(h_n), scale(h_n))        n = 1, ..., N; h_n tells of z0, ..., z(n-1)
+    zn ~ Normal(mean(h_n), scale(h_n))        n = 1, ..., N; h_n is a function of z0, ..., z(n-1)
     x  ~ likelihood(decoder(h_(N+1)))
 
     z0 --> h_1 -----+--> h_2 -----+--> ... --> h_(N+1) --> x
             |      /      |      /
             '--> z1       '--> z2
 
-The stream h goes down through residual blocks, and takes up each code on its way:
-h_(n+1) = block(h_n + drift(h_n) + write(z_n)). A guide can walk the same way down (top-down
-inference), so that prior and posterior of a level differ in what x adds alone.
+The features h go down through residual blocks, and each code is added to them on the way:
+h_(n+1) = block(h_n + drift(h_n) + write(z_n)). The guide runs down the same blocks (top-down
+inference), so that prior and posterior of a level differ only by what x adds.
 
 References
 ----------
@@ -39,10 +39,10 @@ from ppl_models.networks import MLP, split_normal
 
 
 class Rung(NamedTuple):
-    """Where the way down has come to: the stream, and what it says of the next code.
+    """The state of the pass down before a level: its features h_n, and the prior of its code.
 
-    Shapes: ``stream`` and ``drift`` (..., H); ``loc`` and ``scale`` of the prior (..., L_n). Below
-    the last code there is but the stream, and all four are it.
+    Shapes: ``stream``, which is h_n, and ``drift`` (..., H); ``loc`` and ``scale`` of the prior
+    (..., L_n). Below the last code there is no prior, and all four are the features.
     """
 
     stream: Tensor
@@ -52,14 +52,14 @@ class Rung(NamedTuple):
 
 
 class Residual(nn.Module):
-    """A residual block, (..., H) -> (..., H), that begins near the identity.
+    """A residual block, (..., H) -> (..., H), near the identity at initialisation.
 
     Parameters
     ----------
     width : int
         H.
     share : float
-        How much of the first step the block may make.
+        Factor of the initial weights of its last layer.
     """
 
     def __init__(self, width: int, share: float = 1.0) -> None:
@@ -71,7 +71,7 @@ class Residual(nn.Module):
                 parameter.mul_(share)
 
     def forward(self, h: Tensor) -> Tensor:
-        """Return the stream, changed a little."""
+        """Return h plus its change."""
         return h + self.change(h)
 
 
@@ -90,9 +90,9 @@ class HierarchicalVAE(nn.Module):
     latent_dims : sequence of int
         L_0, ..., L_N, numbers of each level's code, top first.
     hidden_dim : int
-        H, width of the stream and of all hidden layers.
+        H, width of the features and of all hidden layers.
     likelihood : "gaussian", "bernoulli" or Likelihood
-        What x is given its codes (`ppl_models.likelihoods`).
+        The distribution of x given its codes (`ppl_models.likelihoods`).
 
     Raises
     ------
@@ -120,25 +120,25 @@ class HierarchicalVAE(nn.Module):
         self.data_dim, self.latent_dims = data_dim, tuple(latent_dims)
         self.hidden_dim, below = hidden_dim, self.latent_dims[1:]
         self.likelihood, share = named(likelihood, data_dim), len(latent_dims) ** -0.5
-        # of level n: its prior and drift, read off the stream; its code, written to it
-        self.read = nn.ModuleList(MLP(hidden_dim, hidden_dim, 2 * n + hidden_dim) for n in below)
+        # of level n: its prior and drift, from the features; its code, added to them
+        self.head = nn.ModuleList(MLP(hidden_dim, hidden_dim, 2 * n + hidden_dim) for n in below)
         self.write = nn.ModuleList(nn.Linear(n, hidden_dim) for n in self.latent_dims)
         self.block = nn.ModuleList(Residual(hidden_dim, share) for _ in self.latent_dims)
         self.decoder = nn.Sequential(nn.GELU(), nn.Linear(hidden_dim, self.likelihood.raw_dim))
         self.register_buffer("zero", torch.zeros(self.latent_dims[0]), persistent=False)
         self._left: dict[int, tuple[Any, ...]] = {}
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
-        """Tell how ``x`` (N, D) came to be; without it, simulate ``num_data`` data.
+    def forward(self, x: Tensor | None = None, size: int = 1) -> Tensor:
+        """Score data ``x`` (N, D); without data, simulate ``size`` of them.
 
         Raises
         ------
         InputError
             ``x`` does not have the shape (N, data_dim), or cannot be data of the likelihood
-            (looked at while Pyro's validation is on).
+            (checked while Pyro's validation is on).
         """
-        num_data = num_data if x is None else self._count(x)
-        with pyro.plate("data", num_data, dim=-1):
+        size = size if x is None else self._count(x)
+        with pyro.plate("data", size, dim=-1):
             rung: Rung | None = None
             for n in range(len(self.latent_dims)):
                 z = pyro.sample(f"z{n}", self.prior(rung))
@@ -146,21 +146,21 @@ class HierarchicalVAE(nn.Module):
             return pyro.sample("x", self.observation(cast(Rung, rung)), obs=x)
 
     def prior(self, rung: Rung | None) -> TorchDistribution:
-        """Return the distribution of the next code, event shape (L_n,); None is the top."""
+        """Return the prior of the next code, event shape (L_n,); None is before the top."""
         if rung is None:
             return dist.Normal(self.zero, 1.0).to_event(1)
         return dist.Normal(rung.loc, rung.scale, validate_args=False).to_event(1)
 
     def observation(self, rung: Rung) -> TorchDistribution:
-        """Return p(x | z), event shape (D,), at the end of the way down."""
+        """Return p(x | z), event shape (D,), from the state after the last level."""
         distribution: TorchDistribution = self.likelihood(self.decoder(rung.stream))
         return distribution
 
     def descend(self, n: int, rung: Rung | None, z: Tensor, leave: bool = False) -> Rung:
-        """Return where the way goes on after level n, whose code is z (..., L_n).
+        """Return the state after level n, whose code is z (..., L_n).
 
-        With ``leave``, as a guide calls it, the model finds the answer when it comes by with this
-        very code, and need not walk the way twice in a step.
+        With ``leave``, as the guide calls it, the result is kept for the model's own pass with this
+        very code, so that a training step runs each block once.
         """
         left = self._left.pop(n, None)
         if left is not None and left[0] is rung and left[1] is z and self._fresh(*left[2:]):
@@ -177,11 +177,11 @@ class HierarchicalVAE(nn.Module):
         if n + 1 == len(self.latent_dims):
             return Rung(stream, stream, stream, stream)
         size = 2 * self.latent_dims[n + 1]
-        said, drift = self.read[n](stream).split([size, self.hidden_dim], -1)
-        return Rung(stream, *split_normal(said), drift)
+        raw, drift = self.head[n](stream).split([size, self.hidden_dim], -1)
+        return Rung(stream, *split_normal(raw), drift)
 
     def _fresh(self, reached: Rung, version: int) -> bool:
-        """Whether it would come out the same now, with a gradient if one is asked for."""
+        """Whether a kept result is still right, and has a gradient if one is asked for."""
         same = version == self._state_of_weights()
         return same and (reached.stream.requires_grad or not torch.is_grad_enabled())
 
@@ -192,6 +192,6 @@ class HierarchicalVAE(nn.Module):
         return {**self.__dict__, "_left": {}}  # tensors of a graph can be neither copied nor sent
 
     def _count(self, x: Tensor) -> int:
-        num_data = count_rows(x, self.data_dim)
+        size = count_rows(x, self.data_dim)
         self.likelihood.check(x)
-        return num_data
+        return size

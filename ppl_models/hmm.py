@@ -1,4 +1,4 @@
-r"""The hidden Markov model: every frame is of one of K kinds, and a kind tells which comes next.
+r"""The hidden Markov model: each frame has one of K hidden states, and states form a Markov chain.
 
 ::
 
@@ -8,8 +8,8 @@ r"""The hidden Markov model: every frame is of one of K kinds, and a kind tells 
 
 .. math:: p(s, z) = p(z_1) \prod_{t > 1} p(z_t \mid z_{t-1}) \prod_t p(s_t \mid z_t)
 
-The states are always summed, never drawn in inference, so the bound is the evidence. Two forms of
-the one model differ in how they sum:
+The states are always summed, never sampled in inference, so the bound is the evidence. Two forms of
+the model differ in how they sum:
 
 ============  ==================  ======================  ===========  =============================
 form          site                batch shape             event shape  states are summed by
@@ -62,8 +62,8 @@ class HMM(nn.Module):
     num_states : int
         K.
     likelihood : "gaussian", "bernoulli" or Likelihood
-        What a frame is given its state (`ppl_models.likelihoods`): ``"gaussian"`` has a mean and a
-        standard deviation for every state and number (`Gaussian(data_dim, "decoded")`).
+        The distribution of a frame given its state (`ppl_models.likelihoods`); ``"gaussian"`` has a
+        mean and a standard deviation for every state and number (`Gaussian(data_dim, "decoded")`).
     form : "scan" or "enumerated"
         How states are summed; the densities are the same.
 
@@ -102,7 +102,7 @@ class HMM(nn.Module):
         size: int = 1,
         length: int = 60,
     ) -> Tensor:
-        """Tell B paths s (B, T, D), or simulate ``size`` of ``length`` frames.
+        """Score B paths s (B, T, D); without them, simulate ``size`` of ``length`` frames.
 
         ``mask`` (B, T) says which frames exist, the first ones of each row; InputError otherwise.
         """
@@ -125,12 +125,12 @@ class HMM(nn.Module):
         first = self.initial_logits.expand(1, self.num_states, self.num_states)
         later = self.transition_logits.expand(length - 1, -1, -1)  # normalised by DiscreteHMM
         distribution = self.observation(self.emission)
-        if mask is not None:  # a frame that says nothing sums to one, since a chain's rows do
+        if mask is not None:  # a masked frame sums to one, since a chain's rows do
             distribution = distribution.expand((*mask.shape, self.num_states)).mask(mask[..., None])
         return dist.DiscreteHMM(anywhere, torch.cat([first, later]), distribution, duration=length)
 
     def _frames(self, s: Tensor | None, mask: Tensor | None, length: int) -> Tensor:
-        """Tell the model frame by frame, as the graph above has it."""
+        """Sample or score the model frame by frame, as in the graph above."""
         logits, frames = self.initial_logits, []
         for t in pyro.markov(range(length)):
             exists: Any = True if mask is None else mask[:, t]
@@ -145,7 +145,7 @@ class HMM(nn.Module):
         return torch.stack(frames, 1)
 
     def observation(self, raw: Tensor) -> TorchDistribution:
-        """Return p(s_t | z_t) from what the states' emissions (..., raw_dim) are, event (D,)."""
+        """Return p(s_t | z_t) from rows of emissions (..., raw_dim), event (D,)."""
         distribution: TorchDistribution = self.likelihood(raw)
         return distribution
 
@@ -153,11 +153,11 @@ class HMM(nn.Module):
 
     def log_evidence(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return log p(s) (B,) in nats, by the forward algorithm."""
-        return filter_states(*self._logs(), self._said(s, mask)).log_evidence.sum(-1)
+        return filter_states(*self._logs(), self._frame_scores(s, mask)).log_evidence.sum(-1)
 
     def filter(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return p(z_t | s_{1:t}) (B, T, K); after the last frame that exists, its forecast."""
-        return filter_states(*self._logs(), self._said(s, mask)).log_probs.exp()
+        return filter_states(*self._logs(), self._frame_scores(s, mask)).log_probs.exp()
 
     def smooth(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return p(z_t | s_{1:T}) (B, T, K); after the last frame that exists, its forecast."""
@@ -169,7 +169,7 @@ class HMM(nn.Module):
 
     def viterbi(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the most probable path of states (B, T), and after it the best way on."""
-        return best_path(*self._logs(), self._said(s, mask))
+        return best_path(*self._logs(), self._frame_scores(s, mask))
 
     def forecast(self, s: Tensor, mask: Tensor | None = None, *, steps: int = 1) -> Forecast:
         """Return the distributions of the ``steps`` frames after the last one of each path.
@@ -194,7 +194,7 @@ class HMM(nn.Module):
 
     @torch.no_grad()
     def start_from(self, s: Tensor, mask: Tensor | None = None, seed: int = 0) -> HMM:
-        """Put the states on frames of s that lie apart, each to tell those nearest; return self."""
+        """Initialise each state from a cluster of frames of s, by k-means++; return self."""
         frames = self.likelihood.features(self._checked(s, mask)).flatten(2)
         exists = frames.new_ones(frames.shape[:2], dtype=torch.bool) if mask is None else mask
         centres = spread_out(frames[exists], self.num_states, seed)
@@ -223,19 +223,19 @@ class HMM(nn.Module):
         self.initial_logits.copy_(weight[:, 0].mean(0).clamp(LEAST).log())
         count = moves.sum((0, 1))
         share = (count / count.sum(-1, keepdim=True).clamp(LEAST)).clamp(LEAST).log()
-        left = count.sum(-1, keepdim=True) > LEAST  # a state that is never left tells nothing
+        left = count.sum(-1, keepdim=True) > LEAST  # a state that is never left keeps its row
         self.transition_logits.copy_(torch.where(left, share, self.transition_logits))
         return evidence.sum().item()
 
     def _fit_emission(self, s: Tensor, weight: Tensor) -> None:
-        """Fit each state to frames s (B, T, D) that are its by the weights (B, T, K)."""
+        """Fit each state to frames s (B, T, D) with weights (B, T, K)."""
         part, count = self.likelihood, weight.sum((0, 1))[:, None]
         if not isinstance(part, (likelihoods.Bernoulli, likelihoods.Categorical)) and (
             not isinstance(part, likelihoods.Gaussian) or part.kind != "decoded"
         ):
             cure = "learn others by gradient, with inference.fit"
-            seen, wanted = type(part).__name__, 'Bernoulli, Categorical or Gaussian(D, "decoded")'
-            raise InputError("likelihood", seen, wanted, cure)
+            found, wanted = type(part).__name__, 'Bernoulli, Categorical or Gaussian(D, "decoded")'
+            raise InputError("likelihood", found, wanted, cure)
         x = part.features(s)
         mean = torch.einsum("btk,btd->kd", weight, x) / count.clamp(LEAST)
         if isinstance(part, likelihoods.Gaussian):
@@ -254,18 +254,18 @@ class HMM(nn.Module):
     def _logs(self) -> tuple[Tensor, Tensor]:
         return self.initial_logits.log_softmax(-1), self.transition_logits.log_softmax(-1)
 
-    def _said(self, s: Tensor, mask: Tensor | None) -> Tensor:
+    def _frame_scores(self, s: Tensor, mask: Tensor | None) -> Tensor:
         """Return log p(s_t | z_t) (B, T, K), 0 in frames that do not exist."""
-        said = self.observation(self.emission).log_prob(self._checked(s, mask)[..., None, :])
-        return clean(said, mask)
+        scores = self.observation(self.emission).log_prob(self._checked(s, mask)[..., None, :])
+        return clean(scores, mask)
 
     def _smoothed(self, s: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        filtered = filter_states(*self._logs(), self._said(s, mask))
+        filtered = filter_states(*self._logs(), self._frame_scores(s, mask))
         states, pairs = smooth_states(filtered.log_probs, self._logs()[1])
         return states, pairs, filtered.log_evidence
 
     def _checked(self, s: Tensor, mask: Tensor | None) -> Tensor:
-        """Return s with zeros in the padding, if it can be data of this model."""
+        """Return s with zeros in the padding, checked to be data of this model."""
         check_paths(s, mask, self.data_dim)
         s = clean(s, mask)
         self.likelihood.check(s)
@@ -273,7 +273,7 @@ class HMM(nn.Module):
 
 
 class Forecast(NamedTuple):
-    """What is known of H frames to come."""
+    """Predictive distributions of H further frames."""
 
     states: Tensor
     """(B, H, K): p(z_{T+h} | s_{1:T})."""

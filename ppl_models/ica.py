@@ -1,12 +1,12 @@
-r"""Independent component analysis: as many causes as numbers, heavy-tailed, mixed without noise.
+r"""Independent component analysis: data are a linear mixture of independent, heavy-tailed sources.
 
 ::
 
     z ~ Laplace(0, 1)                         D sources, independent
     x = W z + mean                            D numbers: p(x) = p(z) / |det W|
 
-Written as a latent z and x = W z, a Dirac, the model could not be scored: no z that a guide draws
-hits x. A change of variables scores x itself, exactly.
+Written as a latent site z and x = W z, a Dirac, the model could not be scored: no draw of z gives
+x exactly. A change of variables gives the density of x itself.
 
 References
 ----------
@@ -37,7 +37,7 @@ class ICA(nn.Module):
               \quad z = W^{-1} (x - \mathrm{mean})
 
     One site, ``x`` (D,), in the plate ``data``, with this exact density: given x, nothing is left
-    to infer, so the guide is empty. Sources are told up to their order and signs.
+    to infer, so the guide is empty. Sources are identified up to their order and signs.
 
     Parameters
     ----------
@@ -58,19 +58,19 @@ class ICA(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """W (D, D); what is learned is a factor of it, which sees data of equal variances."""
+        """W (D, D): a fixed basis that whitens the data, times what is learned."""
         return self.basis @ self.turn
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
-        """Tell how ``x`` (N, D) came to be; without it, simulate ``num_data`` data.
+    def forward(self, x: Tensor | None = None, size: int = 1) -> Tensor:
+        """Score data ``x`` (N, D); without data, simulate ``size`` of them.
 
         Raises
         ------
         InputError
             ``x`` does not have the shape (N, data_dim), or W has become singular.
         """
-        num_data = num_data if x is None else count_rows(x, self.data_dim)
-        with pyro.plate("data", num_data, dim=-1):
+        size = size if x is None else count_rows(x, self.data_dim)
+        with pyro.plate("data", size, dim=-1):
             return pyro.sample("x", self.density(), obs=x)
 
     def density(self) -> TorchDistribution:
@@ -79,12 +79,12 @@ class ICA(nn.Module):
         return dist.TransformedDistribution(z, [Mixing(self.weight, self.mean)])
 
     def sources(self, x: Tensor) -> Tensor:
-        """Return the sources z (..., D) of x (..., D): what there is of a posterior."""
+        """Return the sources z (..., D) of x (..., D): the posterior is this one point."""
         return Mixing(self.weight, self.mean).inv(x)
 
     @torch.no_grad()
     def start_from(self, x: Tensor) -> None:
-        """Begin where the sources of ``x`` (N, D) are uncorrelated and of a Laplace's variance.
+        """Initialise: the sources of ``x`` (N, D) are uncorrelated, with the Laplace's variance.
 
         Raises
         ------
@@ -123,7 +123,7 @@ class Mixing(Transform):
         condition = (weight.detach().norm() * self.inverse_weight.detach().norm()).item()
         if info.item() or not condition < 1 / torch.finfo(weight.dtype).eps:
             seen, size = f"a matrix of condition number {condition:.1e}", len(weight)
-            cure = f"begin from the data (start_from), a lower learning rate; {size} sources?"
+            cure = f"initialise from the data (start_from), a lower learning rate; {size} sources?"
             raise InputError("weight", seen, "a mixing matrix that can be undone", cure)
 
     def __eq__(self, other: object) -> bool:

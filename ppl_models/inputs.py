@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -50,6 +51,23 @@ def check_count(argument: str, value: int, least: int = 1) -> None:
     if not isinstance(value, int) or value < least:
         expected = f"a whole number of at least {least}"
         raise InputError(argument, str(value), expected, "count what the data have")
+
+
+def check_widths(
+    widths: Sequence[int], argument: str = "hidden_dims", least: int = 1
+) -> tuple[int, ...]:
+    """Return the widths of a network's hidden layers, first to last.
+
+    Raises
+    ------
+    InputError
+        They are no sequence of whole numbers of at least ``least``.
+    """
+    if isinstance(widths, Sequence) and all(isinstance(w, int) and w >= least for w in widths):
+        return tuple(widths)
+    expected = f"a sequence of whole numbers of at least {least}"
+    cure = "give the width of each hidden layer: (128,) for one, (64, 64) for two"
+    raise InputError(argument, repr(widths), expected, cure)
 
 
 def check_levels(x: Tensor, count: int, what: str) -> None:

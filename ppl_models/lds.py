@@ -1,4 +1,4 @@
-r"""The linear dynamical system: a hidden point moves by a matrix, and a matrix tells what is seen.
+r"""The linear dynamical system: a latent state moves by a matrix, and a matrix maps it to a frame.
 
 ::
 
@@ -6,15 +6,15 @@ r"""The linear dynamical system: a hidden point moves by a matrix, and a matrix 
      |      |             |
     s_1    s_2           s_T          s_t ~ N(C z_t + d, R)
 
-P, Q and R are diagonal, which costs nothing in p(s): a change of basis of z makes Q diagonal, and
-the noise of the frames is what z does not explain. It is a dynamical VAE in which every network is
+P, Q and R are diagonal. That restricts p(s) little: a change of basis of z makes Q diagonal, and
+the noise of a frame is what z does not explain. It is a dynamical VAE in which every network is
 linear, so evidence and posterior are exact. Two forms of the one model:
 
 ======  ======  ===========  ============  =================================================
 form    site    batch shape  event shape   the guide
 ======  ======  ===========  ============  =================================================
 exact   ``s``   (B,)         (T, D)        empty: z is integrated out, by the Kalman filter
-joint   ``z``   (B,)         (T, L)        draws z from p(z | s), so that every draw's bound
+joint   ``z``   (B,)         (T, L)        samples z from p(z | s): the bound of every draw
         ``s``   (B,)         (T, D)        is the evidence
 ======  ======  ===========  ============  =================================================
 
@@ -50,7 +50,7 @@ LEAST = 1e-12
 
 
 class LDS(nn.Module):
-    """A linear dynamical system of paths s (B, T, D), with L hidden numbers a frame.
+    """A linear dynamical system of paths s (B, T, D), with L latent numbers a frame.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class LDS(nn.Module):
         size: int = 1,
         length: int = 60,
     ) -> Tensor:
-        """Tell B paths s (B, T, D), or simulate ``size`` of ``length`` frames.
+        """Score B paths s (B, T, D); without them, simulate ``size`` of ``length`` frames.
 
         ``mask`` (B, T) says which frames exist, the first ones of each row; InputError otherwise.
         """
@@ -159,13 +159,13 @@ class LDS(nn.Module):
         filtered = kalman_filter(self.dynamics(), s, mask)
         mean, cov = filtered.mean[at], filtered.cov[at]
         frames = cov_of(self.emission, cov) + (2 * self.noise_log_scale).exp().diag_embed()
-        seen = mean @ self.emission.mT + self.emission_offset
-        return Forecast(mean, cov, dist.MultivariateNormal(seen, frames, validate_args=False))
+        loc = mean @ self.emission.mT + self.emission_offset
+        return Forecast(mean, cov, dist.MultivariateNormal(loc, frames, validate_args=False))
 
     # --- expectation maximisation -----------------------------------------------------------------
 
     def start_from(self, s: Tensor, mask: Tensor | None = None) -> LDS:
-        """Let frames of s be told by their principal axes and the rest be noise; return self."""
+        """Initialise the emission from the principal axes of the frames of s; return self."""
         start_emission(self, s, mask)
         return self
 
@@ -186,18 +186,18 @@ class LDS(nn.Module):
         self.initial_log_scale.copy_(0.5 * variance.clamp(LEAST).log())
         noise = self.noise_log_scale, self.emission, self.emission_offset
         flat = torch.zeros_like(s[..., None]).expand(*s.shape, self.latent_dim)
-        seen = Moments(clean(s, mask), torch.zeros_like(s), flat)
-        _regress(noise, Moments(mean, cov, cov), seen, exists)
+        outputs = RegressionMoments(clean(s, mask), torch.zeros_like(s), flat)
+        _regress(noise, RegressionMoments(mean, cov, cov), outputs, exists)
         if bool(exists[:, 1:].any()):
             process = self.process_log_scale, self.transition, self.transition_offset
-            after = Moments(mean[:, 1:], cov[:, 1:].diagonal(dim1=-2, dim2=-1), cross)
-            before = Moments(mean[:, :-1], cov[:, :-1], cov[:, :-1])
+            after = RegressionMoments(mean[:, 1:], cov[:, 1:].diagonal(dim1=-2, dim2=-1), cross)
+            before = RegressionMoments(mean[:, :-1], cov[:, :-1], cov[:, :-1])
             _regress(process, before, after, exists[:, 1:])
         return filtered.log_evidence.sum().item()
 
 
 class Forecast(NamedTuple):
-    """What is known of H frames to come, each by itself."""
+    """Predictive distributions of H further frames, each by itself."""
 
     mean: Tensor
     """(B, H, L): E(z_{T+h} | s_{1:T})."""
@@ -207,18 +207,20 @@ class Forecast(NamedTuple):
     """p(s_{T+h} | s_{1:T}), batch (B, H), event (D,)."""
 
 
-class Moments(NamedTuple):
-    """Moments of what a regression reads, or tells."""
+class RegressionMoments(NamedTuple):
+    """Moments of the inputs of a regression, or of its outputs."""
 
     mean: Tensor
-    """(B, T, L), or (B, T, D) of what is told."""
+    """(B, T, L) of inputs, or (B, T, D) of outputs."""
     cov: Tensor
-    """(B, T, L, L), or its diagonal (B, T, D) of what is told."""
+    """(B, T, L, L) of inputs, or its diagonal (B, T, D) of outputs."""
     cross: Tensor
-    """(B, T, D, L): covariance with what is read."""
+    """(B, T, D, L): covariance of outputs with inputs."""
 
 
-def _regress(target: tuple[Tensor, ...], x: Moments, y: Moments, weight: Tensor) -> None:
+def _regress(
+    target: tuple[Tensor, ...], x: RegressionMoments, y: RegressionMoments, weight: Tensor
+) -> None:
     """Put the best y = W x + d + noise, expected over x and y, into (log scale, W, d)."""
     log_scale, matrix, offset = target
     total, wide = weight.sum(), weight[..., None]
@@ -258,7 +260,7 @@ def cov_of(matrix: Tensor, cov: Tensor) -> Tensor:
 def ahead(
     s: Tensor, mask: Tensor | None, data_dim: int, steps: int
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-    """Add frames that nobody saw; return s, its mask, and where the ``steps`` after each end are.
+    """Add missing frames; return s, its mask, and where the ``steps`` after each end are.
 
     Raises
     ------

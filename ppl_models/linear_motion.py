@@ -87,7 +87,7 @@ class LinearMotion(nn.Module):
         size: int = 1,
         length: int = 60,
     ) -> Tensor:
-        """Tell B paths s (B, T, D), or simulate ``size`` of ``length`` frames.
+        """Score B paths s (B, T, D); without them, simulate ``size`` of ``length`` frames.
 
         ``mask`` (B, T) says which frames exist, the first ones of each row; InputError otherwise.
         """
@@ -100,7 +100,7 @@ class LinearMotion(nn.Module):
     def path(
         self, length: int, s: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Tell one path in each place of the enclosing plates; return (z, s)."""
+        """Sample or score a path in each place of the enclosing plates; return (z, s)."""
         speed, start = self.log_speed.exp(), torch.full_like(self.log_speed, self.start_scale)
         still = self.log_speed.new_zeros(length, self.data_dim)
         z = pyro.sample("z", Walk(still, self.log_speed_noise.exp(), speed, self.decay, mask))

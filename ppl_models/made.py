@@ -1,10 +1,12 @@
-r"""An autoregressive density: a vector told number by number, each from those before it.
+r"""MADE, an autoregressive density: each number of a vector is drawn given those before it.
 
 ::
 
-    x_d ~ p(x_d | x_1, ..., x_{d-1})          d = 1, ..., D, all told by one masked network
+    x_d ~ p(x_d | x_1, ..., x_{d-1})          d = 1, ..., D, all from one masked network
 
-Nothing is latent, the density is exact, and sampling takes D passes of the network.
+.. math:: p(x) = \prod_d p(x_d \mid x_1, \dots, x_{d-1})
+
+There is no latent variable, the density is exact, and sampling takes D passes of the network.
 
 References
 ----------
@@ -15,6 +17,7 @@ Density-Estimator", NeurIPS 2013: mixtures for real numbers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import pyro
@@ -25,11 +28,11 @@ from pyro.nn import AutoRegressiveNN
 from torch import LongTensor, Tensor, nn
 
 from ppl_models.distributions import Density, Kind, check_kind
-from ppl_models.inputs import check_count, check_positive, count_rows
+from ppl_models.inputs import check_count, check_positive, check_widths, count_rows
 
 
 class MADE(nn.Module):
-    r"""An autoregressive density, all conditionals of which one masked network tells.
+    r"""An autoregressive density whose conditionals are the outputs of one masked network.
 
     Real numbers have mixtures of K Gaussians, bits a logit. One site, ``x`` (D,), in the plate
     ``data``, its density exact: the guide is empty. Pyro's `AutoRegressiveNN` is the network.
@@ -38,8 +41,8 @@ class MADE(nn.Module):
     ----------
     data_dim : int
         D, at least 2.
-    hidden_dim : int
-        Width of the two hidden layers.
+    hidden_dims : sequence of int
+        Widths of the hidden layers; below D, D is taken.
     kind : "real" or "bits"
     num_components : int
         K.
@@ -56,7 +59,7 @@ class MADE(nn.Module):
     def __init__(
         self,
         data_dim: int = 2,
-        hidden_dim: int = 64,
+        hidden_dims: Sequence[int] = (64, 64),
         *,
         kind: Kind = "real",
         num_components: int = 8,
@@ -69,19 +72,20 @@ class MADE(nn.Module):
         check_kind(kind)
         self.data_dim, self.kind, self.floor = data_dim, kind, floor
         outputs = [1] if kind == "bits" else 3 * [num_components]
-        order, widths = cast(LongTensor, torch.arange(data_dim)), 2 * [max(hidden_dim, data_dim)]
+        order = cast(LongTensor, torch.arange(data_dim))
+        widths = [max(width, data_dim) for width in check_widths(hidden_dims)]
         self.network = AutoRegressiveNN(data_dim, widths, outputs, order, nonlinearity=nn.Tanh())
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
-        """Tell how ``x`` (N, D) came to be; without it, simulate ``num_data`` data.
+    def forward(self, x: Tensor | None = None, size: int = 1) -> Tensor:
+        """Score data ``x`` (N, D); without data, simulate ``size`` of them.
 
         Raises
         ------
         InputError
             ``x`` does not have the shape (N, data_dim).
         """
-        num_data = num_data if x is None else count_rows(x, self.data_dim)
-        with pyro.plate("data", num_data, dim=-1):
+        size = size if x is None else count_rows(x, self.data_dim)
+        with pyro.plate("data", size, dim=-1):
             return pyro.sample("x", self.density(), obs=x)
 
     def density(self) -> Density:
@@ -90,10 +94,10 @@ class MADE(nn.Module):
 
     def conditionals(self, x: Tensor) -> TorchDistribution:
         """Return p(x_d | x_1, ..., x_{d-1}) of batch shape (..., D), given x (..., D)."""
-        said = self.network(x)
+        raw = self.network(x)
         if self.kind == "bits":
-            return dist.Bernoulli(logits=said, validate_args=False)
-        logits, loc, log_scale = (part.mT for part in said)  # each (..., D, K)
+            return dist.Bernoulli(logits=raw, validate_args=False)
+        logits, loc, log_scale = (part.mT for part in raw)  # each (..., D, K)
         parts = dist.Normal(loc, log_scale.exp() + self.floor, validate_args=False)
         shares = dist.Categorical(logits=logits, validate_args=False)
         return dist.MixtureSameFamily(shares, parts, validate_args=False)

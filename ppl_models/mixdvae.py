@@ -1,4 +1,4 @@
-r"""MixDVAE: N paths, and detections in any order that may be of any of them, or clutter.
+r"""MixDVAE, a mixture of dynamical VAEs: N paths, observed as unlabelled detections and clutter.
 
 .. math::
     p(o, w, s, z) = \prod_n p(s_n, z_n) \; \prod_{t,k} p(w_{tk}) \, p(o_{tk} \mid w_{tk}, s_t)
@@ -20,9 +20,9 @@ site     batch shape (plates)                   event shape
 ``o``    (B, T, K)  sequence, frame, detection  (D)
 =======  =====================================  =============
 
-The prior of the sources is a part: any model with ``path(length)`` that tells ``z`` and ``s`` (or
-``s`` alone) in the enclosing plates. Each source has a frame, origin_n + unit_n s_n, so that a
-prior of motion need not know of images. ``w`` is enumerated and summed exactly.
+The prior of the sources is a part: any model with ``path(length)`` that samples ``z`` and ``s`` (or
+``s`` alone) in the enclosing plates. Each source has coordinates of its own, origin_n + unit_n s_n,
+so that a prior of motion is independent of the image. ``w`` is enumerated and summed exactly.
 
 Reference: X. Lin, L. Girin, X. Alameda-Pineda, "Mixture of dynamical variational autoencoders for
 multi-source trajectory modeling and separation", TMLR 2023 (seeds 000 and 001); clutter class and
@@ -44,7 +44,7 @@ from ppl_models.errors import InputError
 
 
 class MixDVAE(nn.Module):
-    """A mixture of N paths, seen through K_t detections a frame.
+    """A mixture of N paths, observed as K_t detections a frame.
 
     Parameters
     ----------
@@ -72,6 +72,21 @@ class MixDVAE(nn.Module):
         self.prior = prior
         self.clutter_weight, self.phi, self.phi_strength = clutter_weight, phi, phi_strength
 
+    @property
+    def data_dim(self) -> int:
+        """D, numbers of a detection: those of a frame of the prior's paths.
+
+        Raises
+        ------
+        InputError
+            The prior does not have an attribute ``data_dim``.
+        """
+        dim = getattr(self.prior, "data_dim", None)
+        if isinstance(dim, int):
+            return dim
+        cure = "give the prior its number of coordinates, self.data_dim = 4"
+        raise InputError("prior", f"data_dim {dim!r}", "a whole number", cure)
+
     def forward(
         self,
         o: Tensor | None,
@@ -82,7 +97,7 @@ class MixDVAE(nn.Module):
         region: Tensor,
         start: Tensor | None = None,
     ) -> Tensor:
-        """Tell B sequences; with ``o`` None, simulate them. Return the boxes (..., B, N, T, D).
+        """Score B sequences; with ``o`` None, simulate them. Return the boxes (..., B, N, T, D).
 
         Parameters
         ----------
@@ -94,11 +109,11 @@ class MixDVAE(nn.Module):
         size : Tensor
             (B, T, K, D): a detection's standard deviation is sqrt(phi) size.
         origin, unit : Tensor
-            (B, N, D): the sources' frames.
+            (B, N, D): the sources' coordinates.
         region : Tensor
             (B, 2, D): lower and upper bounds of clutter.
         start : Tensor, optional
-            (B, N, T, D): for the guide, which looks from there; the model does not read it.
+            (B, N, T, D): paths that the guide starts from; the model does not use them.
         """
         (batch, length, places, _), sources = size.shape, origin.shape[1]
         obs = None if o is None else torch.where(mask[..., None], o, 0.0)
@@ -111,12 +126,12 @@ class MixDVAE(nn.Module):
             with pyro.plate("frame", length, dim=-2), pyro.plate("detection", places, dim=-1):
                 shares = self._assignment(size, sources)
                 w = pyro.sample("w", shares, infer={"enumerate": "parallel"})
-                seen = Detection(w, boxes, phi.sqrt()[..., None] * size, region)
-                pyro.sample("o", seen.mask(mask), obs=obs)
+                detection = Detection(w, boxes, phi.sqrt()[..., None] * size, region)
+                pyro.sample("o", detection.mask(mask), obs=obs)
         return boxes
 
     def _noise(self, like: Tensor) -> Tensor:
-        """Tell phi, (B, 1, 1)."""
+        """Sample phi, (B, 1, 1)."""
         mode = like.new_tensor(self.phi)
         if self.phi_strength is None:
             return mode.expand(like.shape[0], 1, 1)
@@ -132,7 +147,7 @@ class MixDVAE(nn.Module):
 
 
 def place(s: Tensor, origin: Tensor, unit: Tensor) -> Tensor:
-    """Return boxes (..., B, N, T, D) of paths s (..., B, N, T, D) in their frames (B, N, D)."""
+    """Return boxes (..., B, N, T, D) of paths s (..., B, N, T, D) in coordinates (B, N, D)."""
     return origin[..., None, :] + unit[..., None, :] * s
 
 
@@ -140,8 +155,8 @@ class Detection(TorchDistribution):
     """One detection a place: of source w, Normal about its box; of none (w = N), uniform.
 
     Shapes: w (..., B, T, K), boxes (..., B, N, T, D), scale (..., B, T, K, D), region (B, 2, D).
-    Event shape (D). What clutter is told of lies in the region, which is not checked: a value
-    outside has the same density.
+    Event shape (D). Clutter lies in the region, which is not checked: a value outside has the same
+    density.
     """
 
     arg_constraints: dict[str, constraints.Constraint] = {}
@@ -172,13 +187,13 @@ class Detection(TorchDistribution):
         """Draw detections (sample_shape, batch, D)."""
         with torch.no_grad():
             loc = self.loc.expand(*sample_shape, *self.loc.shape)
-            seen = loc + self.scale * torch.randn_like(loc)
+            normal = loc + self.scale * torch.randn_like(loc)
             anywhere = self.low + (self.high - self.low) * torch.rand_like(loc)
-            return torch.where(self.clutter[..., None], anywhere, seen)
+            return torch.where(self.clutter[..., None], anywhere, normal)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Score detections (..., D)."""
         error = (value - self.loc) / self.scale
-        seen = -0.5 * error**2 - self.scale.log() - 0.5 * math.log(2 * math.pi)
+        normal = -0.5 * error**2 - self.scale.log() - 0.5 * math.log(2 * math.pi)
         anywhere = -(self.high - self.low).log()
-        return torch.where(self.clutter[..., None], anywhere, seen).sum(-1)
+        return torch.where(self.clutter[..., None], anywhere, normal).sum(-1)

@@ -1,8 +1,8 @@
-"""Rows of data with several modalities, any of which may be missing: one convention for all models.
+"""Rows of data with several modalities, any of which may be missing: one convention for all.
 
 A modality m is a tensor (N, D_m), given in its place or by its name. ``mask`` (N, M), bool, says
-which modalities a row has, True for present. What stands where one is missing is padding: it may be
-NaN, and reaches neither a value nor a gradient. A modality that is not given at all, while another
+which modalities a row has, True for present. The numbers of a missing one are padding: they may be
+NaN, and reach neither a value nor a gradient. A modality that is not given at all, while another
 one is, is missing in every row.
 """
 
@@ -19,42 +19,42 @@ from ppl_models.inputs import count_rows
 from ppl_models.likelihoods import Gaussian, Likelihood
 
 Modalities = Mapping[str, int | Likelihood]
-RESERVED = {"mask", "seen", "num_data", "data", "z", "x", "self"}
+RESERVED = {"mask", "observed", "size", "data", "z", "x", "self"}
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What a model and its guide are told of N rows.
+    """N rows, as a model and its guide get them.
 
     Parameters
     ----------
     values
         By modality, (N, D_m), padding replaced by zeros; None where nothing is observed at all.
-    told
-        (N, M) bool: the modalities of which a likelihood counts; None where all do.
-    seen
-        (N, M) bool: the modalities from which the shared code is read; None where all are.
+    mask
+        (N, M) bool: the modalities a row has, whose likelihoods count; None where it has all.
+    observed
+        (N, M) bool: the modalities that the shared code is inferred from; None where all are.
     size
         N.
     """
 
     values: dict[str, Tensor | None]
-    told: Tensor | None
-    seen: Tensor | None
+    mask: Tensor | None
+    observed: Tensor | None
     size: int
 
     @property
-    def observed(self) -> bool:
-        """Whether anything is."""
+    def has_data(self) -> bool:
+        """Whether any modality is given."""
         return any(x is not None for x in self.values.values())
 
-    def has(self, m: int) -> Tensor | None:
-        """Say which rows have modality m, (N,); None where all have."""
-        return None if self.told is None else self.told[:, m]
+    def mask_of(self, m: int) -> Tensor | None:
+        """Return which rows have modality m, (N,); None where all have it."""
+        return None if self.mask is None else self.mask[:, m]
 
-    def shows(self, m: int) -> Tensor | None:
-        """Say in which rows modality m is looked at, (N,); None where in all."""
-        return None if self.seen is None else self.seen[:, m]
+    def observed_of(self, m: int) -> Tensor | None:
+        """Return in which rows modality m informs the shared code, (N,); None where in all."""
+        return None if self.observed is None else self.observed[:, m]
 
 
 def as_likelihoods(modalities: Modalities) -> dict[str, Likelihood]:
@@ -71,7 +71,7 @@ def as_likelihoods(modalities: Modalities) -> dict[str, Likelihood]:
     for name, part in modalities.items():
         taken = name in RESERVED or not name.isidentifier() or name.startswith("z_")
         if taken or hasattr(nn.Module, name):
-            cure = "call it by what it is: image, sound, label"
+            cure = "name it by its content: image, sound, label"
             raise InputError("modalities", f"the name {name!r}", "a name not in use", cure)
         if not isinstance(part, int | Likelihood):
             cure = "give its size, or a part of ppl_models.likelihoods"
@@ -85,8 +85,8 @@ def read_rows(
     given: tuple[Tensor | None, ...],
     named: Mapping[str, Tensor | None],
     mask: Tensor | None,
-    seen: Tensor | None,
-    num_data: int,
+    observed: Tensor | None,
+    size: int,
 ) -> Rows:
     """Read what a model or a guide was called with.
 
@@ -98,20 +98,20 @@ def read_rows(
         Modalities in their places, and by name.
     mask
         (N, M) bool, which modalities a row has; by default those that are given.
-    seen
-        (N, M) bool, which of them the shared code is read from; by default those of ``mask``.
-    num_data
+    observed
+        (N, M) bool, which of them the shared code is inferred from; by default those of ``mask``.
+    size
         N, where nothing is given.
 
     Raises
     ------
     InputError
-        A modality that there is not, or twice; another shape; a mask of another kind.
+        An unknown modality, or one given twice; another shape; a mask of another kind.
     """
     values = _by_name(tuple(widths), given, named)
     sizes = {n: count_rows(x, widths[n], n) for n, x in values.items() if x is not None}
-    masks = {n: m for n, m in (("mask", mask), ("seen", seen)) if m is not None}
-    size = next(iter([*sizes.values(), *map(len, masks.values())]), num_data)
+    masks = {n: m for n, m in (("mask", mask), ("observed", observed)) if m is not None}
+    size = next(iter([*sizes.values(), *map(len, masks.values())]), size)
     for name, length in sizes.items():
         if length != size:
             cure = "give every modality a row a datum, padded where it is missing"
@@ -120,9 +120,9 @@ def read_rows(
         _check_mask(name, value, size, len(widths))
     if not sizes:
         return Rows(dict(values), mask, torch.zeros(size, len(widths), dtype=torch.bool), size)
-    told = _present(values, "mask", mask, size)
-    looked = told if seen is None else _present(values, "seen", seen, size)
-    return Rows(_filled(values, told, looked, size), told, looked, size)
+    mask = _present(values, "mask", mask, size)
+    observed = mask if observed is None else _present(values, "observed", observed, size)
+    return Rows(_filled(values, mask, observed, size), mask, observed, size)
 
 
 def _by_name(
@@ -144,9 +144,9 @@ def _by_name(
 def _check_mask(name: str, mask: Tensor, size: int, count: int) -> None:
     kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
     if kind is not torch.bool or mask.shape != (size, count):
-        seen = f"{kind} of shape {tuple(getattr(mask, 'shape', ()))}"
+        found = f"{kind} of shape {tuple(getattr(mask, 'shape', ()))}"
         cure = "True where a row has the modality, a column a modality: mask.bool()"
-        raise InputError(name, seen, f"torch.bool of shape {(size, count)}", cure)
+        raise InputError(name, found, f"torch.bool of shape {(size, count)}", cure)
 
 
 def _present(
@@ -162,18 +162,18 @@ def _present(
         mask[:, absent] = False
     for m in absent:
         if mask[:, m].any():
-            cure = "give its data, or say False in its column"
+            cure = "give its data, or put False in its column"
             raise InputError(name, f"rows with {list(values)[m]!r}", "its data too", cure)
     return mask
 
 
 def _filled(
-    values: dict[str, Tensor | None], told: Tensor | None, seen: Tensor | None, size: int
+    values: dict[str, Tensor | None], mask: Tensor | None, observed: Tensor | None, size: int
 ) -> dict[str, Tensor | None]:
-    """Put zeros where a modality is neither told of nor looked at, before any arithmetic."""
-    if told is None or seen is None:
+    """Put zeros where a modality is neither scored nor observed, before any arithmetic."""
+    if mask is None or observed is None:
         return values
-    used = told if told is seen else told | seen
+    used = mask if mask is observed else mask | observed
     filled: dict[str, Tensor | None] = {}
     for m, (name, x) in enumerate(values.items()):
         filled[name] = None if x is None else torch.where(used[:, m, None], x, torch.zeros_like(x))

@@ -1,15 +1,17 @@
-"""Several modalities of one thing, decoded from one code; any of them may be missing.
+r"""The multimodal VAE: several modalities of one thing, decoded from one code; any may be missing.
 
 ::
 
-    z ~ Normal(0, I)                               L numbers that all modalities share
+    z ~ Normal(0, I)                               the code: L latent numbers, shared by all
     x_m ~ likelihood_m(decoder_m(z))               D_m numbers, m = 1, ..., M, where a row has it
 
-     z ---+--> x_1         p(z) prod_m p(x_m | z)
+     z ---+--> x_1
           +--> x_2
           +--> x_M
 
-What is missing is not told of: it adds nothing to the bound, and its predictions are imputations.
+.. math:: p(x, z) = p(z) \prod_m p(x_m \mid z)
+
+A missing modality adds nothing to the bound, and its predictions are imputations.
 
 References
 ----------
@@ -20,7 +22,7 @@ Wu and Goodman, "Multimodal Generative Models for Scalable Weakly-Supervised Lea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import pyro
@@ -30,7 +32,7 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 
 from ppl_models.errors import InputError
-from ppl_models.inputs import check_count
+from ppl_models.inputs import check_count, check_widths
 from ppl_models.likelihoods import Likelihood
 from ppl_models.modalities import Modalities, Rows, as_likelihoods, read_rows
 from ppl_models.networks import MLP
@@ -40,7 +42,7 @@ EXAMPLE: Modalities = {"left": 32, "right": 32}
 
 
 class MultimodalVAE(nn.Module):
-    """M modalities told from one shared code.
+    """M modalities decoded from one shared code.
 
     Sites: ``z`` (L,) and one a modality, (D_m,), by its name; all in the plate ``data``.
 
@@ -51,17 +53,17 @@ class MultimodalVAE(nn.Module):
     Parameters
     ----------
     modalities : mapping of str to Likelihood or int
-        By name, what a modality is given its decoder's outputs (`ppl_models.likelihoods`); a number
+        By name, the likelihood of a modality (`ppl_models.likelihoods`); a number
         D_m stands for ``Gaussian(D_m)``. Their order is that of the columns of a mask.
     latent_dim : int
         L, numbers of the shared code.
-    hidden_dim, num_layers : int
-        Width and number of each decoder's hidden layers (ReLU).
+    hidden_dims : sequence of int
+        Widths of each decoder's hidden layers (ReLU), from the code to the modality.
     decoders : mapping of str to nn.Module, optional
         Networks (..., L) -> (..., raw_dim of the likelihood), in place of those; some or all.
     prior : nn.Module, optional
-        What codes are before a datum is seen (`ppl_models.priors`); Normal(0, I) by default, to
-        which the guides here return where nothing is seen.
+        p(z), from `ppl_models.priors`; Normal(0, I) by default, which the guides take for the
+        posterior of a row of which nothing is observed.
 
     Raises
     ------
@@ -74,20 +76,21 @@ class MultimodalVAE(nn.Module):
         modalities: Modalities = EXAMPLE,
         latent_dim: int = 8,
         *,
-        hidden_dim: int = 128,
-        num_layers: int = 2,
+        hidden_dims: Sequence[int] = (128, 128),
         decoders: Mapping[str, nn.Module] | None = None,
         prior: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        for name, count in (("latent_dim", latent_dim), ("num_layers", num_layers)):
-            check_count(name, count)
+        check_count("latent_dim", latent_dim)
         self.likelihoods = nn.ModuleDict(as_likelihoods(modalities))
-        self.latent_dim, self.hidden_dim, self.num_layers = latent_dim, hidden_dim, num_layers
+        self.latent_dim, self.hidden_dims = latent_dim, check_widths(hidden_dims)
         self.prior = prior or StandardPrior(latent_dim)
         if self.prior.latent_dim != latent_dim:
-            seen, cure = f"latent_dim {self.prior.latent_dim}", "build all parts for one latent_dim"
-            raise InputError("prior", seen, f"latent_dim {latent_dim}, as the model's", cure)
+            found, cure = (
+                f"latent_dim {self.prior.latent_dim}",
+                "build all parts for one latent_dim",
+            )
+            raise InputError("prior", found, f"latent_dim {latent_dim}, as the model's", cure)
         given = dict(decoders or {})
         if extra := set(given) - set(self.likelihoods):
             expected = f"names of modalities: {', '.join(self.likelihoods)}"
@@ -97,8 +100,7 @@ class MultimodalVAE(nn.Module):
         )
 
     def _decoder(self, name: str) -> nn.Module:
-        hidden = [self.hidden_dim] * self.num_layers
-        sizes = self.code_dim(name), *hidden, self.part(name).raw_dim
+        sizes = self.code_dim(name), *self.hidden_dims, self.part(name).raw_dim
         return MLP(*sizes, activation=nn.ReLU)
 
     def code_dim(self, name: str) -> int:
@@ -123,49 +125,49 @@ class MultimodalVAE(nn.Module):
         self,
         *x: Tensor | None,
         mask: Tensor | None = None,
-        seen: Tensor | None = None,
-        num_data: int = 1,
+        observed: Tensor | None = None,
+        size: int = 1,
         **named: Tensor | None,
     ) -> dict[str, Tensor]:
-        """Tell how the modalities came to be; without any, simulate ``num_data`` rows.
+        """Score the modalities; without any, simulate ``size`` rows.
 
         Parameters
         ----------
         *x, **named
             The modalities, (N, D_m) each, in their places or by name.
         mask
-            (N, M) bool: which of them a row has. By default those that are given.
-        seen
-            (N, M) bool: the guide's business, which reads the shared code from these alone.
-        num_data
+            (N, M) bool: which of them a row has, and are scored. By default those that are given.
+        observed
+            (N, M) bool: which of them the guide infers the code from; the model does not use it.
+        size
             N, where nothing is given.
 
         Returns
         -------
         dict of str to Tensor
-            The modalities, as observed (padding is zero) or drawn.
+            The modalities, as given (padding is zero) or drawn.
 
         Raises
         ------
         InputError
-            Data of another shape, or that the likelihood cannot have told (looked at while Pyro's
+            Data of another shape, or outside the support of the likelihood (checked while Pyro's
             validation is on); a mask that is not one.
         """
-        rows = read_rows(self.widths, x, named, mask, seen, num_data)
+        rows = read_rows(self.widths, x, named, mask, observed, size)
         with pyro.plate("data", rows.size, dim=-1):
             z = self.prior()
-            return {n: self._told(m, n, self._code(n, z), rows) for m, n in enumerate(self.names)}
+            return {n: self._emit(m, n, self._code(n, z), rows) for m, n in enumerate(self.names)}
 
     def _code(self, name: str, z: Tensor) -> Tensor:
         """Return what the decoder of a modality reads."""
         return z
 
-    def _told(self, m: int, name: str, code: Tensor, rows: Rows) -> Tensor:
+    def _emit(self, m: int, name: str, code: Tensor, rows: Rows) -> Tensor:
         """Sample or score modality m, in the rows that have it."""
-        distribution, x, present = self.observation(name, code), rows.values[name], rows.has(m)
+        distribution, x, present = self.observation(name, code), rows.values[name], rows.mask_of(m)
         if x is not None:
             self.part(name).check(x)
-        elif rows.observed:  # missing in every row: still a site, whose draws are imputations
+        elif rows.has_data:  # missing in every row: still a site, whose draws are imputations
             x = code.new_zeros(rows.size, self.widths[name])
         return pyro.sample(
             name, distribution if present is None else distribution.mask(present), obs=x
@@ -192,7 +194,7 @@ class MVAE(MultimodalVAE):
 
 
 class MMVAE(MultimodalVAE):
-    """The model of the mixture-of-experts VAE, whose guide is a mixture of one a modality.
+    """The model of the mixture-of-experts VAE, whose guide is a mixture of one expert a modality.
 
     Shi, Siddharth, Paige and Torr, "Variational Mixture-of-Experts Autoencoders for Multi-Modal
     Deep Generative Models", NeurIPS 2019, section 3. Parameters as `MultimodalVAE`.
@@ -230,8 +232,7 @@ class DMVAE(MultimodalVAE):
         latent_dim: int = 8,
         *,
         private_dim: int | Mapping[str, int] = 2,
-        hidden_dim: int = 128,
-        num_layers: int = 2,
+        hidden_dims: Sequence[int] = (128, 128),
         decoders: Mapping[str, nn.Module] | None = None,
         prior: nn.Module | None = None,
     ) -> None:
@@ -244,8 +245,7 @@ class DMVAE(MultimodalVAE):
         super().__init__(
             modalities,
             latent_dim,
-            hidden_dim=hidden_dim,
-            num_layers=num_layers,
+            hidden_dims=hidden_dims,
             decoders=decoders,
             prior=prior,
         )

@@ -1,11 +1,13 @@
-r"""Where the VAE begins: data are a matrix times a few numbers that nobody observes, and noise.
+r"""Probabilistic PCA: data are a linear function of a latent code, plus noise.
 
-Probabilistic PCA, whose posterior and evidence are known exactly::
+It is the linear VAE, whose posterior and evidence are known exactly::
 
-    z ~ Normal(0, I)                          L numbers nobody observes, L < D
-    x ~ Normal(W z + mean, scale^2 I)         D numbers
+    z ~ Normal(0, I)                          the code: L latent numbers, L < D
+    x ~ Normal(W z + mean, scale^2 I)         the datum: D numbers
 
-The linear autoencoder is no model: it compresses, and says nothing of where the data came from.
+.. math:: p(x) = N(\mathrm{mean}, \; W W^T + \mathrm{scale}^2 I)
+
+The linear autoencoder, for comparison, is no generative model: it compresses, and has no density.
 
 References
 ----------
@@ -28,10 +30,8 @@ from ppl_models.inputs import count_rows
 class PPCA(nn.Module):
     r"""Probabilistic principal component analysis, its evidence and posterior in closed form.
 
-    .. math:: p(x) = N(\mathrm{mean}, \; W W^T + \mathrm{scale}^2 I)
-
-    Sites: ``z`` (L,) and ``x`` (D,), both in the plate ``data``. A rotation of the columns of W
-    changes nothing of the evidence: data tell the span of W, and its lengths, not its axes.
+    Sites: ``z`` (L,) and ``x`` (D,), both in the plate ``data``. The evidence is the same for every
+    rotation of the columns of W: data identify W up to a rotation.
 
     Parameters
     ----------
@@ -55,24 +55,22 @@ class PPCA(nn.Module):
         self.log_scale = nn.Parameter(torch.zeros(()))
         self.register_buffer("zero", torch.zeros(latent_dim), persistent=False)
 
-    def forward(
-        self, x: Tensor | None = None, mask: Tensor | None = None, num_data: int = 1
-    ) -> Tensor:
-        """Tell how ``x`` (N, D) came to be; without it, simulate ``num_data`` data.
+    def forward(self, x: Tensor | None = None, mask: Tensor | None = None, size: int = 1) -> Tensor:
+        """Score data ``x`` (N, D); without data, simulate ``size`` of them.
 
-        ``mask`` (N, D) is True for the numbers that were seen; the others may be NaN.
+        ``mask`` (N, D) is True for the numbers that were observed; the others may be NaN.
 
         Raises
         ------
         InputError
             ``x`` or ``mask`` does not have the shape (N, data_dim).
         """
-        num_data = num_data if x is None else count_rows(x, self.data_dim)
-        with pyro.plate("data", num_data, dim=-1):
+        size = size if x is None else count_rows(x, self.data_dim)
+        with pyro.plate("data", size, dim=-1):
             z = pyro.sample("z", dist.Normal(self.zero, 1.0).to_event(1))
             noise = dist.Normal(self.decode(z), self.log_scale.exp(), validate_args=False)
             if mask is not None and x is not None:
-                x, noise = seen_only(x, mask), noise.mask(mask)
+                x, noise = zero_missing(x, mask), noise.mask(mask)
             return pyro.sample("x", noise.to_event(1), obs=x)
 
     def decode(self, z: Tensor) -> Tensor:
@@ -80,7 +78,7 @@ class PPCA(nn.Module):
         return z @ self.weight.T + self.mean
 
     def evidence(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        r"""Return the exact :math:`\log p(x)` (N,) in nats, of the numbers seen; costs O(D L^2).
+        r"""Return the exact :math:`\log p(x)` (N,) in nats, of the numbers observed; O(D L^2).
 
         With A = W / scale, P = I + A^T A and the posterior mean m, the determinant lemma and
         Woodbury's identity give a sum of squares, which cannot cancel however small the noise:
@@ -90,10 +88,10 @@ class PPCA(nn.Module):
                   = |r - W m|^2 / \mathrm{scale}^2 + |m|^2 .
         """
         posterior = self.posterior(x, mask)
-        residual = (seen_only(x, mask) - self.decode(posterior.mean)) * (-self.log_scale).exp()
+        residual = (zero_missing(x, mask) - self.decode(posterior.mean)) * (-self.log_scale).exp()
         count = torch.full_like(x[:, 0], self.data_dim)
         if mask is not None:
-            residual, count = seen_only(residual, mask), mask.sum(-1).to(x.dtype)
+            residual, count = zero_missing(residual, mask), mask.sum(-1).to(x.dtype)
         squares = residual.square().sum(-1) + posterior.mean.square().sum(-1)
         spread = posterior.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)  # -log|P| / 2
         return spread - count * (0.5 * math.log(2 * math.pi) + self.log_scale) - 0.5 * squares
@@ -101,12 +99,12 @@ class PPCA(nn.Module):
     def posterior(self, x: Tensor, mask: Tensor | None = None) -> dist.MultivariateNormal:
         """Return the exact p(z | x), batch shape (N,), event shape (L,).
 
-        Its covariance is the same for all data, and depends on what was seen alone.
+        Its covariance depends on which numbers were observed alone, not on their values.
         """
         count_rows(x, self.data_dim)
         directions = self.weight * (-self.log_scale).exp()  # A
-        residual = seen_only(x - self.mean, mask) * (-self.log_scale).exp()
-        return add_evidence(directions, residual @ directions, mask)
+        residual = zero_missing(x - self.mean, mask) * (-self.log_scale).exp()
+        return combine_evidence(directions, residual @ directions, mask)
 
     @torch.no_grad()
     def fit_exact(self, x: Tensor) -> PPCA:
@@ -136,19 +134,19 @@ class PPCA(nn.Module):
         return self
 
 
-def add_evidence(
+def combine_evidence(
     directions: Tensor, message: Tensor, mask: Tensor | None
 ) -> dist.MultivariateNormal:
-    """Return the posterior of z ~ Normal(0, I) that each number of x adds its evidence to.
+    """Return the posterior of z ~ Normal(0, I), to which each number of x adds its precision.
 
     Parameters
     ----------
     directions : Tensor
-        A (D, L): number d tells of z along A_d, as often as A_d is long.
+        A (D, L): number d adds A_d A_d^T to the precision of z.
     message : Tensor
-        What the numbers seen say, summed, (N, L): precision times mean.
+        Precision times mean, summed over the numbers observed, (N, L).
     mask : Tensor, optional
-        Which numbers were seen, (N, D).
+        Which numbers were observed, (N, D).
     """
     kept = directions if mask is None else directions * mask[..., None]
     precision = torch.eye(directions.shape[1], dtype=kept.dtype, device=kept.device)
@@ -187,7 +185,7 @@ class LinearAutoencoder(nn.Module):
         return torch.linalg.qr(self.free).Q
 
     def centre_on(self, x: Tensor) -> None:
-        """Take the mean of ``x`` (N, D) for the point from which codes are counted."""
+        """Take the mean of ``x`` (N, D) for the origin of the codes."""
         self.mean = finite(x, self.data_dim).mean(0)
 
     def encode(self, x: Tensor) -> Tensor:
@@ -199,7 +197,7 @@ class LinearAutoencoder(nn.Module):
         return z @ self.weight.T + self.mean
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the mean squared length of what the codes of ``x`` (N, D) leave out."""
+        """Return the mean squared error of the reconstructions of ``x`` (N, D)."""
         return (x - self.decode(self.encode(x))).square().sum(-1).mean()
 
     @torch.no_grad()
@@ -211,8 +209,8 @@ class LinearAutoencoder(nn.Module):
         return self
 
 
-def seen_only(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Return x (N, D) with zeros where nothing was seen.
+def zero_missing(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Return x (N, D) with zeros for the numbers that were not observed.
 
     Raises
     ------
@@ -238,5 +236,5 @@ def finite(x: Tensor, data_dim: int) -> Tensor:
     count_rows(x, data_dim)
     if x.isfinite().all():
         return x
-    cure = "drop these rows; PPCA.evidence takes a mask of what was seen"
+    cure = "drop these rows; PPCA.evidence takes a mask of what was observed"
     raise InputError("x", "NaN or infinite numbers", "finite data", cure)

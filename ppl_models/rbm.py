@@ -1,11 +1,11 @@
-r"""An energy-based density: x and hidden bits z joined without an arrow between them.
+r"""The restricted Boltzmann machine, an energy-based density: x and hidden bits z share an energy.
 
 ::
 
-    p(x) = sum_z exp(-E(z, x)) / C            H hidden bits z
+    p(x) = sum_z exp(-E(z, x)) / C            H hidden bits z, an undirected model
 
-Given one, the numbers of the other are independent (a *restricted* Boltzmann machine); but the sum
-C that makes it a density has 2^H terms, and sampling runs a Markov chain.
+Given x, the bits of z are independent, and given z, the numbers of x: that is what *restricted*
+means. But the normaliser C is a sum of 2^H terms, and sampling runs a Markov chain.
 
 References
 ----------
@@ -75,21 +75,21 @@ class RBM(nn.Module):
         self.hidden_bias = nn.Parameter(torch.zeros(hidden_dim))
         self.log_scale = nn.Parameter(torch.zeros(())) if kind == "real" else None
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
-        """Tell how ``x`` (N, D) came to be; without it, simulate ``num_data`` data.
+    def forward(self, x: Tensor | None = None, size: int = 1) -> Tensor:
+        """Score data ``x`` (N, D); without data, simulate ``size`` of them.
 
         Raises
         ------
         InputError
             ``x`` does not have the shape (N, data_dim), or C is out of reach.
         """
-        num_data = num_data if x is None else count_rows(x, self.data_dim)
-        with pyro.plate("data", num_data, dim=-1):
+        size = size if x is None else count_rows(x, self.data_dim)
+        with pyro.plate("data", size, dim=-1):
             return pyro.sample("x", self.density(), obs=x)
 
     @torch.no_grad()
     def start_from(self, x: Tensor) -> None:
-        """Begin where ``x`` (N, D) is: hidden bits on half of the time, real noise of a third."""
+        """Initialise from ``x`` (N, D): hidden bits on half of the time, real noise of a third."""
         mean = finite(x, self.data_dim).mean(0)
         if self.log_scale is None:
             self.bias.copy_(mean.clamp(0.01, 0.99).logit())
@@ -110,10 +110,10 @@ class RBM(nn.Module):
 
     def observation(self, z: Tensor) -> TorchDistribution:
         """Return p(x | z), event shape (D,), for z (..., H)."""
-        said = self.bias + z @ self.weight.T
+        raw = self.bias + z @ self.weight.T
         if self.log_scale is None:
-            return dist.Bernoulli(logits=said, validate_args=False).to_event(1)
-        return dist.Normal(said, self.log_scale.exp(), validate_args=False).to_event(1)
+            return dist.Bernoulli(logits=raw, validate_args=False).to_event(1)
+        return dist.Normal(raw, self.log_scale.exp(), validate_args=False).to_event(1)
 
     @property
     def precision(self) -> Tensor:
@@ -129,7 +129,7 @@ class RBM(nn.Module):
 
     @torch.no_grad()
     def transition(self, x: Tensor) -> Tensor:
-        """Take a step of the Markov chain that leaves p(x) as it is: draw z given x, x given z."""
+        """Take a Gibbs step, which leaves p(x) invariant: draw z given x, then x given z."""
         return self.observation(self.posterior(x).sample()).sample()
 
     def log_partition(self) -> Tensor:
@@ -162,19 +162,21 @@ class RBM(nn.Module):
         """Log of the integral of exp(-E(z, x)) over x."""
         return z @ self.hidden_bias + self._visible(self.bias + z @ self.weight.T)
 
-    def _visible(self, said: Tensor) -> Tensor:
+    def _visible(self, logits: Tensor) -> Tensor:
         if self.log_scale is None:
-            return softplus(said).sum(-1)
-        squares = 0.5 * self.precision * (said.square() - self.bias.square()).sum(-1)
+            return softplus(logits).sum(-1)
+        squares = 0.5 * self.precision * (logits.square() - self.bias.square()).sum(-1)
         return squares + self.data_dim * (0.5 * math.log(2 * math.pi) + self.log_scale)
 
     def _check_enumerable(self, bits: int) -> None:
         if bits > ENUMERABLE:
-            seen = f"{self.hidden_dim} hidden bits: the sum has 2^{bits} terms"
+            found = f"{self.hidden_dim} hidden bits: the sum has 2^{bits} terms"
             cure = (
                 "train by inference.training.fit_energy, and estimate C by annealed_log_partition"
             )
-            raise InputError("hidden_dim", seen, f"at most {ENUMERABLE} for an exact density", cure)
+            raise InputError(
+                "hidden_dim", found, f"at most {ENUMERABLE} for an exact density", cure
+            )
 
     def _log_prob(self, x: Tensor) -> Tensor:
         return -self.free_energy(x) - self.log_partition()

@@ -1,4 +1,4 @@
-r"""The switching linear dynamical system: a point moves by one of K matrices, and regimes last.
+r"""The switching linear dynamical system: a latent state moves by one of K matrices at a time.
 
 ::
 
@@ -22,10 +22,10 @@ What is exact, and what is not:
 
 * ``form="enumerated"``: every path of regimes is summed, K^T Kalman filters. The bound is the
   evidence. For short paths: K^T at most `MOST`.
-* ``form="sampled"``: the guide draws k (`guides.slds`), and s is scored exactly given it. The
-  bound is below the evidence by what the guide's distribution of regimes is off.
+* ``form="sampled"``: the guide samples k (`guides.slds`), and s is scored exactly given it. The
+  bound is below the evidence by KL(q(k) || p(k | s)).
 * `log_evidence` sums all paths; with ``particles`` it estimates, and exp of the estimate is
-  unbiased for p(s). `filter` and `forecast` go by particles always.
+  unbiased for p(s). `filter` and `forecast` always use particles.
 
 No polynomial algorithm is exact: the filter is a mixture of K^t Gaussians.
 
@@ -72,7 +72,7 @@ class SLDS(nn.Module):
     data_dim, latent_dim, num_regimes : int
         D, L and K.
     form : "sampled" or "enumerated"
-        Whether regimes are drawn by the guide or summed.
+        Whether regimes are sampled by the guide or summed.
 
     Raises
     ------
@@ -118,7 +118,7 @@ class SLDS(nn.Module):
         size: int = 1,
         length: int = 60,
     ) -> Tensor:
-        """Tell B paths s (B, T, D), or simulate ``size`` of ``length`` frames.
+        """Score B paths s (B, T, D); without them, simulate ``size`` of ``length`` frames.
 
         ``mask`` (B, T) says which frames exist, the first ones of each row; InputError otherwise.
         """
@@ -139,14 +139,14 @@ class SLDS(nn.Module):
         return MarkovPath(self.regime_logits, self.switch_logits.expand(length - 1, -1, -1), mask)
 
     def dynamics(self, k: Tensor) -> LinearGaussian:
-        """Return the linear-Gaussian model that regimes k (..., T) tell; k_1 moves nothing."""
+        """Return the linear-Gaussian model given regimes k (..., T); k_1 has no transition."""
         moves = k[..., 1:]
         return LinearGaussian(
             *self.start(),
             self.transition[moves],
             self.transition_offset[moves],
             (2 * self.process_log_scale).exp().diag_embed()[moves],
-            *self.seeing(),
+            *self.emission_params(),
         )
 
     # --- exact answers ----------------------------------------------------------------------------
@@ -171,8 +171,8 @@ class SLDS(nn.Module):
         self._check_paths_of_regimes(s.shape[1])
         chain = self.regimes(s.shape[1])
         k = chain.enumerate_support()
-        told = ObservedChain(self.dynamics(k[:, None]), s.shape[1], mask)
-        return k, chain.log_prob(k)[:, None] + told.log_prob(clean(s, mask))
+        frames = ObservedChain(self.dynamics(k[:, None]), s.shape[1], mask)
+        return k, chain.log_prob(k)[:, None] + frames.log_prob(clean(s, mask))
 
     def log_evidence(
         self,
@@ -192,7 +192,7 @@ class SLDS(nn.Module):
     def filter(
         self, s: Tensor, mask: Tensor | None = None, *, num_particles: int = 100, seed: int = 0
     ) -> Tracked:
-        """Estimate what s_{1:t} says of k_t and z_t, by particles."""
+        """Estimate p(k_t, z_t | s_{1:t}), by particles."""
         return track(self, s, mask, num_particles=num_particles, seed=seed)
 
     def forecast(
@@ -216,13 +216,13 @@ class SLDS(nn.Module):
         s, mask, at = ahead(s, mask, self.data_dim, steps)
         cloud = track(self, s, mask, num_particles=num_particles, seed=seed)
         mean, cov = cloud.mean[at], cloud.cov[at]
-        seen = mean @ self.emission.mT + self.emission_offset
+        loc = mean @ self.emission.mT + self.emission_offset
         frames = cov_of(self.emission, cov) + (2 * self.noise_log_scale).exp().diag_embed()
-        each = dist.MultivariateNormal(seen, frames, validate_args=False)
-        return dist.MixtureSameFamily(dist.Categorical(logits=torch.zeros_like(seen[..., 0])), each)
+        each = dist.MultivariateNormal(loc, frames, validate_args=False)
+        return dist.MixtureSameFamily(dist.Categorical(logits=torch.zeros_like(loc[..., 0])), each)
 
     def start_from(self, s: Tensor, mask: Tensor | None = None) -> SLDS:
-        """Let frames of s be told by their principal axes and the rest be noise; return self."""
+        """Initialise the emission from the principal axes of the frames of s; return self."""
         start_emission(self, s, mask)
         return self
 
@@ -231,29 +231,29 @@ class SLDS(nn.Module):
     def branch(
         self, mean: Tensor, cov: Tensor, frame: Tensor, exists: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Move z ~ N(mean, cov), (..., L), by each regime, and `look` at a frame (..., D).
+        """Move z ~ N(mean, cov), (..., L), by each regime, and `update` it with a frame (..., D).
 
         Returns moments (..., K, L) and (..., K, L, L), and log p(s_t | k_t, past) (..., K).
         """
         noise = (2 * self.process_log_scale).exp().diag_embed()
         mean = matvec(self.transition, mean[..., None, :]) + self.transition_offset
         cov = cov_of(self.transition, cov[..., None, :, :]) + noise
-        return self.look(mean, cov, frame[..., None, :], exists[..., None])
+        return self.update(mean, cov, frame[..., None, :], exists[..., None])
 
-    def look(
+    def update(
         self, mean: Tensor, cov: Tensor, frame: Tensor, exists: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return moments of z ~ N(mean, cov) given a frame, if it exists, and its log evidence."""
         none = cov.new_zeros(0, *cov.shape[-2:])  # steps of a path of one frame
-        own = LinearGaussian(mean, cov, none, none[..., 0], none, *self.seeing())
-        seen = kalman_filter(own, frame[..., None, :], exists[..., None])
-        return seen.mean[..., 0, :], seen.cov[..., 0, :, :], seen.log_evidence[..., 0]
+        own = LinearGaussian(mean, cov, none, none[..., 0], none, *self.emission_params())
+        found = kalman_filter(own, frame[..., None, :], exists[..., None])
+        return found.mean[..., 0, :], found.cov[..., 0, :, :], found.log_evidence[..., 0]
 
     def start(self) -> tuple[Tensor, Tensor]:
         """Return m and P."""
         return self.initial_mean, (2 * self.initial_log_scale).exp().diag_embed()
 
-    def seeing(self) -> tuple[Tensor, Tensor, Tensor]:
+    def emission_params(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return C, d and the diagonal of R, with a time dim."""
         noise = (2 * self.noise_log_scale).exp()
         return self.emission[None], self.emission_offset[None], noise[None]
@@ -261,6 +261,6 @@ class SLDS(nn.Module):
     def _check_paths_of_regimes(self, length: int) -> None:
         paths = self.num_regimes**length
         if paths > MOST:
-            seen, cure = f"{self.num_regimes}^{length} paths of regimes", 'take form="sampled"'
+            found, cure = f"{self.num_regimes}^{length} paths of regimes", 'take form="sampled"'
             cure = f"{cure}, give particles, or pass shorter paths"
-            raise InputError("s", seen, f"at most {MOST}, to sum one by one", cure)
+            raise InputError("s", found, f"at most {MOST}, to sum one by one", cure)

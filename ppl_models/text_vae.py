@@ -1,10 +1,12 @@
-r"""A VAE of sentences: tokens told one by one, from all tokens before and one code for the whole.
+r"""A VAE of sentences: each token is drawn given the tokens before it and a code of the sentence.
 
 ::
 
-    z ~ Normal(0, I)                                  L numbers nobody observes
-    h_t = LSTM(h_{t-1}, [embedding(x_{t-1}), z])      what has been said, and the code
+    z ~ Normal(0, I)                                  the code: L latent numbers
+    h_t = LSTM(h_{t-1}, [embedding(x_{t-1}), z])      a function of the tokens so far, and the code
     x_t ~ Categorical(readout(h_t))                   t = 1, ..., T
+
+.. math:: p(x, z) = p(z) \prod_t p(x_t \mid x_1, \dots, x_{t-1}, z)
 
 ======  ===========  ===========
 site    batch shape  event shape
@@ -13,8 +15,8 @@ site    batch shape  event shape
 ``x``   (N,)         (T,)
 ======  ===========  ===========
 
-A decoder that reads its own past can tell the sentences without a code. So this is the model on
-which posterior collapse was first seen, and is studied.
+An autoregressive decoder can model the sentences without a code. So this is the model in which
+posterior collapse was first observed, and is studied.
 
 References
 ----------
@@ -52,7 +54,7 @@ class TextVAE(nn.Module):
     latent_dim : int
         L, numbers of a code.
     length : int
-        T of simulated sentences; those told may have any length.
+        T of simulated sentences; data may have any length.
     embedding_dim, hidden_dim : int
         Sizes of a token's embedding, and of the decoder's state.
     """
@@ -70,15 +72,14 @@ class TextVAE(nn.Module):
     ) -> None:
         super().__init__()
         self.num_tokens, self.latent_dim, self.length = num_tokens, latent_dim, length
+        self.embedding_dim, self.hidden_dim = embedding_dim, hidden_dim
         self.embedding = nn.Embedding(num_tokens + 1, embedding_dim)  # the last one: a beginning
         self.recurrence = LSTM(embedding_dim + latent_dim, hidden_dim)
         self.readout = nn.Linear(hidden_dim, num_tokens)
         self.register_buffer("zero", torch.zeros(latent_dim), persistent=False)
 
-    def forward(
-        self, x: Tensor | None = None, mask: Tensor | None = None, num_data: int = 1
-    ) -> Tensor:
-        """Tell how sentences ``x`` (N, T) came to be; without them, simulate ``num_data``.
+    def forward(self, x: Tensor | None = None, mask: Tensor | None = None, size: int = 1) -> Tensor:
+        """Score sentences ``x`` (N, T); without them, simulate ``size`` of ``length`` tokens.
 
         Parameters
         ----------
@@ -87,19 +88,19 @@ class TextVAE(nn.Module):
         mask : Tensor of bool, optional
             (N, T), the tokens that exist: the first ones of each sentence. The others may be any
             number, and count for nothing.
-        num_data : int
+        size : int
             N without ``x``.
 
         Raises
         ------
         InputError
-            ``x`` or ``mask`` has another shape; tokens are no whole numbers, or (looked at while
+            ``x`` or ``mask`` has another shape; tokens are no whole numbers, or (checked while
             Pyro's validation is on) not from 0 to V - 1.
         """
         if x is not None:
             check_tokens(x, mask, self.num_tokens)
-            num_data = len(x)
-        with pyro.plate("data", num_data, dim=-1):
+            size = len(x)
+        with pyro.plate("data", size, dim=-1):
             z = pyro.sample("z", dist.Normal(self.zero, 1.0).to_event(1))
             return pyro.sample("x", self.observation(z, x, mask), obs=x)
 
@@ -110,7 +111,7 @@ class TextVAE(nn.Module):
         length = self.length if x is None else x.shape[-1]
         return TokenSequence(
             lambda tokens: self.logits(tokens, z),
-            lambda: self.say(z, length),
+            lambda: self.generate(z, length),
             length,
             batch_shape=z.shape[:-1],
             mask=mask,
@@ -119,22 +120,22 @@ class TextVAE(nn.Module):
     def logits(self, x: Tensor, z: Tensor) -> Tensor:
         """Return logits (..., T, V) of every token given those before it, for codes (..., L)."""
         start = torch.full_like(x[..., :1], self.num_tokens)
-        read = self.embedding(torch.cat([start, x[..., :-1]], -1))
-        shape = torch.broadcast_shapes(read.shape[:-2], z.shape[:-1])
+        past = self.embedding(torch.cat([start, x[..., :-1]], -1))
+        shape = torch.broadcast_shapes(past.shape[:-2], z.shape[:-1])
         code = z.unsqueeze(-2).expand(*shape, x.shape[-1], self.latent_dim)
-        return self.readout(self.recurrence(torch.cat([read.expand(*shape, -1, -1), code], -1)))
+        return self.readout(self.recurrence(torch.cat([past.expand(*shape, -1, -1), code], -1)))
 
     @torch.no_grad()
-    def say(self, z: Tensor, length: int) -> Tensor:
+    def generate(self, z: Tensor, length: int) -> Tensor:
         """Draw sentences (..., T) token by token, for codes z (..., L)."""
         state = self.recurrence.start(z.shape[:-1], z)
         token = torch.full(z.shape[:-1], self.num_tokens, device=z.device)
-        said = []
+        tokens = []
         for _ in range(length):
             state = self.recurrence.step(torch.cat([self.embedding(token), z], -1), state)
             token = torch.distributions.Categorical(logits=self.readout(state[0])).sample()
-            said.append(token)
-        return torch.stack(said, -1)
+            tokens.append(token)
+        return torch.stack(tokens, -1)
 
 
 class TokenSequence(TorchDistribution):
@@ -190,14 +191,14 @@ class TokenSequence(TorchDistribution):
         """Return the log probability of sentences (..., T): (...)."""
         mask = self.mask_tokens
         value = value if mask is None else torch.where(mask, value, 0)
-        told = self.logits(value).log_softmax(-1)
-        shape = torch.broadcast_shapes(value.shape, told.shape[:-1])
-        tokens = told.expand(*shape, -1).gather(-1, value.expand(shape).unsqueeze(-1)).squeeze(-1)
+        scores = self.logits(value).log_softmax(-1)
+        shape = torch.broadcast_shapes(value.shape, scores.shape[:-1])
+        tokens = scores.expand(*shape, -1).gather(-1, value.expand(shape).unsqueeze(-1)).squeeze(-1)
         return (tokens if mask is None else torch.where(mask, tokens, 0.0)).sum(-1)
 
 
 def check_tokens(x: Tensor, mask: Tensor | None, num_tokens: int) -> None:
-    """Raise an InputError for sentences that `TextVAE` cannot tell."""
+    """Raise an InputError for sentences that are no data of a `TextVAE`."""
     cure = "number the tokens from 0, and pad shorter sentences, with a mask of those that exist"
     whole = isinstance(x, Tensor) and x.dtype == torch.int64
     if not whole or x.ndim != 2 or not x.numel():
@@ -207,7 +208,7 @@ def check_tokens(x: Tensor, mask: Tensor | None, num_tokens: int) -> None:
         seen = f"{mask.dtype} of shape {tuple(mask.shape)}"
         raise InputError("mask", seen, f"booleans of shape {tuple(x.shape)}", cure)
     if is_validation_enabled():
-        told = x if mask is None else x[mask]
-        if told.numel() and not 0 <= int(told.min()) <= int(told.max()) < num_tokens:
-            seen = f"tokens from {int(told.min())} to {int(told.max())}"
+        tokens = x if mask is None else x[mask]
+        if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < num_tokens:
+            seen = f"tokens from {int(tokens.min())} to {int(tokens.max())}"
             raise InputError("x", seen, f"tokens from 0 to {num_tokens - 1}", cure)

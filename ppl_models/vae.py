@@ -1,11 +1,13 @@
-"""The variational autoencoder: a datum is what a network makes of a few numbers.
+r"""The variational autoencoder: a network decodes each datum from a latent code.
 
 ::
 
-    z ~ Normal(0, I), or another prior        L numbers nobody observes
-    x ~ likelihood(decoder(z))                D numbers, bits, classes or levels
+    z ~ Normal(0, I), or another prior        the code: L latent numbers
+    x ~ likelihood(decoder(z))                the datum: D numbers, bits, classes or levels
 
-Both are parts: `ppl_models.priors`, `ppl_models.likelihoods`.
+.. math:: p(x, z) = p(z) \, p(x \mid z)
+
+Prior and likelihood are parts: `ppl_models.priors`, `ppl_models.likelihoods`.
 
 References
 ----------
@@ -14,12 +16,14 @@ Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014, sections 2-3 a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyro
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 
 from ppl_models.errors import InputError
-from ppl_models.inputs import count_rows
+from ppl_models.inputs import check_widths, count_rows
 from ppl_models.likelihoods import Likelihood, named
 from ppl_models.networks import MLP
 from ppl_models.priors import StandardPrior
@@ -36,18 +40,18 @@ class VAE(nn.Module):
         D, numbers a datum.
     latent_dim : int
         L, numbers of its code.
-    hidden_dim : int
-        Width of the decoder's one hidden layer.
+    hidden_dims : sequence of int
+        Widths of the decoder's hidden layers, from the code to the datum.
     likelihood : "gaussian", "bernoulli" or Likelihood
-        What x is given its code (`ppl_models.likelihoods`). Bits are floats, 0 or 1.
+        The distribution of x given its code (`ppl_models.likelihoods`). Bits are floats, 0 or 1.
     scale : float, optional
         Standard deviation of ``"gaussian"``, in the units of x. By default one number is learned;
         it shrinks towards its floor, 0.001, where the decoder can copy the data exactly.
     decoder : nn.Module, optional
         Any network (..., L) -> (..., likelihood.raw_dim), which is D for the two named ones, in
-        place of the one made from ``hidden_dim``.
+        place of the one made from ``hidden_dims``.
     prior : nn.Module, optional
-        What codes are before a datum is seen (`ppl_models.priors`); Normal(0, I) by default.
+        p(z), from `ppl_models.priors`; Normal(0, I) by default.
 
     Raises
     ------
@@ -60,7 +64,7 @@ class VAE(nn.Module):
         data_dim: int = 64,
         latent_dim: int = 8,
         *,
-        hidden_dim: int = 128,
+        hidden_dims: Sequence[int] = (128,),
         likelihood: str | Likelihood = "gaussian",
         scale: float | None = None,
         decoder: nn.Module | None = None,
@@ -68,24 +72,28 @@ class VAE(nn.Module):
     ) -> None:
         super().__init__()
         self.data_dim, self.latent_dim = data_dim, latent_dim
+        self.hidden_dims = check_widths(hidden_dims)
         self.likelihood = named(likelihood, data_dim, scale)
-        self.decoder = decoder or MLP(latent_dim, hidden_dim, self.likelihood.raw_dim)
+        self.decoder = decoder or MLP(latent_dim, *self.hidden_dims, self.likelihood.raw_dim)
         self.prior = prior or StandardPrior(latent_dim)
         if self.prior.latent_dim != latent_dim:
-            seen, cure = f"latent_dim {self.prior.latent_dim}", "build all parts for one latent_dim"
-            raise InputError("prior", seen, f"latent_dim {latent_dim}, as the model's", cure)
+            found, cure = (
+                f"latent_dim {self.prior.latent_dim}",
+                "build all parts for one latent_dim",
+            )
+            raise InputError("prior", found, f"latent_dim {latent_dim}, as the model's", cure)
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
-        """Tell how ``x`` (N, D) came to be; without it, simulate ``num_data`` data.
+    def forward(self, x: Tensor | None = None, size: int = 1) -> Tensor:
+        """Score data ``x`` (N, D); without data, simulate ``size`` of them.
 
         Raises
         ------
         InputError
             ``x`` does not have the shape (N, data_dim), or cannot be data of the likelihood
-            (looked at while Pyro's validation is on).
+            (checked while Pyro's validation is on).
         """
-        num_data = num_data if x is None else self._count(x)
-        with pyro.plate("data", num_data, dim=-1):
+        size = size if x is None else self._count(x)
+        with pyro.plate("data", size, dim=-1):
             z = self.prior()
             return pyro.sample("x", self.observation(z), obs=x)
 
@@ -95,7 +103,7 @@ class VAE(nn.Module):
         return distribution
 
     def _count(self, x: Tensor) -> int:
-        """Return N for data (N, D) that the likelihood can have told."""
-        num_data = count_rows(x, self.data_dim)
+        """Return N for data (N, D) in the support of the likelihood."""
+        size = count_rows(x, self.data_dim)
         self.likelihood.check(x)
-        return num_data
+        return size

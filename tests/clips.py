@@ -69,11 +69,11 @@ def mixture(story: MixDVAE, data: Data) -> Mixture:
 
 
 class Known(nn.Module):
-    """Paths (B, N, T, D) known beforehand, as a prior: what is left to tell is w, o and phi."""
+    """Paths (B, N, T, D) known beforehand, as a prior: w, o and phi are left."""
 
     def __init__(self, paths: Tensor) -> None:
         super().__init__()
-        self.paths = nn.Parameter(paths)
+        self.paths, self.data_dim = nn.Parameter(paths), paths.shape[-1]
 
     def path(self, length: int) -> tuple[None, Tensor]:
         s = self.paths[:, None]
@@ -92,6 +92,7 @@ class White(nn.Module):
 
     def __init__(self, dims: int = 4) -> None:
         super().__init__()
+        self.data_dim = dims
         self.log_scale = nn.Parameter(torch.zeros(dims))
 
     def path(self, length: int) -> tuple[None, Tensor]:

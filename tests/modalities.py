@@ -81,4 +81,4 @@ def posterior(
 def simulated(model: MultimodalVAE, size: int) -> dict[str, Tensor]:
     """Draw rows of all modalities."""
     with torch.no_grad():
-        return {name: x.detach() for name, x in model(num_data=size).items()}
+        return {name: x.detach() for name, x in model(size=size).items()}

@@ -40,7 +40,7 @@ def _of_vectors(file: str, name: str, sentence: str, source: str = "004", **more
         source,
         sentence,
         settings=lambda data: {"data_dim": data["x"].shape[-1]},
-        simulate=lambda story, size: {"x": story(num_data=size)},
+        simulate=lambda story, size: {"x": story(size=size)},
         **more,
     )
 
@@ -102,7 +102,7 @@ STORIES = (
         "004",
         "A sentence is told token by token, from those before it and one code for all of it.",
         settings=lambda data: {"num_tokens": int(data["x"].max()) + 1},
-        simulate=lambda story, size: {"x": story(num_data=size)},
+        simulate=lambda story, size: {"x": story(size=size)},
     ),
     _of_vectors(
         "ppca", "PPCA", "A datum is a matrix times a few standard normal numbers, and noise."

@@ -36,8 +36,8 @@ def detections(story: Any, size: int) -> Data:
 
 
 def modalities(story: Any, size: int) -> Data:
-    """Tell rows of which a third lacks the first modality, and a third the last one."""
-    data: Data = story(num_data=size)
+    """Simulate rows of which a third lacks the first modality, and a third the last one."""
+    data: Data = story(size=size)
     mask = torch.ones(size, len(data), dtype=torch.bool)
     mask[::3, 0] = False
     mask[1::3, -1] = False
@@ -45,7 +45,7 @@ def modalities(story: Any, size: int) -> Data:
 
 
 def conditioned(story: Any, size: int) -> Data:
-    """Tell data of standard normal conditions."""
+    """Simulate data of standard normal conditions."""
     c = torch.randn(size, story.condition_dim)
     return {"x": story(None, c), "c": c}
 
@@ -55,10 +55,10 @@ def pseudo_data(settings: Mapping[str, Any]) -> dict[str, Any]:
     from ppl_models.networks import MLP
     from ppl_models.priors import VampPrior
 
-    sizes = settings.get("data_dim", 64), settings.get("hidden_dim", 128)
-    encoder = MLP(*sizes, 2 * settings.get("latent_dim", 8))
+    data_dim, widths = settings.get("data_dim", 64), settings.get("hidden_dims", (128,))
+    encoder = MLP(data_dim, *widths, 2 * settings.get("latent_dim", 8))
     bounds = (0.0, 1.0) if settings.get("likelihood") == "bernoulli" else None
-    return {"encoder": encoder, "prior": VampPrior(encoder, torch.rand(50, sizes[0]), bounds)}
+    return {"encoder": encoder, "prior": VampPrior(encoder, torch.rand(50, data_dim), bounds)}
 
 
 def source_prior(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,5 +72,5 @@ def source_prior(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def widths(data: Data) -> dict[str, Any]:
     """Say what modalities there are: all that is no mask."""
-    masks = ("mask", "seen")
+    masks = ("mask", "observed")
     return {"modalities": {n: x.shape[-1] for n, x in data.items() if n not in masks}}

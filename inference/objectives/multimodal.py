@@ -1,8 +1,8 @@
 r"""Objectives of several modalities: sums of bounds of subsets, for any pair with masks.
 
-A pair takes masks if both parts accept the keywords ``mask`` and ``seen``, (N, M) bool, True for
-present: which modalities a row has, and from which of them the shared code is read (as
-`ppl_models.modalities` says it). The models of `ppl_models.multimodal` do; so may yours.
+A pair takes masks if both parts accept the keywords ``mask`` and ``observed``, (N, M) bool, True
+for present: which modalities a row has, and from which of them the shared code is inferred (as
+`ppl_models.modalities` defines them). The models of `ppl_models.multimodal` do; so may yours.
 
 `fit` with these, or with the plain `Objective`, reports the same plain bound: that of all that a
 row has.
@@ -104,7 +104,7 @@ class SubsetObjective(Objective):
             whole = super().measure(model, guide, args, kwargs, *rest)
             loss, whole_batch = whole.loss, Columns(args, kwargs, len(present))
             for told, seen in self._parts(present):
-                batch = replace(whole_batch, kwargs=kwargs | {"mask": told, "seen": seen})
+                batch = replace(whole_batch, kwargs=kwargs | {"mask": told, "observed": seen})
                 rows = seen.any(-1).nonzero()[:, 0]
                 batch = batch if len(rows) == batch.size else batch.rows(rows)
                 of_part = part.measure(model, guide, batch.args, batch.kwargs, *rest).loss
@@ -165,7 +165,7 @@ class SubsetKL(Penalty):
             seen = present & subset.to(present.device)
             counts = seen.any(-1) & (seen != present).any(-1)
             if counts.any():
-                masks = {"mask": present, "seen": seen}
+                masks = {"mask": present, "observed": seen}
                 with Sites() as part:
                     view.guide(*view.args, **(view.kwargs | masks))
                 divergence = _divergence(whole, part.sites[codes.name]["fn"])

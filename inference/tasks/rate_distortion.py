@@ -62,7 +62,7 @@ def rate_distortion(
     Parameters
     ----------
     pair_factory
-        Makes a new pair: ``lambda: (VAE(64), VAEGuide(64))``. Called under the seed.
+        A function that returns a new model and its guide. Called under the seed.
     data
         To train on, in any form that `fit` takes, a DataLoader apart.
     rates

@@ -26,7 +26,7 @@ from ppl_models.sequences import check_paths, clean
 
 
 class Tracked(NamedTuple):
-    """What P particles say."""
+    """Estimates from P particles."""
 
     log_evidence: Tensor
     """(B): log of an unbiased estimate of p(s), nats."""
@@ -52,17 +52,17 @@ def track(
     check_paths(s, mask, model.data_dim)
     check_count("num_particles", num_particles)
     generator = torch.Generator(s.device).manual_seed(seed)
-    seen = torch.ones_like(s[..., 0], dtype=torch.bool) if mask is None else mask
+    exists = torch.ones_like(s[..., 0], dtype=torch.bool) if mask is None else mask
     frames, row = clean(s, mask), torch.arange(len(s), device=s.device)[:, None]
     switch = model.switch_logits.log_softmax(-1)
     logits = model.regime_logits.log_softmax(-1).expand(len(s), 1, -1)  # of one parent's children
-    mean, cov, said = _begin(model, frames[:, 0], seen[:, 0], len(switch))
+    mean, cov, fit = _begin(model, frames[:, 0], exists[:, 0], len(switch))
     log_evidence, regimes, clouds = torch.zeros_like(s[:, 0, 0]), [], []
     for t in range(s.shape[1]):
         if t:
-            mean, cov, said = model.branch(mean, cov, frames[:, t, None], seen[:, t, None])
+            mean, cov, fit = model.branch(mean, cov, frames[:, t, None], exists[:, t, None])
         parents = logits.shape[1]
-        joint = (logits + said).mT.flatten(1)  # children by regime: like beside like, see below
+        joint = (logits + fit).mT.flatten(1)  # children by regime: like beside like, see below
         total = joint.logsumexp(-1, keepdim=True)
         weight = (joint - total).exp()
         log_evidence = log_evidence + total[:, 0] - math.log(parents)
@@ -77,13 +77,13 @@ def track(
 
 def _begin(model: Any, frame: Tensor, exists: Tensor, count: int) -> tuple[Tensor, ...]:
     """Return moments of z_1, and the frame's log evidence, once for each regime: (B, 1, K, ...)."""
-    mean, cov, said = model.look(*model.start(), frame, exists)
+    mean, cov, fit = model.update(*model.start(), frame, exists)
     mean, cov = (x[:, None, None].expand(-1, 1, count, *x.shape[1:]) for x in (mean, cov))
-    return mean, cov, said[:, None, None]
+    return mean, cov, fit[:, None, None]
 
 
 def _resample(weight: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Return ``count`` indices (B, count) of weights (B, N), each as often as its weight says, +-1.
+    """Return ``count`` indices (B, count) of weights (B, N), each as often as its weight, +-1.
 
     It goes along the weights in equal strides: their order must have no period, as children have
     that stand by parents, where equal parents would all keep the same child.

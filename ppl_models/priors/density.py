@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from ppl_models.distributions import HALF_LOG_2PI
-from ppl_models.inputs import check_count
+from ppl_models.inputs import check_count, check_widths
 from ppl_models.networks import MLP
 from ppl_models.priors.simple import Prior
 
@@ -42,18 +42,20 @@ class FlowPrior(Prior):
         L.
     num_layers : int
         Layers.
-    hidden_dim : int
-        Width of each layer's two hidden layers; at least L.
+    hidden_dims : sequence of int
+        Widths of the hidden layers of each layer's network, at least L each.
     """
 
     REACH = 4.0
     """Log scales lie between -REACH and REACH, so that no step of training breaks a draw."""
 
-    def __init__(self, latent_dim: int, num_layers: int = 2, hidden_dim: int = 64) -> None:
+    def __init__(
+        self, latent_dim: int, num_layers: int = 2, hidden_dims: Sequence[int] = (64, 64)
+    ) -> None:
         super().__init__(latent_dim)
         check_count("num_layers", num_layers)
-        check_count("hidden_dim", hidden_dim, latent_dim)
-        sizes, order = [hidden_dim, hidden_dim], torch.arange(latent_dim)
+        sizes = list(check_widths(hidden_dims, least=latent_dim))
+        order = torch.arange(latent_dim)
         with warnings.catch_warnings():  # Pyro's, that one dim needs no network
             warnings.simplefilter("ignore", UserWarning)
             nets = [
@@ -95,14 +97,14 @@ class AggregatedPosterior(Prior):
     """p(z) = Normal(z; 0, I) exp(T(z)) / Z, where T is learned to be log q(z) / Normal(z; 0, I).
 
     The prior that makes the bound largest is the aggregated posterior q(z), the mean of q(z | x)
-    over the data. Its ratio to the standard normal is what a critic T that tells codes from
-    standard draws comes to. Takahashi et al., "Variational Autoencoder with Implicit Optimal
-    Priors", AAAI 2019, equations 6-12, where T is not normalised; here Z is estimated whenever T
-    changes, so that a bound is a bound of a model, up to the error of log Z.
+    over the data. Its log ratio to the standard normal is what a critic T learns that classifies
+    draws as codes or as standard normal. Takahashi et al., "Variational Autoencoder with Implicit
+    Optimal Priors", AAAI 2019, equations 6-12, where T is not normalised; here Z is estimated
+    whenever T changes, so that a bound is a bound of a model, up to the error of log Z.
 
     T is learned by ``Objective(penalties=(DensityRatio(prior.critic),))``
-    (`inference.objectives.penalties.ratio`), never by the bound's gradient: its parameters want
-    none.
+    (`inference.objectives.penalties.ratio`), never by the bound's gradient: its parameters do not
+    require one.
 
     Parameters
     ----------
@@ -171,7 +173,7 @@ class AggregatedPosterior(Prior):
         self.log_z_error.copy_(ratio.std() / math.sqrt(count))
 
     def take(self, critic: nn.Module) -> None:
-        """Take over the weights of a critic that has learned, and normalise anew."""
+        """Copy the weights of a trained critic, and estimate log Z again."""
         self.critic.load_state_dict(critic.state_dict())
         self.normalise()
 
@@ -182,7 +184,7 @@ def standard(z: Tensor) -> Tensor:
 
 
 class ByFunctions(TorchDistribution):
-    """A distribution of vectors, known by two functions.
+    """A distribution of vectors, given by two functions.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Priors: what a code is before a datum is seen, as parts of a model.
+"""Priors: the distribution of a latent code, as parts of a model.
 
 Each is called inside the model's plate, samples its sites, and returns the code z (..., L):
 ``z = self.prior()``. Its `log_prob` is the exact marginal density of z.
@@ -9,7 +9,7 @@ part                 p(z)                                            learns
 `StandardPrior`      Normal(0, I)                                    nothing
 `MixturePrior`       K Gaussians, ``component`` summed out           weights, means, scales
 `VampPrior`          the mean of K posteriors q(z | u_k)             K pseudo-data u_k
-`ConditionalPrior`   a Gaussian read off a condition                 a network
+`ConditionalPrior`   a Gaussian given a condition                    a network
 ===================  ==============================================  =============================
 
 `ppl_models.priors.density` has two more: an autoregressive flow, and the aggregated posterior by
@@ -17,6 +17,8 @@ density ratio.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import pyro
 import pyro.distributions as dist
@@ -26,7 +28,7 @@ from torch import Tensor, nn
 
 from ppl_models.distributions import DiagonalMixture
 from ppl_models.errors import InputError
-from ppl_models.inputs import check_count
+from ppl_models.inputs import check_count, check_widths
 from ppl_models.networks import MLP, split_normal
 
 
@@ -86,7 +88,7 @@ class MixturePrior(Prior):
         K. Means start as draws of Normal(0, I), scales at 1, weights equal.
     summed : bool
         Leave the site ``component`` out, and give z its marginal density: the same bound in less
-        time, and what penalties take, which want a draw of every latent site.
+        time, and the form that penalties need, which take a draw of every latent site.
     """
 
     def __init__(self, latent_dim: int, num_components: int, *, summed: bool = False) -> None:
@@ -111,7 +113,7 @@ class MixturePrior(Prior):
 
 
 class ConditionalPrior(Prior):
-    """z ~ Normal(loc(c), diag scale(c)^2), read off a condition c by a network.
+    """z ~ Normal(loc(c), diag scale(c)^2), both of them a network's outputs for a condition c.
 
     Sohn, Lee and Yan, "Learning Structured Output Representation using Deep Conditional Generative
     Models", NeurIPS 2015, section 4.1.
@@ -120,13 +122,15 @@ class ConditionalPrior(Prior):
     ----------
     condition_dim, latent_dim : int
         C, L.
-    hidden_dim : int
-        Width of the network's one hidden layer.
+    hidden_dims : sequence of int
+        Widths of the network's hidden layers.
     """
 
-    def __init__(self, condition_dim: int, latent_dim: int, hidden_dim: int = 128) -> None:
+    def __init__(
+        self, condition_dim: int, latent_dim: int, hidden_dims: Sequence[int] = (128,)
+    ) -> None:
         super().__init__(latent_dim)
-        self.network = MLP(condition_dim, hidden_dim, 2 * latent_dim)
+        self.network = MLP(condition_dim, *check_widths(hidden_dims), 2 * latent_dim)
 
     def forward(self, name: str = "z", *, condition: Tensor) -> Tensor:  # type: ignore[override]
         """Sample the site ``name`` given the condition (..., C)."""
@@ -142,7 +146,7 @@ class ConditionalPrior(Prior):
 
 
 class VampPrior(Prior):
-    """p(z) = mean_k q(z | u_k): what the encoder makes of K learned data, in equal parts.
+    """p(z) = mean_k q(z | u_k): the mean of the encoder's posteriors of K learned pseudo-data.
 
     Tomczak and Welling, "VAE with a VampPrior", AISTATS 2018, equation 9: the prior that makes the
     bound largest is the aggregated posterior, the mean of q(z | x) over all data; this is it for K
@@ -232,9 +236,9 @@ class VampPrior(Prior):
             return inputs.detach().clone()
         low, high = self.bounds
         if not (inputs.min() >= low and inputs.max() <= high):
-            seen = f"numbers from {inputs.min():g} to {inputs.max():g}"
+            found = f"numbers from {inputs.min():g} to {inputs.max():g}"
             cure = "give the data's range as bounds, or None"
-            raise InputError("pseudo_inputs", seen, f"numbers from {low:g} to {high:g}", cure)
+            raise InputError("pseudo_inputs", found, f"numbers from {low:g} to {high:g}", cure)
         share = (inputs.detach() - low) / (high - low)
         return share.clamp(self.MARGIN, 1 - self.MARGIN).logit()
 

@@ -4,11 +4,13 @@ import torch
 from pyro import poutine
 
 from guides.cvae import CVAEGuide
+from ppl_models.cvae import CVAE
 from ppl_models.likelihoods.basic import DiscretizedLogistic
 
 
-def test_posterior_is_read_off_each_datum_and_its_condition() -> None:
-    guide, c = CVAEGuide(5, 3, 2, likelihood=DiscretizedLogistic(5, 9)), torch.randn(6, 3)
+def test_the_posterior_is_that_of_each_datum_and_its_condition() -> None:
+    guide = CVAEGuide(CVAE(5, 3, 2, likelihood=DiscretizedLogistic(5, 9)))
+    c = torch.randn(6, 3)
     x = torch.randint(0, 9, (6, 5))
 
     def posterior(x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:

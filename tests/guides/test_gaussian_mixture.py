@@ -15,11 +15,11 @@ SCALES = torch.tensor([[0.5, 1.0], [1.0, 0.5], [0.7, 0.7]])
 WEIGHTS = torch.tensor([0.5, 0.3, 0.2])
 
 
-def clusters(num_data: int = 600) -> tuple[Tensor, Tensor]:
+def clusters(size: int = 600) -> tuple[Tensor, Tensor]:
     """Data of the mixture above, and their components."""
     truth = {"weights": WEIGHTS, "locs": LOCS, "scales": SCALES}
     model = poutine.condition(GaussianMixture(3, 2), data=truth)
-    nodes = poutine.trace(model).get_trace(num_data=num_data).nodes
+    nodes = poutine.trace(model).get_trace(size=size).nodes
     return nodes["x"]["value"], nodes["w"]["value"]
 
 
@@ -31,7 +31,7 @@ def matched(guide: GaussianMixtureGuide) -> Tensor:
 def test_start_finds_the_clusters_and_leaves_the_generator(untouched: None) -> None:
     with torch.random.fork_rng():
         x, _ = clusters()
-        guide = GaussianMixtureGuide(3, 2)
+        guide = GaussianMixtureGuide(GaussianMixture(3, 2))
     assert guide.start_from(x, seed=1) is guide
     order = matched(guide)
     assert sorted(order.tolist()) == [0, 1, 2]
@@ -41,13 +41,16 @@ def test_start_finds_the_clusters_and_leaves_the_generator(untouched: None) -> N
 
 def test_start_is_the_seed_s() -> None:
     x, _ = clusters()
-    first, second = (GaussianMixtureGuide(3, 2).start_from(x, seed=4) for _ in range(2))
+    first, second = (
+        GaussianMixtureGuide(GaussianMixture(3, 2)).start_from(x, seed=4) for _ in range(2)
+    )
     assert torch.equal(first.loc, second.loc)
 
 
 def test_fit_recovers_what_was_simulated() -> None:
     x, w = clusters()
-    model, guide = GaussianMixture(3, 2), GaussianMixtureGuide(3, 2).start_from(x)
+    model = GaussianMixture(3, 2)
+    guide = GaussianMixtureGuide(model).start_from(x)
     fit(model, guide, x, epochs=120, batch_size=600, learning_rate=0.02, progress=False)
     order = matched(guide)
     count = len(x) * WEIGHTS[:, None]
@@ -62,7 +65,7 @@ def test_fit_recovers_what_was_simulated() -> None:
 
 @pytest.mark.parametrize("x", [torch.zeros(8, 2), torch.eye(2)[[0, 0, 0, 1]]])
 def test_equal_rows_start_finite(x: Tensor) -> None:
-    guide = GaussianMixtureGuide(3, 2).start_from(x)
+    guide = GaussianMixtureGuide(GaussianMixture(3, 2)).start_from(x)
     assert all(p.isfinite().all() for p in guide.parameters())
 
 
@@ -71,9 +74,9 @@ def test_what_is_no_number_is_named_with_its_row(value: float) -> None:
     x = torch.randn(6, 2)
     x[4, 1] = value
     with pytest.raises(InputError, match="row 4"):
-        GaussianMixtureGuide(3, 2).start_from(x)
+        GaussianMixtureGuide(GaussianMixture(3, 2)).start_from(x)
 
 
 def test_fewer_data_than_components_are_named() -> None:
     with pytest.raises(InputError, match="at least 3 rows"):
-        GaussianMixtureGuide(3, 2).start_from(torch.zeros(2, 2))
+        GaussianMixtureGuide(GaussianMixture(3, 2)).start_from(torch.zeros(2, 2))

@@ -17,7 +17,7 @@ from ppl_models.mixdvae import MixDVAE
 from tests.clips import Data, White, WhiteGuide, frames, told
 
 ENUM = Objective("enum")
-LOOK = ("o", "mask", "size", "origin", "unit", "start")
+GIVEN = ("o", "mask", "size", "origin", "unit", "start")
 
 
 def pair(**settings: float | None) -> tuple[MixDVAE, MixDVAEGuide]:
@@ -26,14 +26,14 @@ def pair(**settings: float | None) -> tuple[MixDVAE, MixDVAEGuide]:
     return story, MixDVAEGuide(story, LinearMotionGuide(motion)).double()
 
 
-def look(guide: MixDVAEGuide, data: Data) -> tuple[Tensor, Tensor]:
-    return guide.look(*(data[name] for name in LOOK))
+def moments(guide: MixDVAEGuide, data: Data) -> tuple[Tensor, Tensor]:
+    return guide.moments(*(data[name] for name in GIVEN))
 
 
 def one(o: list[float], start: float = 0.0, phi: float = 0.01) -> tuple[MixDVAEGuide, Data]:
     """One source, one frame, one dim, detections of size 1 at ``o``: deviations of sqrt(phi)."""
     story = MixDVAE(White(1), phi=phi).double()
-    guide = MixDVAEGuide(story, WhiteGuide(), data_dim=1).double()
+    guide = MixDVAEGuide(story, WhiteGuide()).double()
     data = frames(batch=1, length=1, places=len(o), sources=1, dims=1)
     data |= {
         "o": torch.tensor(o).double().reshape(1, 1, -1, 1),
@@ -48,7 +48,7 @@ def one(o: list[float], start: float = 0.0, phi: float = 0.01) -> tuple[MixDVAEG
 def test_attention_finds_the_near_detection() -> None:
     """0.1 is one deviation from the path: it weighs e^(-1/2e^2) against e^(-9/2) of nobody."""
     guide, data = one([5.0, 0.1, -40.0])
-    mean, scale = look(guide, data)
+    mean, scale = moments(guide, data)
     weight = math.exp(-0.5 / math.e**2)
     assert mean.item() == pytest.approx(0.1 * weight / (weight + math.exp(-4.5)))
     assert scale.item() == pytest.approx(0.1 * math.exp(-0.5))
@@ -56,16 +56,16 @@ def test_attention_finds_the_near_detection() -> None:
 
 def test_with_nothing_near_the_path_stays() -> None:
     guide, data = one([50.0, -40.0], start=2.0)
-    assert look(guide, data)[0].item() == pytest.approx(2.0)
+    assert moments(guide, data)[0].item() == pytest.approx(2.0)
     guide, data = one([2.0, 2.1], start=2.5)
     data["mask"][:] = False
-    assert look(guide, data)[0].item() == pytest.approx(2.5)
+    assert moments(guide, data)[0].item() == pytest.approx(2.5)
 
 
 def test_a_path_is_told_in_its_own_frame() -> None:
     guide, data = one([3.1], start=3.0)
     data |= {"origin": torch.full((1, 1, 1), 3.0).double(), "unit": data["unit"] * 2}
-    mean, scale = look(guide, data)
+    mean, scale = moments(guide, data)
     weight = math.exp(-0.5 / math.e**2)
     assert mean.item() == pytest.approx(0.05 * weight / (weight + math.exp(-4.5)))
     assert scale.item() == pytest.approx(0.05 * math.exp(-0.5))
@@ -77,30 +77,32 @@ def test_what_it_finds_is_nearer_the_truth_than_the_start() -> None:
     clip = told(story, batch=5, length=15, places=6)
     start = clip.boxes + 0.2 * torch.randn_like(clip.boxes)
     data = clip.data | {"start": start}
-    boxes = data["origin"][:, :, None] + data["unit"][:, :, None] * look(guide, data)[0]
+    boxes = data["origin"][:, :, None] + data["unit"][:, :, None] * moments(guide, data)[0]
     before, after = ((x - clip.boxes).square().mean().sqrt() for x in (start, boxes))
     assert after < 0.8 * before
 
 
-def test_refining_adds_offsets_to_what_the_network_says() -> None:
+def test_refining_adds_offsets_to_the_network_s_outputs() -> None:
     story, guide = pair()
     data = told(story).data
     before = set(guide.state_dict())
-    mean, scale = look(guide, data)
+    mean, scale = moments(guide, data)
     offset = guide.refined(2, 2, 5)
-    assert set(guide.state_dict()) - before == {f"offset.{n}" for n in ("move", "sure", "log_phi")}
+    assert set(guide.state_dict()) - before == {
+        f"offset.{n}" for n in ("shift", "log_scale", "log_phi")
+    }
     assert {n: tuple(p.shape) for n, p in offset.items()} == {
-        "move": (2, 2, 5, 4),
-        "sure": (2, 2, 5, 4),
+        "shift": (2, 2, 5, 4),
+        "log_scale": (2, 2, 5, 4),
         "log_phi": (2,),
     }
-    same, sure = look(guide, data)
+    same, sure = moments(guide, data)
     assert torch.equal(same, mean) and torch.equal(sure, scale)
     with torch.no_grad():
-        offset["move"][0, 1, 2] += 1.5
-        offset["sure"][1] += 0.5
+        offset["shift"][0, 1, 2] += 1.5
+        offset["log_scale"][1] += 0.5
         offset["log_phi"][1] += 1.0
-    moved, surer = look(guide, data)
+    moved, surer = moments(guide, data)
     spread = 0.04 * unit_of(data["size"], data["mask"]) / data["unit"]
     assert torch.allclose((moved - mean)[0, 1, 2], 1.5 * spread[0, 1])
     assert ((moved - mean).abs().sum(-1) > 0).sum() == 1
@@ -112,8 +114,8 @@ def test_refining_adds_offsets_to_what_the_network_says() -> None:
 
 def test_other_clips_get_offsets_of_their_own() -> None:
     story, guide = pair()
-    guide.refined(2, 2, 5)["move"].data += 1.0
-    assert not guide.refined(3, 1, 7)["move"].any()
+    guide.refined(2, 2, 5)["shift"].data += 1.0
+    assert not guide.refined(3, 1, 7)["shift"].any()
     ENUM.bound(story, guide, (), told(story, batch=3, sources=1, length=7).data)
 
 
@@ -135,7 +137,7 @@ def test_gradient_reaches_all_parameters(refine: bool) -> None:
     if refine:
         guide.refined(2, 2, 5)
     with torch.no_grad():
-        guide.say.weight.normal_(0, 0.1)
+        guide.head.weight.normal_(0, 0.1)
     loss = ENUM.loss(story, guide, (), data, step=0)
     named = {**dict(story.named_parameters()), **dict(guide.named_parameters())}
     for name, gradient in zip(named, torch.autograd.grad(loss, [*named.values()]), strict=True):
@@ -153,7 +155,7 @@ def test_it_takes_clips_of_any_size() -> None:
     story, guide = pair()
     for sizes in ({"batch": 1, "length": 1, "places": 1, "sources": 1}, {"batch": 4, "length": 30}):
         data = told(story, **sizes).data
-        assert look(guide, data)[0].shape == data["start"].shape
+        assert moments(guide, data)[0].shape == data["start"].shape
         assert torch.isfinite(ENUM.bound(story, guide, (), data)).all()
 
 
@@ -164,9 +166,9 @@ def test_the_unit_of_a_clip_is_the_size_of_what_is_seen() -> None:
 
 
 @pytest.mark.parametrize("missing", ["o", "start"])
-def test_without_something_to_look_at_it_says_so(missing: str) -> None:
+def test_without_data_to_condition_on_it_says_so(missing: str) -> None:
     story, guide = pair()
-    with pytest.raises(InputError, match=rf"(?s){missing}.*the guide looks at it"):
+    with pytest.raises(InputError, match=rf"(?s){missing}.*a tensor to condition on"):
         guide(**(told(story).data | {missing: None}))
 
 

@@ -40,7 +40,7 @@ def test_an_expert_that_knows_nothing_changes_nothing() -> None:
 
 
 def test_a_modality_that_training_never_showed_is_not_read() -> None:
-    model = MVAE({"image": 4, "sound": 3}, 2, hidden_dim=8)
+    model = MVAE({"image": 4, "sound": 3}, 2, hidden_dims=(8, 8))
     guide = MVAEGuide(model)
     image, sound = torch.randn(32, 4), torch.randn(32, 3)
     guide.eval()

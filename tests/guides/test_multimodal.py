@@ -69,9 +69,9 @@ def test_a_mixture_of_all_products_holds_the_exact_posterior_as_one_part() -> No
 def test_what_stands_in_the_padding_reaches_neither_value_nor_gradient(
     story: Any, look: Any
 ) -> None:
-    model = story(PARTS, 3, hidden_dim=8)
+    model = story(PARTS, 3, hidden_dims=(8, 8))
     guide = look(model)
-    data = {name: x.detach().float() for name, x in model(num_data=8).items()}
+    data = {name: x.detach().float() for name, x in model(size=8).items()}
     answers = []
     for padding in (torch.nan, 0.0, torch.inf):
         padded = {
@@ -90,9 +90,9 @@ def test_what_stands_in_the_padding_reaches_neither_value_nor_gradient(
 
 @pytest.mark.parametrize(("story", "look"), PAIRS, ids=IDS)
 def test_rows_together_are_rows_one_by_one(story: Any, look: Any) -> None:
-    model = story(PARTS, 3, hidden_dim=8)
+    model = story(PARTS, 3, hidden_dims=(8, 8))
     guide = look(model)
-    data = model(num_data=8)
+    data = model(size=8)
     codes = {n: torch.randn(8, 2) for n in ("z_image", "z_label", "z_sound")}
     codes["z"] = torch.randn(8, 3)
 
@@ -116,9 +116,9 @@ def test_rows_together_are_rows_one_by_one(story: Any, look: Any) -> None:
 def test_a_row_of_which_nothing_is_seen_has_the_prior_and_a_bound_of_zero(
     story: Any, look: Any
 ) -> None:
-    model = story(PARTS, 3, hidden_dim=8)
+    model = story(PARTS, 3, hidden_dims=(8, 8))
     guide = look(model)
-    data = model(num_data=3)
+    data = model(size=3)
     mask = torch.tensor([[1, 0, 1], [0, 0, 0], [0, 0, 0]]).bool()
     for kind in ("trace", "meanfield"):
         bound = Objective(kind).bound(model, guide, (), {**data, "mask": mask})
@@ -130,7 +130,7 @@ def test_the_number_of_parameters_is_linear_in_the_number_of_modalities(
     story: Any, look: Any
 ) -> None:
     def count(modalities: int) -> int:
-        model = story({f"sense{m}": 5 for m in range(modalities)}, 3, hidden_dim=8)
+        model = story({f"sense{m}": 5 for m in range(modalities)}, 3, hidden_dims=(8, 8))
         return sum(p.numel() for part in (model, look(model)) for p in part.parameters())
 
     first, second, third = count(3), count(4), count(5)
@@ -153,7 +153,7 @@ def test_a_mixture_of_experts_weighs_those_that_are_seen_alike() -> None:
 
 
 def test_of_many_modalities_a_part_of_the_subsets_stands_for_all() -> None:
-    model = MoPoE({f"sense{m}": 2 for m in range(12)}, 2, hidden_dim=4)
+    model = MoPoE({f"sense{m}": 2 for m in range(12)}, 2, hidden_dims=(4, 4))
     guide = MoPoEGuide(model, max_subsets=20)
     assert guide.family.shape == (20, 12) and len(guide.family.unique(dim=0)) == 20
     assert guide.family.all(-1).any() and (guide.family.sum(-1) == 1).sum() >= 12
@@ -161,15 +161,15 @@ def test_of_many_modalities_a_part_of_the_subsets_stands_for_all() -> None:
     assert not torch.equal(guide.family, again.family)
     mask = torch.zeros(3, 12, dtype=torch.bool)
     mask[0, 3], mask[1] = True, True
-    data = {name: x.detach() for name, x in model(num_data=3).items()}
+    data = {name: x.detach() for name, x in model(size=3).items()}
     bound = Objective().bound(model, guide, (), {**data, "mask": mask})
     assert bound[:2].isfinite().all() and bound[2].abs() < 1e-6
 
 
 def test_jmvae_reads_one_modality_by_its_own_encoder_and_several_by_the_joint_one() -> None:
-    model = JMVAE(PARTS, 3, hidden_dim=8)
+    model = JMVAE(PARTS, 3, hidden_dims=(8, 8))
     guide = JMVAEGuide(model)
-    data = model(num_data=8)
+    data = model(size=8)
     distribution = guide.distribution(rows_of(data, PATTERNS))
     other = copy.deepcopy(guide)
     nn.init.zeros_(other.joint[-1].weight)
@@ -180,14 +180,14 @@ def test_jmvae_reads_one_modality_by_its_own_encoder_and_several_by_the_joint_on
 
 
 def test_two_modalities_are_joined_without_being_told_which_they_are() -> None:
-    story = JMVAE({"image": 4, "sound": 5}, 3, hidden_dim=8)
+    story = JMVAE({"image": 4, "sound": 5}, 3, hidden_dims=(8, 8))
     assert JMVAEGuide(story).joint[0].in_features == 16
 
 
 def test_a_private_code_follows_its_modality_and_costs_nothing_without_it() -> None:
-    model = DMVAE(PARTS, 3, hidden_dim=8)
+    model = DMVAE(PARTS, 3, hidden_dims=(8, 8))
     guide = DMVAEGuide(model)
-    data = model(num_data=8)
+    data = model(size=8)
     trace = poutine.trace(guide).get_trace(**data, mask=PATTERNS)
     for m, name in enumerate(PARTS):
         fn = trace.nodes[f"z_{name}"]["fn"]
@@ -196,12 +196,12 @@ def test_a_private_code_follows_its_modality_and_costs_nothing_without_it() -> N
 
 
 @pytest.mark.parametrize("peek", [False, True])
-def test_a_private_code_of_what_is_not_seen_is_read_only_where_it_may_peek(peek: bool) -> None:
-    model = DMVAE(PARTS, 3, hidden_dim=8)
+def test_a_private_code_of_what_is_not_observed_is_inferred_only_with_peek(peek: bool) -> None:
+    model = DMVAE(PARTS, 3, hidden_dims=(8, 8))
     guide = DMVAEGuide(model, peek=peek)
-    data = model(num_data=8)
-    seen = torch.tensor([True, False, False]).expand(8, 3)
-    cross = poutine.trace(guide).get_trace(**data, seen=seen).nodes
+    data = model(size=8)
+    observed = torch.tensor([True, False, False]).expand(8, 3)
+    cross = poutine.trace(guide).get_trace(**data, observed=observed).nodes
     whole = poutine.trace(guide).get_trace(**data).nodes
     assert not torch.equal(cross["z"]["fn"].mean, whole["z"]["fn"].mean)
     assert torch.equal(cross["z_image"]["fn"].mean, whole["z_image"]["fn"].mean)
@@ -209,13 +209,13 @@ def test_a_private_code_of_what_is_not_seen_is_read_only_where_it_may_peek(peek:
     assert bool((cross["z_sound"]["fn"].mean == 0).all()) is not peek
 
 
-def test_one_modality_is_scored_with_codes_read_from_all() -> None:
+def test_one_modality_is_scored_with_codes_inferred_from_all() -> None:
     model, guide = exact_pair()
     data = simulated(model, 20)
     mask = torch.tensor([True, False, False]).expand(20, 3)
     truth = evidence(model, data, mask[0])
-    seen = torch.ones_like(mask)
-    found = importance(model, guide, **data, mask=mask, seen=seen, num_samples=4000)
+    observed = torch.ones_like(mask)
+    found = importance(model, guide, **data, mask=mask, observed=observed, num_samples=4000)
     # The posterior given all is narrower than that given one: the bound is tight in most rows only
     gap = truth - found.iwae
     assert (found.elbo < truth).all() and gap.median() < 0.15

@@ -12,12 +12,12 @@ from ppl_models.ppca import PPCA
 
 def bound(story: PPCA, guide: PPCAGuide, *data: torch.Tensor) -> torch.Tensor:
     """The bound of each datum from one draw."""
-    looked = poutine.trace(guide).get_trace(*data)
-    told = poutine.trace(poutine.replay(story, looked)).get_trace(*data)
-    told.compute_log_prob()
-    looked.compute_log_prob()
-    values = [told.nodes[name]["log_prob"] for name in ("z", "x")]
-    return sum(values) - looked.nodes["z"]["log_prob"]
+    guided = poutine.trace(guide).get_trace(*data)
+    scored = poutine.trace(poutine.replay(story, guided)).get_trace(*data)
+    scored.compute_log_prob()
+    guided.compute_log_prob()
+    values = [scored.nodes[name]["log_prob"] for name in ("z", "x")]
+    return sum(values) - guided.nodes["z"]["log_prob"]
 
 
 def pair(covariance: str, aligned: bool) -> tuple[PPCA, PPCAGuide, torch.Tensor]:
@@ -27,8 +27,8 @@ def pair(covariance: str, aligned: bool) -> tuple[PPCA, PPCAGuide, torch.Tensor]
     if not aligned:
         turn = torch.tensor([[0.6, -0.8], [0.8, 0.6]])
         story.weight.data = story.weight.data @ turn.double()
-    guide = PPCAGuide(5, 2, covariance=covariance).double()
-    return story, guide.set_exact(story), x.double()
+    guide = PPCAGuide(story, covariance=covariance).double()
+    return story, guide.set_exact(), x.double()
 
 
 @pytest.mark.parametrize(("covariance", "aligned"), [("full", False), ("diagonal", True)])
@@ -67,4 +67,4 @@ def test_the_full_guide_is_exact_whatever_is_missing() -> None:
 
 def test_another_covariance_is_an_error() -> None:
     with pytest.raises(InputError, match="covariance"):
-        PPCAGuide(5, 2, covariance="banded")
+        PPCAGuide(PPCA(5, 2), covariance="banded")

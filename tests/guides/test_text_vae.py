@@ -4,10 +4,11 @@ import pyro
 import torch
 
 from guides.text_vae import TextVAEGuide
+from ppl_models.text_vae import TextVAE
 
 
-def test_the_whole_sentence_is_read():
-    guide = TextVAEGuide(5, 2)
+def test_the_code_depends_on_the_whole_sentence():
+    guide = TextVAEGuide(TextVAE(5, 2))
     x = torch.zeros(4, 6, dtype=torch.long)
     x[1, 0], x[2, -1] = 3, 3
     fn = pyro.poutine.trace(guide).get_trace(x).nodes["z"]["fn"]
@@ -17,8 +18,8 @@ def test_the_whole_sentence_is_read():
     assert torch.equal(mean[0], mean[3])
 
 
-def test_the_code_of_a_short_sentence_does_not_see_its_padding():
-    guide = TextVAEGuide(5, 2)
+def test_the_code_of_a_short_sentence_does_not_depend_on_its_padding():
+    guide = TextVAEGuide(TextVAE(5, 2))
     x = torch.randint(5, (3, 6))
     mask = (torch.arange(6) < 4).expand(3, 6)
     short = pyro.poutine.trace(guide).get_trace(x[:, :4]).nodes["z"]["fn"].mean

@@ -6,10 +6,11 @@ from pyro import poutine
 
 from guides.vae import VAEGuide
 from ppl_models.errors import InputError
+from ppl_models.vae import VAE
 
 
-def test_posterior_is_read_off_each_datum_alone() -> None:
-    guide, x = VAEGuide(5, 2), torch.randn(6, 5)
+def test_the_posterior_is_that_of_each_datum_alone() -> None:
+    guide, x = VAEGuide(VAE(5, 2)), torch.randn(6, 5)
     q = poutine.trace(guide).get_trace(x).nodes["z"]["fn"].base_dist
     alone = poutine.trace(guide).get_trace(x[2:3]).nodes["z"]["fn"].base_dist
     assert q.loc.shape == q.scale.shape == (6, 2)
@@ -20,4 +21,4 @@ def test_posterior_is_read_off_each_datum_alone() -> None:
 @pytest.mark.parametrize("x", [None, torch.zeros(4, 6)])
 def test_it_needs_data_of_its_size(x: torch.Tensor | None) -> None:
     with pytest.raises(InputError, match="expected: a tensor of shape"):
-        VAEGuide(5, 2)(x)
+        VAEGuide(VAE(5, 2))(x)

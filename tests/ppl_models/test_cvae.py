@@ -42,7 +42,7 @@ def linear_pair() -> tuple[CVAE, CVAEGuide, Tensor, Tensor, Tensor]:
         encoder.bias[2:] = -0.5 * precision.diagonal().log()
     model = CVAE(3, 2, 2, prior="learned", scale=NOISE, decoder=decoder)
     model.prior.network = prior
-    return model, CVAEGuide(3, 2, 2, encoder=encoder), weight, shift, lift
+    return model, CVAEGuide(model, encoder=encoder), weight, shift, lift
 
 
 def test_bound_equals_exact_evidence_where_the_guide_is_exact() -> None:
@@ -57,7 +57,8 @@ def test_bound_equals_exact_evidence_where_the_guide_is_exact() -> None:
 
 @pytest.mark.parametrize("prior", PRIORS)
 def test_the_pair_passes_check_and_the_condition_is_not_scored(prior) -> None:
-    model, guide, c = CVAE(5, 3, 2, prior=prior), CVAEGuide(5, 3, 2), torch.randn(6, 3)
+    model = CVAE(5, 3, 2, prior=prior)
+    guide, c = CVAEGuide(model), torch.randn(6, 3)
     x = model(None, c).detach()
     assert {row.name for row in check(model, guide, x, c).sites} == {"z", "x"}
     assert model(None, c[:1]).shape == (1, 5)
@@ -70,7 +71,7 @@ def test_classes_given_a_class() -> None:
     part = Categorical(4, 3)
     c = nn.functional.one_hot(torch.arange(6) % 2, 2).double()
     model = CVAE(4, 2, 2, likelihood=part, prior="learned").double()
-    guide = CVAEGuide(4, 2, 2, likelihood=part).double()
+    guide = CVAEGuide(model).double()
     x = model(None, c).to(torch.uint8)
     assert check(model, guide, x, c).sites
     run = fit(model, guide, {"x": x, "c": c}, epochs=1, progress=False)
@@ -91,7 +92,8 @@ def test_codes_and_conditions_broadcast() -> None:
     ],
 )
 def test_wrong_shapes_are_named(x: Tensor, c: Tensor, message: str) -> None:
-    for part in (CVAE(5, 3, 2), CVAEGuide(5, 3, 2)):
+    model = CVAE(5, 3, 2)
+    for part in (model, CVAEGuide(model)):
         with pytest.raises(InputError, match=message):
             part(x, c)
 
@@ -116,7 +118,7 @@ def test_a_rich_condition_wants_the_learned_prior() -> None:
         torch.manual_seed(0)
         part = DiscretizedLogistic(32, 17)
         model = CVAE(32, 32, 8, prior=prior, likelihood=part)
-        guide = CVAEGuide(32, 32, 8, encoder=MLP(64, 128, 16), likelihood=part)
+        guide = CVAEGuide(model, encoder=MLP(64, 128, 16))
         data = x[:1400], c[:1400]
         fit(model, guide, data, epochs=40, batch_size=100, learning_rate=2e-3, progress=False)
         bounds[prior] = importance(model, guide, x[1400:], c[1400:], num_samples=64).iwae

@@ -17,7 +17,7 @@ def test_message_says_what_where_and_the_cure() -> None:
 
 def test_survives_a_worker_process() -> None:
     error = pickle.loads(pickle.dumps(InputError("x", "a", "b", "c")))
-    assert (error.argument, error.seen, error.expected, error.cure) == ("x", "a", "b", "c")
+    assert (error.argument, error.found, error.expected, error.cure) == ("x", "a", "b", "c")
 
 
 def test_survives_a_trace_of_pyro_s() -> None:

@@ -19,11 +19,11 @@ from ppl_models.gaussian_mixture import GaussianMixture
 GLOBALS = ("weights", "locs", "scales")
 
 
-def example(num_components: int = 3, num_data: int = 4) -> tuple[GaussianMixture, Tensor, dict]:
+def example(num_components: int = 3, size: int = 4) -> tuple[GaussianMixture, Tensor, dict]:
     """A mixture, data from it and values of its global sites."""
     torch.manual_seed(5)
     model = GaussianMixture(num_components, 2, loc_scale=2.0)
-    trace = poutine.trace(model).get_trace(num_data=num_data)
+    trace = poutine.trace(model).get_trace(size=size)
     return model, trace.nodes["x"]["value"], {n: trace.nodes[n]["value"] for n in GLOBALS}
 
 
@@ -37,13 +37,14 @@ def joint_by_hand(x: Tensor, w: tuple[int, ...], values: dict[str, Tensor]) -> T
 
 
 def test_sites_and_shapes() -> None:
-    nodes = poutine.trace(GaussianMixture(3, 2)).get_trace(num_data=7).nodes
+    nodes = poutine.trace(GaussianMixture(3, 2)).get_trace(size=7).nodes
     shapes = {name: tuple(nodes[name]["value"].shape) for name in (*GLOBALS, "w", "x")}
     assert shapes == {"weights": (3,), "locs": (3, 2), "scales": (3, 2), "w": (7,), "x": (7, 2)}
 
 
 def test_the_pair_passes_check() -> None:
-    report = check(GaussianMixture(3, 2), GaussianMixtureGuide(3, 2), torch.randn(6, 2))
+    model = GaussianMixture(3, 2)
+    report = check(model, GaussianMixtureGuide(model), torch.randn(6, 2))
     assert {row.name for row in report.sites if row.enumerated} == {"w"}
 
 
@@ -51,7 +52,7 @@ def test_density_and_exact_marginals_equal_brute_force() -> None:
     """All K^N assignments of N data, one by one, against Pyro's sum over each."""
     model, x, values = example()
 
-    def at_values(x: Tensor | None = None, num_data: int = 1) -> None:
+    def at_values(x: Tensor | None = None) -> None:
         for name, value in values.items():
             pyro.sample(name, dist.Delta(value, event_dim=value.ndim))
 
@@ -73,7 +74,7 @@ def test_density_and_exact_marginals_equal_brute_force() -> None:
 
 def test_bound_of_a_draw_is_the_formula() -> None:
     model, x, _ = example(2, 3)
-    guide = GaussianMixtureGuide(2, 2)
+    guide = GaussianMixtureGuide(model)
     torch.manual_seed(8)
     q = poutine.trace(guide).get_trace(x)
     values = {n: q.nodes[n]["value"] for n in GLOBALS}
@@ -88,7 +89,7 @@ def test_bound_of_a_draw_is_the_formula() -> None:
 
 def test_draws_may_be_batched_by_an_outer_plate() -> None:
     model, x, _ = example()
-    guide = GaussianMixtureGuide(3, 2)
+    guide = GaussianMixtureGuide(model)
     with pyro.plate("draws", 5, dim=-2):
         q = poutine.trace(guide).get_trace(x)
         p = poutine.trace(poutine.replay(model, q)).get_trace(x)
@@ -104,7 +105,7 @@ def test_draws_may_be_batched_by_an_outer_plate() -> None:
 def test_bound_lies_below_the_evidence() -> None:
     """One component, one datum, known scale nearly: log p(x) by a grid over its place."""
     model = GaussianMixture(1, 1, loc_scale=2.0, scale_spread=1e-3)
-    guide, x = GaussianMixtureGuide(1, 1), torch.tensor([[1.5]])
+    guide, x = GaussianMixtureGuide(model), torch.tensor([[1.5]])
     with torch.no_grad():
         guide.scale_log_scale.fill_(math.log(1e-3))
         guide.loc.fill_(0.5)

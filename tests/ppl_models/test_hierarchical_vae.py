@@ -33,15 +33,15 @@ def bound(model: nn.Module, guide: nn.Module, x: torch.Tensor) -> float:
 
 def test_sites_shapes_and_plate() -> None:
     model, guide = pair(2, 3, 4)
-    for trace in (poutine.trace(model).get_trace(num_data=5), poutine.trace(guide).get_trace(x(5))):
+    for trace in (poutine.trace(model).get_trace(size=5), poutine.trace(guide).get_trace(x(5))):
         for n, size in enumerate((2, 3, 4)):
             site = trace.nodes[f"z{n}"]
             assert site["value"].shape == (5, size)
             assert site["cond_indep_stack"][0].name == "data"
 
 
-def x(num_data: int = 7) -> torch.Tensor:
-    return (torch.rand(num_data, 6) < 0.5).float()
+def x(size: int = 7) -> torch.Tensor:
+    return (torch.rand(size, 6) < 0.5).float()
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli", Categorical(6, 2)])
@@ -54,9 +54,9 @@ def test_one_level_is_a_vae() -> None:
     model, guide = pair(3, likelihood="bernoulli")
     decoder = nn.Sequential(model.write[0], model.block[0], model.decoder)
     encoder = nn.Sequential(guide.first, guide.up[0], guide.head[0])
-    same = VAE(6, 3, likelihood="bernoulli", decoder=decoder), VAEGuide(6, 3, encoder=encoder)
-    data = x()
-    assert bound(model, guide, data) == pytest.approx(bound(*same, data), rel=1e-6)
+    flat = VAE(6, 3, likelihood="bernoulli", decoder=decoder)
+    data, same = x(), VAEGuide(flat, encoder=encoder)
+    assert bound(model, guide, data) == pytest.approx(bound(flat, same, data), rel=1e-6)
 
 
 def test_the_bound_is_the_sum_of_levels_by_hand() -> None:
@@ -138,7 +138,7 @@ def test_two_levels_beat_one_of_the_same_width_on_digits() -> None:
         decoder = MLP(12, 64, 64, 64, activation=nn.GELU)
         encoder = MLP(64, 64, 64, 24, activation=nn.GELU)
         flat = VAE(64, 12, likelihood="bernoulli", decoder=decoder)
-        pairs = (model, HierarchicalVAEGuide(model)), (flat, VAEGuide(64, 12, encoder=encoder))
+        pairs = (model, HierarchicalVAEGuide(model)), (flat, VAEGuide(flat, encoder=encoder))
     bounds = []
     for story, guide in pairs:
         run = fit(

@@ -79,7 +79,7 @@ def test_the_bound_of_both_forms_is_the_forward_algorithm(form: Any, kind: str) 
     s, mask = ragged(model)
     names = list(model.parameters())
     for data in ((s[:1], None), (s, mask)):
-        loss = Objective().loss(model, HMMGuide(), data) * len(s if data[1] is mask else s[:1])
+        loss = Objective().loss(model, HMMGuide(model), data) * len(s if data[1] is mask else s[:1])
         exact = model.log_evidence(*data).sum()
         assert torch.allclose(-loss, exact, **CLOSE)
         pairs = zip(*(torch.autograd.grad(x, names) for x in (-loss, exact)), strict=True)
@@ -91,17 +91,19 @@ def test_the_bound_of_both_forms_is_the_forward_algorithm(form: Any, kind: str) 
 def test_the_pair_passes_check(form: Any) -> None:
     model = HMM(2, K, form=form)
     s = torch.randn(6, T, 2, generator=torch.Generator().manual_seed(0))
-    assert check(model, HMMGuide(), s).sites
-    assert check(model, HMMGuide(), s, torch.arange(T) < torch.arange(1, 7)[:, None]).sites
+    assert check(model, HMMGuide(model), s).sites
+    assert check(model, HMMGuide(model), s, torch.arange(T) < torch.arange(1, 7)[:, None]).sites
 
 
 @pytest.mark.parametrize("form", ["scan", "enumerated"])
 def test_a_ragged_batch_is_its_paths_one_by_one(form: Any) -> None:
     model = story(form=form)
     s, mask = ragged(model)
-    loss = Objective().loss(model, HMMGuide(), (s, mask))
+    loss = Objective().loss(model, HMMGuide(model), (s, mask))
     ends = mask.sum(-1).tolist()
-    alone = [Objective().loss(model, HMMGuide(), (s[i : i + 1, :n],)) for i, n in enumerate(ends)]
+    alone = [
+        Objective().loss(model, HMMGuide(model), (s[i : i + 1, :n],)) for i, n in enumerate(ends)
+    ]
     total, names = torch.stack(alone).sum(), list(model.parameters())
     assert torch.allclose(loss * B, total, **CLOSE)
     together, apart = (torch.autograd.grad(x, names) for x in (loss * B, total))
@@ -214,7 +216,7 @@ def test_gradients_recover_what_was_simulated() -> None:
     truth = clear_story()
     s = truth(size=100, length=30).detach()
     model = HMM(2, 3).double().start_from(s)
-    fit(model, HMMGuide(), s, epochs=50, batch_size=100, learning_rate=0.1, progress=False)
+    fit(model, HMMGuide(model), s, epochs=50, batch_size=100, learning_rate=0.1, progress=False)
     same_up_to_names(truth, model)
 
 
@@ -239,7 +241,7 @@ def test_a_forecast_is_the_filter_of_frames_that_say_nothing() -> None:
 def test_one_frame(form: Any) -> None:
     model = story(form=form)
     s = model(size=B, length=1).detach()
-    loss = Objective().loss(model, HMMGuide(), (s,))
+    loss = Objective().loss(model, HMMGuide(model), (s,))
     assert torch.allclose(-B * loss, model.log_evidence(s).sum())
     history = fit_em(model, s, steps=3, tolerance=0)
     assert history == sorted(history)

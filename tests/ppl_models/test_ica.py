@@ -12,10 +12,10 @@ from ppl_models.errors import InputError
 from ppl_models.ica import ICA
 
 
-def mixed(data_dim: int = 3, num_data: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
+def mixed(data_dim: int = 3, size: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
     """A mixing matrix, and data of Laplace sources mixed by it."""
     truth = torch.randn(data_dim, data_dim) + 0.5 * torch.eye(data_dim)
-    z = torch.distributions.Laplace(0.0, 1.0).sample((num_data, data_dim))
+    z = torch.distributions.Laplace(0.0, 1.0).sample((size, data_dim))
     return truth, z @ truth.T + 1.0
 
 
@@ -41,7 +41,8 @@ def test_the_density_integrates_to_one() -> None:
 
 
 def test_the_pair_passes_check_with_its_empty_guide() -> None:
-    assert check(ICA(3), ICAGuide(), torch.randn(6, 3)).sites
+    model = ICA(3)
+    assert check(model, ICAGuide(model), torch.randn(6, 3)).sites
 
 
 def test_a_known_mixing_is_found_again(untouched: None) -> None:
@@ -51,7 +52,9 @@ def test_a_known_mixing_is_found_again(untouched: None) -> None:
     story.start_from(x)
     assert amari_distance(story.weight, truth) > 0.1  # whitening alone does not find it
     rate = cosine(160, start=0.03)
-    run = fit(story, ICAGuide(), x, epochs=10, batch_size=250, learning_rate=rate, progress=False)
+    run = fit(
+        story, ICAGuide(story), x, epochs=10, batch_size=250, learning_rate=rate, progress=False
+    )
     assert amari_distance(run.model.weight, truth) < 0.05
 
 

@@ -14,7 +14,7 @@ from ppl_models.made import MADE
 
 @pytest.mark.parametrize("kind", ["real", "bits"])
 def test_no_conditional_sees_its_own_number_or_a_later_one(kind: str) -> None:
-    story = MADE(5, 16, kind=kind, num_components=3)
+    story = MADE(5, (16, 16), kind=kind, num_components=3)
     x = torch.randn(4, 5, requires_grad=True)
     others = torch.zeros(5)
     for d in range(5):
@@ -27,24 +27,24 @@ def test_no_conditional_sees_its_own_number_or_a_later_one(kind: str) -> None:
 
 
 def test_the_density_of_bits_sums_to_one() -> None:
-    story = MADE(6, 16, kind="bits")
+    story = MADE(6, (16, 16), kind="bits")
     every = torch.tensor(list(product([0.0, 1.0], repeat=6)))
     assert torch.isclose(story.density().log_prob(every).logsumexp(0), torch.zeros(()), atol=1e-5)
 
 
 def test_the_density_of_real_numbers_integrates_to_one() -> None:
-    story = MADE(2, 16, num_components=3)
+    story = MADE(2, (16, 16), num_components=3)
     axis = torch.linspace(-12, 12, 401)
     total = story.density().log_prob(torch.cartesian_prod(axis, axis)).exp().sum()
     assert abs(total.item() * (axis[1] - axis[0]).item() ** 2 - 1) < 1e-3
 
 
 def test_draws_are_from_the_density() -> None:
-    story = MADE(3, 16, kind="bits")
+    story = MADE(3, (16, 16), kind="bits")
     with torch.no_grad():
         for parameter in story.parameters():
             parameter.mul_(3)
-    x = story(num_data=20_000)
+    x = story(size=20_000)
     every = torch.tensor(list(product([0.0, 1.0], repeat=3)))
     expected = story.density().log_prob(every).exp()
     shares = (x[:, None] == every).all(-1).float().mean(0)
@@ -52,8 +52,8 @@ def test_draws_are_from_the_density() -> None:
 
 
 def test_draws_of_real_numbers_have_the_entropy_of_the_density() -> None:
-    story = MADE(2, 16, num_components=3)
-    values = story.density().log_prob(story(num_data=20_000))
+    story = MADE(2, (16, 16), num_components=3)
+    values = story.density().log_prob(story(size=20_000))
     axis = torch.linspace(-12, 12, 401)
     grid = story.density().log_prob(torch.cartesian_prod(axis, axis))
     known = (grid.exp() * grid).sum() * (axis[1] - axis[0]) ** 2
@@ -63,16 +63,17 @@ def test_draws_of_real_numbers_have_the_entropy_of_the_density() -> None:
 @pytest.mark.parametrize("kind", ["real", "bits"])
 def test_the_pair_passes_check(kind: str) -> None:
     x = (torch.rand(6, 4) < 0.5).float()
-    assert check(MADE(4, 8, kind=kind), MADEGuide(), x).sites
-    assert poutine.trace(MADE(4, 8)).get_trace(num_data=3).nodes["x"]["value"].shape == (3, 4)
+    model = MADE(4, (8, 8), kind=kind)
+    assert check(model, MADEGuide(model), x).sites
+    assert poutine.trace(model).get_trace(size=3).nodes["x"]["value"].shape == (3, 4)
 
 
 def test_it_learns_that_numbers_depend_on_one_another() -> None:
     first = (torch.rand(500, 1) < 0.5).float()
     x = torch.cat([first, 1 - first, first], 1)
-    pair = MADE(3, 16, kind="bits"), MADEGuide()
-    run = fit(*pair, x, epochs=15, learning_rate=0.03, progress=False)
-    assert run.history[-1]["bound"] > -0.75  # ln 2 = 0.693 is all there is to tell
+    model = MADE(3, (16, 16), kind="bits")
+    run = fit(model, MADEGuide(model), x, epochs=15, learning_rate=0.03, progress=False)
+    assert run.history[-1]["bound"] > -0.75  # ln 2 = 0.693 is the entropy
 
 
 @pytest.mark.parametrize(

@@ -129,8 +129,10 @@ def test_vem_and_the_story_say_the_same_of_w(clutter: float) -> None:
 def test_a_guide_that_is_nearly_sure_agrees_with_vem_too() -> None:
     story, guide = pair(phi=0.05)
     data = told(story).data
-    guide.refined(2, 2, 5)["sure"].data -= 12.0  # standard deviations of e^-12
-    mean, scale = guide.look(*(data[n] for n in ("o", "mask", "size", "origin", "unit", "start")))
+    guide.refined(2, 2, 5)["log_scale"].data -= 12.0  # standard deviations of e^-12
+    mean, scale = guide.moments(
+        *(data[n] for n in ("o", "mask", "size", "origin", "unit", "start"))
+    )
     boxes = place(mean, data["origin"], data["unit"])
     eta, _ = responsibilities(mixture(story, data), boxes, 0 * boxes, guide.phi(data["size"]))
     probs = enumerated(story, guide, **data)["w"].probs
@@ -264,7 +266,9 @@ def test_draws_are_made_all_at_once() -> None:
     )
     s = torch.as_tensor(idata.posterior["s"].to_numpy()[0])
     assert tuple(idata.posterior["s"].dims[2:4]) == ("sequence", "source")
-    mean, scale = guide.look(*(data[n] for n in ("o", "mask", "size", "origin", "unit", "start")))
+    mean, scale = guide.moments(
+        *(data[n] for n in ("o", "mask", "size", "origin", "unit", "start"))
+    )
     off = (s.mean(0) - mean) / scale * math.sqrt(draws)
     assert off.abs().max() < 5
     w = torch.as_tensor(idata.posterior["w"].to_numpy()[0])

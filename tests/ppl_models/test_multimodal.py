@@ -16,7 +16,7 @@ PARTS = {"image": Bernoulli(6), "label": Categorical(1, 3), "sound": 4}
 def test_it_simulates_what_it_can_be_told_of(untouched: None) -> None:
     with torch.random.fork_rng():
         model = MultimodalVAE(PARTS, 3)
-        data = model(num_data=5)
+        data = model(size=5)
         assert {n: tuple(x.shape) for n, x in data.items()} == {
             "image": (5, 6),
             "label": (5, 1),
@@ -28,7 +28,7 @@ def test_it_simulates_what_it_can_be_told_of(untouched: None) -> None:
 
 def test_sites_are_named_after_the_modalities_and_masked_rows_count_for_nothing() -> None:
     model = MultimodalVAE(PARTS, 3)
-    data = model(num_data=4)
+    data = model(size=4)
     mask = torch.tensor([[1, 1, 1], [0, 1, 1], [0, 0, 1], [0, 0, 0]]).bool()
     trace = poutine.trace(model).get_trace(**data, mask=mask)
     trace.compute_log_prob()
@@ -46,7 +46,7 @@ def test_a_modality_that_is_not_given_is_predicted_all_the_same() -> None:
 
 def test_a_likelihood_looks_at_what_is_there_only() -> None:
     model = MultimodalVAE(PARTS, 3)
-    data = model(num_data=2)
+    data = model(size=2)
     data["image"] = torch.tensor([[0.5] * 6, [1.0] * 6])
     model(**data, mask=torch.tensor([[False, True, True], [True, True, True]]))
     with pytest.raises(InputError, match="other numbers than 0 and 1"):
@@ -67,7 +67,7 @@ def test_parts_of_ones_own() -> None:
 
 def test_each_modality_is_told_from_what_is_shared_and_from_its_own() -> None:
     model = DMVAE({"image": 5, "sound": 4}, 3, private_dim={"image": 1, "sound": 2})
-    nodes = poutine.trace(model).get_trace(num_data=6).nodes
+    nodes = poutine.trace(model).get_trace(size=6).nodes
     shapes = {name: tuple(nodes[name]["value"].shape) for name in ("z", "z_image", "z_sound")}
     assert shapes == {"z": (6, 3), "z_image": (6, 1), "z_sound": (6, 2)}
     image = model.observation(
@@ -82,7 +82,7 @@ def test_a_private_code_changes_its_own_modality_only() -> None:
     zeros = {"z": torch.zeros(1, 3), "z_image": torch.zeros(1, 2), "z_sound": torch.zeros(1, 2)}
 
     def means(**codes: torch.Tensor) -> list[torch.Tensor]:
-        nodes = poutine.trace(poutine.condition(model, zeros | codes)).get_trace(num_data=1).nodes
+        nodes = poutine.trace(poutine.condition(model, zeros | codes)).get_trace(size=1).nodes
         return [nodes[name]["fn"].mean for name in ("image", "sound")]
 
     plain, moved = means(), means(z_image=torch.ones(1, 2))

@@ -33,7 +33,7 @@ def digits() -> torch.Tensor:
 @pytest.mark.parametrize("scale", [1.0, 0.3, 1e-4])
 def test_evidence_is_that_of_the_dense_gaussian(scale: float) -> None:
     story = told(scale=scale)
-    x = story(num_data=50).detach()
+    x = story(size=50).detach()
     dense = MultivariateNormal(story.mean, covariance(story)).log_prob(x)
     # the dense form is the one that loses digits, as the square of the ratio of W to the noise
     assert torch.allclose(story.evidence(x), dense, rtol=1e-6)
@@ -41,14 +41,14 @@ def test_evidence_is_that_of_the_dense_gaussian(scale: float) -> None:
 
 def test_evidence_holds_with_little_noise_in_single_precision() -> None:
     story = told(20, 3, scale=1e-3)
-    x = story(num_data=50).detach()
+    x = story(size=50).detach()
     exact = story.evidence(x)
     assert torch.allclose(story.float().evidence(x.float()).double(), exact, rtol=1e-2)
 
 
 def test_posterior_is_bayes_rule() -> None:
     story = told()
-    x, z = story(num_data=5).detach(), torch.randn(4, 1, 2, dtype=torch.float64)
+    x, z = story(size=5).detach(), torch.randn(4, 1, 2, dtype=torch.float64)
     prior = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(-1)
     noise = torch.distributions.Normal(story.decode(z), story.log_scale.exp())
     joint = prior + noise.log_prob(x).sum(-1)
@@ -57,7 +57,7 @@ def test_posterior_is_bayes_rule() -> None:
 
 def test_missing_numbers_are_left_out_and_never_read() -> None:
     story = told()
-    x, mask = story(num_data=8).detach(), torch.rand(8, 6) < 0.6
+    x, mask = story(size=8).detach(), torch.rand(8, 6) < 0.6
     mask[0], mask[1] = False, True
     hidden = torch.where(mask, x, torch.nan)
     found = story.evidence(hidden, mask)
@@ -104,7 +104,8 @@ def test_the_pair_passes_check(mask: torch.Tensor | None) -> None:
     x = torch.randn(6, 5)
     x = x if mask is None else x.masked_fill(~mask, torch.nan)
     for covariance in ("full", "diagonal"):
-        report = check(PPCA(5, 2), PPCAGuide(5, 2, covariance=covariance), x, mask)
+        model = PPCA(5, 2)
+        report = check(model, PPCAGuide(model, covariance=covariance), x, mask)
         assert {row.name for row in report.sites} >= {"z", "x"}
 
 

@@ -62,7 +62,7 @@ def test_a_transition_and_a_simulation_leave_the_density_as_it_is() -> None:
     model, count = machine(), 20_000
     every = states(4).double()
     expected = model.density().log_prob(every).exp()
-    x = model(num_data=count)
+    x = model(size=count)
     for draws in (x, model.transition(x), model.transition(model.transition(x))):
         shares = (draws[:, None] == every).all(-1).double().mean(0)
         assert (shares - expected).abs().max() < 4 * (0.25 / count) ** 0.5  # four standard errors
@@ -70,7 +70,7 @@ def test_a_transition_and_a_simulation_leave_the_density_as_it_is() -> None:
 
 def test_a_simulation_out_of_reach_of_the_sum_runs_the_chain() -> None:
     model = RBM(3, 21, sweeps=20)
-    assert model(num_data=50).shape == (50, 3)
+    assert model(size=50).shape == (50, 3)
 
 
 def test_a_machine_without_couplings_has_independent_numbers() -> None:
@@ -88,13 +88,15 @@ def test_a_sum_of_too_many_terms_is_an_error_with_its_cure() -> None:
 @pytest.mark.parametrize("kind", ["bits", "real"])
 def test_the_pair_passes_check(kind: str) -> None:
     x = (torch.rand(6, 4) < 0.5).float()
-    assert check(RBM(4, 3, kind=kind), RBMGuide(), x).sites
+    model = RBM(4, 3, kind=kind)
+    assert check(model, RBMGuide(model), x).sites
 
 
 def test_where_the_sum_is_in_reach_fit_maximises_the_likelihood_itself() -> None:
     first = (torch.rand(500, 1) < 0.5).float()
     x = torch.cat([first, 1 - first, first], 1)
-    run = fit(RBM(3, 4), RBMGuide(), x, epochs=20, learning_rate=0.1, progress=False)
+    model = RBM(3, 4)
+    run = fit(model, RBMGuide(model), x, epochs=20, learning_rate=0.1, progress=False)
     assert run.history[-1]["bound"] > -0.8  # ln 2 = 0.693 is all there is to tell; 2.08 at first
 
 

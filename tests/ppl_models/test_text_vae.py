@@ -25,12 +25,12 @@ def test_the_probabilities_of_all_sentences_add_up_to_one():
 
 def test_simulated_sentences_have_the_frequencies_that_are_scored():
     model, z = story(), torch.tensor([[1.0, -0.5]])
-    said = model.say(z.expand(40_000, 2), 2)
+    drawn = model.generate(z.expand(40_000, 2), 2)
     scored = model.observation(z.expand(9, 2)).log_prob
     every = torch.tensor(list(itertools.product(range(3), repeat=2)))
     with torch.no_grad():
         probability = scored(every).exp()
-    counts = torch.stack([(said == pair).all(-1).float().mean() for pair in every])
+    counts = torch.stack([(drawn == pair).all(-1).float().mean() for pair in every])
     # a frequency of 40,000 has a standard error of at most 0.0025
     assert (counts - probability).abs().max() < 0.01
 
@@ -46,7 +46,8 @@ def test_a_token_is_told_from_those_before_it_and_the_code():
 
 
 def test_padding_counts_for_nothing_and_reaches_no_gradient():
-    model, guide = story(), TextVAEGuide(3, 2, embedding_dim=4, hidden_dim=6)
+    model = story()
+    guide = TextVAEGuide(model)
     mask = torch.tensor([[True, True, False, False], [True] * 4])
     x = torch.tensor([[0, 1, 2, 0], [2, 2, 1, 0]])
     other = x.masked_fill(~mask, -7)
@@ -64,7 +65,8 @@ def test_padding_counts_for_nothing_and_reaches_no_gradient():
 
 
 def test_any_length_and_an_outer_plate_of_draws():
-    model, guide = story(), TextVAEGuide(3, 2, embedding_dim=4, hidden_dim=6)
+    model = story()
+    guide = TextVAEGuide(model)
     x = torch.randint(3, (5, 7))
     assert check(model, guide, x).sites
     with pyro.plate("draws", 3, dim=-2):
@@ -84,7 +86,7 @@ def test_any_length_and_an_outer_plate_of_draws():
     ],
 )
 def test_what_is_no_sentence_says_so(x, mask, words):
-    for call in (story(), TextVAEGuide(3, 2)):
+    for call in (story(), TextVAEGuide(story())):
         with pytest.raises(InputError, match=words):
             call(x, mask)
 

@@ -33,7 +33,7 @@ def linear_pair(scale: float = 0.5) -> tuple[VAE, VAEGuide]:
         encoder.weight.copy_(torch.cat([gain, torch.zeros(2, 3)]))
         encoder.bias.copy_(torch.cat([-gain @ bias, spread.log()]))
     model = VAE(3, 2, scale=scale, decoder=decoder)
-    return model, VAEGuide(3, 2, encoder=encoder)
+    return model, VAEGuide(model, encoder=encoder)
 
 
 def evidence(model: VAE, x: torch.Tensor) -> torch.Tensor:
@@ -46,7 +46,7 @@ def evidence(model: VAE, x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 def test_sites_and_shapes(likelihood: str) -> None:
     model = VAE(5, 2, likelihood=likelihood)
-    trace = poutine.trace(model).get_trace(num_data=7)
+    trace = poutine.trace(model).get_trace(size=7)
     assert trace.nodes["z"]["value"].shape == (7, 2)
     assert trace.nodes["x"]["value"].shape == (7, 5)
     trace.compute_log_prob()
@@ -57,13 +57,14 @@ def test_sites_and_shapes(likelihood: str) -> None:
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 def test_the_pair_passes_check(likelihood: str) -> None:
     x = (torch.rand(6, 5) < 0.5).float()
-    report = check(VAE(5, 2, hidden_dim=8, likelihood=likelihood), VAEGuide(5, 2), x)
+    model = VAE(5, 2, hidden_dims=(8,), likelihood=likelihood)
+    report = check(model, VAEGuide(model), x)
     assert {row.name for row in report.sites} >= {"z", "x"}
 
 
 def test_bound_equals_exact_evidence_where_the_guide_is_exact() -> None:
     model, guide = linear_pair()
-    x = model(num_data=50).detach()
+    x = model(size=50).detach()
     for _ in range(3):  # every single draw: p(x, z) / q(z | x) is p(x), whatever z
         bound = -Trace_ELBO().differentiable_loss(model, guide, x)
         assert torch.isclose(bound, evidence(model, x).sum(), rtol=1e-4)
@@ -71,7 +72,7 @@ def test_bound_equals_exact_evidence_where_the_guide_is_exact() -> None:
 
 def test_bound_lies_below_exact_evidence_where_it_is_not() -> None:
     model, guide = linear_pair()
-    x = model(num_data=200).detach()
+    x = model(size=200).detach()
     with torch.no_grad():
         guide.encoder.bias[:2] += 0.5
     draws = torch.tensor([-Trace_ELBO().loss(model, guide, x) for _ in range(100)]) / len(x)
@@ -84,8 +85,9 @@ def test_bound_lies_below_exact_evidence_where_it_is_not() -> None:
 
 def test_fit_recovers_the_data_it_simulated() -> None:
     truth, _ = linear_pair()
-    x = truth(num_data=600).detach()
-    model, guide = VAE(3, 2, decoder=nn.Linear(2, 3)), VAEGuide(3, 2, encoder=nn.Linear(3, 4))
+    x = truth(size=600).detach()
+    model = VAE(3, 2, decoder=nn.Linear(2, 3))
+    guide = VAEGuide(model, encoder=nn.Linear(3, 4))
     fit(model, guide, x, epochs=60, batch_size=100, learning_rate=5e-2, progress=False)
     # The maximum-likelihood fit is about (parameters / 2N) = 12 / 1200 nats better than the truth;
     # 0.05 nats is what training may leave.
@@ -97,8 +99,9 @@ def test_fit_recovers_the_data_it_simulated() -> None:
 def test_bernoulli_bound_agrees_with_brute_force() -> None:
     """One latent number: log p(x) by quadrature, against the bound plus the importance gap."""
     torch.manual_seed(1)
-    model, guide = VAE(4, 1, hidden_dim=4, likelihood="bernoulli"), VAEGuide(4, 1, hidden_dim=4)
-    x = model(num_data=3).detach()
+    model = VAE(4, 1, hidden_dims=(4,), likelihood="bernoulli")
+    guide = VAEGuide(model)
+    x = model(size=3).detach()
     grid = torch.linspace(-8, 8, 4001)
     prior = torch.distributions.Normal(0.0, 1.0).log_prob(grid)
     joint = model.observation(grid[:, None, None]).log_prob(x) + prior[:, None]
@@ -161,7 +164,8 @@ def test_a_constant_pixel_leaves_the_bound_finite(scale: Literal["shared", "pixe
     x = torch.randn(64, 3)
     x[:, 0] = 3.0
     part = Gaussian(3, scale, floor=0.05)
-    model, guide = VAE(3, 1, hidden_dim=8, likelihood=part), VAEGuide(3, 1)
+    model = VAE(3, 1, hidden_dims=(8,), likelihood=part)
+    guide = VAEGuide(model, hidden_dims=(128,))
     run = fit(model, guide, x, epochs=60, batch_size=64, learning_rate=0.1, progress=False)
     bounds = [row["bound"] for row in run.history]
     assert all(math.isfinite(bound) for bound in bounds)
@@ -174,7 +178,7 @@ def test_an_infinite_decoded_scale_is_named_by_fit() -> None:
         decoder.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 200.0]))
     model = VAE(2, 1, likelihood=Gaussian(2, "decoded"), decoder=decoder)
     with pytest.raises(NonFiniteError, match="x"):
-        fit(model, VAEGuide(2, 1), torch.zeros(4, 2), epochs=1, progress=False)
+        fit(model, VAEGuide(model), torch.zeros(4, 2), epochs=1, progress=False)
 
 
 def test_a_decoder_of_the_wrong_size_is_named() -> None:
@@ -185,8 +189,9 @@ def test_a_decoder_of_the_wrong_size_is_named() -> None:
 
 def test_the_guide_reads_classes_as_the_likelihood_says() -> None:
     part = Categorical(3, 4)
-    guide = VAEGuide(3, 2, likelihood=part)
+    model = VAE(3, 2, likelihood=part)
+    guide = VAEGuide(model)
     assert guide.encoder[0].in_features == 12 and not list(part.parameters())
     x = torch.randint(0, 4, (5, 3))
-    assert check(VAE(3, 2, likelihood=part), guide, x).sites
-    assert not any("log_scale" in name for name in VAEGuide(3, 2).state_dict())
+    assert check(model, guide, x).sites
+    assert not any("log_scale" in name for name in VAEGuide(VAE(3, 2)).state_dict())

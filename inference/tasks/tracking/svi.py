@@ -28,7 +28,7 @@ def refine(
     ).double()
     guide = MixDVAEGuide(mixture, pair[1]).double()
     origin, unit = frames_of(start, batch.lengths)
-    offsets = list(guide.refined(*start.shape).parameters())
+    offsets = list(guide.refined(*start.shape[:3]).parameters())
     data = (batch.o, batch.mask, batch.size, origin, unit, batch.region, start)
     optimizer = torch.optim.Adam(offsets, lr=settings.learning_rate)
     decay = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.1 ** (1 / settings.steps))
@@ -45,7 +45,7 @@ def refine(
             bounds.append(objective.bound(mixture, guide, data, {}))
     bounds.append(Objective("enum", num_particles=LAST_DRAWS).bound(mixture, guide, data, {}))
     with torch.no_grad():
-        mean, scale = guide.look(*data[:5], start)
+        mean, scale = guide.moments(*data[:5], start)
         mean, sd = origin[:, :, None] + unit[:, :, None] * mean, unit[:, :, None] * scale
         phi = guide.phi(batch.size)
         eta, _ = responsibilities(mixture_of(batch, start, settings), mean, sd**2, phi)

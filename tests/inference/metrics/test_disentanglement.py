@@ -86,7 +86,8 @@ def gap(penalties: Any, seed: int) -> float:
     images, places = blobs()
     pyro.enable_validation(False)  # a third of the time
     torch.manual_seed(seed)
-    model, guide = VAE(64, 2, hidden_dim=64, scale=0.4), VAEGuide(64, 2, hidden_dim=64)
+    model = VAE(64, 2, hidden_dims=(64,), scale=0.4)
+    guide = VAEGuide(model)
     optimizer = torch.optim.Adam([*model.parameters(), *guide.parameters()], 2e-3)
     objective = Objective("meanfield", penalties=penalties)
     for step in range(1500):

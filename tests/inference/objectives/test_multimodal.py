@@ -114,9 +114,9 @@ def _divergence(model: Any, guide: MVAEGuide, data: dict[str, Tensor]) -> Tensor
 
 
 def test_the_penalty_teaches_encoders_that_no_bound_of_complete_rows_does() -> None:
-    model = JMVAE({"image": 4, "sound": 3}, 2, hidden_dim=8)
+    model = JMVAE({"image": 4, "sound": 3}, 2, hidden_dims=(8, 8))
     guide = JMVAEGuide(model)
-    data = {name: x.detach() for name, x in model(num_data=6).items()}
+    data = {name: x.detach() for name, x in model(size=6).items()}
 
     def reached(objective: Objective) -> bool:
         guide.zero_grad()
@@ -139,9 +139,9 @@ def test_the_penalty_counts_rows_that_have_more_than_one_modality() -> None:
 
 
 def test_a_mixture_has_its_divergence_at_the_draw() -> None:
-    model = MoPoE({"image": 4, "sound": 3}, 2, hidden_dim=8)
+    model = MoPoE({"image": 4, "sound": 3}, 2, hidden_dims=(8, 8))
     objective = Objective(penalties=(SubsetKL(("image", "sound")),))
-    assert objective.loss(model, MoPoEGuide(model), (), model(num_data=5)).isfinite()
+    assert objective.loss(model, MoPoEGuide(model), (), model(size=5)).isfinite()
 
 
 def test_what_is_present_is_read_from_mask_places_or_names() -> None:
@@ -172,7 +172,7 @@ def _classes(size: int) -> tuple[dict[str, Tensor], Tensor]:
 @pytest.mark.parametrize(("story", "look"), [(MVAE, MVAEGuide), (DMVAE, DMVAEGuide)])
 def test_what_one_sense_says_of_the_other_is_right(story: Any, look: Any) -> None:
     data, _ = _classes(2000)
-    model = story({"image": 8, "sound": 4}, 4, hidden_dim=32)
+    model = story({"image": 8, "sound": 4}, 4, hidden_dims=(32, 32))
     guide = look(model)
     fit(
         model,

@@ -89,11 +89,16 @@ def parts(model: nn.Module, x: Tensor) -> tuple[nn.Module, nn.Module]:
     return model, guide
 
 
+def vae(likelihood: str = "gaussian") -> tuple[nn.Module, nn.Module]:
+    model = VAE(5, 2, likelihood=likelihood)
+    return model, VAEGuide(model)
+
+
 def case(name: str) -> tuple[nn.Module, nn.Module, Tensor]:
     x = torch.randn(6, 5, dtype=torch.float64)
     made: dict[str, Any] = {
-        "vae": lambda: (VAE(5, 2), VAEGuide(5, 2)),
-        "bits": lambda: (VAE(5, 2, likelihood="bernoulli"), VAEGuide(5, 2)),
+        "vae": vae,
+        "bits": lambda: vae("bernoulli"),
         "global": lambda: (pairs.GlobalMean(), pairs.GlobalMeanGuide()),
         "local": lambda: (pairs.Conjugate(), pairs.ConjugateGuide()),
         "masked": lambda: (Masked(), MaskedGuide()),

@@ -94,7 +94,8 @@ def test_a_pair_without_a_rate_is_refused() -> None:
 def test_the_rate_settles_at_the_target(nats: float) -> None:
     with seeded(0):
         x = torch.randn(512, 3) @ torch.randn(3, 8) + 0.3 * torch.randn(512, 8)
-        pair = VAE(8, 3, hidden_dim=32, scale=0.3), VAEGuide(8, 3, hidden_dim=32)
+        model = VAE(8, 3, hidden_dims=(32,), scale=0.3)
+        pair = model, VAEGuide(model)
     run = fit(
         *pair,
         x,

@@ -30,7 +30,7 @@ def test_with_draws_of_the_model_the_gradient_is_that_of_the_likelihood() -> Non
         model.weight.mul_(8)
     x = (torch.rand(50, 4) < 0.3).double()
     exact = torch.autograd.grad(-model.density().log_prob(x).mean(), list(model.parameters()))
-    chains = model(num_data=50_000)
+    chains = model(size=50_000)
     found = torch.autograd.grad(contrastive_loss(model, x, chains), list(model.parameters()))
     for a, b in zip(exact, found, strict=True):
         assert (a - b).abs().max() < 4 * 0.5 / 50_000**0.5  # four standard errors of a share
@@ -61,7 +61,7 @@ def test_persistent_chains_learn_a_likelihood_near_the_best() -> None:
     with torch.no_grad():
         truth.weight.copy_(4.0 * torch.tensor([[1, 1, 1, -1, -1, -1], [1, -1, 1, -1, 1, -1]]).T)
         truth.bias.copy_(-truth.weight.sum(1) / 2)
-    x = truth(num_data=1000)
+    x = truth(size=1000)
     model = RBM(6, 3)
     independent = x.mean(0).clamp(0.01, 0.99)
     base = torch.distributions.Bernoulli(independent).log_prob(x).sum(-1).mean()

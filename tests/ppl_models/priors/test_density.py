@@ -30,13 +30,13 @@ def banana(num: int) -> tuple[Tensor, float]:
 
 def test_a_flow_integrates_to_one() -> None:
     torch.manual_seed(1)
-    prior = FlowPrior(2, 3, hidden_dim=8).double()
+    prior = FlowPrior(2, 3, hidden_dims=(8, 8)).double()
     z, area = grid()
     assert prior.log_prob(z).exp().sum().item() * area == pytest.approx(1, abs=1e-3)
 
 
 def test_a_flow_s_draws_are_its_noise_s_images() -> None:
-    prior = FlowPrior(3, 2, hidden_dim=8).double()
+    prior = FlowPrior(3, 2, hidden_dims=(8, 8)).double()
     z = prior.distribution().expand((4,)).sample((5,))
     assert z.shape == (5, 4, 3)
     total, noise = torch.zeros(5, 4), z
@@ -53,7 +53,7 @@ def test_a_flow_s_draws_are_its_noise_s_images() -> None:
 
 
 def test_a_flow_learns_a_banana() -> None:
-    prior, (z, entropy) = FlowPrior(2, 2, hidden_dim=16), banana(1000)
+    prior, (z, entropy) = FlowPrior(2, 2, hidden_dims=(16, 16)), banana(1000)
     optimizer = torch.optim.Adam(prior.parameters(), 2e-2)
     for _ in range(150):
         optimizer.zero_grad()
@@ -66,7 +66,7 @@ def test_a_flow_learns_a_banana() -> None:
 
 
 def test_a_flow_of_one_dim_is_a_normal() -> None:
-    prior, z = FlowPrior(1, 1, hidden_dim=4), torch.randn(6, 1)
+    prior, z = FlowPrior(1, 1, hidden_dims=(4, 4)), torch.randn(6, 1)
     mean, log_scale = prior._moments(prior.layers[0], z)
     by_hand = Normal(mean, log_scale.exp()).log_prob(z).sum(-1)
     assert torch.allclose(prior.log_prob(z), by_hand, atol=1e-6) and mean.std() == 0
@@ -110,7 +110,7 @@ def test_a_ratio_s_draws_lean_where_its_critic_does() -> None:
     [
         lambda: FlowPrior(0),
         lambda: FlowPrior(2, 0),
-        lambda: FlowPrior(9, hidden_dim=8),
+        lambda: FlowPrior(9, hidden_dims=(8, 8)),
         lambda: AggregatedPosterior(2, num_samples=1),
     ],
 )

@@ -42,7 +42,7 @@ PRIORS = {
     "mixture": lambda encoder, size: MixturePrior(2, 3),
     "vamp": lambda encoder, size: VampPrior(encoder, torch.rand(4, size)),
     "ratio": lambda encoder, size: AggregatedPosterior(2, MLP(2, 4, 1), num_samples=100),
-    "flow": lambda encoder, size: FlowPrior(2, hidden_dim=8),
+    "flow": lambda encoder, size: FlowPrior(2, hidden_dims=(8, 8)),
 }
 
 
@@ -50,8 +50,8 @@ def pair(likelihood: str, prior: str, dtype: torch.dtype) -> tuple[VAE, VAEGuide
     part: Likelihood = LIKELIHOODS[likelihood]()
     encoder = MLP(part.feature_dim, 8, 4)
     chosen = PRIORS[prior](encoder, part.feature_dim)
-    model = VAE(5, 2, hidden_dim=8, likelihood=part, prior=chosen).to(dtype)
-    return model, VAEGuide(5, 2, likelihood=part, encoder=encoder).to(dtype)
+    model = VAE(5, 2, hidden_dims=(8,), likelihood=part, prior=chosen).to(dtype)
+    return model, VAEGuide(model, encoder=encoder).to(dtype)
 
 
 # --- every prior with every likelihood ------------------------------------------------------------
@@ -62,7 +62,7 @@ def pair(likelihood: str, prior: str, dtype: torch.dtype) -> tuple[VAE, VAEGuide
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_they_go_together(likelihood: str, prior: str, dtype: torch.dtype) -> None:
     model, guide = pair(likelihood, prior, dtype)
-    x, objective = model(num_data=6).detach(), Objective()
+    x, objective = model(size=6).detach(), Objective()
     bound = objective.bound(model, guide, (x[:1],))  # a single datum
     assert bound.shape == (1,) and bound.isfinite().all()
     loss = objective.loss(model, guide, (x,))
@@ -77,7 +77,7 @@ def test_they_go_together(likelihood: str, prior: str, dtype: torch.dtype) -> No
 )
 def test_they_pass_check_and_a_step_of_fit(likelihood: str, prior: str) -> None:
     model, guide = pair(likelihood, prior, torch.float32)
-    x = model(num_data=6).detach()
+    x = model(size=6).detach()
     names = {row.name for row in check(model, guide, x).sites}
     assert names == {"z", "x"} | ({"component"} if prior == "mixture" else set())
     run = fit(model, guide, x, epochs=1, batch_size=6, progress=False)
@@ -103,7 +103,7 @@ def test_a_mixture_s_marginal_is_what_enumeration_sums() -> None:
     with torch.no_grad():
         model.prior.logits.copy_(torch.tensor([0.5, -1.0, 0.2]))
         model.prior.log_scale.copy_(0.5 * torch.randn(3, 2))
-    x = model(num_data=6).detach()
+    x = model(size=6).detach()
     torch.manual_seed(5)
     summed = Objective("enum").bound(model, guide, (x,))
     torch.manual_seed(5)
@@ -129,11 +129,11 @@ def test_a_mixture_s_parameters_are_recovered() -> None:
     def story(prior: MixturePrior) -> VAE:
         return VAE(1, 1, scale=0.2, decoder=nn.Identity(), prior=prior)  # x is z, a little blurred
 
-    x = story(truth)(num_data=1000).detach()
+    x = story(truth)(size=1000).detach()
     model = story(MixturePrior(1, 2))
     with torch.no_grad():
         model.prior.loc.copy_(torch.tensor([[-0.5], [0.5]]))
-    guide = VAEGuide(1, 1, hidden_dim=16)
+    guide = VAEGuide(model, hidden_dims=(16,))
     fit(model, guide, x, epochs=30, batch_size=250, learning_rate=0.1, progress=False)
     weights = model.prior.logits.softmax(-1)
     # 4 s.e. of 1000 data: a share by 0.06, a mean by 4 / sqrt(700) = 0.15, a scale by 0.11
@@ -143,7 +143,7 @@ def test_a_mixture_s_parameters_are_recovered() -> None:
 
 
 def test_a_conditional_prior_depends_on_its_condition_alone() -> None:
-    prior, c, z = ConditionalPrior(3, 2, 8), torch.randn(5, 3), torch.randn(4, 5, 2)
+    prior, c, z = ConditionalPrior(3, 2, (8,)), torch.randn(5, 3), torch.randn(4, 5, 2)
     loc, log_scale = prior.network(c).chunk(2, -1)
     by_hand = Normal(loc, log_scale.exp()).log_prob(z).sum(-1)
     assert torch.allclose(prior.log_prob(z, c), by_hand, atol=1e-6)
@@ -155,8 +155,8 @@ def vamp_pair(data: Tensor, num: int = 7, latent_dim: int = 2) -> tuple[VAE, VAE
     size = data.shape[-1]
     encoder = MLP(size, 8, 2 * latent_dim)
     prior = VampPrior.from_data(encoder, data, num)
-    model = VAE(size, latent_dim, hidden_dim=8, likelihood="bernoulli", prior=prior)
-    return model, VAEGuide(size, latent_dim, encoder=encoder)
+    model = VAE(size, latent_dim, hidden_dims=(8,), likelihood="bernoulli", prior=prior)
+    return model, VAEGuide(model, encoder=encoder)
 
 
 def bits(num: int = 40, size: int = 5) -> Tensor:
@@ -183,7 +183,7 @@ def test_one_constant_pseudo_datum_is_the_standard_prior() -> None:
     nn.init.zeros_(encoder.weight)
     nn.init.zeros_(encoder.bias)  # q(z | u) is N(0, I) whatever u
     x, prior = bits(), VampPrior(encoder, torch.full((1, 5), 0.5))
-    guide, bounds = VAEGuide(5, 2), []
+    guide, bounds = VAEGuide(VAE(5, 2)), []
     for part in (prior, StandardPrior(2)):
         torch.manual_seed(0)
         model = VAE(5, 2, likelihood="bernoulli", prior=part)
@@ -196,7 +196,7 @@ def test_the_pair_passes_check_and_simulates() -> None:
     x = bits()
     model, guide = vamp_pair(x)
     assert {row.name for row in check(model, guide, x).sites} == {"z", "x"}
-    assert model(num_data=9).shape == (9, 5)
+    assert model(size=9).shape == (9, 5)
 
 
 def test_pseudo_data_are_learned_and_stay_in_bounds() -> None:
@@ -222,7 +222,7 @@ def test_a_shared_encoder_is_saved_and_loaded_once_or_twice(tmp_path) -> None:
 def test_a_file_of_two_encoders_does_not_fit_a_shared_one(tmp_path) -> None:
     x, path = bits(), tmp_path / "pair.safetensors"
     model, _ = vamp_pair(x)
-    save(path, {"model": model, "guide": VAEGuide(5, 2, hidden_dim=8)}, model="V", config={})
+    save(path, {"model": model, "guide": VAEGuide(model, hidden_dims=(8,))}, model="V", config={})
     pair = dict(zip(("model", "guide"), vamp_pair(x), strict=True))
     with pytest.raises(CheckpointError, match="one tensor"):
         load(path, into=pair)

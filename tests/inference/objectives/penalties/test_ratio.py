@@ -59,9 +59,9 @@ def test_the_prior_takes_the_critic_over_now_and_then() -> None:
 def pair() -> tuple[VAE, VAEGuide, Objective]:
     torch.manual_seed(0)
     prior = AggregatedPosterior(2, MLP(2, 8, 1), num_samples=500)
-    model = VAE(5, 2, hidden_dim=8, likelihood="bernoulli", prior=prior)
+    model = VAE(5, 2, hidden_dims=(8,), likelihood="bernoulli", prior=prior)
     penalty = DensityRatio(prior.critic, every=2)
-    return model, VAEGuide(5, 2, hidden_dim=8), Objective(penalties=(penalty,))
+    return model, VAEGuide(model), Objective(penalties=(penalty,))
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path) -> None:
