@@ -95,9 +95,9 @@ class ICA(nn.Module):
         covariance = torch.cov(x.T, correction=0).reshape(self.data_dim, self.data_dim)
         variance, axes = torch.linalg.eigh(covariance)
         if not variance[0] > 1e-9 * variance[-1]:
-            seen = "data that lie in fewer directions than they have numbers"
+            found = "data that lie in fewer directions than they have numbers"
             cure = "drop numbers that are constant or sums of others, or add noise (dequantise)"
-            raise InputError("x", seen, f"variance in all {self.data_dim} directions", cure)
+            raise InputError("x", found, f"variance in all {self.data_dim} directions", cure)
         self.basis.copy_(axes * (0.5 * variance).sqrt() @ axes.T)
         self.turn.copy_(torch.eye(self.data_dim))
         self.mean.copy_(x.mean(0))
@@ -122,9 +122,9 @@ class Mixing(Transform):
         self.inverse_weight, info = torch.linalg.inv_ex(weight)
         condition = (weight.detach().norm() * self.inverse_weight.detach().norm()).item()
         if info.item() or not condition < 1 / torch.finfo(weight.dtype).eps:
-            seen, size = f"a matrix of condition number {condition:.1e}", len(weight)
+            found, size = f"a matrix of condition number {condition:.1e}", len(weight)
             cure = f"initialise from the data (start_from), a lower learning rate; {size} sources?"
-            raise InputError("weight", seen, "a mixing matrix that can be undone", cure)
+            raise InputError("weight", found, "a mixing matrix that can be undone", cure)
 
     def __eq__(self, other: object) -> bool:
         """Whether the other is this very map."""

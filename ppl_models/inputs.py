@@ -1,4 +1,4 @@
-"""Checks of the data and settings a user hands to a model."""
+"""Checks of the data and settings that a model is given."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def count_rows(x: object, data_dim: int, argument: str = "x") -> int:
     """
     if isinstance(x, Tensor) and x.ndim == 2 and x.shape[0] and x.shape[1] == data_dim:
         return len(x)
-    seen = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+    found = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
     cure = "reshape the data, or build model and guide with the data's own data_dim"
-    raise InputError(argument, seen, f"a tensor of shape (N, {data_dim}), a row a datum", cure)
+    raise InputError(argument, found, f"a tensor of shape (N, {data_dim}), a row a datum", cure)
 
 
 def check_positive(argument: str, value: object) -> float:
@@ -41,7 +41,7 @@ def check_positive(argument: str, value: object) -> float:
 
 
 def check_count(argument: str, value: int, least: int = 1) -> None:
-    """Look at a setting that counts something.
+    """Check a setting that counts something.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def check_widths(
 
 
 def check_levels(x: Tensor, count: int, what: str) -> None:
-    """Look at every number of data that are to be classes or levels, of any dtype.
+    """Check data that are to be classes or levels, of any dtype.
 
     Raises
     ------
@@ -80,9 +80,9 @@ def check_levels(x: Tensor, count: int, what: str) -> None:
     """
     whole = not x.is_floating_point() or bool((x == x.round()).all())
     if not (whole and x.min() >= 0 and x.max() < count):
-        seen = f"numbers from {x.min():g} to {x.max():g}{'' if whole else ', not all whole'}"
+        found = f"numbers from {x.min():g} to {x.max():g}{'' if whole else ', not all whole'}"
         cure = f"number them from 0, or build the likelihood with more {what}"
-        raise InputError("x", seen, f"{what}, whole numbers from 0 to {count - 1}", cure)
+        raise InputError("x", found, f"{what}, whole numbers from 0 to {count - 1}", cure)
 
 
 def spread_out(x: Tensor, num_centres: int, seed: int) -> Tensor:

@@ -46,9 +46,9 @@ class PPCA(nn.Module):
     def __init__(self, data_dim: int = 64, latent_dim: int = 8) -> None:
         super().__init__()
         if min(data_dim, latent_dim) < 1:
-            seen = f"{data_dim} and {latent_dim}"
+            found = f"{data_dim} and {latent_dim}"
             cure = "give both sizes as whole numbers from 1"
-            raise InputError("data_dim, latent_dim", seen, "at least 1 each", cure)
+            raise InputError("data_dim, latent_dim", found, "at least 1 each", cure)
         self.data_dim, self.latent_dim = data_dim, latent_dim
         self.weight = nn.Parameter(torch.randn(data_dim, latent_dim) / latent_dim**0.5)
         self.mean = nn.Parameter(torch.zeros(data_dim))
@@ -124,9 +124,9 @@ class PPCA(nn.Module):
         variance = lengths.square() / len(x)
         rest = variance[self.latent_dim :].sum() / max(self.data_dim - self.latent_dim, 1)
         if rest <= 1e-12 * variance.sum():
-            seen = f"data with no variance outside of {self.latent_dim} directions"
+            found = f"data with no variance outside of {self.latent_dim} directions"
             cure = "take a smaller latent_dim, or more data than latent_dim"
-            raise InputError("x", seen, "noise in further directions", cure)
+            raise InputError("x", found, "noise in further directions", cure)
         top = (variance[: self.latent_dim] - rest).clamp(min=0).sqrt()
         self.weight.copy_(axes[: self.latent_dim].T * top)
         self.mean.copy_(mean)
@@ -220,8 +220,8 @@ def zero_missing(x: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return x
     if mask.shape != x.shape or mask.dtype is not torch.bool:
-        seen, cure = f"{mask.dtype} of shape {tuple(mask.shape)}", "mask = ~x.isnan()"
-        raise InputError("mask", seen, f"booleans of shape {tuple(x.shape)}", cure)
+        found, cure = f"{mask.dtype} of shape {tuple(mask.shape)}", "mask = ~x.isnan()"
+        raise InputError("mask", found, f"booleans of shape {tuple(x.shape)}", cure)
     return torch.where(mask, x, torch.zeros_like(x))
 
 

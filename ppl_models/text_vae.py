@@ -202,13 +202,15 @@ def check_tokens(x: Tensor, mask: Tensor | None, num_tokens: int) -> None:
     cure = "number the tokens from 0, and pad shorter sentences, with a mask of those that exist"
     whole = isinstance(x, Tensor) and x.dtype == torch.int64
     if not whole or x.ndim != 2 or not x.numel():
-        seen = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else repr(type(x))
-        raise InputError("x", seen, "whole numbers (int64) of shape (N, T), a row a sentence", cure)
+        found = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else repr(type(x))
+        raise InputError(
+            "x", found, "whole numbers (int64) of shape (N, T), a row a sentence", cure
+        )
     if mask is not None and (mask.dtype != torch.bool or mask.shape != x.shape):
-        seen = f"{mask.dtype} of shape {tuple(mask.shape)}"
-        raise InputError("mask", seen, f"booleans of shape {tuple(x.shape)}", cure)
+        found = f"{mask.dtype} of shape {tuple(mask.shape)}"
+        raise InputError("mask", found, f"booleans of shape {tuple(x.shape)}", cure)
     if is_validation_enabled():
         tokens = x if mask is None else x[mask]
         if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < num_tokens:
-            seen = f"tokens from {int(tokens.min())} to {int(tokens.max())}"
-            raise InputError("x", seen, f"tokens from 0 to {num_tokens - 1}", cure)
+            found = f"tokens from {int(tokens.min())} to {int(tokens.max())}"
+            raise InputError("x", found, f"tokens from 0 to {num_tokens - 1}", cure)

@@ -54,6 +54,6 @@ def _tensor(array: NDArray[np.generic], where: str) -> Tensor:
         cure = "keep real numbers only; complex ones as two arrays"
         raise InputError(where, f"dtype {array.dtype}", "numbers or truth values", cure)
     if array.size == 0 or array.ndim == 0:
-        seen = f"shape {array.shape}"
-        raise InputError(where, seen, "data along the first dim", "check how it was written")
+        found = f"shape {array.shape}"
+        raise InputError(where, found, "data along the first dim", "check how it was written")
     return torch.from_numpy(array.astype(bool if array.dtype.kind == "b" else np.float32))

@@ -1,7 +1,7 @@
-"""A ball that bounces in a box, seen as small pictures of bits.
+"""A ball that bounces in a box, observed as small pictures of bits.
 
 It goes straight on at a constant speed, and a wall throws it back as a mirror does: linear motion
-but for the moments at a wall. What is seen is nonlinear in where it is.
+but for the moments at a wall. The picture is a nonlinear function of the position.
 
 Reference: M. Fraccaro et al., "A disentangled recognition and nonlinear dynamics model for
 unsupervised learning", NeurIPS 2017, section 5.1 (there 32 x 32, from a physics engine).

@@ -231,8 +231,8 @@ def _hold_out(
             raise InputError(argument, ", ".join(sorted(missing)), expected, "name speakers there")
         held = {utterance for utterance in spoken if utterance.speaker in chosen}
     if len(held) == len(spoken):
-        seen = f"{len(held)} of {len(spoken)} utterances held out"
-        raise InputError(argument, seen, "some to train on", "hold fewer out")
+        found = f"{len(held)} of {len(spoken)} utterances held out"
+        raise InputError(argument, found, "some to train on", "hold fewer out")
     return [u for u in spoken if u not in held], [u for u in spoken if u in held]
 
 
@@ -242,5 +242,5 @@ def _mark(utterance: Utterance) -> bytes:
 
 
 def _nothing(root: Path, expected: str, cure: str) -> InputError:
-    seen = "none of them" if root.is_dir() else "no such folder"
-    return InputError(str(root), seen, expected, cure)
+    found = "none of them" if root.is_dir() else "no such folder"
+    return InputError(str(root), found, expected, cure)

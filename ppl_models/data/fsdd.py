@@ -84,8 +84,8 @@ def fsdd(
         raise InputError("test", ", ".join(sorted(missing)), expected, "correct the name")
     kept = [take.number < 5 if test == "takes" else take.speaker in chosen for take in takes]
     if all(kept) or not any(kept):
-        seen = f"{sum(kept)} of {len(takes)} recordings to test on"
-        raise InputError(str(path), seen, "some to train on and some to test", "choose test=")
+        found = f"{sum(kept)} of {len(takes)} recordings to test on"
+        raise InputError(str(path), found, "some to train on and some to test", "choose test=")
     sounds = torch.stack([log_mel(read(take.file), mels, frames).flatten() for take in takes])
     labels, held = torch.tensor([take.digit for take in takes]), torch.tensor(kept)
     return SpokenDigits(sounds[~held], labels[~held], sounds[held], labels[held])
@@ -104,9 +104,9 @@ def find_takes(path: str | os.PathLike[str]) -> list[Take]:
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     found = [(match, file) for file in files if (match := _NAME.fullmatch(file.name))]
     if not found:
-        seen = "no such folder" if not folder.is_dir() else f"{len(files)} files of other names"
+        wrong = "no such folder" if not folder.is_dir() else f"{len(files)} files of other names"
         cure = f"git clone {SOURCE}, and give its folder recordings"
-        raise InputError(str(folder), seen, "files such as 7_jackson_32.wav", cure)
+        raise InputError(str(folder), wrong, "files such as 7_jackson_32.wav", cure)
     takes = [Take(int(m[1]), m[2].lower(), int(m[3]), file) for m, file in found]
     return sorted(takes, key=lambda take: (take.speaker, take.digit, take.number))
 

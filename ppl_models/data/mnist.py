@@ -49,7 +49,7 @@ class Digits(NamedTuple):
 def mnist(path: str | os.PathLike[str] | None = None) -> Digits:
     """Read MNIST, 60,000 digits to train on and 10,000 to test.
 
-    For bits, draw them: ``torch.bernoulli(images)``, anew each time a digit is seen ("dynamic
+    For bits, draw them: ``torch.bernoulli(images)``, anew each time a digit is used ("dynamic
     binarisation", Burda, Grosse and Salakhutdinov 2016): ``fit(..., transform=torch.bernoulli)``.
 
     Parameters
@@ -96,9 +96,9 @@ def _read(file: Path) -> dict[str, NDArray[np.uint8]]:
     for name, array in arrays.items():
         mark = hashlib.sha256(array.tobytes()).hexdigest()
         if array.shape != _SHAPES[name] or mark != _MARKS[name]:
-            seen = f"array {name} of shape {array.shape}, which is not MNIST's"
+            found = f"array {name} of shape {array.shape}, which is not MNIST's"
             expected = f"shape {_SHAPES[name]}, in the original order"
-            raise InputError(str(file), seen, expected, cure)
+            raise InputError(str(file), found, expected, cure)
     return arrays
 
 

@@ -122,8 +122,8 @@ def read_boxes(path: str | os.PathLike[str]) -> Boxes:
     """
     path = Path(path)
     if not path.is_file():
-        seen = "a folder" if path.is_dir() else "no such file"
-        raise InputError(str(path), seen, "a MOTChallenge text file", "check the path")
+        found = "a folder" if path.is_dir() else "no such file"
+        raise InputError(str(path), found, "a MOTChallenge text file", "check the path")
     try:
         table, skipped = _numbers(path)
     except PermissionError:
@@ -186,7 +186,7 @@ def _numbers(path: Path) -> tuple[FloatArray, int]:
     encoding, delimiter, skipped = _layout(path)
     options: dict[str, Any] = {"delimiter": delimiter, "ndmin": 2}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # an empty file is told of by the caller
+        warnings.simplefilter("ignore", UserWarning)  # the caller reports an empty file
         try:
             return np.loadtxt(path, skiprows=skipped, encoding=encoding, **options), skipped
         except ValueError:
@@ -194,8 +194,8 @@ def _numbers(path: Path) -> tuple[FloatArray, int]:
         try:  # slower, without the lines of blanks that stop the first way
             return np.loadtxt([line for _, line in _rows(path, skipped)], **options), skipped
         except ValueError:
-            line, seen = _bad_line(path, delimiter, skipped)
-    raise InputError(f"{path}, line {line}", seen, COLUMNS, "mend that line")
+            line, found = _bad_line(path, delimiter, skipped)
+    raise InputError(f"{path}, line {line}", found, COLUMNS, "mend that line")
 
 
 def _layout(path: Path) -> tuple[str, str | None, int]:
@@ -256,8 +256,8 @@ def _check_rows(table: FloatArray, path: Path, skipped: int) -> None:
     for good, what, expected in rules:
         if not good.all():
             number, line = next(islice(_rows(path, skipped), int(np.argmin(good)), None))
-            seen = f"{what} in '{line[:80]}' ({int((~good).sum())} such rows)"
-            raise InputError(f"{path}, line {number}", seen, expected, "mend or drop these rows")
+            found = f"{what} in '{line[:80]}' ({int((~good).sum())} such rows)"
+            raise InputError(f"{path}, line {number}", found, expected, "mend or drop these rows")
 
 
 def _unique(table: FloatArray) -> FloatArray:

@@ -35,8 +35,8 @@ def partners(labels: Tensor, others: Tensor, seed: int = 0) -> Tensor:
     for label in labels.unique():
         mine, theirs = (labels == label).nonzero()[:, 0], (others == label).nonzero()[:, 0]
         if not len(theirs):
-            seen, cure = f"none of label {int(label)}", "leave out data without a partner"
-            raise InputError("others", seen, "one at least of every label", cure)
+            found, cure = f"none of label {int(label)}", "leave out data without a partner"
+            raise InputError("others", found, "one at least of every label", cure)
         rounds = -(-len(mine) // len(theirs))
         order = [torch.randperm(len(theirs), generator=generator) for _ in range(rounds)]
         chosen[mine] = theirs[torch.cat(order)[: len(mine)]]

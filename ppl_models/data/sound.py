@@ -63,7 +63,7 @@ def read_sound(
     resample
         Turn another rate into this one (a polyphase filter); False refuses it.
     cure
-        What the error is to tell a user to do about a damaged file.
+        The cure that the error names for a damaged file.
 
     Raises
     ------
@@ -103,8 +103,8 @@ def write_sound(path: str | os.PathLike[str], wave: Tensor, rate: int = 16000) -
     """
     path = Path(path)
     if wave.ndim != 1 or not len(wave) or not wave.isfinite().all():
-        seen = f"shape {tuple(wave.shape)}, {int((~wave.isfinite()).sum())} numbers not finite"
-        raise InputError("wave", seen, "finite samples (N,)", "write one sound at a time")
+        found = f"shape {tuple(wave.shape)}, {int((~wave.isfinite()).sum())} numbers not finite"
+        raise InputError("wave", found, "finite samples (N,)", "write one sound at a time")
     suffix = path.suffix.lower()
     if suffix not in _SUBTYPES:
         raise InputError("path", str(path), " or ".join(_SUBTYPES), "name the file so")
@@ -170,8 +170,8 @@ def _read(path: Path, cure: str) -> tuple[Tensor, int]:
         raise InputError(str(path), f"{error}", "a whole recording", cure) from error
     if not len(samples) or len(samples) != promised or not samples.isfinite().all():
         bad = int((~samples.isfinite()).sum())
-        seen = f"{len(samples)} samples of {promised}, {bad} of them not finite"
-        raise InputError(str(path), seen, "a whole recording of finite samples", cure)
+        found = f"{len(samples)} samples of {promised}, {bad} of them not finite"
+        raise InputError(str(path), found, "a whole recording of finite samples", cure)
     return samples, rate
 
 

@@ -106,8 +106,8 @@ def sounds(
         try:
             return finish(sound.wave), sound.clipped
         except InputError as error:
-            _, seen, expected, cure = error.args
-            raise InputError(str(utterance.file), seen, expected, cure) from error
+            _, found, expected, cure = error.args
+            raise InputError(str(utterance.file), found, expected, cure) from error
 
     return _read_all(utterances, read, on_error)
 
@@ -160,7 +160,7 @@ def chunks(
     length
         L, frames of a piece.
     hop
-        Frames from the start of a piece to that of the next; ``length`` unless told.
+        Frames from the start of a piece to that of the next; ``length`` by default.
     pad
         What is left over at an end (or a sequence shorter than a piece) is dropped; or it is kept,
         with NaN behind it.
@@ -184,8 +184,8 @@ def chunks(
         for start in range(0, _starts(len(sequence), length, hop, pad), hop)
     ]
     if not pieces:
-        seen = f"{len(sequences)} sequences, all shorter than {length} frames"
-        raise InputError("sequences", seen, "a piece at least", "lessen length, or pad=True")
+        found = f"{len(sequences)} sequences, all shorter than {length} frames"
+        raise InputError("sequences", found, "a piece at least", "lessen length, or pad=True")
     return padded(pieces, length) if pad else torch.stack(pieces)
 
 
@@ -205,8 +205,10 @@ def padded(sequences: Sequence[Tensor], length: int | None = None) -> tuple[Tens
     longest = max(map(len, sequences), default=0)
     length = longest if length is None else length
     if not longest or longest > length:
-        seen = f"{len(sequences)} sequences, the longest of {longest} frames"
-        raise InputError("sequences", seen, f"at most {length} frames", "cut them, or ask for more")
+        found = f"{len(sequences)} sequences, the longest of {longest} frames"
+        raise InputError(
+            "sequences", found, f"at most {length} frames", "cut them, or ask for more"
+        )
     out = sequences[0].new_full((len(sequences), length, *sequences[0].shape[1:]), math.nan)
     mask = torch.zeros(len(sequences), length, dtype=torch.bool, device=out.device)
     for row, sequence in enumerate(sequences):
@@ -241,6 +243,6 @@ def _read_all(
         found.utterances.append(utterance)
         found.clipped.append(clipped)
     if not found:
-        seen = found.skipped[0][1] if found.skipped else "none"
-        raise InputError("utterances", seen, "one at least", "give another part of the corpus")
+        reason = found.skipped[0][1] if found.skipped else "none"
+        raise InputError("utterances", reason, "one at least", "give another part of the corpus")
     return found

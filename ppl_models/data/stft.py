@@ -54,9 +54,9 @@ class STFT:
     def __post_init__(self) -> None:
         window, hop = self.rate * self.window_ms / 1000, self.rate * self.hop_ms / 1000
         if not (window % 2 == 0 and hop % 1 == 0 and 0 < 2 * hop <= window):
-            seen = f"a window of {window:g} samples every {hop:g} samples"
+            found = f"a window of {window:g} samples every {hop:g} samples"
             expected = "an even window, a whole step, at most half a window"
-            raise InputError("STFT", seen, expected, "change window_ms or hop_ms")
+            raise InputError("STFT", found, expected, "change window_ms or hop_ms")
 
     @property
     def window(self) -> int:
@@ -90,8 +90,8 @@ class STFT:
             ``wave`` holds no sample, or no floating-point numbers.
         """
         if not wave.is_floating_point() or not wave.ndim or not wave.numel():
-            seen = f"shape {tuple(wave.shape)} of {wave.dtype}"
-            raise InputError("wave", seen, "(..., N) floats, N at least 1", "read a sound first")
+            found = f"shape {tuple(wave.shape)} of {wave.dtype}"
+            raise InputError("wave", found, "(..., N) floats, N at least 1", "read a sound first")
         rest = self.samples(self.frames(wave.shape[-1])) - wave.shape[-1]
         spectra = torch.stft(
             pad(wave.reshape(-1, wave.shape[-1]), (0, rest)),
@@ -119,7 +119,7 @@ class STFT:
         spectra
             Complex.
         length
-            N, with `frames(N)` equal to T; (T - 1) * hop unless told.
+            N, with `frames(N)` equal to T; (T - 1) * hop by default.
 
         Raises
         ------
@@ -129,8 +129,8 @@ class STFT:
         shape = tuple(spectra.shape)
         if spectra.ndim < 2 or shape[-1] != self.bins or not spectra.is_complex():
             expected = f"(..., T, {self.bins}) complex numbers"
-            seen = f"shape {shape} of {spectra.dtype}"
-            raise InputError("spectra", seen, expected, "analyse with this STFT, or griffin_lim")
+            found = f"shape {shape} of {spectra.dtype}"
+            raise InputError("spectra", found, expected, "analyse with this STFT, or griffin_lim")
         most = self.samples(shape[-2])
         length = most if length is None else length
         if length < 1 or self.frames(length) != shape[-2]:
@@ -178,8 +178,8 @@ class STFT:
             Numbers that are negative or not finite; or as in `invert`.
         """
         if not power.is_floating_point() or not power.isfinite().all() or (power < 0).any():
-            seen = "negative, complex or no numbers"
-            raise InputError("power", seen, "finite squared moduli", "give STFT.power(wave)")
+            found = "negative, complex or no numbers"
+            raise InputError("power", found, "finite squared moduli", "give STFT.power(wave)")
         generator = torch.Generator().manual_seed(seed)
         turns = 2 * math.pi * torch.rand(power.shape, generator=generator, dtype=power.dtype)
         moduli = power.detach().sqrt()

@@ -246,5 +246,5 @@ def _gait(rng: np.random.Generator, fps: Array, pace: Array) -> Array:
 
 def _check_counts(size: int, length: int) -> None:
     if size < 1 or length < 1:
-        seen = f"num={size}, length={length}"
-        raise InputError("num, length", seen, "both at least 1", "ask for one path or more")
+        found = f"num={size}, length={length}"
+        raise InputError("num, length", found, "both at least 1", "ask for one path or more")

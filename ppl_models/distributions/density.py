@@ -1,4 +1,4 @@
-"""A density of vectors that a model draws from, and scores, by functions of its own."""
+"""A density of vectors, given by a model's functions to draw and to score."""
 
 from __future__ import annotations
 

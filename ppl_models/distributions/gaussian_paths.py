@@ -1,6 +1,6 @@
-r"""Linear-Gaussian paths as one sample site: hidden ones, and what is seen of them.
+r"""Linear-Gaussian paths as one sample site: latent ones, and their observations.
 
-`GaussianChain` runs forwards, as a model tells it, or backwards, as a posterior is drawn:
+`GaussianChain` runs forwards, as in a model, or backwards, as a posterior is sampled:
 
 .. math:: p(z) = N(z_1) \prod_{t < T} N(z_{t+1}; A_t z_t + b_t, Q_t), \qquad
           p(z \mid s) = N(z_T) \prod_{t < T} N(z_t; G_t z_{t+1} + g_t, V_t).
@@ -14,7 +14,7 @@ Reference: S. Sarkka, "Bayesian filtering and smoothing", 2013, sections 4.3 and
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from pyro.distributions.torch_distribution import TorchDistribution
@@ -29,9 +29,6 @@ from ppl_models.distributions.kalman import (
     kalman_filter,
     matvec,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 class GaussianChain(TorchDistribution):
@@ -144,7 +141,7 @@ class GaussianChain(TorchDistribution):
 
 
 class ObservedChain(TorchDistribution):
-    """p(s) of what is seen of a hidden linear-Gaussian path, the path integrated out.
+    """p(s) of the observations of a latent linear-Gaussian path, which is integrated out.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ class LinearGaussian(NamedTuple):
 
 
 class Filtered(NamedTuple):
-    """What x_{1:t} says of z_t, and x_{1:t-1} before it.
+    """Moments of z_t given x_{1:t}, and given x_{1:t-1}.
 
     Covariances have the batch dims of parameters and mask, which broadcast against those of means.
     """
@@ -82,7 +82,7 @@ class Filtered(NamedTuple):
 
 
 class Smoothed(NamedTuple):
-    """What x_{1:T} says of z; batch dims as in `Filtered`."""
+    """Moments of z given x_{1:T}; batch dims as in `Filtered`."""
 
     mean: Tensor
     """E(z_t | x), (..., T, N)."""
@@ -104,13 +104,13 @@ def kalman_filter(params: LinearGaussian, x: Tensor, mask: Tensor | None = None)
         (or not finite), at the frame named.
     """
     _check(params, x, mask)
-    emission, seen = params.emission, clean(x - params.emission_offset, mask)
+    emission, observed = params.emission, clean(x - params.emission_offset, mask)
     if mask is not None:  # an emission of nothing: the gain is zero there
         emission = emission * mask[..., None, None]
     narrow = x.shape[-1] <= params.initial_mean.shape[-1]
-    told = (_narrow if narrow else _wide)(params, emission, x.shape[-2])
-    pull = matvec(told.gain, seen)
-    keep, first_keep = told.keep[..., 1:, :, :], told.keep[..., 0, :, :]
+    update = (_narrow if narrow else _wide)(params, emission, x.shape[-2])
+    pull = matvec(update.gain, observed)
+    keep, first_keep = update.keep[..., 1:, :, :], update.keep[..., 0, :, :]
     rest = matvec(keep, params.transition_offset) + pull[..., 1:, :]
     first = matvec(first_keep, params.initial_mean) + pull[..., 0, :]
     mean = _recur(keep @ params.transition, rest, first)
@@ -118,14 +118,14 @@ def kalman_filter(params: LinearGaussian, x: Tensor, mask: Tensor | None = None)
     start = params.initial_mean.expand(mean[..., 0, :].shape)[..., None, :]
     predicted = torch.cat([start, moved], -2)
     if narrow:
-        distance = _square(told.root, seen - matvec(emission, predicted))
+        distance = _square(update.root, observed - matvec(emission, predicted))
     else:  # the same number from smaller ones: what is left of x, and how far z was moved
-        left = seen - matvec(emission, mean)
-        distance = (left**2 / params.noise_variance).sum(-1) + _square(told.root, mean - predicted)
-    log_evidence = -0.5 * (distance + told.log_det + x.shape[-1] * math.log(2 * math.pi))
+        left, step = observed - matvec(emission, mean), mean - predicted
+        distance = (left**2 / params.noise_variance).sum(-1) + _square(update.root, step)
+    log_evidence = -0.5 * (distance + update.log_det + x.shape[-1] * math.log(2 * math.pi))
     if mask is not None:
         log_evidence = torch.where(mask, log_evidence, torch.zeros_like(log_evidence))
-    return Filtered(mean, told.cov, predicted, told.predicted_cov, log_evidence)
+    return Filtered(mean, update.cov, predicted, update.predicted_cov, log_evidence)
 
 
 def kalman_smoother(params: LinearGaussian, filtered: Filtered) -> Smoothed:
@@ -222,9 +222,9 @@ def _covariances(
     columns = list(zip(*rows, strict=True))
     failed = torch.stack(columns.pop(1), -1)
     if failed.any():
-        seen = f"no positive definite, finite matrix at frame {int(failed.nonzero()[0, -1])}"
-        cure = "look for NaN in parameters and data, for zero variances, or use float64"
-        raise InputError("params", seen, "covariances that can be factored", cure)
+        found = f"no positive definite, finite matrix at frame {int(failed.nonzero()[0, -1])}"
+        cure = "check for NaN in parameters and data, for zero variances, or use float64"
+        raise InputError("params", found, "covariances that can be factored", cure)
     cov, *others = (torch.stack(column, -3) for column in columns)
     return _symmetric(torch.stack(predicted, -3)), [_symmetric(cov), *others]
 
@@ -279,10 +279,10 @@ def _check(params: LinearGaussian, x: Tensor, mask: Tensor | None) -> None:
         "noise_variance": (length, x.shape[-1]),
     }
     for name, shape in wanted.items():
-        seen = tuple(getattr(params, name).shape[-len(shape) :])
-        if seen not in (shape, (1, *shape[1:])):
+        found = tuple(getattr(params, name).shape[-len(shape) :])
+        if found not in (shape, (1, *shape[1:])):
             cure = "give each frame its own, or a time dim of 1"
-            raise InputError(name, f"shape (..., {seen})", f"(..., {shape})", cure)
+            raise InputError(name, f"shape (..., {found})", f"(..., {shape})", cure)
     if mask is not None and (mask.dtype != torch.bool or mask.shape[-1:] != x.shape[-2:-1]):
-        what, cure = f"{tuple(mask.shape)}, {mask.dtype}", "say of every frame whether it is seen"
+        what, cure = f"{tuple(mask.shape)}, {mask.dtype}", "give True for every observed frame"
         raise InputError("mask", what, f"(..., {length}), torch.bool", cure)

@@ -4,10 +4,10 @@ r"""Markov chains of K states: a path of them as one sample site, and exact post
 
     k_1 -> k_2 -> ... -> k_T          k_1 ~ Categorical(initial), k_t ~ Categorical(step_t[k_{t-1}])
      |      |             |
-    l_1    l_2           l_T          what frame t says of its state: log p(s_t | k_t = j), (..., K)
+    l_1    l_2           l_T          log-likelihoods of frame t: log p(s_t | k_t = j), (..., K)
 
 Everything is in logs, and normalised in every frame, so that long paths neither under- nor
-overflow. A frame that says nothing (l_t = 0) is one that does not exist: after it the filter goes
+overflow. A frame with l_t = 0 is one that does not exist: after it the filter goes
 on as a forecast, and since a chain's rows sum to one, it changes no posterior of a frame before.
 
 References: L. R. Rabiner, "A tutorial on hidden Markov models", Proc. IEEE 1989, section III;
@@ -102,19 +102,19 @@ class Filtered(NamedTuple):
     """(..., T): log p(s_t | s_{1:t-1}), nats."""
 
 
-def filter_states(initial: Tensor, transition: Tensor, said: Tensor) -> Filtered:
+def filter_states(initial: Tensor, transition: Tensor, scores: Tensor) -> Filtered:
     """Run the forward algorithm, differentiably, in T steps.
 
     Parameters
     ----------
     initial, transition : Tensor
         (K) and (K, K): log probabilities.
-    said : Tensor
+    scores : Tensor
         (..., T, K): log p(s_t | k_t), 0 in frames that do not exist.
     """
     states, evidence = [], []
     before = initial
-    for frame in said.unbind(-2):
+    for frame in scores.unbind(-2):
         joint = before + frame
         total = joint.logsumexp(-1, keepdim=True)
         states.append(joint - total)
@@ -157,10 +157,10 @@ def as_path(states: Tensor, pairs: Tensor, mask: Tensor | None = None) -> Markov
     return MarkovPath(states[..., 0, :], pairs - states[..., :-1, :, None], mask)
 
 
-def best_path(initial: Tensor, transition: Tensor, said: Tensor) -> Tensor:
+def best_path(initial: Tensor, transition: Tensor, scores: Tensor) -> Tensor:
     """Return the most probable path (..., T) by Viterbi's algorithm; as `filter_states`."""
-    score, back = initial + said[..., 0, :], []
-    for frame in said.unbind(-2)[1:]:
+    score, back = initial + scores[..., 0, :], []
+    for frame in scores.unbind(-2)[1:]:
         score, origin = (score[..., None] + transition).max(-2)
         back.append(origin)
         score = score + frame

@@ -1,4 +1,4 @@
-"""Likelihoods: the distribution of an observation, given what a decoder says."""
+"""Likelihoods: the distribution of an observation, given a decoder's outputs."""
 
 from __future__ import annotations
 

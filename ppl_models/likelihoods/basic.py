@@ -1,7 +1,7 @@
-"""Likelihoods: what a datum is, given the numbers that a decoder makes of its code.
+"""Likelihoods: the distribution of a datum, given the outputs of a decoder.
 
 Each is a part p(x | raw) of a model: the decoder's outputs ``raw`` go in, a distribution of x comes
-out. A part also says how an encoder should read x, and checks that x can be of its kind.
+out. A part also makes the features that an encoder reads, and checks that x is in its support.
 
 =====================  ==================================  =======================  ============
 part                   x, shape (..., D)                   ``raw_dim``              feature_dim
@@ -39,7 +39,7 @@ class Likelihood(nn.Module):
     data_dim, raw_dim, feature_dim : int
         Numbers of a datum, of the decoder's outputs, and of what an encoder reads.
     reader : nn.Module
-        Makes features of data. It has no parameters: a guide can hold it alone.
+        Makes features of data, without parameters.
     """
 
     def __init__(self, data_dim: int, raw_dim: int, reader: nn.Module | None = None) -> None:
@@ -58,20 +58,20 @@ class Likelihood(nn.Module):
             ``raw`` has another last dim than ``raw_dim``.
         """
         if raw.shape[-1] != self.raw_dim:
-            seen, what = f"{raw.shape[-1]} outputs", type(self).__name__
+            found, what = f"{raw.shape[-1]} outputs", type(self).__name__
             cure = "give the decoder's last layer likelihood.raw_dim outputs"
-            raise InputError("decoder", seen, f"{self.raw_dim}, which {what} reads", cure)
+            raise InputError("decoder", found, f"{self.raw_dim}, which {what} reads", cure)
         return self.distribution(raw).to_event(1)
 
     def distribution(self, raw: Tensor) -> TorchDistribution:
         """Return the distribution of the D numbers, batch shape (..., D).
 
-        Arguments are not validated: torch's own look at every number would cost a tenth of a step.
+        Arguments are not validated: torch's check of every number would cost a tenth of a step.
         """
         raise NotImplementedError
 
     def features(self, x: Tensor) -> Tensor:
-        """Return what an encoder should read of data x (..., D): floats (..., feature_dim)."""
+        """Return an encoder's input for data x (..., D): floats (..., feature_dim)."""
         features: Tensor = self.reader(x)
         return features
 
@@ -80,17 +80,17 @@ class Likelihood(nn.Module):
         return self(raw).mean
 
     def check(self, x: Tensor) -> None:
-        """Look at every number of x, while Pyro's validation is on.
+        """Check every number of x, while Pyro's validation is on.
 
         Raises
         ------
         InputError
-            It cannot be data of this kind.
+            One of them is outside the support.
         """
         if is_validation_enabled():
-            self._look(x)
+            self._check_support(x)
 
-    def _look(self, x: Tensor) -> None:
+    def _check_support(self, x: Tensor) -> None:
         if not x.is_floating_point():
             cure = "give x.float(), or choose a likelihood of classes or levels"
             raise InputError("x", f"numbers of type {x.dtype}", "floats", cure)
@@ -118,8 +118,8 @@ class Bernoulli(Likelihood):
         """Return the distribution of bits."""
         return dist.Bernoulli(logits=raw, validate_args=False)
 
-    def _look(self, x: Tensor) -> None:
-        super()._look(x)
+    def _check_support(self, x: Tensor) -> None:
+        super()._check_support(x)
         if self.grey:
             if not (x.min() >= 0 and x.max() <= 1):
                 cure = "rescale them, or use a Gaussian likelihood"
@@ -140,8 +140,8 @@ class Gaussian(Likelihood):
     data_dim : int
         D.
     scale : "shared", "pixel", "decoded" or float
-        Standard deviation, in the units of x: one learned number, one a pixel, what the decoder
-        makes of the code (its last D outputs are log standard deviations), or this number.
+        Standard deviation, in the units of x: one learned number, one a pixel, the decoder's (its
+        last D outputs are log standard deviations), or this number.
     floor : float
         Least standard deviation of the learned ones, in the units of x: the variance is
         exp(2 log_scale) + floor^2. Without it a pixel that never changes, or that the decoder can
@@ -237,7 +237,7 @@ class Categorical(Likelihood):
         """Return the most probable class of each: integers (..., D)."""
         return raw.unflatten(-1, (self.data_dim, self.num_classes)).argmax(-1)
 
-    def _look(self, x: Tensor) -> None:
+    def _check_support(self, x: Tensor) -> None:
         check_levels(x, self.num_classes, "classes")
 
 
@@ -271,7 +271,7 @@ class DiscretizedLogistic(Likelihood):
         """Return the most probable level of each, as floats (..., D)."""
         return self.distribution(raw).mode
 
-    def _look(self, x: Tensor) -> None:
+    def _check_support(self, x: Tensor) -> None:
         check_levels(x, self.num_levels, "levels")
 
 

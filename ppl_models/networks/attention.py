@@ -1,10 +1,10 @@
 r"""Attention over the frames near by: memory and time linear in the length of a sequence.
 
 Frame i attends to frames j with 0 <= i - j < W (causal), or |i - j| < W, with weights
-softmax_j(q_i k_j / sqrt(C / heads) + bias(i - j)): a learned number for each head and distance says
-when a frame was (no absolute positions, so a network trained on chunks reads whole recordings).
-Frames are taken in blocks of W, whose neighbours are the only blocks they can see. Layers stacked
-see further: n of them reach n (W - 1) frames.
+softmax_j(q_i k_j / sqrt(C / heads) + bias(i - j)): a learned number for each head and distance
+encodes when a frame was (no absolute positions, so a network trained on chunks reads whole
+recordings). Frames are taken in blocks of W, which attend to themselves and their neighbours alone.
+Stacked layers reach further: n of them reach n (W - 1) frames.
 
 References: A. Vaswani et al., "Attention is all you need", NeurIPS 2017; P. Shaw et al.,
 "Self-attention with relative position representations", NAACL 2018 (biases by distance: C. Raffel
@@ -35,7 +35,7 @@ class WindowAttention(nn.Module):
     window : int
         W, frames.
     causal : bool
-        Whether frame i sees frames up to itself only.
+        Whether frame i attends to frames up to itself only.
 
     Shapes: x, y (..., T, C), mask (..., T) of frames of y that exist -> (..., T, C).
     """
@@ -120,9 +120,9 @@ class WindowAttention(nn.Module):
         """Return the bias of each query frame and key frame, (heads, queries, keys)."""
         ago = frames[:, None] - keys
         nearest = 0 if self.causal else 1 - self.window
-        seen = (ago >= nearest) & (ago < self.window)
+        visible = (ago >= nearest) & (ago < self.window)
         biases = self.bias[:, (ago - nearest).clamp(0, self.bias.shape[1] - 1)]
-        return torch.where(seen, biases, NEVER)
+        return torch.where(visible, biases, NEVER)
 
     def _absent(self, y: Tensor, mask: Tensor | None, blocks: int) -> Tensor:
         """Return NEVER where a key is no frame, (..., 1, blocks, 1, 2 W or 3 W), else 0."""
@@ -207,8 +207,8 @@ class _Layer(nn.Module):
     def forward(self, x: Tensor, y: Tensor | None, mask: Tensor | None) -> Tensor:
         x = x + self.drop(self.attention(self.norm(x), mask=mask))
         if self.crossing is not None and y is not None:
-            query, seen = self.crossing_norms
-            x = x + self.drop(self.crossing(query(x), seen(y), mask))
+            query, context = self.crossing_norms
+            x = x + self.drop(self.crossing(query(x), context(y), mask))
         return x + self.drop(self.network(x))
 
     def start(self, batch: Sequence[int], like: Tensor) -> list[Any]:
@@ -220,7 +220,7 @@ class _Layer(nn.Module):
         own = self.attention.step(read, read, state[0])
         x, other = x + self.drop(own[0]), None
         if self.crossing is not None and y is not None:
-            query, seen = self.crossing_norms
-            other = self.crossing.step(query(x), seen(y), state[1])
+            query, context = self.crossing_norms
+            other = self.crossing.step(query(x), context(y), state[1])
             x = x + self.drop(other[0])
         return x + self.drop(self.network(x)), [own, other]

@@ -1,13 +1,14 @@
-r"""Recurrences over long sequences: how much of them back-propagation holds, and an LSTM that asks.
+r"""An LSTM for any batch dims, and recurrences over long sequences in less memory.
 
-Memory of a recurrence is linear in T. Two ways to hold less of it, in segments of n frames:
+Back-propagation through a recurrence takes memory linear in T. Two ways to need less, in segments
+of n frames:
 
-* *checkpointed*: what is kept of a segment is what it was given, and it is run again on the way
-  back. The gradient is the same, for one more forward pass (T. Chen et al. 2016, arXiv:1604.06174).
+* *checkpointed*: of a segment only its inputs are kept, and it is run again in the backward pass.
+  The gradient is the same, for one more forward pass (T. Chen et al. 2016, arXiv:1604.06174).
 * *truncated*: besides, no gradient passes from a segment to the one before (truncated
   back-propagation through time; R. J. Williams, J. Peng, Neural Computation 1990). Values are the
-  same. The gradient is biased: what a segment did to later ones, by the state it handed over, is
-  missing from it. Gradients inside a segment, and so of the first, are exact.
+  same. The gradient is biased: the effect of a segment on later ones, through the state that it
+  hands over, is missing from it. Gradients inside a segment, and so of the first, are exact.
 """
 
 from __future__ import annotations

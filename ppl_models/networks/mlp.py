@@ -1,6 +1,6 @@
 """The few networks that models and guides share.
 
-Every network here takes any number of leading batch dims: the plates a model is told in decide
+Every network here takes any number of leading batch dims: the plates around a model decide
 them, and the outer dim of posterior draws, if there is one, comes on top.
 """
 
@@ -188,7 +188,7 @@ class ConditionalNormal(Conditional):
     out_dim : int
         Size of the mean.
     floor : float
-        Added to the variance as floor^2: how sure the net may get at most.
+        Added to the variance as floor^2, its least value.
 
     Shapes: (..., context_dim), (..., input_dim) -> two of (..., out_dim); leading dims broadcast.
     """

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from pyro import poutine
-from torch import Tensor
+from torch import Tensor, nn
 
 from guides.linear_motion import LinearMotionGuide
 from guides.mixdvae import MixDVAEGuide, unit_of
@@ -170,6 +170,12 @@ def test_without_data_to_condition_on_it_says_so(missing: str) -> None:
     story, guide = pair()
     with pytest.raises(InputError, match=rf"(?s){missing}.*a tensor to condition on"):
         guide(**(told(story).data | {missing: None}))
+
+
+def test_a_prior_without_a_number_of_coordinates_is_named() -> None:
+    story = MixDVAE(nn.Identity())
+    with pytest.raises(InputError, match="prior: saw data_dim None"):
+        MixDVAEGuide(story, WhiteGuide())
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from guides.multimodal import DMVAEGuide, JMVAEGuide, MMVAEGuide, MoPoEGuide, MVAEGuide
 from inference import Objective, importance
+from ppl_models.errors import InputError
 from ppl_models.likelihoods.basic import Bernoulli, Categorical
 from ppl_models.modalities import read_rows
 from ppl_models.multimodal import DMVAE, JMVAE, MMVAE, MVAE, MoPoE
@@ -220,3 +221,10 @@ def test_one_modality_is_scored_with_codes_inferred_from_all() -> None:
     gap = truth - found.iwae
     assert (found.elbo < truth).all() and gap.median() < 0.15
     assert gap.mean() < 0.2 * (truth - found.elbo).mean()
+
+
+def test_a_joint_encoder_needs_a_hidden_layer_and_single_ones_do_not() -> None:
+    model = JMVAE({"image": 4, "sound": 3}, 2, hidden_dims=())
+    assert isinstance(MVAEGuide(model).encoders["image"][0], nn.Linear)
+    with pytest.raises(InputError, match="hidden_dims"):
+        JMVAEGuide(model)

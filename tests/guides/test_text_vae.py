@@ -25,3 +25,11 @@ def test_the_code_of_a_short_sentence_does_not_depend_on_its_padding():
     short = pyro.poutine.trace(guide).get_trace(x[:, :4]).nodes["z"]["fn"].mean
     padded = pyro.poutine.trace(guide).get_trace(x.masked_fill(~mask, -1), mask)
     assert torch.allclose(short, padded.nodes["z"]["fn"].mean, atol=1e-6)
+
+
+def test_its_sizes_are_the_model_s_unless_it_has_its_own():
+    model = TextVAE(5, 2, embedding_dim=4, hidden_dim=6)
+    guide = TextVAEGuide(model)
+    assert guide.embedding.weight.shape == (5, 4) and guide.recurrence.hidden_dim == 6
+    guide = TextVAEGuide(model, embedding_dim=3, hidden_dim=7)
+    assert guide.embedding.weight.shape == (5, 3) and guide.moments.in_features == 7

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from pyro import poutine
+from torch import nn
 
 from guides.vae import VAEGuide
 from ppl_models.errors import InputError
@@ -22,3 +25,21 @@ def test_the_posterior_is_that_of_each_datum_alone() -> None:
 def test_it_needs_data_of_its_size(x: torch.Tensor | None) -> None:
     with pytest.raises(InputError, match="expected: a tensor of shape"):
         VAEGuide(VAE(5, 2))(x)
+
+
+def test_its_encoder_mirrors_the_decoder_unless_it_has_widths_of_its_own() -> None:
+    model = VAE(5, 2, hidden_dims=(8, 16))
+
+    def widths(guide: VAEGuide) -> list[int]:
+        return [part.out_features for part in guide.encoder if isinstance(part, nn.Linear)]
+
+    assert widths(VAEGuide(model)) == [16, 8, 4]
+    assert widths(VAEGuide(model, hidden_dims=(6,))) == [6, 4]
+    assert widths(VAEGuide(model, hidden_dims=())) == [4]
+
+
+def test_a_copied_pair_reads_its_own_model() -> None:
+    model = VAE(5, 2)
+    twin, guide = copy.deepcopy((model, VAEGuide(model)))
+    assert guide.model is twin and set(guide.state_dict()) == set(VAEGuide(model).state_dict())
+    assert all(name.startswith("encoder.") for name in guide.state_dict())

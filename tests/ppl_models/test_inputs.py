@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ppl_models.errors import InputError
-from ppl_models.inputs import count_rows, spread_out
+from ppl_models.inputs import check_widths, count_rows, spread_out
 
 
 def test_counts_rows() -> None:
@@ -26,6 +26,22 @@ def test_counts_rows() -> None:
 def test_other_shapes_are_named(x: object, seen: str) -> None:
     with pytest.raises(InputError, match=seen):
         count_rows(x, 3)
+
+
+@pytest.mark.parametrize("widths", [(), (8,), [8, 4]])
+def test_widths_of_hidden_layers_are_any_sequence_of_counts(widths: list[int]) -> None:
+    assert check_widths(widths) == tuple(widths)
+
+
+@pytest.mark.parametrize("widths", [8, "8", (8, 0), (8.0,), None])
+def test_widths_that_are_no_counts_are_named(widths: object) -> None:
+    with pytest.raises(InputError, match="hidden_dims: saw"):
+        check_widths(widths)  # type: ignore[arg-type]
+
+
+def test_widths_have_a_least_one() -> None:
+    with pytest.raises(InputError, match="at least 3"):
+        check_widths((4, 2), "layers", least=3)
 
 
 def test_centres_are_rows_of_different_clusters(untouched: None) -> None:

@@ -121,7 +121,7 @@ def test_data_are_not_told_by_the_pair_that_is_to_learn_them() -> None:
 def test_sizes_are_the_data_s_and_settings_go_where_they_belong() -> None:
     data = {"x": torch.zeros(3, 7)}
     model, guide = find("VAE").pair(data, {"latent_dim": 2, "likelihood": "bernoulli"})
-    assert model.data_dim == guide.data_dim == 7
+    assert model.data_dim == 7 and guide.model is model
     assert model.latent_dim == 2 and isinstance(model.likelihood, Bernoulli)
 
 

@@ -55,7 +55,7 @@ def test_cross_terms_tell_all_from_each_one() -> None:
     told = {"mask": ALL.expand(5, 3)}
     known = Objective().loss(model, guide, (), data)
     for single in torch.eye(3).bool():
-        known += Objective().loss(model, guide, (), data | told | {"seen": single.expand(5, 3)})
+        known += Objective().loss(model, guide, (), data | told | {"observed": single.expand(5, 3)})
     assert (loss - known).abs() < 1e-9
     # a looser bound on the same evidence
     assert loss > -4 * evidence(model, data, ALL).mean()
@@ -94,7 +94,7 @@ def test_a_kl_weight_is_that_of_every_term() -> None:
     torch.manual_seed(0)
     known = Objective(kl_weight=0.5).loss(model, guide, (), data)
     for single in torch.eye(3).bool():
-        masks = {"mask": single.expand(5, 3), "seen": single.expand(5, 3)}
+        masks = {"mask": single.expand(5, 3), "observed": single.expand(5, 3)}
         known += Objective(kl_weight=0.5).loss(model, guide, (), data | masks)
     assert (loss - known).abs() < 1e-9
 
