@@ -2,6 +2,7 @@
 #   make install   the virtual environment .venv, with the package and its extras
 #   make test      lint, types, tests, notebooks
 #   make demo      follow seven people through real detections
+#   make tables    write the public names and the tables that follow from the registry of models
 #   make weights   train again the tracker's weights that ship in ppl_models/weights
 
 SHELL := /bin/bash
@@ -15,7 +16,7 @@ export OMP_NUM_THREADS ?= 1
 export MPLBACKEND ?= Agg
 PYTEST := $(BIN)/pytest -p no:cacheprovider
 
-.PHONY: help install lint types quick slow notebooks test demo weights clean
+.PHONY: help install lint types quick slow notebooks test demo tables weights clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -57,6 +58,9 @@ test: install
 
 demo: install
 	@$(BIN)/ppl demo
+
+tables: install
+	$(BIN)/python -m tools.tables
 
 weights: install
 	$(BIN)/python -m inference.tasks.tracking.pretrain
