@@ -1,7 +1,7 @@
 """The command ``ppl``: the registered models, from a shell.
 
-Exit codes: 0 done; 1 a mistake in the data or the settings, explained on one screen; 2 wrong usage of
-the command; 130 stopped by Ctrl-C.
+Exit codes: 0 done; 1 a mistake in the data or the settings, explained on one screen; 2 wrong usage
+of the command; 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ StoryName = Annotated[
 Seed = Annotated[int, typer.Option(help="The same seed gives the same numbers.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the model or its guide; may be repeated."),
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="A setting of model or guide; may be repeated."
+    ),
 ]
 
 
