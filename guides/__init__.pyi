@@ -1,3 +1,5 @@
+from . import dvae as dvae
+from .base import ReadingGuide as ReadingGuide
 from .cvae import CVAEGuide as CVAEGuide
 from .dvae import DeepARGuide as DeepARGuide
 from .dvae import DKFGuide as DKFGuide

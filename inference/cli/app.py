@@ -47,9 +47,7 @@ StoryName = Annotated[
 Seed = Annotated[int, typer.Option(help="The same seed gives the same numbers.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="NAME=VALUE", help="A setting of model or guide; may be repeated."
-    ),
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the two; may be repeated."),
 ]
 
 

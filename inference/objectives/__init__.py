@@ -10,11 +10,13 @@ from inference.objectives.objective import Objective
 from inference.objectives.penalties.aggregated import MMD, SlicedWasserstein
 from inference.objectives.penalties.correlation import Decomposition, TotalCorrelation
 from inference.objectives.penalties.critics import AdversarialPrior, FactorCritic, WassersteinCritic
+from inference.objectives.penalties.ratio import DensityRatio
 from inference.objectives.target_rate import TargetRate
 
 __all__ = [
     "AdversarialPrior",
     "Decomposition",
+    "DensityRatio",
     "FactorCritic",
     "FreeBits",
     "MMD",
