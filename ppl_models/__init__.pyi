@@ -4,6 +4,7 @@ from . import dvae as dvae
 from . import likelihoods as likelihoods
 from . import networks as networks
 from . import priors as priors
+from .citation import citation as citation
 from .cvae import CVAE as CVAE
 from .dvae import DKF as DKF
 from .dvae import DSAE as DSAE

@@ -43,7 +43,7 @@ class Imputation:
         return low, high
 
     def shares(self, site: str, classes: int) -> Tensor:
-        """Return how often each of C classes was drawn, (N, ..., C): a label's predictive distribution."""
+        """Return how often each of C classes was drawn, (N, ..., C): the shares of a label."""
         hits = torch.nn.functional.one_hot(self.draws[site].long(), classes)
         return hits.double().mean(0)
 
