@@ -36,6 +36,7 @@ from .multimodal import MMVAE as MMVAE
 from .multimodal import MVAE as MVAE
 from .multimodal import MoPoE as MoPoE
 from .multimodal import MultimodalVAE as MultimodalVAE
+from .poisson_factors import PoissonFactors as PoissonFactors
 from .ppca import PPCA as PPCA
 from .ppca import LinearAutoencoder as LinearAutoencoder
 from .priors import AggregatedPosterior as AggregatedPosterior

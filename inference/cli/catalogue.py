@@ -136,6 +136,13 @@ STORIES: tuple[Story, ...] = (
         "Each datum is drawn from one of K Gaussians; which one is not observed.",
         adapt=lambda pair, data: pair[1].start_from(data["x"]),
     ),
+    _vectors(
+        "poisson_factors:PoissonFactors",
+        CLASSICS,
+        "-",
+        "Poisson factor analysis: counts whose expected values are sums of non-negative factors.",
+        adapt=lambda pair, data: pair[0].start_from(data["x"]),
+    ),
     _sequences(
         "hmm:HMM",
         STATE_SPACE,
