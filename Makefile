@@ -2,7 +2,7 @@
 #   make install   the virtual environment .venv, with the package and its extras
 #   make test      lint, types, tests, notebooks
 #   make demo      follow seven people through real detections
-#   make tables    write the public names and the tables that follow from the registry of models
+#   make docs      write what follows from registry and imports: public names, tables, architecture
 #   make weights   train again the tracker's weights that ship in ppl_models/weights
 
 SHELL := /bin/bash
@@ -16,7 +16,7 @@ export OMP_NUM_THREADS ?= 1
 export MPLBACKEND ?= Agg
 PYTEST := $(BIN)/pytest -p no:cacheprovider
 
-.PHONY: help install lint types quick slow notebooks test demo tables weights clean
+.PHONY: help install lint types quick slow notebooks test demo docs weights clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -59,8 +59,9 @@ test: install
 demo: install
 	@$(BIN)/ppl demo
 
-tables: install
+docs: install
 	$(BIN)/python -m tools.tables
+	$(BIN)/python -m tools.architecture
 
 weights: install
 	$(BIN)/python -m inference.tasks.tracking.pretrain
