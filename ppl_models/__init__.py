@@ -1,4 +1,4 @@
-"""Models: generative models as Pyro model functions, and the data they tell of.
+"""Models: generative models as Pyro model functions, and generators and loaders of their data.
 
 A model is a :class:`torch.nn.Module` whose ``forward`` is the Pyro model; called without data, it
 simulates. Each is imported when it is first asked for.
