@@ -2,6 +2,7 @@
 #   make install   the virtual environment .venv, with the package and its extras
 #   make test      lint, types, tests, notebooks
 #   make demo      follow seven people through real detections
+#   make docs      write what follows from registry and imports: public names, tables, architecture
 #   make weights   train again the tracker's weights that ship in ppl_models/weights
 
 SHELL := /bin/bash
@@ -15,7 +16,7 @@ export OMP_NUM_THREADS ?= 1
 export MPLBACKEND ?= Agg
 PYTEST := $(BIN)/pytest -p no:cacheprovider
 
-.PHONY: help install lint types quick slow notebooks test demo weights clean
+.PHONY: help install lint types quick slow notebooks test demo docs weights clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -58,6 +59,10 @@ test: install
 
 demo: install
 	@$(BIN)/ppl demo
+
+docs: install
+	$(BIN)/python -m tools.tables
+	$(BIN)/python -m tools.architecture
 
 weights: install
 	$(BIN)/python -m inference.tasks.tracking.pretrain

@@ -1,3 +1,5 @@
+from . import dvae as dvae
+from .base import ReadingGuide as ReadingGuide
 from .cvae import CVAEGuide as CVAEGuide
 from .dvae import DeepARGuide as DeepARGuide
 from .dvae import DKFGuide as DKFGuide
@@ -23,6 +25,7 @@ from .multimodal import JMVAEGuide as JMVAEGuide
 from .multimodal import MMVAEGuide as MMVAEGuide
 from .multimodal import MoPoEGuide as MoPoEGuide
 from .multimodal import MVAEGuide as MVAEGuide
+from .poisson_factors import PoissonFactorsGuide as PoissonFactorsGuide
 from .ppca import PPCAGuide as PPCAGuide
 from .rbm import RBMGuide as RBMGuide
 from .slds import SLDSGuide as SLDSGuide

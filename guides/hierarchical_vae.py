@@ -10,8 +10,8 @@ costs nothing.
 References
 ----------
 Child, "Very Deep VAEs Generalize Autoregressive Models and Can Outperform Them on Images", ICLR
-2021, section 3. Vahdat and Kautz, "NVAE", NeurIPS 2020, section 3.2: relative posteriors. In the
-project's notes: Hoegh 2022, equation 2.4.
+2021, section 3. Vahdat and Kautz, "NVAE: A Deep Hierarchical Variational Autoencoder",
+NeurIPS 2020, arXiv:2007.03898, section 3.2: relative posteriors.
 """
 
 from __future__ import annotations

@@ -1,3 +1,10 @@
+from . import data as data
+from . import distributions as distributions
+from . import dvae as dvae
+from . import likelihoods as likelihoods
+from . import networks as networks
+from . import priors as priors
+from .citation import citation as citation
 from .cvae import CVAE as CVAE
 from .dvae import DKF as DKF
 from .dvae import DSAE as DSAE
@@ -7,9 +14,11 @@ from .dvae import SRNN as SRNN
 from .dvae import STORN as STORN
 from .dvae import VRNN as VRNN
 from .dvae import DeepAR as DeepAR
+from .dvae import DynamicalVAE as DynamicalVAE
 from .dvae import FrameVAE as FrameVAE
 from .dvae import HiTDVAE as HiTDVAE
 from .dvae import LigHTDVAE as LigHTDVAE
+from .dvae import SamplingSchedule as SamplingSchedule
 from .errors import InputError as InputError
 from .gaussian_mixture import GaussianMixture as GaussianMixture
 from .hierarchical_vae import HierarchicalVAE as HierarchicalVAE
@@ -17,6 +26,7 @@ from .hmm import HMM as HMM
 from .ica import ICA as ICA
 from .lds import LDS as LDS
 from .likelihoods import ComplexGaussian as ComplexGaussian
+from .likelihoods import Likelihood as Likelihood
 from .linear_motion import LinearMotion as LinearMotion
 from .made import MADE as MADE
 from .mixdvae import MixDVAE as MixDVAE
@@ -26,7 +36,9 @@ from .multimodal import MMVAE as MMVAE
 from .multimodal import MVAE as MVAE
 from .multimodal import MoPoE as MoPoE
 from .multimodal import MultimodalVAE as MultimodalVAE
+from .poisson_factors import PoissonFactors as PoissonFactors
 from .ppca import PPCA as PPCA
+from .ppca import LinearAutoencoder as LinearAutoencoder
 from .priors import AggregatedPosterior as AggregatedPosterior
 from .priors import ConditionalPrior as ConditionalPrior
 from .priors import FlowPrior as FlowPrior

@@ -16,7 +16,9 @@ interpreted.
 References
 ----------
 Sohn, Lee and Yan, "Learning Structured Output Representation using Deep Conditional Generative
-Models", NeurIPS 2015, section 4.1. Chen (M.), "Learning with weak supervision", 2020, equation 2.4.
+Models", NeurIPS 2015, section 4.1.
+M. Chen, "Learning with weak supervision using deep generative networks", PhD thesis, Sorbonne
+Université 2020, equation 2.4.
 """
 
 from __future__ import annotations

@@ -18,7 +18,9 @@ References
 ----------
 Child, "Very Deep VAEs Generalize Autoregressive Models and Can Outperform Them on Images", ICLR
 2021, section 3: the top-down block. Sonderby et al., "Ladder Variational Autoencoders", NeurIPS
-2016. In the project's notes: Hoegh 2022, equations 2.3 to 2.5.
+2016.
+R. M. T. Høegh, "On Learning Useful Variational Autoencoder Representations", PhD thesis, Technical
+University of Denmark 2022, equations 2.3 to 2.5.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ joint   ``z``   (B,)         (T, L)        samples z from p(z | s): the bound of
 
 References: R. E. Kalman 1960; R. H. Shumway, D. S. Stoffer, "An approach to time series smoothing
 and forecasting using the EM algorithm", J. Time Series Analysis 1982; Z. Ghahramani, G. E. Hinton,
-"Parameter estimation for linear dynamical systems", CRG-TR-96-2, 1996.
+"Parameter estimation for linear dynamical systems", technical report CRG-TR-96-2, 1996.
 """
 
 from __future__ import annotations

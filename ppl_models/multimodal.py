@@ -182,14 +182,16 @@ class MultimodalVAE(nn.Module):
 class JMVAE(MultimodalVAE):
     """The model of the joint multi-modal VAE, whose guide reads all modalities with one encoder.
 
-    Lecture eq. 17-20; Suzuki et al. 2016. Parameters as `MultimodalVAE`.
+    Suzuki, Nakayama and Matsuo, "Joint Multimodal Learning with Deep Generative Models", 2016,
+    arXiv:1611.01891; lecture eq. 17-20. Parameters as `MultimodalVAE`.
     """
 
 
 class MVAE(MultimodalVAE):
     """The model of the multi-modal VAE, whose guide is a product of experts.
 
-    Lecture eq. 22-24; Wu and Goodman 2018. Parameters as `MultimodalVAE`.
+    Wu and Goodman, "Multimodal Generative Models for Scalable Weakly-Supervised Learning", NeurIPS
+    2018; lecture eq. 22-24. Parameters as `MultimodalVAE`.
     """
 
 
@@ -211,6 +213,9 @@ class MoPoE(MultimodalVAE):
 
 class DMVAE(MultimodalVAE):
     """The model of the disentangled multi-modal VAE: M modalities, a shared code, private codes.
+
+    Lee and Pavlovic, "Private-Shared Disentangled Multimodal VAE for Learning of Latent
+    Representations", CVPR Workshops 2021, arXiv:2012.13024; lecture eq. 26.
 
     Sites: ``z`` (L,), ``z_<name>`` (P,) and the modality (D_m,), all in the plate ``data``. Where a
     modality is missing its private code is that of the prior, in model and guide, and costs

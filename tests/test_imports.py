@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -68,14 +71,52 @@ def test_public_names_stay_what_they_are() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_every_public_name_exists() -> None:
-    import guides
-    import inference
-    import ppl_models
+DOORS = ["ppl_models", "ppl_models.data", "guides", "inference", "inference.diagnostics"]
+DOORS += [
+    "inference.metrics",
+    "inference.tasks",
+    "inference.tasks.speech",
+    "inference.tasks.tracking",
+]
+# What lessons and the documentation use, and a user would look for.
+LOOKED_FOR = {
+    "ppl_models": "VAE SRNN VampPrior LinearAutoencoder InputError data likelihoods priors",
+    "guides": "VAEGuide SRNNGuide ReadingGuide",
+    "inference": "check fit fit_em fit_energy posterior importance seeded linear cosine cyclical"
+    " Objective SubsetObjective SubsetKL DensityRatio FreeBits enumerated impute track vem"
+    " particle_filter rate_distortion plot_imputations plot_samples tasks metrics schedules",
+    "inference.tasks": "impute track particle_filter speech tracking",
+    "inference.metrics": "si_sdr principal_angles mig score",
+    "ppl_models.data": "Boxes STFT voices mnist",
+}
 
-    for package in (ppl_models, guides, inference):
-        for name in package.__all__:
-            assert getattr(package, name).__name__ == name
-        assert set(package.__all__) <= set(dir(package))
-        with pytest.raises(AttributeError, match="nonsense"):
-            package.nonsense  # noqa: B018
+
+@pytest.mark.parametrize("name", DOORS)
+def test_every_public_name_exists_and_dir_lists_it(name: str) -> None:
+    package = importlib.import_module(name)
+    assert set(package.__all__) <= set(dir(package))
+    for public in package.__all__:
+        assert getattr(package, public) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        package.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("name", LOOKED_FOR)
+def test_dir_lists_what_a_user_looks_for_before_anything_is_imported(name: str) -> None:
+    code = f"import {name} as package; print(dir(package))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(LOOKED_FOR[name].split()) <= set(ast.literal_eval(done.stdout))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_lessons_import_public_names_from_doors(path: Path) -> None:
+    cells = json.loads(path.read_text())["cells"]
+    code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    for node in ast.walk(ast.parse(re.sub(r"^[%!].*$", "", code, flags=re.MULTILINE))):
+        module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+        if module.partition(".")[0] not in PACKAGES:
+            continue
+        door = ROOT / module.replace(".", "/") / "__init__.py"
+        assert door.exists(), f"{module} is a file within a room: import from the room"
+        names = {alias.name for alias in node.names}
+        assert names <= set(importlib.import_module(module).__all__)

@@ -1,7 +1,7 @@
-"""The command ``ppl``: the project's stories, from a shell.
+"""The command ``ppl``: the registered models, from a shell.
 
-Exit codes: 0 done; 1 a mistake in the data or the settings, told on one screen; 2 wrong usage of
-the command; 130 stopped by Ctrl-C.
+Exit codes: 0 done; 1 a mistake in the data or the settings, explained on one screen; 2 wrong usage
+of the command; 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ INTERRUPTED = 130
 
 app = typer.Typer(
     name="ppl",
-    help="Generative stories, their guides, and inference: see `ppl stories`.",
+    help="Generative models, their guides, and inference: see `ppl stories`.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -42,12 +42,12 @@ app = typer.Typer(
 )
 
 StoryName = Annotated[
-    str, typer.Argument(metavar="STORY", help="A name from `ppl stories`, in capitals or not.")
+    str, typer.Argument(metavar="MODEL", help="A name from `ppl stories`, in capitals or not.")
 ]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same numbers.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the story; may be repeated."),
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the two; may be repeated."),
 ]
 
 
@@ -72,7 +72,7 @@ def options(
 
 @app.command()
 def stories() -> None:
-    """List the stories: name, guide, source among the project's seeds, and what it tells."""
+    """List the models: name, guide, source among the project's seeds, and what the model is."""
     rows = [(s.name, s.guide_name, s.source, s.sentence) for s in STORIES]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -84,12 +84,12 @@ def stories() -> None:
 def check(
     story: StoryName,
     graph: Annotated[
-        Path | None, typer.Option(help="Draw the story there: .pdf, .png or .svg (needs Graphviz).")
+        Path | None, typer.Option(help="Draw the model there: .pdf, .png or .svg (needs Graphviz).")
     ] = None,
     settings: Settings = None,
     seed: Seed = 0,
 ) -> None:
-    """Check a story and its guide on simulated data, and print their sites."""
+    """Check a model and its guide on simulated data, and print their sites."""
     entry, chosen = find(story), _parse(settings)
     from inference.checking import check as check_pair
     from inference.randomness import seeded
@@ -109,13 +109,13 @@ def fit(
     story: StoryName,
     data: Annotated[
         Path | None,
-        typer.Option(help="A .npy file, a datum a row, or an .npz of the story's arguments."),
+        typer.Option(help="A .npy file, a datum a row, or an .npz of the model's arguments."),
     ] = None,
     simulate: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Fit N data that the story simulates.")
+        int | None, typer.Option(metavar="N", min=1, help="Fit N data that the model simulates.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where the run is kept.", show_default="runs/STORY")
+        Path | None, typer.Option(help="Where the run is kept.", show_default="runs/MODEL")
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 100,
     batch_size: Annotated[int, typer.Option(min=1, help="Data a step.")] = 128,
@@ -126,7 +126,7 @@ def fit(
         bool, typer.Option("--resume", help="Go on with a run that stopped.")
     ] = False,
 ) -> None:
-    """Fit a story and its guide to your data, or to data that it simulates."""
+    """Fit a model and its guide to your data, or to data that it simulates."""
     if (data is None) == (simulate is None):
         raise typer.BadParameter("give one of --data FILE and --simulate N")
     entry, chosen = find(story), _parse(settings)
@@ -164,7 +164,7 @@ def _keep(run: Run, story: Story, config: dict[str, Any], directory: Path) -> No
 
 
 def _read(story: Story, path: Path) -> Data:
-    """Read the user's arrays and compare their names with the story's arguments."""
+    """Read the user's arrays and compare their names with the model's arguments."""
     from ppl_models.data.arrays import read_arrays
     from ppl_models.errors import unknown
 

@@ -1,25 +1,36 @@
-"""The catalogue: stories that the command line knows by name, in the order in which to read them.
+"""The registry of models: one table, and the one place where a model is registered.
 
-Model and guide are named, not imported, so that a list of them takes no time; any other pair works
-with the engine without being listed here.
+From it come ``ppl stories``, the public names of `ppl_models` and `guides`, the tables of models in
+the documentation (``python -m tools.tables`` writes both) and the tests that run over every pair.
+Any other pair works with the engine without being listed here. The order is one to read them in.
+
+Rows name classes and do not import them, so that a list of models does not wait for PyTorch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from inference.cli.story import Story, load
+from inference.cli.story import Data, Story, load
 from ppl_models.errors import unknown
+
+VAES = "Variational autoencoders"
+CLASSICS = "Classical models"
+STATE_SPACE = "State-space models"
+DYNAMICAL = "Dynamical VAEs"
+TRACKING = "Tracking"
+MULTIMODAL = "Several modalities"
 
 
 def find(name: str) -> Story:
-    """Return the story of that name, in capitals or not.
+    """Return the row of that name, in capitals or not.
 
     Raises
     ------
     InputError
-        No story has it; the nearest name is suggested.
+        No row has it; the nearest name is suggested.
     """
     for story in STORIES:
         if story.name.lower() == name.lower():
@@ -27,196 +38,233 @@ def find(name: str) -> Story:
     raise unknown("story", name, (story.name for story in STORIES))
 
 
-def _later(how: str) -> Callable[..., dict[str, Any]]:
+def _example(name: str) -> Callable[..., Any]:
     """Return a function of `inference.cli.examples`, imported when it is first called."""
-    return lambda *given: load(f"inference.cli.examples:{how}")(*given)
+    return lambda *given: load(f"inference.cli.examples:{name}")(*given)
 
 
-def _of_vectors(file: str, name: str, sentence: str, source: str = "004", **more: Any) -> Story:
-    """Return the entry of a story of vectors ``x`` (N, D), which its class simulates."""
-    return Story(
-        f"ppl_models.{file}:{name}",
-        f"guides.{file}:{name}Guide",
-        source,
-        sentence,
-        settings=lambda data: {"data_dim": data["x"].shape[-1]},
-        simulate=lambda story, size: {"x": story(size=size)},
-        **more,
-    )
+def _width(argument: str) -> Callable[[Data], dict[str, Any]]:
+    """Return a function that reads ``data_dim`` off the last axis of that argument."""
+    return lambda data: {"data_dim": data[argument].shape[-1]}
 
 
-def _of_modalities(file: str, name: str, rest: str) -> Story:
-    """Return the entry of a story of several modalities, which its class simulates."""
-    return Story(
-        f"ppl_models.{file}:{name}",
-        f"guides.{file}:{name}Guide",
+def _from_frames(pair: Any, data: Data) -> None:
+    """Start a model of sequences from the frames of its data."""
+    pair[0].start_from(data["s"], data.get("mask"))
+
+
+# What a row has in common with others whose data have the same form.
+_vectors = partial(Story, settings=_width("x"), simulate=_example("vectors"))
+_sequences = partial(Story, settings=_width("s"), simulate=_example("sequences"))
+_boxes = partial(Story, settings=_width("s"), simulate=_example("boxes"))
+_modalities = partial(
+    Story,
+    family=MULTIMODAL,
+    source="004",
+    settings=_example("widths"),
+    simulate=_example("modalities"),
+)
+
+STORIES: tuple[Story, ...] = (
+    _vectors(
+        "vae:VAE",
+        VAES,
         "004",
-        f"Several modalities of one thing, {rest}",
-        settings=_later("widths"),
-        simulate=_later("modalities"),
-    )
-
-
-def _of_states(file: str, name: str, sentence: str, **more: Any) -> Story:
-    """Return the entry of a story of paths ``s`` (B, T, D), which its class simulates."""
-    return Story(
-        f"ppl_models.{file}:{name}",
-        f"guides.{file}:{name}Guide",
-        "000/004",
-        sentence,
-        settings=lambda data: {"data_dim": data["s"].shape[-1]},
-        simulate=lambda story, size: {"s": story.eval()(size=size)},
-        **more,
-    )
-
-
-STORIES = (
-    _of_vectors("vae", "VAE", "A datum is what a network makes of a few standard normal numbers."),
-    _of_vectors(
-        "vae",
-        "VAE",
-        "A datum is told as by VAE, from a code like those of K learned data.",
-        parts=_later("pseudo_data"),
+        "A network maps a standard normal latent vector to the parameters of the data.",
+    ),
+    _vectors(
+        "vae:VAE",
+        VAES,
+        "004",
+        "A VAE whose prior is a mixture of posteriors at K learned pseudo-inputs.",
+        parts=_example("pseudo_data"),
         adapt=lambda pair, data: pair[0].prior.start_from(data["x"]),
         title="VampPrior",
     ),
     Story(
-        "ppl_models.cvae:CVAE",
-        "guides.cvae:CVAEGuide",
+        "cvae:CVAE",
+        VAES,
         "003/004",
-        "A datum is what a network makes of a few normal numbers and of a condition.",
-        settings=lambda data: {
-            "data_dim": data["x"].shape[-1],
-            "condition_dim": data["c"].shape[-1],
-        },
-        simulate=_later("conditioned"),
+        "A VAE whose decoder and encoder are also given a condition c.",
+        settings=_example("conditioned_widths"),
+        simulate=_example("conditioned"),
     ),
-    _of_vectors(
-        "hierarchical_vae",
-        "HierarchicalVAE",
-        "A datum is told from codes on several levels, each from those above it.",
+    _vectors(
+        "hierarchical_vae:HierarchicalVAE",
+        VAES,
+        "004",
+        "A VAE with several levels of latents, each drawn given all levels above it.",
     ),
     Story(
-        "ppl_models.text_vae:TextVAE",
-        "guides.text_vae:TextVAEGuide",
+        "text_vae:TextVAE",
+        VAES,
         "004",
-        "A sentence is told token by token, from those before it and one code for all of it.",
+        "A sentence is generated token by token, given the tokens so far and one latent vector.",
         settings=lambda data: {"num_tokens": int(data["x"].max()) + 1},
-        simulate=lambda story, size: {"x": story(size=size)},
+        simulate=_example("vectors"),
     ),
-    _of_vectors(
-        "ppca", "PPCA", "A datum is a matrix times a few standard normal numbers, and noise."
+    _vectors(
+        "ppca:PPCA",
+        CLASSICS,
+        "004",
+        "Probabilistic PCA: a matrix times a standard normal latent vector, and Gaussian noise.",
     ),
-    _of_vectors(
-        "ica",
-        "ICA",
-        "A datum is a mixture of as many independent sources as it has numbers.",
+    _vectors(
+        "ica:ICA",
+        CLASSICS,
+        "004",
+        "As many independent heavy-tailed sources as dimensions, mixed by a matrix.",
         adapt=lambda pair, data: pair[0].start_from(data["x"]),
     ),
-    _of_vectors("made", "MADE", "A datum is told number by number, each from those before it."),
-    _of_vectors(
-        "rbm",
-        "RBM",
-        "A datum and hidden bits pull at each other, and low energies are common.",
+    _vectors(
+        "made:MADE",
+        CLASSICS,
+        "004",
+        "An autoregressive density: each dimension is drawn given those before it.",
+    ),
+    _vectors(
+        "rbm:RBM",
+        CLASSICS,
+        "004",
+        "An energy-based density of data and hidden bits: a restricted Boltzmann machine.",
         adapt=lambda pair, data: pair[0].start_from(data["x"]),
     ),
-    _of_vectors(
-        "gaussian_mixture",
-        "GaussianMixture",
-        "A datum comes from one of K Gaussians, and nobody says which.",
-        source="000/001",
+    _vectors(
+        "gaussian_mixture:GaussianMixture",
+        CLASSICS,
+        "000/001",
+        "Each datum is drawn from one of K Gaussians; which one is not observed.",
         adapt=lambda pair, data: pair[1].start_from(data["x"]),
     ),
-    _of_states(
-        "hmm",
-        "HMM",
-        "Every frame of a path is of one of K kinds, and a kind tells which comes next.",
-        adapt=lambda pair, data: pair[0].start_from(data["s"], data.get("mask")),
+    _vectors(
+        "poisson_factors:PoissonFactors",
+        CLASSICS,
+        "-",
+        "Poisson factor analysis: counts whose expected values are sums of non-negative factors.",
+        adapt=lambda pair, data: pair[0].start_from(data["x"]),
     ),
-    _of_states(
-        "lds",
-        "LDS",
-        "A hidden point moves by a matrix and noise, and a matrix tells each frame from it.",
-        adapt=lambda pair, data: pair[0].start_from(data["s"], data.get("mask")),
+    _sequences(
+        "hmm:HMM",
+        STATE_SPACE,
+        "000/004",
+        "A Markov chain of K discrete states, each with its own distribution of frames.",
+        adapt=_from_frames,
     ),
-    _of_states(
-        "slds",
-        "SLDS",
-        "A path is told as by LDS, by one of K matrices at a time, and regimes last.",
-        adapt=lambda pair, data: pair[0].start_from(data["s"], data.get("mask")),
+    _sequences(
+        "lds:LDS",
+        STATE_SPACE,
+        "000/004",
+        "A Gaussian state moves by a matrix and is observed through another, both with noise.",
+        adapt=_from_frames,
+    ),
+    _sequences(
+        "slds:SLDS",
+        STATE_SPACE,
+        "000/004",
+        "An LDS whose matrices are switched by a Markov chain of K regimes.",
+        adapt=_from_frames,
     ),
     Story(
-        "ppl_models.dvae.kvae:KVAE",
-        "guides.dvae.kvae:KVAEGuide",
+        "linear_motion:LinearMotion",
+        STATE_SPACE,
+        "000/001",
+        "Motion at a nearly constant velocity: an LDS with position and velocity as its state.",
+        settings=lambda data: {},
+        simulate=_example("sequences"),
+    ),
+    _sequences(
+        "dvae.kvae:KVAE",
+        STATE_SPACE,
         "000",
-        "A frame is what a network makes of a few numbers, which move by a mixture of K matrices.",
-        settings=lambda data: {"data_dim": data["s"].shape[-1]},
-        simulate=lambda story, size: {"s": story(size=size)},
+        "A VAE of each frame whose latents follow an LDS, its matrices a mixture of K.",
     ),
-    _of_states("dvae.frame_vae", "FrameVAE", "Every frame of a path is told as by VAE, by itself."),
-    _of_states(
-        "dvae.dkf",
-        "DKF",
-        "A path is told as by LDS, by networks in place of the matrices.",
+    _sequences(
+        "dvae.frame_vae:FrameVAE",
+        DYNAMICAL,
+        "000/004",
+        "Each frame is a VAE by itself, independent of all others.",
     ),
-    _of_states(
-        "dvae.storn",
-        "STORN",
-        "A path is told frame by frame, each from its own past and from noise so far.",
+    _sequences(
+        "dvae.dkf:DKF",
+        DYNAMICAL,
+        "000/004",
+        "A deep Kalman filter: an LDS with networks in place of its matrices.",
     ),
-    _of_states(
-        "dvae.vrnn",
-        "VRNN",
-        "A path is told as by STORN, from latents that depend on all that was told before.",
+    _sequences(
+        "dvae.storn:STORN",
+        DYNAMICAL,
+        "000/004",
+        "An LSTM generates each frame from the frames before it and independent latents up to it.",
+    ),
+    _sequences(
+        "dvae.vrnn:VRNN",
+        DYNAMICAL,
+        "000/004",
+        "STORN with latents whose prior depends on all frames and latents before them.",
+    ),
+    _boxes(
+        "dvae.srnn:SRNN",
+        DYNAMICAL,
+        "000/001",
+        "An LSTM over past frames, and above it a chain of latents that drives the next frame.",
+    ),
+    _boxes(
+        "dvae.srnn:DeepAR",
+        DYNAMICAL,
+        "000/001",
+        "An LSTM generates each frame from the frames before it, without latents.",
+    ),
+    _sequences(
+        "dvae.rvae:RVAE",
+        DYNAMICAL,
+        "000/004",
+        "An LSTM generates each frame from independent latents up to it (or of all frames).",
+    ),
+    _sequences(
+        "dvae.dsae:DSAE",
+        DYNAMICAL,
+        "000/004",
+        "One latent for what stays the same in a sequence, one a frame for what changes.",
+    ),
+    _sequences(
+        "dvae.transformer:HiTDVAE",
+        DYNAMICAL,
+        "000/004",
+        "A VRNN with attention in place of the LSTM, and one global latent a sequence.",
+    ),
+    _sequences(
+        "dvae.transformer:LigHTDVAE",
+        DYNAMICAL,
+        "000/004",
+        "HiTDVAE with one decoder for both latents and frames in place of two.",
     ),
     Story(
-        "ppl_models.dvae.srnn:SRNN",
-        "guides.dvae.srnn:SRNNGuide",
+        "mixdvae:MixDVAE",
+        TRACKING,
         "000/001",
-        "A path is told frame by frame, each from its own past and from a latent path.",
-        settings=lambda data: {"data_dim": data["s"].shape[-1]},
-        simulate=_later("paths"),
+        "Several sources, each a DVAE, observed as detections of unknown origin.",
+        settings=_width("o"),
+        simulate=_example("detections"),
+        parts=_example("source_prior"),
     ),
-    Story(
-        "ppl_models.dvae.srnn:DeepAR",
-        "guides.dvae.srnn:DeepARGuide",
-        "000/001",
-        "A path is told frame by frame from its own past alone.",
-        settings=lambda data: {"data_dim": data["s"].shape[-1]},
-        simulate=_later("paths"),
+    _modalities(
+        "multimodal:JMVAE",
+        sentence="Several modalities share one latent; a joint encoder, and one encoder for each.",
     ),
-    _of_states(
-        "dvae.rvae",
-        "RVAE",
-        "A path is told frame by frame, each from all the noise up to it.",
+    _modalities(
+        "multimodal:MVAE",
+        sentence="Several modalities share one latent; the posterior is a product of experts.",
     ),
-    _of_states(
-        "dvae.dsae",
-        "DSAE",
-        "A path is told from what stays the same in all of it, and from what changes.",
+    _modalities(
+        "multimodal:DMVAE",
+        sentence="Several modalities share one latent, and each has a private one besides.",
     ),
-    _of_states(
-        "dvae.transformer",
-        "HiTDVAE",
-        "A path is told as by VRNN, with a code of the whole of it, and attention for the LSTM.",
+    _modalities(
+        "multimodal:MMVAE",
+        sentence="Several modalities share one latent; the posterior is a mixture of experts.",
     ),
-    _of_states(
-        "dvae.transformer",
-        "LigHTDVAE",
-        "A path is told as by HiTDVAE, by one decoder for latents and frames in place of two.",
+    _modalities(
+        "multimodal:MoPoE",
+        sentence="Several modalities share one latent; a mixture of products, one for each subset.",
     ),
-    Story(
-        "ppl_models.mixdvae:MixDVAE",
-        "guides.mixdvae:MixDVAEGuide",
-        "000/001",
-        "Several paths are seen as detections in any order, and nobody says which is whose.",
-        settings=lambda data: {"data_dim": data["o"].shape[-1]},
-        simulate=_later("detections"),
-        parts=_later("source_prior"),
-    ),
-    _of_modalities("multimodal", "JMVAE", "read together by one encoder, and apart by one each."),
-    _of_modalities("multimodal", "MVAE", "each an expert on it, and what they say is multiplied."),
-    _of_modalities("multimodal", "DMVAE", "which share a code and have a private one each."),
-    _of_modalities("multimodal", "MMVAE", "its code read from any one of them at a time."),
-    _of_modalities("multimodal", "MoPoE", "its code read from any subset of them at a time."),
 )

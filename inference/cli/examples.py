@@ -1,4 +1,4 @@
-"""What a story is tried on, and made of, where its class and its own draws are not enough."""
+"""What a model is tried on and built from: simulated data, sizes, and parts."""
 
 from __future__ import annotations
 
@@ -14,13 +14,23 @@ from ppl_models.data.trajectories import synthetic_trajectories
 Data = dict[str, Tensor]
 
 
-def paths(story: Any, size: int) -> Data:
-    """Draw boxes that move as the paper's do."""
+def vectors(model: Any, size: int) -> Data:
+    """Draw rows ``x`` from the model."""
+    return {"x": model(size=size)}
+
+
+def sequences(model: Any, size: int) -> Data:
+    """Draw sequences ``s`` from the model, all of its parts in their mode of evaluation."""
+    return {"s": model.eval()(size=size)}
+
+
+def boxes(model: Any, size: int) -> Data:
+    """Draw boxes that move as those of MixDVAE's paper do."""
     seed = int(torch.randint(2**31, ()))
     return {"s": synthetic_trajectories(size, seed=seed)}
 
 
-def detections(story: Any, size: int) -> Data:
+def detections(model: Any, size: int) -> Data:
     """Draw detections of two sources in 20 frames, three a frame, and near misses to start from."""
     frames = {
         "mask": torch.rand(size, 20, 3) < 0.9,
@@ -29,29 +39,29 @@ def detections(story: Any, size: int) -> Data:
         "unit": torch.ones(size, 2, 4),
         "region": torch.tensor([[-5.0] * 4, [5.0] * 4]).expand(size, 2, 4),
     }
-    nodes = poutine.trace(story).get_trace(None, **frames).nodes
+    nodes = poutine.trace(model).get_trace(None, **frames).nodes
     boxes = nodes["_RETURN"]["value"].reshape(size, 2, 20, 4)
     start = boxes + 0.02 * torch.randn_like(boxes)
     return {"o": nodes["o"]["value"], **frames, "start": start}
 
 
-def modalities(story: Any, size: int) -> Data:
-    """Simulate rows of which a third lacks the first modality, and a third the last one."""
-    data: Data = story(size=size)
+def modalities(model: Any, size: int) -> Data:
+    """Draw rows of which a third lacks the first modality, and a third the last one."""
+    data: Data = model(size=size)
     mask = torch.ones(size, len(data), dtype=torch.bool)
     mask[::3, 0] = False
     mask[1::3, -1] = False
     return data | {"mask": mask}
 
 
-def conditioned(story: Any, size: int) -> Data:
-    """Simulate data of standard normal conditions."""
-    c = torch.randn(size, story.condition_dim)
-    return {"x": story(None, c), "c": c}
+def conditioned(model: Any, size: int) -> Data:
+    """Draw data given standard normal conditions."""
+    c = torch.randn(size, model.condition_dim)
+    return {"x": model(None, c), "c": c}
 
 
 def pseudo_data(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Make an encoder, and the prior of 50 learned data that shares it."""
+    """Make an encoder, and the prior of 50 pseudo-inputs that shares it."""
     from ppl_models.networks import MLP
     from ppl_models.priors import VampPrior
 
@@ -71,6 +81,11 @@ def source_prior(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def widths(data: Data) -> dict[str, Any]:
-    """Say what modalities there are: all that is no mask."""
+    """Return the modalities and their sizes: all data that are not masks."""
     masks = ("mask", "observed")
     return {"modalities": {n: x.shape[-1] for n, x in data.items() if n not in masks}}
+
+
+def conditioned_widths(data: Data) -> dict[str, Any]:
+    """Return the sizes of data and condition."""
+    return {"data_dim": data["x"].shape[-1], "condition_dim": data["c"].shape[-1]}

@@ -1,6 +1,6 @@
-"""What the command line knows of a story: its classes by name, and how to try them.
+"""A row of the registry: a model and its guide by name, and how to try them.
 
-The entries themselves are in `inference.cli.catalogue`.
+The rows themselves are in `inference.cli.catalogue`.
 """
 
 from __future__ import annotations
@@ -9,45 +9,49 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ppl_models.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    Data = dict[str, Tensor]
     Pair = tuple[nn.Module, nn.Module]
-    Settings = Mapping[str, Any]
+
+Data: TypeAlias = "dict[str, Tensor]"
+Settings: TypeAlias = "Mapping[str, Any]"
 
 
 @dataclass(frozen=True)
 class Story:
-    """One story, its guide, and how to try them.
+    """One model, its guide, and how to try them.
 
     Parameters
     ----------
-    model, guide
-        The two classes, as ``module:Class``.
+    path
+        The model's class within `ppl_models`, as ``module:Class``. Its guide is the class
+        ``ClassGuide`` in the module of the same name within `guides`.
+    family
+        The heading under which documentation lists it.
     source
-        Where the story comes from: numbers of the project's seeds.
+        Where the model comes from: numbers of the project's seeds, or ``"-"``.
     sentence
-        What it tells, in one sentence.
+        What the model is, in one plain sentence.
     settings
-        From data, what the classes need to know of them (``{"data_dim": 2}``).
+        From data, the sizes that the classes need to know (``{"data_dim": 2}``).
     simulate
-        From a story (another than the one to fit) and a number of data: data, drawn from it or from
-        the generating process it is meant for, by the names of the story's arguments.
+        From a model (another than the one to fit) and a number of data: data, drawn from it or from
+        the generating process it is meant for, by the names of the model's arguments.
     adapt
-        Let a new pair take a look at the data before it is fitted.
+        Initialise a new pair from the data before it is fitted.
     parts
-        From settings, modules that model and guide are handed when they are built.
+        From settings, modules that model and guide are given when they are built.
     title
         Its name, where it is not that of the model's class.
     """
 
-    model: str
-    guide: str
+    path: str
+    family: str
     source: str
     sentence: str
     settings: Callable[[Data], dict[str, Any]]
@@ -57,14 +61,29 @@ class Story:
     title: str = ""
 
     @property
+    def model(self) -> str:
+        """The model's class, as ``module:Class``."""
+        return f"ppl_models.{self.path}"
+
+    @property
+    def guide(self) -> str:
+        """The guide's class, as ``module:Class``."""
+        return f"guides.{self.path}Guide"
+
+    @property
+    def model_name(self) -> str:
+        """The name of the model's class."""
+        return self.path.partition(":")[2]
+
+    @property
     def name(self) -> str:
         """The name to call it by: by default, that of the model's class."""
-        return self.title or self.model.partition(":")[2]
+        return self.title or self.model_name
 
     @property
     def guide_name(self) -> str:
         """The name of the guide's class."""
-        return self.guide.partition(":")[2]
+        return f"{self.model_name}Guide"
 
     def pair(self, data: Data, settings: Settings | None = None, seed: int = 0) -> Pair:
         """Build model and guide, of the data's sizes, with the user's ``settings`` on top.
@@ -105,7 +124,7 @@ class Story:
 
     @property
     def arguments(self) -> dict[str, bool]:
-        """The story's arguments that take data, and whether a file of data must have them."""
+        """The model's arguments that take data, and whether a file of data must have them."""
         parameters = inspect.signature(load(self.model).forward).parameters.values()
         tensors = [p for p in parameters if "Tensor" in str(p.annotation)]
         if self.takes_any:
@@ -114,7 +133,7 @@ class Story:
 
     @property
     def takes_any(self) -> bool:
-        """Whether data may have any names: those of modalities, which settle what is told."""
+        """Whether data may have any names: those of modalities, which are the model's settings."""
         parameters = inspect.signature(load(self.model).forward).parameters.values()
         return any(p.kind is p.VAR_KEYWORD for p in parameters)
 

@@ -10,10 +10,10 @@ from .importance import Importance as Importance
 from .importance import importance as importance
 from .information import Information as Information
 from .information import mutual_information as mutual_information
-from .pictures import imputations as imputations
-from .pictures import reconstructions as reconstructions
-from .pictures import samples as samples
-from .pictures import traversal as traversal
+from .pictures import plot_imputations as plot_imputations
+from .pictures import plot_reconstructions as plot_reconstructions
+from .pictures import plot_samples as plot_samples
+from .pictures import plot_traversal as plot_traversal
 from .ppc import PPC as PPC
 from .ppc import ppc as ppc
 from .rates import Rate as Rate

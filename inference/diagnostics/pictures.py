@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pyro.poutine import Trace
 
 
-def samples(
+def plot_samples(
     model: Callable[..., Any],
     guide: Callable[..., Any],
     *data: Any,
@@ -36,7 +36,7 @@ def samples(
     seed: int = 0,
     **named: Any,
 ) -> Figure:
-    """Show what the model tells without data, above data themselves.
+    """Plot data drawn from the model, below the data themselves.
 
     Parameters
     ----------
@@ -63,13 +63,13 @@ def samples(
     with quiet(model, guide, seed):
         view = ImageView(Sampler(model, guide, some.args, some.kwargs), site, shape)
         forward = poutine.uncondition(view.sampler.model)
-        told = poutine.trace(forward).get_trace(*some.args, **some.kwargs)
-        again = poutine.trace(forward).get_trace(*some.args, **some.kwargs)
-        rows = [view.data(), view.images(told), view.images(again)]
-    return _draw(rows, ["data", "told", "told"])
+        first = poutine.trace(forward).get_trace(*some.args, **some.kwargs)
+        second = poutine.trace(forward).get_trace(*some.args, **some.kwargs)
+        rows = [view.data(), view.images(first), view.images(second)]
+    return _draw(rows, ["data", "sample", "sample"])
 
 
-def reconstructions(
+def plot_reconstructions(
     model: Callable[..., Any],
     guide: Callable[..., Any],
     *data: Any,
@@ -80,9 +80,9 @@ def reconstructions(
     seed: int = 0,
     **named: Any,
 ) -> Figure:
-    """Show data, and what the model tells from draws of their codes, a row a draw.
+    """Plot data, and their reconstructions from draws of their latents, a row a draw.
 
-    Parameters are those of `samples`, with ``num_samples`` rows; raises as it does.
+    Parameters are those of `plot_samples`, with ``num_samples`` rows; raises as it does.
     """
     model, guide = bind(model, guide, *data, **named)
     some = _rows(data, named, num_images)
@@ -92,7 +92,7 @@ def reconstructions(
     return _draw(rows, ["data", *(f"draw {i + 1}" for i in range(num_samples))])
 
 
-def traversal(
+def plot_traversal(
     model: Callable[..., Any],
     guide: Callable[..., Any],
     *data: Any,
@@ -105,15 +105,15 @@ def traversal(
     seed: int = 0,
     **named: Any,
 ) -> Figure:
-    """Turn one number of a datum's code after the other, the rest staying as they are.
+    """Plot what each latent dimension of a datum does: vary one, keep the others as they are.
 
-    The numbers that move most with the data come first; one that changes nothing is collapsed.
-    Latents other than the one turned stay at their draw.
+    The dimensions that vary most with the data come first; one that changes nothing is collapsed.
+    Latent sites other than the one varied stay at their draw.
 
     Parameters
     ----------
     model, guide, *data, site, shape, seed, **named
-        As in `samples`; the numbers are put in order by all the data.
+        As in `plot_samples`; the numbers are put in order by all the data.
     row
         The datum to begin from.
     latent
@@ -126,7 +126,7 @@ def traversal(
     Raises
     ------
     PairError, InputError
-        As `samples` does; or no such latent, or no such row.
+        As `plot_samples` does; or no such latent, or no such row.
     """
     model, guide = bind(model, guide, *data, **named)
     size = batch_length(data, named)
@@ -150,7 +150,7 @@ def traversal(
     return _draw(rows, titles, [f"{value:g}" for value in values])
 
 
-def imputations(
+def plot_imputations(
     model: Callable[..., Any],
     guide: Callable[..., Any],
     *data: Any,
@@ -163,16 +163,17 @@ def imputations(
     seed: int = 0,
     **named: Any,
 ) -> Figure:
-    """Fill in pixels that are held back, by draws of what they may have been.
+    """Plot draws of pixels that are held back, given the others.
 
-    Codes and missing pixels are drawn in turn, each given the other (Rezende, Mohamed and Wierstra
+    Numbers for any data and masks, not pictures: `inference.tasks.impute`. Latents and missing
+    pixels are drawn in turn, each given the other (Rezende, Mohamed and Wierstra
     2014, "Stochastic backpropagation", appendix F), from pixels of other data. With a guide that is
     not the posterior the draws are only as good as it.
 
     Parameters
     ----------
-    model, guide, *data, count, site, shape, seed, **named
-        As in `samples`.
+    model, guide, *data, num_images, site, shape, seed, **named
+        As in `plot_samples`.
     missing
         Booleans (D,) or (N, D): the pixels to hold back.
     num_samples
@@ -181,7 +182,7 @@ def imputations(
     Raises
     ------
     PairError, InputError
-        As `samples` does; or no argument is the site's value; or ``missing`` has another shape.
+        As `plot_samples` does; no argument is the site's value; ``missing`` has another shape.
     """
     model, guide = bind(model, guide, *data, **named)
     some = _rows(data, named, num_images)
@@ -196,9 +197,9 @@ def imputations(
             filled = torch.where(gone, truth[torch.randperm(len(truth))], truth)
             for _ in range(rounds):
                 view.sampler = sampler.with_data(*_put(some, place, filled))
-                told = view.draw()
-                filled = torch.where(gone, view.value(view.forward(told)), truth)
-            means = torch.where(gone, view.mean(told), truth)
+                drawn = view.draw()
+                filled = torch.where(gone, view.value(view.forward(drawn)), truth)
+            means = torch.where(gone, view.mean(drawn), truth)
             rows.append([view.image(x) for x in means])
         marks = [m.reshape(view.shape) for m in gone]
     titles = ["data", *(f"imputed {i + 1}" for i in range(num_samples))]

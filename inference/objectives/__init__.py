@@ -11,6 +11,7 @@ from inference.objectives.penalties import (
     MMD,
     AdversarialPrior,
     Decomposition,
+    DensityRatio,
     FactorCritic,
     SlicedWasserstein,
     TotalCorrelation,
@@ -21,6 +22,7 @@ from inference.objectives.target_rate import TargetRate
 __all__ = [
     "AdversarialPrior",
     "Decomposition",
+    "DensityRatio",
     "FactorCritic",
     "FreeBits",
     "MMD",

@@ -1,7 +1,7 @@
-"""What is missing, told from what is there: draws of masked data, for any pair that masks them.
+"""Imputation: draws of missing data given the observed data, for any pair that masks them.
 
-One sense from another is the same thing: ``impute(model, guide, image=image)`` draws the sounds
-that go with images, where the pair was built for images and sounds.
+Generating one modality from another is the same thing: ``impute(model, guide, image=image)`` draws
+the sounds that go with images, where the pair was built for images and sounds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from inference.tracing import Sampler, bind, is_observed, mask_of, node, quiet, 
 
 @dataclass(frozen=True)
 class Imputation:
-    """Draws of what is missing, beside what is there.
+    """Draws of missing values, beside the observed ones.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Imputation:
         return low, high
 
     def shares(self, site: str, classes: int) -> Tensor:
-        """Return how often each of C classes was drawn, (N, ..., C): what a label may be."""
+        """Return how often each of C classes was drawn, (N, ..., C): the shares of a label."""
         hits = torch.nn.functional.one_hot(self.draws[site].long(), classes)
         return hits.double().mean(0)
 
@@ -58,7 +58,7 @@ def impute(
     chunk: int | None = None,
     **named: Any,
 ) -> Imputation:
-    """Draw what masks say is missing, given what is there: codes by the guide, data by the model.
+    """Draw masked values given the observed ones: latents from the guide, data from the model.
 
     The spread of the draws is that of the guide's posterior and of the likelihood together.
 

@@ -85,7 +85,7 @@ def test_check_prints_the_sites(ppl: Ppl) -> None:
         (["fit", "VAE", "--data", "rows.npy", "--set", "latent_dim=0"], 1, "latent_dim"),
         (["fit", "VAE", "--simulate", "0"], 2, "--simulate"),
         (["nonsense"], 2, "nonsense"),
-        (["check"], 2, "STORY"),
+        (["check"], 2, "MODEL"),
     ],
 )
 def test_mistakes_get_a_message_and_their_exit_code(

@@ -10,7 +10,12 @@ import torch
 from matplotlib import pyplot
 from torch import nn
 
-from inference.diagnostics.pictures import imputations, reconstructions, samples, traversal
+from inference.diagnostics.pictures import (
+    plot_imputations,
+    plot_reconstructions,
+    plot_samples,
+    plot_traversal,
+)
 from inference.errors import PairError
 from ppl_models.errors import InputError
 from tests.inference.diagnostics.odd_pairs import Tracks, TracksGuide, TwoViews, TwoViewsGuide
@@ -51,10 +56,10 @@ def test_every_picture_is_a_figure_that_a_notebook_shows_and_pyplot_does_not_kno
     missing = torch.tensor([True, False, False, False])
     before = pyplot.get_fignums()
     for figure in (
-        samples(model, guide, x),
-        reconstructions(model, guide, x, num_images=5),
-        traversal(model, guide, x, row=3),
-        imputations(model, guide, x, missing=missing, num_images=4, rounds=2),
+        plot_samples(model, guide, x),
+        plot_reconstructions(model, guide, x, num_images=5),
+        plot_traversal(model, guide, x, row=3),
+        plot_imputations(model, guide, x, missing=missing, num_images=4, rounds=2),
     ):
         assert figure._repr_png_().startswith(b"\x89PNG")
         figure.savefig(io.BytesIO())
@@ -63,7 +68,9 @@ def test_every_picture_is_a_figure_that_a_notebook_shows_and_pyplot_does_not_kno
 
 def test_reconstructions_show_the_data_first():
     x = torch.randn(7, 4)
-    rows = images(reconstructions(Amortised(), AmortisedGuide(), x, num_images=5, num_samples=3))
+    rows = images(
+        plot_reconstructions(Amortised(), AmortisedGuide(), x, num_images=5, num_samples=3)
+    )
     assert [len(row) for row in rows] == [5] * 4
     assert torch.allclose(rows[0][2], x[2].reshape(2, 2))
     assert not torch.allclose(rows[1][2], rows[2][2])  # two draws of a code
@@ -71,7 +78,7 @@ def test_reconstructions_show_the_data_first():
 
 def test_a_traversal_turns_one_number_and_puts_the_busy_ones_first():
     x = (torch.rand(30, 1) < 0.5).float().expand(30, 6)
-    figure = traversal(Bits(), BitsGuide(), x, latent="a", values=(-2, 0, 2), shape=(2, 3))
+    figure = plot_traversal(Bits(), BitsGuide(), x, latent="a", values=(-2, 0, 2), shape=(2, 3))
     first, second = images(figure)
     assert figure.axes[0].get_ylabel().startswith("a 0")
     means = [float(image.mean()) for image in first]
@@ -82,7 +89,7 @@ def test_a_traversal_turns_one_number_and_puts_the_busy_ones_first():
 def test_an_imputation_keeps_what_was_seen_and_fills_in_the_rest():
     x = torch.tensor([[1.0] * 6, [0.0] * 6]).repeat(3, 1)
     missing = torch.tensor([True, True, False, False, False, False])
-    figure = imputations(Bits(), BitsGuide(), x, missing=missing, shape=(2, 3), rounds=20)
+    figure = plot_imputations(Bits(), BitsGuide(), x, missing=missing, shape=(2, 3), rounds=20)
     data, *filled = images(figure)
     for row in filled:
         for truth, image in zip(data, row, strict=True):
@@ -92,27 +99,27 @@ def test_an_imputation_keeps_what_was_seen_and_fills_in_the_rest():
 
 def test_samples_are_of_the_prior_and_keep_to_the_data_s_number():
     x = torch.ones(40, 6)
-    rows = images(samples(Bits(), BitsGuide(), x, shape=(2, 3), num_images=16))
+    rows = images(plot_samples(Bits(), BitsGuide(), x, shape=(2, 3), num_images=16))
     assert 0.15 < torch.stack(rows[1]).mean() < 0.85
 
 
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda x: samples(Bits(), BitsGuide(), x), InputError, "rows of 6 numbers"),
-        (lambda x: samples(Bits(), BitsGuide(), x, shape=(3, 3)), InputError, r"\(3, 3\)"),
-        (lambda x: samples(Bits(), BitsGuide(), x, site="y"), PairError, "observed sites"),
-        (lambda x: traversal(Bits(), BitsGuide(), x, shape=(2, 3)), PairError, "latent sites"),
-        (lambda x: traversal(Bits(), BitsGuide(), x, row=5), InputError, "one of 5 data"),
+        (lambda x: plot_samples(Bits(), BitsGuide(), x), InputError, "rows of 6 numbers"),
+        (lambda x: plot_samples(Bits(), BitsGuide(), x, shape=(3, 3)), InputError, r"\(3, 3\)"),
+        (lambda x: plot_samples(Bits(), BitsGuide(), x, site="y"), PairError, "observed sites"),
+        (lambda x: plot_traversal(Bits(), BitsGuide(), x, shape=(2, 3)), PairError, "latent sites"),
+        (lambda x: plot_traversal(Bits(), BitsGuide(), x, row=5), InputError, "one of 5 data"),
         (
-            lambda x: imputations(
+            lambda x: plot_imputations(
                 Bits(), BitsGuide(), x, missing=x > 2, shape=(2, 3), num_images=0
             ),
             InputError,
             "num_images",
         ),
         (
-            lambda x: imputations(Bits(), BitsGuide(), x, missing=x[0], shape=(2, 3)),
+            lambda x: plot_imputations(Bits(), BitsGuide(), x, missing=x[0], shape=(2, 3)),
             InputError,
             "float32",
         ),
@@ -125,7 +132,7 @@ def test_what_is_no_image_says_so(call, error, words):
 
 def test_two_views_and_enumerated_sites():
     x = torch.randn(6)
-    figure = reconstructions(TwoViews(), TwoViewsGuide(), x, x, site="y", shape=(1, 1))
+    figure = plot_reconstructions(TwoViews(), TwoViewsGuide(), x, x, site="y", shape=(1, 1))
     assert len(images(figure)) == 3
     o = torch.randn(4, 3, 3)
-    assert images(reconstructions(Tracks(), TracksGuide(), o, shape=(3, 3)))
+    assert images(plot_reconstructions(Tracks(), TracksGuide(), o, shape=(3, 3)))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import pytest
 import torch
 
 from ppl_models import InputError
-from ppl_models.data import mnist as module
 from ppl_models.data.mnist import fixed_bits, mnist
 
 REAL = Path(__file__).parents[4] / "shared/data/mnist"
@@ -52,7 +52,9 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 def test_a_fetched_file_is_kept_only_if_it_is_mnist(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CACHE", tmp_path / "cache" / "mnist.npz")
+    monkeypatch.setattr(
+        sys.modules["ppl_models.data.mnist"], "CACHE", tmp_path / "cache" / "mnist.npz"
+    )
     page = wrong(tmp_path / "page.npz").read_bytes()
     monkeypatch.setattr(urllib.request, "urlopen", lambda *a, **k: io.BytesIO(page))
     with pytest.raises(InputError, match="not MNIST's"):

@@ -1,0 +1,1 @@
+"""What keeps the repository's generated files in step; run as ``python -m tools.NAME``."""
