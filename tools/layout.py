@@ -1,6 +1,6 @@
 """The layout of the code in figures: files, lines, functions, circles of imports.
 
-Run ``python -m benchmarks.layout`` (``--root ../other`` for another checkout).
+Run ``python -m tools.layout`` (``--root ../other`` for another checkout).
 """
 
 from __future__ import annotations
