@@ -65,8 +65,8 @@ class Stepper:
     def _differentiate(self) -> Tensor:
         """Leave the gradient of the loss in the parameters; optimisers may ask more than once."""
         session = self.session
-        loss = self._measure()
         session.optimizer.zero_grad()
+        loss = self._measure()
         rows = self.given.rows * session.processes.count / self.given.of
         # processes are averaged, rows should be
         session.processes.backward(loss if rows == 1.0 else loss * rows)
