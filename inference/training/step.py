@@ -71,10 +71,18 @@ class Stepper:
         # processes are averaged, rows should be
         session.processes.backward(loss if rows == 1.0 else loss * rows)
         self.pair.auxiliary.freeze()
-        norm = self._check()
-        if session.plan.clip is not None:
-            nn.utils.clip_grads_with_norm_(self.moved, session.plan.clip, norm)
+        size, clip = self._size_of_gradient(), session.plan.clip
+        self._check(size)
+        if clip is not None:
+            nn.utils.clip_grads_with_norm_(self.moved, clip, size)
         return loss
+
+    def _size_of_gradient(self) -> Tensor:
+        """Return what is finite only if the gradient is: its norm, or a sum at half the time."""
+        gradients = [p.grad for p in self.moved if p.grad is not None]
+        if self.session.plan.clip is not None or self.session.processes.device.type != "cpu":
+            return nn.utils.get_total_norm(gradients)
+        return torch.stack([gradient.sum() for gradient in gradients]).sum()
 
     def _measure(self) -> Tensor:
         """Return the loss, with the noise of this step and process."""
@@ -96,22 +104,20 @@ class Stepper:
             raise found from error
         return loss
 
-    def _check(self) -> Tensor:
-        """Stop before a step that would spoil the parameters; return the gradient's norm."""
-        norm = nn.utils.get_total_norm([p.grad for p in self.moved if p.grad is not None])
+    def _check(self, gradient: Tensor) -> None:
+        """Stop before a step that would spoil the parameters."""
         loss, figures = self.pair.measured.loss.detach(), self.pair.measured.figures
         # one transfer from the device for all of them
-        values = torch.stack([loss, norm.to(loss), *(v.to(loss) for v in figures.values())])
+        values = torch.stack([loss, gradient.to(loss), *(v.to(loss) for v in figures.values())])
         self.value, size, *found = values.tolist()
         self.figures = dict(zip(figures, found, strict=True))
         if not math.isfinite(self.value):
             raise self.session.found(self.seen, self.figures)
         if not math.isfinite(size):
             self._stop_at_gradient()
-        return norm
 
     def _stop_at_gradient(self) -> None:
-        """Raise unless the norm overflowed only because finite gradients are huge."""
+        """Raise unless it overflowed only because finite gradients are huge."""
         for name, parameter in self.pair.named_parameters():
             if parameter.grad is not None and not parameter.grad.isfinite().all():
                 found = NonFiniteError(
