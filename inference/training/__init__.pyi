@@ -1,6 +1,6 @@
 from .aggressive import Aggressive as Aggressive
 from .contrastive import fit_energy as fit_energy
 from .em import fit_em as fit_em
-from .fit import Run as Run
 from .fit import fit as fit
+from .run import Run as Run
 from .run_folder import WEIGHTS as WEIGHTS

@@ -20,7 +20,7 @@ from ppl_models.errors import InputError
 ROWS = 1024  # data that a mutual information is estimated on: its cost grows as their square
 
 
-class Extras(nn.Module):
+class AuxiliaryModules(nn.Module):
     """The modules beside a pair, if there are any; else nothing, at no cost.
 
     Parameters
@@ -47,12 +47,12 @@ class Extras(nn.Module):
             self.penalties = nn.ModuleList(objective.penalties)
         self.updates: Any = updates
         of_model, of_guide = list(model.parameters()), list(guide.parameters())
-        told, read = {id(p) for p in of_model}, {id(p) for p in of_guide}
-        if read <= told:
-            told -= read
+        models, guides = {id(p) for p in of_model}, {id(p) for p in of_guide}
+        if guides <= models:
+            models -= guides
         self._idle = {
-            "guide": [p for p in of_model if id(p) in told],
-            "model": [p for p in of_guide if id(p) not in told],
+            "guide": [p for p in of_model if id(p) in models],
+            "model": [p for p in of_guide if id(p) not in models],
             "both": [],
         }
 
@@ -97,13 +97,13 @@ class Extras(nn.Module):
             cure = "see inference.training.aggressive.Aggressive"
             raise InputError("updates", repr(self.turn), "a turn: both, guide or model", cure)
 
-    def hold_still(self) -> None:
+    def freeze(self) -> None:
         """Take the gradients of those whose turn it is not: optimisers pass over them."""
         for parameter in self._idle[self.turn]:
             parameter.grad = None
 
     def end(self, measured: Measured, loss: float) -> None:
-        """Learn from a step that was taken."""
+        """Update what goes by the steps that were taken."""
         self.objective.after_step(measured)
         if self.updates is not None:
             self.updates.after_step(loss)
@@ -119,8 +119,8 @@ class Extras(nn.Module):
 
     # -- an epoch
 
-    def report(self, information: Callable[[], float]) -> dict[str, Any]:
-        """Tell the updates that an epoch is over; return what the history should know of them.
+    def end_epoch(self, information: Callable[[], float]) -> dict[str, Any]:
+        """Let the updates know that an epoch is over; return what the history should say of them.
 
         Parameters
         ----------

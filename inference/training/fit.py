@@ -12,13 +12,9 @@
 
 from __future__ import annotations
 
-import math
 import os
-import random
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pyro
 import torch
@@ -26,61 +22,15 @@ from torch import nn
 
 from inference.objectives import Objective, unrisen
 from inference.randomness import seeded
-from inference.training.plan import check_settings, prepare
-
-if TYPE_CHECKING:
-    from inference.training.lightning_module import Learner
+from inference.training.loop import train
+from inference.training.pair import TrainedPair
+from inference.training.prepare import prepare
+from inference.training.processes import Processes
+from inference.training.run import Run
+from inference.training.session import Session
+from inference.training.settings import check_settings
 
 MakeOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
-
-
-@dataclass
-class Run:
-    """A trained pair, and how its training went; ``print`` it.
-
-    ``history`` has a dict an epoch: ``epoch`` and ``step`` (counted from 1), ``loss`` (the mean of
-    what training minimised, as the objective says), ``kl_weight`` (of the last step; of sites that
-    have their own, ``kl_weight SITE``), ``bound`` and ``bound_se``, and with validation data
-    ``validation_bound`` and ``validation_bound_se``. Bounds are plain ones, after the epoch, in
-    nats per observation. Objectives that take the bound apart add ``rate`` and each penalty by the
-    name of its class, means over the epoch's steps; updates add ``updates``, their mode, and
-    ``information`` where they asked for it.
-    """
-
-    model: nn.Module
-    guide: nn.Module
-    history: list[dict[str, Any]]
-    best_bound: float | None
-    best_epoch: int
-    epochs: int
-    interrupted: bool
-    directory: Path | None
-    notes: tuple[str, ...]
-    seconds: float
-
-    def __str__(self) -> str:
-        if not self.history:
-            return "Interrupted in the first epoch." if self.interrupted else "Not trained."
-        last = self.history[-1]
-        words = [
-            f"{'Interrupted after' if self.interrupted else 'Trained'} {self.epochs:,} "
-            f"epoch{'s' * (self.epochs > 1)} ({last['step']:,} steps) in {self.seconds:.3g} s.",
-            f"Bound {_nats(last, 'bound')} nats per observation on the training data"
-            + ("." if "validation_bound" not in last else ";"),
-        ]
-        if "validation_bound" in last:
-            best = self.history[self.best_epoch - 1]
-            words.append(
-                f"at best {_nats(best, 'validation_bound')} on the validation data, after epoch "
-                f"{self.best_epoch}, whose weights these are."
-            )
-        return " ".join([*words, *self.notes])
-
-
-def _nats(row: dict[str, Any], name: str) -> str:
-    error = row[f"{name}_se"]
-    digits = max(0, 1 - math.floor(math.log10(error))) if error > 0 else 3
-    return f"{row[name]:,.{digits}f}" + (f" ± {error:.{digits}f}" if error > 0 else "")
 
 
 def fit(
@@ -102,6 +52,7 @@ def fit(
     plate: str | None = None,
     data_size: int | None = None,
     progress: bool = True,
+    report_every: int | None = None,
     accelerator: str = "cpu",
     devices: Any = 1,
     strategy: Any = "auto",
@@ -152,8 +103,12 @@ def fit(
         Observations in the data set, where a DataLoader does not know.
     progress
         Show a progress bar, in a terminal or a notebook.
+    report_every
+        Epochs from one report of the bound to the next; the last epoch is always reported. By
+        default 1; but 10 where all data are one batch and no report decides anything (no
+        ``validation``, ``patience`` or ``updates``), since a report then costs half a step.
     accelerator, devices, strategy
-        As Lightning's Trainer takes them: ``accelerator="gpu", devices=2, strategy="ddp"``. Several
+        As Lightning's Fabric takes them: ``accelerator="gpu", devices=2, strategy="ddp"``. Several
         processes share each batch; without noise in the guide they end where one would.
     transform
         What to make of each batch before it is used, in training and in reports, drawing from the
@@ -184,15 +139,15 @@ def fit(
 
     Notes
     -----
-    ``bound`` in the history is taken at each epoch's end over a fixed random part of the training
-    data (one in 32, at least 256 observations; all, if the epoch is one batch; the first 256 of a
-    DataLoader), always with the same noise. So bounds are comparable between epochs and with
-    validation, whatever the objective, for about 2 % of the time.
+    ``bound`` in the history is taken at the end of each reported epoch over a fixed random part of
+    the training data (one in 32, at least 256 observations; all, if the epoch is one batch; the
+    first 256 of a DataLoader), always with the same noise. So bounds are comparable between epochs
+    and with validation, whatever the objective, for about 2 % of the time.
 
     Pyro's validation of values, where it is on, watches the first epoch, in which it sees every
     datum; after that only NaN and infinite numbers are looked for.
 
-    Modules with a method ``set_step(step)`` are told each step's number, from 0. A target rate,
+    Modules with a method ``set_step(step)`` are given each step's number, from 0. A target rate,
     penalties and updates with a method ``reset()`` begin anew with each new run.
 
     A first Ctrl-C finishes the step, saves, and returns with ``interrupted``; a second one stops at
@@ -202,54 +157,43 @@ def fit(
     check_settings(settings)
     with seeded(seed):
         model, guide, plan = prepare(model, guide, data, settings)
-        # Here, since Lightning takes seconds to import; and importing it draws random numbers
-        state = random.getstate()
-        from inference.training.lightning_module import Learner
-        from inference.training.trainer import train
-
-        random.setstate(state)
-
-        learner = Learner(model, guide, plan)
-        _take_up(learner, plan.folder.open(resume) if plan.folder else None)
-        if not plan.is_over(learner.progress):
-            with pyro.get_param_store().scope():
-                train(learner, clip, accelerator=accelerator, devices=devices, strategy=strategy)
-        if learner.best:
-            learner.load_state_dict(learner.best, strict=False)
-    return _run(learner)
+        processes = Processes(accelerator, devices, strategy)
+        session = Session(TrainedPair(model, guide, plan), plan, processes)
+        session.pair.auxiliary.refuse_several(processes.count)
+        session.take_up(plan.folder.open(resume) if plan.folder else None)
+        if not plan.is_over(session.progress):
+            with session.interrupt, pyro.get_param_store().scope():
+                processes.run(train, session)
+        session.end()
+    return _run(session)
 
 
-def _take_up(learner: Learner, state: dict[str, Any] | None) -> None:
-    """Put a learner where an earlier session stopped."""
-    if state is None:
-        learner.extras.reset()
-    else:
-        learner.load_state_dict(state["learner"])
-        learner.interrupt.asked = False
-        learner.resumed = state
-
-
-def _run(learner: Learner) -> Run:
+def _run(session: Session) -> Run:
     """Make the answer."""
-    at, plan = learner.progress, learner.plan
-    notes = []
-    if plan.is_over(at) and at.epoch < plan.epochs:
-        notes.append(f"Stopped early: no better bound for {plan.patience} epochs.")
-    weight = unrisen(plan.objective.kl_weight, at.step)
-    if weight is not None and at.history:  # else it is meant to stay below 1
-        notes.append(
-            f"The KL weight had only reached {weight:.2g} when training ended, so it was not the "
-            "bound that was maximised: train for longer than the warm-up, or shorten that."
-        )
+    at, plan = session.progress, session.plan
     return Run(
-        model=learner.model.eval(),
-        guide=learner.guide.eval(),
+        model=session.pair.model,
+        guide=session.pair.guide,
         history=at.history,
         best_bound=at.best_bound,
         best_epoch=at.best_epoch,
         epochs=at.epoch,
-        interrupted=learner.interrupt.asked,
+        interrupted=session.interrupt.asked,
         directory=None if plan.folder is None else plan.folder.path,
-        notes=tuple(notes),
+        notes=tuple(_notes(session)),
         seconds=at.seconds,
     )
+
+
+def _notes(session: Session) -> Iterator[str]:
+    """Say what a reader of the summary should know of how training ended."""
+    at, plan = session.progress, session.plan
+    if at.epoch < plan.epochs and (plan.stale(at) or not session.interrupt.asked):
+        reason = f"no better bound for {plan.patience} epochs" if plan.stale(at) else "no more data"
+        yield f"Stopped early: {reason}."
+    weight = unrisen(plan.objective.kl_weight, at.step)
+    if weight is not None and at.history:  # else it is meant to stay below 1
+        yield (
+            f"The KL weight had only reached {weight:.2g} when training ended, so it was not the "
+            "bound that was maximised: train for longer than the warm-up, or shorten that."
+        )

@@ -22,7 +22,7 @@ from inference.checkpoint import save_tensors, write_whole
 from inference.errors import CheckpointError
 from ppl_models.errors import InputError
 
-VERSION = 1
+VERSION = 2
 RESUME, WEIGHTS = "resume.ckpt", "model.safetensors"
 _UNREADABLE = pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError
 
@@ -41,6 +41,38 @@ class Progress:
     best_epoch: int = 0
     best_bound: float | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
+
+    def count_step(self, loss: float, figures: dict[str, float], rows: int) -> None:
+        """Count a step: the mean loss and other figures of so many observations."""
+        self.step, self.batch = self.step + 1, self.batch + 1
+        self.loss, self.rows = self.loss + loss * rows, self.rows + rows
+        for name, value in figures.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value * rows
+
+    def count_epoch(self) -> None:
+        """Count an epoch; the sums begin again."""
+        self.epoch, self.batch, self.loss, self.rows, self.sums = self.epoch + 1, 0, 0.0, 0, {}
+
+    def note(self, row: dict[str, Any], keep_last: bool) -> bool:
+        """Add a report to the history; whether it is the best one, or so far the last to keep."""
+        self.history.append(row)
+        bound = bound_of(row)
+        better = self.best_bound is None or bound > self.best_bound or keep_last
+        if better:
+            self.best_epoch, self.best_bound = row["epoch"], bound
+        return better
+
+    def forget_last(self, keep_last: bool) -> None:
+        """Take the last report back."""
+        rows, self.history = self.history[:-1], []
+        self.best_epoch, self.best_bound = 0, None
+        for row in rows:
+            self.note(row, keep_last)
+
+
+def bound_of(row: dict[str, Any]) -> float:
+    """Return the bound that an epoch is judged by."""
+    return float(row.get("validation_bound", row["bound"]))
 
 
 class RunFolder:
@@ -118,9 +150,10 @@ class RunFolder:
             seen = "it is cut short, damaged, or holds more than numbers; nothing in it was run"
             cure = f"start again in another folder; the weights are in {WEIGHTS}"
             raise CheckpointError(path, seen, "a file that fit wrote", cure) from error
-        if version > VERSION:
-            expected = f"at most {VERSION}"
-            raise CheckpointError(path, f"its version is {version}", expected, "update the package")
+        if version != VERSION:
+            older = f"start again in another folder; the weights are in {WEIGHTS}"
+            cure = "update the package" if version > VERSION else older
+            raise CheckpointError(path, f"its version is {version}", f"{VERSION}", cure)
         self.compare(identity, self.identity)
         return dict(state)
 

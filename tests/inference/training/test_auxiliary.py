@@ -14,8 +14,8 @@ from inference.errors import CheckpointError, NonFiniteError
 from inference.objectives.elbo_terms import View
 from inference.randomness import seeded
 from inference.tracing.data import HeldSource, columns
-from inference.training import epoch_report as fit_report
-from inference.training.auxiliary import ROWS, Extras, some_rows
+from inference.training import epoch_report
+from inference.training.auxiliary import ROWS, AuxiliaryModules, some_rows
 from inference.training.run_folder import RunFolder
 from ppl_models.errors import InputError
 from tests import pairs
@@ -204,12 +204,12 @@ def test_an_unknown_turn_is_refused() -> None:
 
 def moving(model: nn.Module, guide: nn.Module, turn: str) -> set[int]:
     """Which parameters keep their gradient in a turn, by identity."""
-    extras = Extras(Objective(), Turns(), model, guide)
+    modules = AuxiliaryModules(Objective(), Turns(), model, guide)
     every = [*model.parameters(), *guide.parameters()]
     for p in every:
         p.grad = torch.ones_like(p)
-    extras.turn = turn
-    extras.hold_still()
+    modules.turn = turn
+    modules.freeze()
     return {id(p) for p in every if p.grad is not None}
 
 
@@ -235,7 +235,7 @@ def test_updates_are_told_the_information(monkeypatch: pytest.MonkeyPatch) -> No
         sizes.append(found.size)
         return 0.25 * len(sizes)
 
-    monkeypatch.setattr(fit_report, "information", stub)
+    monkeypatch.setattr(epoch_report, "information", stub)
     run = train(epochs=3, updates=Turns(ask=True))
     assert [row["information"] for row in run.history] == [0.25, 0.5, 0.75]
     assert sizes == [40, 40, 40]  # the validation data

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from inference import CheckpointError, NonFiniteError, Objective, fit, load
-from inference.training.run_folder import RESUME, WEIGHTS, RunFolder
+from inference.training.run_folder import RESUME, VERSION, WEIGHTS, RunFolder
 from ppl_models.errors import InputError
 from tests import pairs
 from tests.inference.training.fitting import QUIET, conjugate, data, parameters, same, train
@@ -236,8 +236,10 @@ def test_a_resume_file_of_another_kind_is_refused(tmp_path: Path, content: objec
 def test_a_resume_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     train(directory=tmp_path, epochs=1)
     state = torch.load(tmp_path / RESUME, weights_only=True)
-    torch.save({**state, "version": 2}, tmp_path / RESUME)
-    with pytest.raises(CheckpointError, match="version is 2[\\s\\S]*update the package"):
+    torch.save({**state, "version": VERSION + 1}, tmp_path / RESUME)
+    with pytest.raises(
+        CheckpointError, match=f"version is {VERSION + 1}[\\s\\S]*update the package"
+    ):
         train(directory=tmp_path, resume=True)
 
 

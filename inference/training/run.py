@@ -1,0 +1,63 @@
+"""What training comes to: the pair, and how it went."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+
+@dataclass
+class Run:
+    """A trained pair, and how its training went; ``print`` it.
+
+    ``history`` has a dict a report, by default one an epoch: ``epoch`` and ``step`` (counted from
+    1), ``loss`` (the mean of what training minimised in that epoch, as the objective says),
+    ``kl_weight`` (of the last step; of sites that have their own, ``kl_weight SITE``), ``bound``
+    and ``bound_se``, and with validation data ``validation_bound`` and ``validation_bound_se``.
+    Bounds are plain ones, after the epoch, in nats per observation. Objectives that take the bound
+    apart add ``rate`` and each penalty by the name of its class, means over the epoch's steps;
+    updates add ``updates``, their mode, and ``information`` where they asked for it.
+    """
+
+    model: nn.Module
+    guide: nn.Module
+    history: list[dict[str, Any]]
+    best_bound: float | None
+    best_epoch: int
+    epochs: int
+    interrupted: bool
+    directory: Path | None
+    notes: tuple[str, ...]
+    seconds: float
+
+    def __str__(self) -> str:
+        if self.epochs == 0:
+            return "Interrupted in the first epoch." if self.interrupted else "Not trained."
+        took = f"{self.epochs:,} epoch{'s' * (self.epochs > 1)}"
+        if not self.history:
+            return f"Interrupted after {took}, before the first report."
+        last = self.history[-1]
+        steps = f" ({last['step']:,} steps)" if last["epoch"] == self.epochs else ""
+        words = [
+            f"{'Interrupted after' if self.interrupted else 'Trained'} {took}{steps} "
+            f"in {self.seconds:.3g} s.",
+            f"Bound {_nats(last, 'bound')} nats per observation on the training data"
+            + ("." if "validation_bound" not in last else ";"),
+        ]
+        if "validation_bound" in last:
+            best = next(row for row in self.history if row["epoch"] == self.best_epoch)
+            words.append(
+                f"at best {_nats(best, 'validation_bound')} on the validation data, after epoch "
+                f"{self.best_epoch}, whose weights these are."
+            )
+        return " ".join([*words, *self.notes])
+
+
+def _nats(row: dict[str, Any], name: str) -> str:
+    error = row[f"{name}_se"]
+    digits = max(0, 1 - math.floor(math.log10(error))) if error > 0 else 3
+    return f"{row[name]:,.{digits}f}" + (f" ± {error:.{digits}f}" if error > 0 else "")
