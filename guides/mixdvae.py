@@ -120,8 +120,8 @@ class MixDVAEGuide(ReadingGuide[MixDVAE]):
         residual = (o[:, None] - start[..., None, :]) / deviation  # (B, N, T, K, D)
         logit = -0.5 * (residual / self.log_reach.exp()).pow(2).sum(-1)
         logit = logit.masked_fill(~mask[:, None], -torch.inf)
-        nobody = torch.full_like(logit[..., :1], -4.5)  # three standard deviations
-        share = torch.cat([logit, nobody], -1).softmax(-1)[..., :-1, None]
+        clutter = torch.full_like(logit[..., :1], -4.5)  # three standard deviations
+        share = torch.cat([logit, clutter], -1).softmax(-1)[..., :-1, None]
         near = torch.where(mask[:, None, ..., None], residual, torch.zeros_like(residual))
         return (share * near.clamp(-10, 10)).sum(-2), share.sum(-2).expand_as(start)
 

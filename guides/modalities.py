@@ -22,8 +22,7 @@ from ppl_models.inputs import check_widths
 from ppl_models.modalities import Rows, read_rows
 from ppl_models.multimodal import MultimodalVAE
 from ppl_models.networks import MLP
-
-Moments = tuple[Tensor, Tensor]
+from ppl_models.sequences import Moments
 
 
 class MultimodalGuide(ReadingGuide[MultimodalVAE]):

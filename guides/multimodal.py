@@ -18,13 +18,14 @@ import torch
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 
-from guides.modalities import Moments, MultimodalGuide, in_any, multiply
+from guides.modalities import MultimodalGuide, in_any, multiply
 from ppl_models.distributions import NormalMixture
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count
 from ppl_models.modalities import Rows
 from ppl_models.multimodal import DMVAE, MultimodalVAE
 from ppl_models.networks import MLP, split_normal
+from ppl_models.sequences import Moments
 
 
 class MVAEGuide(MultimodalGuide):

@@ -37,7 +37,7 @@ from ppl_models.likelihoods import Likelihood, named
 from ppl_models.networks import MLP
 from ppl_models.priors import ConditionalPrior, StandardPrior
 
-Kind = Literal["standard", "learned"]
+PriorName = Literal["standard", "learned"]
 
 
 class CVAE(nn.Module):
@@ -79,7 +79,7 @@ class CVAE(nn.Module):
         latent_dim: int = 8,
         *,
         hidden_dims: Sequence[int] = (128,),
-        prior: Kind = "standard",
+        prior: PriorName = "standard",
         likelihood: str | Likelihood = "gaussian",
         scale: float | None = None,
         decoder: nn.Module | None = None,
@@ -90,7 +90,7 @@ class CVAE(nn.Module):
         self.likelihood = named(likelihood, data_dim, scale)
         inputs = latent_dim + condition_dim
         self.decoder = decoder or MLP(inputs, *self.hidden_dims, self.likelihood.raw_dim)
-        if prior not in get_args(Kind):
+        if prior not in get_args(PriorName):
             cure = '"learned" where conditions determine much of the data, else "standard"'
             raise InputError("prior", repr(prior), '"standard" or "learned"', cure)
         self.learned = prior == "learned"

@@ -1,9 +1,9 @@
 """Rows of data with several modalities, any of which may be missing: one convention for all.
 
-A modality m is a tensor (N, D_m), given in its place or by its name. ``mask`` (N, M), bool, says
-which modalities a row has, True for present. The numbers of a missing one are padding: they may be
-NaN, and reach neither a value nor a gradient. A modality that is not given at all, while another
-one is, is missing in every row.
+A modality m is a tensor (N, D_m), given by position or by name. ``mask`` (N, M), bool, is True for
+the modalities that a row has. The numbers of a missing one are padding: they may be NaN, and reach
+neither a value nor a gradient. A modality that is not given at all, while another one is, is
+missing in every row.
 """
 
 from __future__ import annotations

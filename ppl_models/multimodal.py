@@ -46,8 +46,8 @@ class MultimodalVAE(nn.Module):
 
     Sites: ``z`` (L,) and one a modality, (D_m,), by its name; all in the plate ``data``.
 
-    It is called with the modalities in their places, ``model(image, sound)``, or by name,
-    ``model(sound=sound, mask=mask)``; see `ppl_models.modalities` for what is missing. The models
+    It is called with the modalities by position, ``model(image, sound)``, or by name,
+    ``model(sound=sound, mask=mask)``; see `ppl_models.modalities` for missing ones. The models
     `JMVAE`, `MVAE`, `MMVAE` and `MoPoE` are this one; what they differ in is the guide.
 
     Parameters

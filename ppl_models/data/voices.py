@@ -79,7 +79,7 @@ def voices(
     tract: tuple[float, float] = (14.0, 19.0),
     seed: int = 0,
 ) -> Voices:
-    """Let ``size`` speakers say something.
+    """Synthesise an utterance of each of ``size`` speakers.
 
     Parameters
     ----------

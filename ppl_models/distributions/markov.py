@@ -93,8 +93,8 @@ class MarkovPath(TorchDistribution):
         return paths.expand(-1, *self.batch_shape, length) if expand else paths
 
 
-class Filtered(NamedTuple):
-    """What is known of each state by the frames up to it."""
+class FilteredStates(NamedTuple):
+    """Distributions of the states given the frames up to each."""
 
     log_probs: Tensor
     """(..., T, K): log p(k_t | s_{1:t})."""
@@ -102,7 +102,7 @@ class Filtered(NamedTuple):
     """(..., T): log p(s_t | s_{1:t-1}), nats."""
 
 
-def filter_states(initial: Tensor, transition: Tensor, scores: Tensor) -> Filtered:
+def filter_states(initial: Tensor, transition: Tensor, scores: Tensor) -> FilteredStates:
     """Run the forward algorithm, differentiably, in T steps.
 
     Parameters
@@ -120,7 +120,7 @@ def filter_states(initial: Tensor, transition: Tensor, scores: Tensor) -> Filter
         states.append(joint - total)
         evidence.append(total.squeeze(-1))
         before = (states[-1][..., None] + transition).logsumexp(-2)
-    return Filtered(torch.stack(states, -2), torch.stack(evidence, -1))
+    return FilteredStates(torch.stack(states, -2), torch.stack(evidence, -1))
 
 
 def smooth_states(filtered: Tensor, transition: Tensor) -> tuple[Tensor, Tensor]:
