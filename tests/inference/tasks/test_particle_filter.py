@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import pytest
@@ -11,8 +12,7 @@ from torch import Tensor
 
 from inference import importance
 from inference.randomness import seeded
-from inference.tasks import particle_filter as particles
-from inference.tasks.particle_filter import Filtered, particle_filter
+from inference.tasks.particle_filter import Filtered, _systematic, _take, particle_filter
 from ppl_models.distributions.kalman import kalman_filter
 from ppl_models.dvae.dkf import DKF
 from ppl_models.dvae.kvae import KVAE
@@ -123,7 +123,7 @@ def test_in_parts_and_by_seed(monkeypatch: Any) -> None:
     story, _, s = linear()
     once, again, other = (of(story, s, count=100, seed=seed).log_evidence for seed in (1, 1, 2))
     assert torch.equal(once, again) and not torch.equal(once, other)
-    monkeypatch.setattr(particles, "AT_ONCE", 150)
+    monkeypatch.setattr(sys.modules[particle_filter.__module__], "AT_ONCE", 150)
     rows, first = (of(story, x, count=100, seed=1) for x in (s, s[:1]))
     assert rows.mean.shape == (4, 8, 2) and rows.ess.shape == (4, 8)
     assert torch.equal(rows.log_evidence[:1], first.log_evidence)
@@ -133,11 +133,11 @@ def test_particles_go_where_the_weight_is() -> None:
     """Systematic: everyone is drawn as often as its weight says, but for less than one."""
     weight = torch.rand(50, 3).double()
     weight /= weight.sum(0)
-    who = particles._systematic(weight)
+    who = _systematic(weight)
     for column in range(3):
         times = who[:, column].bincount(minlength=50)
         assert ((times - 50 * weight[:, column]).abs() < 1 + 1e-9).all()
-    moved = particles._take(who, torch.arange(150.0).reshape(50, 3))
+    moved = _take(who, torch.arange(150.0).reshape(50, 3))
     assert torch.equal(moved % 3, torch.arange(3.0).expand(50, 3))
 
 
