@@ -27,6 +27,7 @@ def files(root: Path) -> list[Path]:
 
 
 def num_lines(path: Path) -> int:
+    """Lines of a file."""
     return path.read_text().count("\n")
 
 
@@ -71,6 +72,7 @@ def circles() -> list[list[str]]:
 
 
 def main() -> None:
+    """Print the figures of a checkout."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=Path.cwd())
     root = parser.parse_args().root.resolve()
