@@ -75,7 +75,7 @@ class Stepper:
         self._check(size)
         if clip is not None:
             nn.utils.clip_grads_with_norm_(self.moved, clip, size)
-        return loss
+        return loss.detach()
 
     def _size_of_gradient(self) -> Tensor:
         """Return what is finite only if the gradient is: its norm, or a sum at half the time."""

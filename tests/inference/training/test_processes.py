@@ -47,6 +47,26 @@ def execute(command: list[str]) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
 
 
+def test_one_process_by_fabric_is_one_process_without_it(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """``devices="1"`` is what ``devices=1`` is, and takes the other way."""
+    assert same(train(devices="1"), train())
+    assert capfd.readouterr() == ("", "")
+
+
+WITHOUT_LIGHTNING = """
+    fit(pairs.Conjugate(), pairs.ConjugateGuide(), data(), epochs=2, progress=False)
+    print("lightning" in sys.modules)
+"""
+
+
+def test_one_process_on_the_cpu_does_without_lightning(tmp_path: Path) -> None:
+    """Its import takes longer than that of torch and Pyro together."""
+    done = execute(script(tmp_path / "plain.py", WITHOUT_LIGHTNING))
+    assert done.stdout.split() == ["False"], done.stderr
+
+
 KILLED = """
     RunFolder.SHARE = 0.0
     folder, moment, count = sys.argv[1], sys.argv[2], int(sys.argv[3])

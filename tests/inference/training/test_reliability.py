@@ -243,6 +243,14 @@ def test_a_resume_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
         train(directory=tmp_path, resume=True)
 
 
+def test_a_resume_file_of_an_older_version_is_refused(tmp_path: Path) -> None:
+    train(directory=tmp_path, epochs=1)
+    state = torch.load(tmp_path / RESUME, weights_only=True)
+    torch.save({**state, "version": VERSION - 1}, tmp_path / RESUME)
+    with pytest.raises(CheckpointError, match="start again in another folder"):
+        train(directory=tmp_path, resume=True)
+
+
 def test_a_full_disk_is_said_and_the_last_files_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
