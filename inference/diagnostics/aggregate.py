@@ -27,9 +27,9 @@ from inference.tracing import (
     counted,
     is_delta,
     is_observed,
-    log_density,
     node,
-    reduce,
+    to_plate,
+    unscaled_log_density,
 )
 
 _BUDGET = 4_000_000  # numbers of latents that one chunk compares
@@ -178,10 +178,10 @@ def _under_all(
     fixed = {n: _for_all(v, sampler.guide_places[n], plate, alone) for n, v in rows.items()}
     guide = poutine.condition(sampler.guide, data=fixed)
     trace = sampler.run(guide, None if alone else size)
-    places = sampler.guide_places
+    sites = {n: node(trace, n) for n in rows}
     return {
-        n: reduce(places[n].batch(log_density(node(trace, n)), size), places[n], plate, n).clone()
-        for n in rows
+        n: to_plate(unscaled_log_density(s).double(), s, plate.name, size, sampler.nesting)
+        for n, s in sites.items()
     }
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from inference.objectives.free_bits import FreeBits
-from inference.objectives.kl_weight import Schedule, figures, unrisen
-from inference.objectives.losses import Measured
+from inference.objectives.kl_weight import Schedule
+from inference.objectives.losses import LossResult
 from inference.objectives.multimodal import SubsetKL, SubsetObjective
 from inference.objectives.objective import Objective
+from inference.objectives.pair_trace import PairTrace
 from inference.objectives.penalties.aggregated import MMD, SlicedWasserstein
 from inference.objectives.penalties.correlation import Decomposition, TotalCorrelation
 from inference.objectives.penalties.critics import AdversarialPrior, FactorCritic, WassersteinCritic
+from inference.objectives.protocol import TrainingObjective
 from inference.objectives.target_rate import TargetRate
 
 __all__ = [
@@ -17,16 +19,16 @@ __all__ = [
     "Decomposition",
     "FactorCritic",
     "FreeBits",
+    "LossResult",
     "MMD",
-    "Measured",
     "Objective",
+    "PairTrace",
     "Schedule",
     "SlicedWasserstein",
     "SubsetKL",
     "SubsetObjective",
     "TargetRate",
     "TotalCorrelation",
+    "TrainingObjective",
     "WassersteinCritic",
-    "figures",
-    "unrisen",
 ]

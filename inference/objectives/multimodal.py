@@ -12,21 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from inference.objectives.losses import Measured
+from inference.objectives.losses import LossResult
 from inference.objectives.objective import Objective
+from inference.objectives.pair_trace import PairTrace
 from inference.objectives.penalties import Codes, Penalty, Schedule
 from inference.tracing import Columns, Sites, batch_length
 from ppl_models.errors import InputError
-
-if TYPE_CHECKING:
-    from inference.objectives.elbo_terms import View
 
 Terms = Literal["own", "cross"]
 
@@ -90,7 +88,7 @@ class SubsetObjective(Objective):
         step: int = 0,
         data_size: int | None = None,
         plate: str | None = None,
-    ) -> Measured:
+    ) -> LossResult:
         """Estimate the negative sum, as `Objective.measure` does each term.
 
         Penalties, and what a target rate sees, are those of the whole. Rows in which a part does
@@ -157,17 +155,17 @@ class SubsetKL(Penalty):
         super().__init__(weight, site)
         self.modalities, self.random = tuple(modalities), random
 
-    def estimate(self, view: View, codes: Codes) -> Tensor:
+    def estimate(self, pair: PairTrace, codes: Codes) -> Tensor:
         """Return the sum over subsets, a mean over the batch."""
-        present = presence(self.modalities, view.args, view.kwargs)
-        whole, total = view.q[codes.name], codes.z.new_zeros(())
+        present = presence(self.modalities, pair.args, pair.kwargs)
+        whole, total = pair.q[codes.name], codes.z.new_zeros(())
         for subset in subsets(present.shape[1], self.random):
             seen = present & subset.to(present.device)
             counts = seen.any(-1) & (seen != present).any(-1)
             if counts.any():
                 masks = {"mask": present, "seen": seen}
                 with Sites() as part:
-                    view.guide(*view.args, **(view.kwargs | masks))
+                    pair.guide(*pair.args, **(pair.kwargs | masks))
                 divergence = _divergence(whole, part.sites[codes.name]["fn"])
                 total = total + torch.where(counts, divergence, 0 * divergence).sum() / len(counts)
         return total

@@ -141,8 +141,8 @@ def is_delta(site: Site) -> bool:
     return isinstance(fn, dist.Delta)
 
 
-def log_density(site: Site) -> Tensor:
-    """Return the site's log density: masked, but with no scale, so that nothing is weighted.
+def unscaled_log_density(site: Site) -> Tensor:
+    """Return the log density of a site's distribution: masked, but with no scale.
 
     Raises
     ------
@@ -150,14 +150,23 @@ def log_density(site: Site) -> Tensor:
         If it is NaN, or plus infinity, anywhere.
     """
     log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
-    log_prob = scale_and_mask(log_prob, mask=site["mask"])
+    return refuse_nonfinite(torch.as_tensor(scale_and_mask(log_prob, mask=site["mask"])), site)
+
+
+def refuse_nonfinite(log_prob: Tensor, site: Site) -> Tensor:
+    """Return a site's log density, unless it is NaN or plus infinity anywhere.
+
+    Raises
+    ------
+    NonFiniteError
+        Naming the site.
+    """
     if bool((log_prob.isnan() | log_prob.isposinf()).any()):
-        bad = "NaN" if bool(log_prob.isnan().any()) else "plus infinity"
         raise NonFiniteError(
-            site=site["name"],
-            seen=f"a log density that is {bad}",
-            expected="a finite log density (or minus infinity: impossible)",
-            cure="look at this site's parameters and data for NaN, zero scales and masks",
+            site["name"],
+            f"a log density that is {'NaN' if bool(log_prob.isnan().any()) else 'plus infinity'}",
+            "a finite log density (or minus infinity: impossible)",
+            "look at this site's parameters and data for NaN, zero scales and masks",
         )
     return log_prob
 

@@ -9,7 +9,6 @@ import torch
 from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor
 
-from inference.objectives import figures
 from inference.randomness import derive, seeded
 from inference.tracing import Source
 from inference.training.auxiliary import information, some_rows
@@ -23,7 +22,7 @@ def make_row(learner: Learner) -> dict[str, Any]:
     at, plan = learner.progress, learner.plan
     loss, rows, *sums = learner.over_all([at.loss, at.rows, *at.sums.values()])
     row = {"epoch": at.epoch + 1, "step": at.step, "loss": loss / rows}
-    row |= figures(plan.objective.weight(at.step - 1))
+    row |= plan.objective.report(at.step - 1)
     row |= {name: value / rows for name, value in zip(at.sums, sums, strict=True)}
     row["bound"], row["bound_se"] = bound(learner, plan.audited)
     if plan.validation is not None:

@@ -24,7 +24,7 @@ import pyro
 import torch
 from torch import nn
 
-from inference.objectives import Objective, unrisen
+from inference.objectives import TrainingObjective
 from inference.randomness import seeded
 from inference.training.plan import check_settings, prepare
 
@@ -91,7 +91,7 @@ def fit(
     epochs: int = 100,
     batch_size: int = 128,
     validation: Any = None,
-    objective: Objective | None = None,
+    objective: TrainingObjective | None = None,
     learning_rate: float | Callable[[int], float] = 1e-3,
     optimizer: MakeOptimizer | None = None,
     seed: int = 0,
@@ -235,7 +235,7 @@ def _run(learner: Learner) -> Run:
     notes = []
     if plan.is_over(at) and at.epoch < plan.epochs:
         notes.append(f"Stopped early: no better bound for {plan.patience} epochs.")
-    weight = unrisen(plan.objective.kl_weight, at.step)
+    weight = plan.objective.unfinished_warmup(at.step)
     if weight is not None and at.history:  # else it is meant to stay below 1
         notes.append(
             f"The KL weight had only reached {weight:.2g} when training ended, so it was not the "

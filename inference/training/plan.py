@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from inference.errors import PairError
-from inference.objectives import Objective
+from inference.objectives import Objective, TrainingObjective
 from inference.randomness import derive
 from inference.tracing import (
     Columns,
@@ -129,7 +129,7 @@ def check_settings(settings: dict[str, Any]) -> None:
     if not isinstance(settings["updates"], nn.Module | None):
         seen, cure = f"a {type(settings['updates']).__name__}", "updates=Aggressive()"
         raise InputError("updates", seen, "a module that says whose turn it is", cure)
-    if not isinstance(settings["objective"], Objective | None):
+    if not isinstance(settings["objective"], TrainingObjective | None):
         seen, cure = repr(settings["objective"]), "objective=Objective('meanfield')"
         raise InputError("objective", seen, "an Objective", cure)
     if settings["resume"] and settings["directory"] is None:

@@ -14,7 +14,7 @@ from torch import nn
 from tqdm import tqdm
 
 from inference.errors import NonFiniteError
-from inference.objectives import Objective
+from inference.objectives import TrainingObjective
 from inference.tracing import Columns, Source, TensorSource, nonfinite_rows
 from inference.training.run_folder import Progress, RunFolder
 
@@ -26,7 +26,7 @@ class Plan:
     source: Source
     audited: Source  # the part of the training data on which the bound is reported
     validation: Source | None
-    objective: Objective
+    objective: TrainingObjective
     optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer]
     learning_rate: Callable[[int], float] | None  # a schedule; None where the optimiser has its own
     transform: Callable[[Any], Any] | None
