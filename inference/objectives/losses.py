@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +12,10 @@ from inference.errors import PairError
 from inference.objectives.enumerated_terms import summed_rate_distortion
 from inference.objectives.free_bits import FreeBits
 from inference.objectives.importance_weighted import draw_many, renyi
-from inference.objectives.kl_weight import Weight, for_site
-from inference.objectives.pair_trace import PairTrace, trace_pair
+from inference.objectives.kl_weight import Weight, for_site, refuse_unknown
+from inference.objectives.pair_trace import PairTrace
 from inference.objectives.rate_distortion import average, rate_distortion, total
+from inference.objectives.step import Step
 from inference.tracing import Layout, precision
 
 
@@ -47,28 +47,6 @@ class LossResult:
                 with torch.enable_grad():
                     learn(self.pair.detached())
                 penalty.zero_grad()
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """What a loss is measured on: a pair and a batch, its layout, N, and the training step."""
-
-    model: Any
-    guide: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    shape: Layout
-    data_size: int
-    number: int = 0
-
-    @property
-    def call(self) -> tuple[Any, Any, tuple[Any, ...], dict[str, Any], Layout]:
-        """Pair, batch and layout: what most functions begin with."""
-        return self.model, self.guide, self.args, self.kwargs, self.shape
-
-    def trace(self) -> PairTrace:
-        """Draw from the pair."""
-        return trace_pair(*self.call, self.data_size, self.number)
 
 
 Parts = tuple[Tensor, Tensor | None, list[PairTrace]]  # loss, rate, draws for penalties
@@ -133,15 +111,20 @@ def add_penalties(parts: Parts, penalties: Sequence[nn.Module]) -> LossResult:
     return LossResult(loss, figures, pairs[-1] if penalties else None)
 
 
-def refuse_weighted_sum(shape: Layout, weight: Weight, steered: bool) -> None:
-    """Refuse a KL weight in a bound of many draws whose sites are summed out.
+def refuse_weight(shape: Layout, weight: Weight, steered: bool, many: bool) -> None:
+    """Refuse a KL weight where there is no rate for it.
 
     Raises
     ------
     PairError
-        There is one: the sum has no rate to weigh.
+        The weight of a site that the guide does not draw; a rate to steer, and no latent site; or
+        one in a bound of many draws whose sites are summed out.
     """
-    if shape.enumerated and (weight != 1 or steered):
+    refuse_unknown(weight, shape.drawn)
+    if steered and not shape.drawn:
+        found = "a target rate, and no latent site that the guide draws"
+        raise PairError(None, found, "a site to have a rate", "kl_weight=1")
+    if many and shape.enumerated and (weight != 1 or steered):
         raise PairError(
             shape.enumerated[0],
             "a site that is summed out, in a bound of many draws with a KL weight",

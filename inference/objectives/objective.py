@@ -12,18 +12,14 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 import torch
-from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
-from pyro.poutine.util import is_validation_enabled
 from torch import Tensor, nn
 
 from inference.errors import PairError
-from inference.objectives.elbo_per_datum import bound_per_datum
 from inference.objectives.free_bits import FreeBits
 from inference.objectives.kl_weight import (
     Schedule,
     Weight,
     columns,
-    refuse_unknown,
     unfinished_warmup,
     validated,
     value_at,
@@ -31,31 +27,17 @@ from inference.objectives.kl_weight import (
 from inference.objectives.losses import (
     LossResult,
     Parts,
-    Step,
     add_penalties,
     many_draws_loss,
     one_draw_loss,
-    refuse_weighted_sum,
+    refuse_weight,
 )
-from inference.objectives.pathwise_elbo import pathwise_bound
+from inference.objectives.plain_elbo import plain_bound, plain_loss
+from inference.objectives.step import Step
 from inference.objectives.target_rate import TargetRate
-from inference.objectives.weighted_sites import weighted
-from inference.tracing import (
-    Layout,
-    batch_length,
-    layout,
-    no_warnings,
-    precision,
-    scaled,
-    whole_size,
-)
+from inference.tracing import Layout, no_warnings
 
 Kind = Literal["auto", "trace", "meanfield", "enum", "iwae", "renyi"]
-_ELBOS: dict[str, Any] = {
-    "trace": Trace_ELBO,
-    "meanfield": TraceMeanField_ELBO,
-    "enum": TraceEnum_ELBO,
-}
 
 
 @dataclass(frozen=True)
@@ -97,10 +79,9 @@ class Objective:
     free_bits
         Rates below a threshold cost as much as it: a `FreeBits`.
     penalties
-        Modules whose ``forward(pair)`` gives nats per observation to add, for a `PairTrace` of the
-        batch; and, if they have a critic of their own, ``learn(pair)``, called after each step with
-        the draws as constants. Averaged over particles; beside a bound of many draws they are given
-        a draw of their own.
+        Modules whose ``forward(pair)`` gives nats per observation to add, for a `PairTrace`; with a
+        critic of their own, also ``learn(pair)``, called after each step with the draws as
+        constants. Averaged over particles; beside a bound of many draws of a draw of their own.
 
     Raises
     ------
@@ -170,9 +151,6 @@ class Objective:
         Sites inside the data plate count ``data_size / B`` times, sites outside once; the sum is
         divided by ``data_size``. A model that subsamples its plate itself is left to do so.
 
-        With Pyro's validation off, pairs whose guides draw differentiably are scored without its
-        traces (`inference.objectives.pathwise_elbo`), to the same value and gradient in less time.
-
         Parameters
         ----------
         model, guide
@@ -211,18 +189,14 @@ class Objective:
         plate: str | None = None,
     ) -> LossResult:
         """Return the `loss` with what `after_step` needs; parameters and errors are those of it."""
-        kwargs = kwargs or {}
-        shape = layout(model, guide, args, kwargs, plate)
+        at = Step.of(model, guide, args, kwargs, data_size, plate, step)
         weight = self.weight(step)
-        refuse_unknown(weight, shape.drawn)
+        refuse_weight(at.shape, weight, self.steered, self.many)
         if not self.shaped:
-            return LossResult(
-                self._plain_loss(model, guide, args, kwargs, shape, weight, data_size)
-            )
-        size = whole_size(shape, batch_length(args, kwargs), data_size)
+            kind = self.resolve(at.shape)
+            return LossResult(plain_loss(kind, at, weight, self.num_particles))
         with no_warnings():
-            parts = self._take_apart(Step(model, guide, args, kwargs, shape, size, step), weight)
-            return add_penalties(parts, self.penalties)
+            return add_penalties(self._take_apart(at, weight), self.penalties)
 
     def after_step(self, result: LossResult) -> None:
         """Let a target rate and critics learn from a step that the optimiser has taken.
@@ -263,17 +237,8 @@ class Objective:
         PairError
             As `loss` does.
         """
-        kwargs = kwargs or {}
-        shape, draws = layout(model, guide, args, kwargs, plate), self._draws
-        if shape.local and shape.plate is not None:
-            with no_warnings():
-                return bound_per_datum(
-                    self.resolve(shape), model, guide, args, kwargs, shape, draws
-                )
-        model, guide, size = scaled(model, guide, shape, batch_length(args, kwargs), data_size)
-        with no_warnings():
-            loss = self._elbo(shape).loss(model, guide, *args, **kwargs)
-        return torch.as_tensor(-loss / size, dtype=precision(args, kwargs))
+        at = Step.of(model, guide, args, kwargs, data_size, plate)
+        return plain_bound(self.resolve(at.shape), at, 1 if self.many else self.num_particles)
 
     def weight(self, step: int = 0) -> Weight:
         """Return the weight of the KL term at a training step, counted from 0."""
@@ -329,52 +294,12 @@ class Objective:
             )
         return self.kind
 
-    @property
-    def _draws(self) -> int:
-        """Draws of the plain bound."""
-        return 1 if self.many else self.num_particles
-
-    def _elbo(self, shape: Layout) -> Any:
-        return _ELBOS[self.resolve(shape)](
-            num_particles=self._draws,
-            max_plate_nesting=shape.max_plate_nesting,
-            strict_enumeration_warning=False,
-        )
-
-    def _plain_loss(
-        self,
-        model: Any,
-        guide: Any,
-        args: Any,
-        kwargs: Any,
-        shape: Layout,
-        weight: Weight,
-        data_size: int | None,
-    ) -> Tensor:
-        """Estimate the bound with a weight that is known before."""
-        model, guide, size = scaled(model, guide, shape, batch_length(args, kwargs), data_size)
-        if self.resolve(shape) != "enum" and shape.pathwise and not is_validation_enabled():
-            call = model, guide, args, kwargs, self.kind == "meanfield", weight
-            bounds = [pathwise_bound(*call) for _ in range(self.num_particles)]
-            found = [bound for bound in bounds if bound is not None]
-            if len(found) == len(bounds):
-                return -sum(found[1:], found[0]) / (len(bounds) * size)
-        model, guide = weighted(model, guide, weight)
-        with no_warnings():
-            loss: Tensor = self._elbo(shape).differentiable_loss(model, guide, *args, **kwargs)
-        return loss / size
-
     def _take_apart(self, step: Step, weight: Weight) -> Parts:
         """Estimate a loss whose terms are looked at one by one."""
         shape, penalised = step.shape, bool(self.penalties)
-        if self.steered and not shape.drawn:
-            found, cure = "a target rate, and no latent site that the guide draws", "kl_weight=1"
-            raise PairError(None, found, "a site to have a rate", cure)
         if self.many:
-            refuse_weighted_sum(shape, weight, self.steered)
             alpha = 0.0 if self.kind == "iwae" else self.alpha
             return many_draws_loss(step, alpha, weight, self.num_particles, self.chunk, penalised)
         closed_form = self.resolve(shape) == "meanfield"
-        return one_draw_loss(
-            step, closed_form, weight, self.num_particles, self.free_bits, penalised
-        )
+        how = closed_form, weight, self.num_particles, self.free_bits, penalised
+        return one_draw_loss(step, *how)
