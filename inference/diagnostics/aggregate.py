@@ -24,10 +24,11 @@ from inference.tracing import (
     Plate,
     Sampler,
     Traces,
-    counted,
     is_delta,
+    is_deterministic,
     is_observed,
     node,
+    sample_sites,
     to_plate,
     unscaled_log_density,
 )
@@ -57,8 +58,8 @@ def local_plate(sampler: Sampler) -> Plate:
     """
     if isinstance(poutine.unwrap(sampler.guide), GuideMessenger):
         cure = "write the guide as a function or a module of its own"
-        seen = "a guide that is a handler around the model"
-        raise PairError(None, seen, "a guide that runs alone, at given values", cure)
+        found = "a guide that is a handler around the model"
+        raise PairError(None, found, "a guide that runs alone, at given values", cure)
     if sampler.plate is None:
         raise PairError(
             None,
@@ -83,15 +84,19 @@ def drawn_sites(sampler: Sampler, names: Sequence[str] | None) -> list[str]:
         A name is no such site, or a site is not in the data plate.
     """
     plate, trace = local_plate(sampler), sampler.traces(None).guide
-    drawn = [n for n, s in counted(trace) if not is_observed(s) and not is_delta(s)]
+    drawn = [
+        n
+        for n, s in sample_sites(trace).items()
+        if not is_deterministic(s) and not is_observed(s) and not is_delta(s)
+    ]
     for name in names or ():
         if name not in drawn:
-            seen, expected = "no site that the guide draws", f"some of {drawn}"
-            raise PairError(name, seen, expected, "take one of these")
+            found, expected = "no site that the guide draws", f"some of {drawn}"
+            raise PairError(name, found, expected, "take one of these")
     chosen = [name for name in drawn if names is None or name in names]
     if not chosen:
-        seen, expected = "no random draw in the guide", "a site with a density"
-        raise PairError(None, seen, expected, "sample the latents from a distribution")
+        found, expected = "no random draw in the guide", "a site with a density"
+        raise PairError(None, found, expected, "sample the latents from a distribution")
     for name in chosen:
         if sampler.guide_places[name].axis(plate.name) is None:
             raise PairError(

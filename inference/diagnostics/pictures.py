@@ -36,7 +36,7 @@ def samples(
     seed: int = 0,
     **named: Any,
 ) -> Figure:
-    """Show what the model tells without data, above data themselves.
+    """Show samples of the model, above data themselves.
 
     Parameters
     ----------
@@ -63,10 +63,10 @@ def samples(
     with quiet(model, guide, seed):
         view = ImageView(Sampler(model, guide, some.args, some.kwargs), site, shape)
         forward = poutine.uncondition(view.sampler.model)
-        told = poutine.trace(forward).get_trace(*some.args, **some.kwargs)
+        drawn = poutine.trace(forward).get_trace(*some.args, **some.kwargs)
         again = poutine.trace(forward).get_trace(*some.args, **some.kwargs)
-        rows = [view.data(), view.images(told), view.images(again)]
-    return _draw(rows, ["data", "told", "told"])
+        rows = [view.data(), view.images(drawn), view.images(again)]
+    return _draw(rows, ["data", "sampled", "sampled"])
 
 
 def reconstructions(
@@ -80,7 +80,7 @@ def reconstructions(
     seed: int = 0,
     **named: Any,
 ) -> Figure:
-    """Show data, and what the model tells from draws of their codes, a row a draw.
+    """Show data, and their reconstructions from draws of the codes, a row a draw.
 
     Parameters are those of `samples`, with ``num_samples`` rows; raises as it does.
     """
@@ -196,9 +196,9 @@ def imputations(
             filled = torch.where(gone, truth[torch.randperm(len(truth))], truth)
             for _ in range(rounds):
                 view.sampler = sampler.with_data(*_put(some, place, filled))
-                told = view.draw()
-                filled = torch.where(gone, view.value(view.forward(told)), truth)
-            means = torch.where(gone, view.mean(told), truth)
+                trace = view.draw()
+                filled = torch.where(gone, view.value(view.forward(trace)), truth)
+            means = torch.where(gone, view.mean(trace), truth)
             rows.append([view.image(x) for x in means])
         marks = [m.reshape(view.shape) for m in gone]
     titles = ["data", *(f"imputed {i + 1}" for i in range(num_samples))]

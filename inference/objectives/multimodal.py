@@ -42,7 +42,7 @@ class SubsetObjective(Objective):
 
     ``terms="own"`` has :math:`B_S = S \cap A`: the sub-sampled objective of MVAE (Wu and Goodman
     2018, equation 5; lecture equation 24). ``terms="cross"`` has :math:`B_S = A`: all modalities
-    are told from each one (Lee and Pavlovic 2021, equation 4, where each term's shared KL is
+    are generated from each one (Lee and Pavlovic 2021, equation 4, where each term's shared KL is
     counted once a target). Each is a lower bound on a log evidence while every lambda is 1.
 
     A part counts once in a row that it meets: where a row has one modality only, its bound is that
@@ -53,7 +53,7 @@ class SubsetObjective(Objective):
     modalities
         Names of the observed sites, in the order of the masks' columns and of the arguments.
     terms
-        Which modalities a part of them tells.
+        Which modalities are generated from a part of them.
     random
         Subsets of more than one modality and less than all, a step.
     weights
@@ -101,8 +101,8 @@ class SubsetObjective(Objective):
         with Weighted(dict(zip(self.modalities, self.weights, strict=False))):
             whole = super().measure(model, guide, args, kwargs, *rest)
             loss, whole_batch = whole.loss, Columns(args, kwargs, len(present))
-            for told, seen in self._parts(present):
-                batch = replace(whole_batch, kwargs=kwargs | {"mask": told, "seen": seen})
+            for targets, seen in self._parts(present):
+                batch = replace(whole_batch, kwargs=kwargs | {"mask": targets, "seen": seen})
                 rows = seen.any(-1).nonzero()[:, 0]
                 batch = batch if len(rows) == batch.size else batch.rows(rows)
                 of_part = part.measure(model, guide, batch.args, batch.kwargs, *rest).loss
@@ -119,8 +119,8 @@ class SubsetObjective(Objective):
                 fresh = fresh & (seen != past).any(-1)
             if fresh.any():
                 earlier.append(seen)
-                told = seen if self.terms == "own" else present
-                yield told & fresh[:, None], seen & fresh[:, None]
+                targets = seen if self.terms == "own" else present
+                yield targets & fresh[:, None], seen & fresh[:, None]
 
 
 class SubsetKL(Penalty):

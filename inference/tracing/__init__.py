@@ -20,7 +20,6 @@ from inference.tracing.layout import (
     batch_length,
     layout,
     pair_traces,
-    sample_sites,
     untouched,
 )
 from inference.tracing.minibatch import precision, scaled, whole_size
@@ -37,12 +36,12 @@ from inference.tracing.sites import (
     Place,
     Plate,
     Site,
-    counted,
     is_delta,
     is_deterministic,
     is_observed,
     mask_of,
     node,
+    sample_sites,
     unscaled_log_density,
 )
 from inference.tracing.sum_product import (
@@ -87,7 +86,6 @@ __all__ = [
     "contract",
     "contract_to",
     "count_nonfinite",
-    "counted",
     "data_frames",
     "expected_factors",
     "explain_nonfinite",

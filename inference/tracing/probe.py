@@ -14,7 +14,7 @@ from inference.tracing.sites import (
     Site,
     is_delta,
     node,
-    samples,
+    sample_sites,
     unscaled_log_density,
 )
 from inference.tracing.sum_product import log_joint
@@ -42,7 +42,7 @@ def disagreement(runner: Runner) -> str:
 
 
 def _frozen(both: Traces, alone: list[Traces]) -> str:
-    for name, site in samples(both.guide):
+    for name, site in sample_sites(both.guide).items():
         place = both.guide_places[name]
         draws = place.value(site["value"], 2)
         loops = [place.value(node(t.guide, name)["value"], 1) for t in alone]
@@ -58,7 +58,7 @@ def _densities(runner: Runner, both: Traces, draw: int) -> str:
     guide, model = _one(runner, both, draw)
     pairs = ((both.guide, guide, both.guide_places), (both.model, model, both.places))
     for together, single, places in pairs:
-        for name, site in samples(together):
+        for name, site in sample_sites(together).items():
             there = node(single, name)
             if _remade(site, there, places[name], draw):
                 continue
@@ -83,7 +83,7 @@ def _values(
 ) -> dict[str, Tensor]:
     return {
         name: places[name].value(site["value"], 2)[draw].reshape(places[name].shape)
-        for name, site in samples(trace)
+        for name, site in sample_sites(trace).items()
         if not site["is_observed"] and (deltas or not is_delta(site))
     }
 

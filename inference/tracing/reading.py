@@ -12,7 +12,8 @@ from pyro.poutine.util import is_validation_enabled
 
 from inference.tracing.handlers import Sites
 from inference.tracing.layout import Layout, open_traces
-from inference.tracing.terms import Terms, plain_sites, rows_of
+from inference.tracing.sites import sample_sites
+from inference.tracing.terms import Terms, rows_of
 from inference.tracing.traces import DRAWS
 
 Sitemap = dict[str, Any]
@@ -45,7 +46,7 @@ def run_pair(
     if is_validation_enabled():
         kind = TraceMeanField_ELBO if closed_form else Trace_ELBO
         p, q = kind(max_plate_nesting=nesting)._get_trace(model, guide, args, kwargs)
-        return plain_sites(q.nodes), plain_sites(p.nodes)
+        return sample_sites(q), sample_sites(p)
     return collect_sites(model, guide, args, kwargs)
 
 
@@ -55,12 +56,12 @@ def collect_sites(
     """Do as `run_pair`, without any check."""
     if isinstance(poutine.unwrap(guide), GuideMessenger):  # it runs the model itself
         model_trace, guide_trace = open_traces(model, guide, args, kwargs)
-        return plain_sites(guide_trace.nodes), plain_sites(model_trace.nodes)
+        return sample_sites(guide_trace), sample_sites(model_trace)
     with Sites() as q:
         guide(*args, **kwargs)
     with Sites(q.sites) as p:
         model(*args, **kwargs)
-    return plain_sites(q.sites), plain_sites(p.sites)
+    return sample_sites(q.sites), sample_sites(p.sites)
 
 
 def read_pair(

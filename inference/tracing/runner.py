@@ -26,7 +26,7 @@ from inference.tracing.sites import (
     node,
     place_of,
     refuse_uncovered,
-    samples,
+    sample_sites,
 )
 from inference.tracing.traces import DRAWS, Traces
 
@@ -67,9 +67,11 @@ class Runner:
         guide_trace, model_trace = self._first_run()
         refuse_uncovered(model_trace, guide_trace)
         self.nesting = nesting_of(guide_trace, model_trace)
-        self.places = {n: place_of(s, self.nesting) for n, s in samples(model_trace)}
-        self.guide_places = {n: place_of(s, self.nesting) for n, s in samples(guide_trace)}
-        self.sites: dict[str, Site] = dict(samples(model_trace))
+        self.places = {n: place_of(s, self.nesting) for n, s in sample_sites(model_trace).items()}
+        self.guide_places = {
+            n: place_of(s, self.nesting) for n, s in sample_sites(guide_trace).items()
+        }
+        self.sites: dict[str, Site] = sample_sites(model_trace)
         self.latents = [n for n in self.sites if n in guide_trace.nodes]
         self.enumerated = [
             n for n, s in self.sites.items() if is_enumerated(s) and n not in self.latents
@@ -130,7 +132,7 @@ class Runner:
             model = poutine.replay(model, trace=guide)
         else:
             # conditioned, since enumeration does not see which dims a replayed site depends on
-            drawn = {n: s["value"] for n, s in samples(guide) if not s["is_observed"]}
+            drawn = {n: s["value"] for n, s in sample_sites(guide).items() if not s["is_observed"]}
             model = poutine.condition(model, data=drawn)
             enumerate_ = (
                 poutine.enum if mode == "summed" else partial(infer_discrete, temperature=1)
@@ -139,7 +141,7 @@ class Runner:
         return poutine.trace(model).get_trace(*self.args, **self.kwargs)
 
     def _cost(self, guide: Trace, model: Trace) -> int:
-        numbers = sum(s["value"].numel() for t in (guide, model) for _, s in samples(t))
+        numbers = sum(s["value"].numel() for t in (guide, model) for s in sample_sites(t).values())
         supports = [self.sites[n]["fn"].enumerate_support(expand=False) for n in self.enumerated]
         return max(1, numbers) * max((len(s) for s in supports), default=1)
 

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from inference.errors import PairError
 from inference.tracing.sites import Plate, Site, node, place_of, unscaled_log_density
-from inference.tracing.terms import Terms, frame_of, outside, subsampled_share
+from inference.tracing.terms import Terms, frame_of, outside, scale_of
 from inference.tracing.traces import DRAWS
 
 Frame = Plate | CondIndepStackFrame
@@ -108,11 +108,10 @@ def common_scale(terms: Terms, factors: Collection[str]) -> float:
     """
     scales = {}
     for name in factors:
-        site = terms.site(name)
-        scale = site["scale"]
+        scale = scale_of(terms.site(name), terms.plate)
         if isinstance(scale, Tensor) and scale.dim():
             raise _no_scale(name, f"a poutine.scale of shape {tuple(scale.shape)}")
-        scales[name] = float(scale) * subsampled_share(site, terms.plate)
+        scales[name] = float(scale)
     if len(set(scales.values())) > 1:
         raise _no_scale(next(iter(factors)), f"sites summed together, of scales {scales}")
     return next(iter(scales.values()), 1.0)

@@ -24,7 +24,6 @@ import torch
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
 from pyro.poutine.indep_messenger import CondIndepStackFrame
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from inference.errors import PairError
@@ -74,7 +73,7 @@ class Term(NamedTuple):
 
 
 def rows_of(q: Mapping[str, Site], p: Mapping[str, Site]) -> list[Term]:
-    """Pair up the sample sites of a run of guide and model; `plain_sites` of both."""
+    """Pair up the sample sites of a run of guide and model."""
     rows = []
     for name, site in p.items():
         if is_deterministic(site):
@@ -87,15 +86,6 @@ def rows_of(q: Mapping[str, Site], p: Mapping[str, Site]) -> list[Term]:
         if not is_deterministic(site) and (name not in p or p[name]["is_observed"]):
             rows.append(Term(name, "observed" if is_fixed(site) else "latent", None, site))
     return rows
-
-
-def plain_sites(nodes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sample sites among the nodes of a run, without those that plates make."""
-    return {
-        name: node
-        for name, node in nodes.items()
-        if node["type"] == "sample" and not site_is_subsample(node)
-    }
 
 
 def is_fixed(site: Site) -> bool:
@@ -135,6 +125,11 @@ def subsampled_share(site: Site, plate: str | None) -> float:
     if frame is None or frame.full_size is None:
         return 1.0
     return frame.size / frame.full_size
+
+
+def scale_of(site: Site, plate: str | None) -> Any:
+    """A site's scale, the data plate's N / B taken out."""
+    return site["scale"] * subsampled_share(site, plate)
 
 
 def to_plate(
@@ -200,9 +195,9 @@ class Terms:
     def dense(self) -> dict[str, Tensor]:
         """Log densities of the model's sites, by name, that depend on no enumerated site."""
         return {
-            name: log_prob
-            for name, log_prob in self._of_model.items()
-            if log_prob.dim() <= self._depth
+            name: value * scale_of(self.site(name), self.plate)
+            for name, value in self._unscaled.items()
+            if value.dim() <= self._depth
         }
 
     @cached_property
@@ -211,8 +206,7 @@ class Terms:
 
         Masked, but without scales: a scale is that of the sum (`sum_product.contract`).
         """
-        names = [name for name, p in self._of_model.items() if p.dim() > self._depth]
-        return {name: unscaled_log_density(self.site(name)).double() for name in names}
+        return {name: value for name, value in self._unscaled.items() if value.dim() > self._depth}
 
     @property
     def _depth(self) -> int:
@@ -220,9 +214,9 @@ class Terms:
         return self.nesting + (self.draws is not None)
 
     @cached_property
-    def _of_model(self) -> dict[str, Tensor]:
+    def _unscaled(self) -> dict[str, Tensor]:
         rows = [row for row in self.rows if row.p is not None and row.kind != "deterministic"]
-        return {row.name: self.log_density(row.site) for row in rows}
+        return {row.name: unscaled_log_density(row.site).double() for row in rows}
 
     def site(self, name: str) -> Site:
         """Return a site of the model by name."""
@@ -270,7 +264,7 @@ def outside(name: str, plate: str) -> PairError:
     """Make the error for a site that is not in the data plate."""
     return PairError(
         site=name,
-        seen=f"a site outside the data plate {plate!r}",
+        found=f"a site outside the data plate {plate!r}",
         expected="every site inside it, so that each datum has its own weight",
         cure="move the site into the plate, or ask for joint weights (joint=True)",
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pyro.poutine import Trace
 from torch import Tensor
 
-from inference.tracing.sites import Place, Plate, node, samples, unscaled_log_density
+from inference.tracing.sites import Place, Plate, node, sample_sites, unscaled_log_density
 from inference.tracing.terms import Terms, rows_of
 
 DRAWS = "_draws"  # the name of the outer plate
@@ -37,7 +37,7 @@ class Traces:
 
     def terms(self, plate: Plate | None) -> Terms:
         """Return the terms of the bound, (S, B) each."""
-        rows = rows_of(dict(samples(self.guide)), dict(samples(self.model)))
+        rows = rows_of(sample_sites(self.guide), sample_sites(self.model))
         nesting = next(iter(self.places.values())).nesting
         name = None if plate is None else plate.name
         return Terms(tuple(rows), name, self.size, nesting, self.model)

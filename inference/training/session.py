@@ -49,7 +49,7 @@ class Plan:
 
     def located(self, error: NonFiniteError, where: str, batch: Columns) -> NonFiniteError:
         """Say when an error came, and whether the data themselves are to blame."""
-        seen, data = f"{error.seen} ({where})", batch
+        seen, data = f"{error.found} ({where})", batch
         if isinstance(self.source, TensorSource) and "batch" in where:
             data = self.source.data
         if rows := nonfinite_rows(data, self.names):

@@ -95,9 +95,9 @@ class Penalty(nn.Module):
         site = pair.q[name]
         value, mask = site["value"], site["mask"]
         if tuple(site["fn"].batch_shape) != (pair.batch,):
-            seen = f"batch shape {tuple(site['fn'].batch_shape)} for {pair.batch} data"
+            found = f"batch shape {tuple(site['fn'].batch_shape)} for {pair.batch} data"
             cure = "keep the site in the data plate alone, its other dims made event dims"
-            raise PairError(name, seen, "one code a datum", cure)
+            raise PairError(name, found, "one code a datum", cure)
         flat = value.reshape(len(value), -1)
         if not isinstance(mask, Tensor):
             return Codes(name, flat, None)
@@ -124,17 +124,17 @@ def number(name: str, value: Any, least: float, above: bool = True, cure: str = 
 
 
 def _find(pair: PairTrace, site: str | None) -> str:
-    """The name of the site to look at."""
+    """Return the name of the site to penalise."""
     known = [name for name, node in pair.q.items() if not node["fn"].support.is_discrete]
     if site in known:
         return str(site)
-    told = ", ".join(known) or "none"
+    listed = ", ".join(known) or "none"
     if site is not None:
         cure = "name a latent site that the guide draws in the data plate"
-        raise PairError(site, f"the continuous latent sites {told}", "one of them", cure)
+        raise PairError(site, f"the continuous latent sites {listed}", "one of them", cure)
     if len(known) != 1:
         cure = f"site='{known[0]}'" if known else "give the guide a continuous latent site"
-        raise PairError(None, f"the continuous latent sites {told}", "one to penalise", cure)
+        raise PairError(None, f"the continuous latent sites {listed}", "one to penalise", cure)
     return known[0]
 
 

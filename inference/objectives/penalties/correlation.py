@@ -187,9 +187,9 @@ def _pairwise(site: Any, codes: Codes) -> Tensor:
     while isinstance(fn, Independent):
         fn = fn.base_dist
     if fn.event_shape or tuple(fn.batch_shape) != (len(value), *event):
-        seen = f"a posterior of class {type(fn).__name__}, whose dims depend on each other"
+        found = f"a posterior of class {type(fn).__name__}, whose dims depend on each other"
         cure = "FactorCritic estimates the total correlation of any posterior"
-        raise PairError(codes.name, seen, "independent dims, dist.Normal(...).to_event(1)", cure)
+        raise PairError(codes.name, found, "independent dims, dist.Normal(...).to_event(1)", cure)
     density = fn.log_prob(value[:, None]).reshape(len(value), len(value), -1)
     return density if codes.rows is None else density[codes.rows][:, codes.rows]
 
@@ -200,7 +200,7 @@ def _log_prior(pair: PairTrace, codes: Codes) -> Tensor:
     value = pair.q[codes.name]["value"]
     density = None if site is None else site["fn"].log_prob(value)
     if density is None or tuple(density.shape) != (len(value),):
-        seen = "no prior" if density is None else f"a prior of batch shape {tuple(density.shape)}"
+        found = "no prior" if density is None else f"a prior of batch shape {tuple(density.shape)}"
         cure = "leave dim=0, or use MMD, which only draws from the prior"
-        raise PairError(codes.name, seen, "a prior with a density a datum", cure)
+        raise PairError(codes.name, found, "a prior with a density a datum", cure)
     return codes.counted(density)[:, 0]

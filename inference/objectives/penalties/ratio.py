@@ -96,8 +96,8 @@ class DensityRatio(Critic):
         except AttributeError:
             found = None
         if not hasattr(found, "take"):
-            seen, cure = f"no density-ratio prior at '{self.prior}'", "VAE(prior=...), prior='name'"
-            raise PairError(None, f"a model with {seen}", "an AggregatedPosterior there", cure)
+            what, cure = f"no density-ratio prior at '{self.prior}'", "VAE(prior=...), prior='name'"
+            raise PairError(None, f"a model with {what}", "an AggregatedPosterior there", cure)
         return found
 
     def reset(self) -> None:

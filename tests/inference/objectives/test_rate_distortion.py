@@ -93,10 +93,10 @@ def refusal(model: torch.nn.Module, guide: torch.nn.Module, x: Tensor) -> PairEr
 
 def test_what_has_no_terms_of_one_draw_is_refused() -> None:
     x = torch.randn(4)
-    assert "summed out" in refusal(pairs.TwoComponents(), pairs.NoLatents(), x).seen
-    assert "no differentiable function" in refusal(Coin(), CoinGuide(), x).seen
+    assert "summed out" in refusal(pairs.TwoComponents(), pairs.NoLatents(), x).found
+    assert "no differentiable function" in refusal(Coin(), CoinGuide(), x).found
     with pyro.validation_enabled(False):
-        assert "does not name" in refusal(pairs.Conjugate(), pairs.NoLatents(), x).seen
+        assert "does not name" in refusal(pairs.Conjugate(), pairs.NoLatents(), x).found
 
 
 def test_nothing_is_left_behind(untouched: None) -> None:
