@@ -14,7 +14,7 @@ class PairError(ValueError):
     ----------
     site
         The sample site, plate, parameter or argument that is wrong; ``None`` if no one of them is.
-    seen
+    found
         What was found there.
     expected
         What would have been right.
@@ -23,19 +23,19 @@ class PairError(ValueError):
     """
 
     def __init__(
-        self, site: str | None, seen: str | None = None, expected: str = "", cure: str = ""
+        self, site: str | None, found: str | None = None, expected: str = "", cure: str = ""
     ) -> None:
         handled = sys.exc_info()[1]
-        if seen is None and isinstance(handled, PairError):
+        if found is None and isinstance(handled, PairError):
             # Pyro's trace handler makes any ValueError anew from its text: keep what it was
-            site, seen, expected, cure = handled.args
-        self.site, self.seen, self.expected, self.cure = site, seen or "", expected, cure
-        super().__init__(site, self.seen, expected, cure)  # args, so that the error pickles
+            site, found, expected, cure = handled.args
+        self.site, self.found, self.expected, self.cure = site, found or "", expected, cure
+        super().__init__(site, self.found, expected, cure)  # args, so that the error pickles
 
     def __str__(self) -> str:
         where = "the pair" if self.site is None else f"site '{self.site}'"
-        told = f"  seen:     {self.seen}\n  expected: {self.expected}\n  cure:     {self.cure}"
-        return f"{where}\n{told}"
+        what = f"  found:    {self.found}\n  expected: {self.expected}\n  cure:     {self.cure}"
+        return f"{where}\n{what}"
 
 
 class NonFiniteError(PairError):

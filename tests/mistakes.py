@@ -23,7 +23,7 @@ def wrong(model: Callable, guide: Callable, *args: object, **kwargs: object) -> 
     with pytest.raises(PairError) as caught:
         check(model, guide, *args, **kwargs)
     error = caught.value
-    assert error.seen and error.expected and error.cure
+    assert error.found and error.expected and error.cure
     assert len(str(error).splitlines()) == 4
     return error
 

@@ -57,13 +57,13 @@ def translated(
         with progress:
             yield
     except _KNOWN as error:
-        told = _told_before(error)
-        if told is not None:
-            raise told from None
+        own = _own_error(error)
+        if own is not None:
+            raise own from None
         raise _translate(error, doing, progress.site, cure) from error
 
 
-def _told_before(error: BaseException | None) -> PairError | InputError | None:
+def _own_error(error: BaseException | None) -> PairError | InputError | None:
     """An error of ours that Pyro's trace handler wrapped, or failed to wrap."""
     while error is not None:
         if isinstance(error, PairError | InputError) and error.cure:
@@ -80,5 +80,5 @@ def _translate(error: Exception, doing: str, last: str | None, cure: str) -> Pai
     for words, known in _CURES:
         if words in text:
             cure = known
-    seen = " ".join(text.split())[:500]
-    return PairError(site, f"{doing}: {type(error).__name__}: {seen}", "no error", cure)
+    found = " ".join(text.split())[:500]
+    return PairError(site, f"{doing}: {type(error).__name__}: {found}", "no error", cure)

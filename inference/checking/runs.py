@@ -132,8 +132,8 @@ def check_repeats(first: tuple[Trace, Trace], second: tuple[Trace, Trace]) -> No
                 raise _stateful(name, f"two draws that differ, from the same seed, in the {role}")
             one, two = site["log_prob"], others[name]["log_prob"]
             if not _alike(one, two):
-                told = f"log density {one.sum():.6g}, then {two.sum():.6g} from the same seed"
-                raise _stateful(name, f"{told}, in the {role}")
+                densities = f"log density {one.sum():.6g}, then {two.sum():.6g} from the same seed"
+                raise _stateful(name, f"{densities}, in the {role}")
 
 
 def _alike(one: Tensor, two: Tensor) -> bool:
@@ -142,10 +142,10 @@ def _alike(one: Tensor, two: Tensor) -> bool:
     )
 
 
-def _stateful(name: str, seen: str) -> PairError:
+def _stateful(name: str, found: str) -> PairError:
     return PairError(
         name,
-        seen,
+        found,
         "the same densities on every call: no call sees state that an earlier one left",
         "keep no counters, caches or running values in the module that change what it computes",
     )
@@ -219,8 +219,8 @@ def run_objective(
             bound = objective.bound(model, guide, args, kwargs, plate=plate).mean()
             reseed(seed)
             loss = _loss(objective, model, guide, args, kwargs, plate) if learns else None
-    told = {str(remark.message).splitlines()[0] for remark in remarks}
-    return bound, loss, sorted(told)
+    notes = {str(remark.message).splitlines()[0] for remark in remarks}
+    return bound, loss, sorted(notes)
 
 
 def _loss(objective: Objective, model: Any, guide: Any, *call: Any) -> Tensor:

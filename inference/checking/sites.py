@@ -55,10 +55,10 @@ def _check_summed(name: str, site: Any) -> None:
             f"add pyro.sample('{name}', ...) to the guide, or pass its data as obs=",
         )
     if enumerable:
-        seen = f"enumerated {how} in the model" if how else "neither enumerated nor in the guide"
+        found = f"enumerated {how} in the model" if how else "neither enumerated nor in the guide"
         raise PairError(
             name,
-            f"a discrete site ({kind(fn)}) that is {seen}",
+            f"a discrete site ({kind(fn)}) that is {found}",
             f"a discrete site marked {parallel} in the model, or sampled by the guide",
             f"write pyro.sample('{name}', ..., {parallel})",
         )
@@ -97,9 +97,9 @@ def _check_plates(name: str, site: Any, other: Any) -> None:
     if set(ours) != set(theirs):
         raise PairError(
             name,
-            f"plates {_told(theirs)} in the guide, {_told(ours)} in the model",
+            f"plates {_listed(theirs)} in the guide, {_listed(ours)} in the model",
             "the same plates, of the same name, dim and size, in both",
-            f"put '{name}' into {_told(ours)} in the guide, with dim= written out in both",
+            f"put '{name}' into {_listed(ours)} in the guide, with dim= written out in both",
         )
 
 
@@ -109,7 +109,7 @@ def plates(site: Any) -> tuple[tuple[str, int | None, int], ...]:
     return tuple((frame.name, frame.dim, frame.size) for frame in frames)
 
 
-def _told(frames: tuple[tuple[str, int | None, int], ...]) -> str:
+def _listed(frames: tuple[tuple[str, int | None, int], ...]) -> str:
     return ", ".join(f"{name}(dim={dim}, size={size})" for name, dim, size in frames) or "none"
 
 
@@ -117,22 +117,22 @@ def _check_batch(name: str, site: Any, role: str) -> None:
     """Every batch dim larger than one belongs to a plate."""
     fn, value = site["fn"], site["value"]
     shape, event = tuple(fn.batch_shape), tuple(fn.event_shape)
-    seen = f"batch shape {shape} and event shape {event} in the {role}"
+    found = f"batch shape {shape} and event shape {event} in the {role}"
     if site["is_observed"] and isinstance(value, Tensor):
         _check_event(name, value, event)
         data = value.shape[: value.dim() - len(event)]
-        seen += f", data of shape {tuple(value.shape)}"
+        found += f", data of shape {tuple(value.shape)}"
         try:
             shape = tuple(torch.broadcast_shapes(shape, data))
         except RuntimeError:
-            raise _unlike(name, seen) from None
+            raise _unlike(name, found) from None
     declared = {dim: size for _, dim, size in plates(site) if dim is not None}
     for place, size in enumerate(shape):
         dim = place - len(shape)
         if size > 1 and declared.get(dim, 1) != size:
             raise PairError(
                 name,
-                f"{seen}, in plates {_told(plates(site))}",
+                f"{found}, in plates {_listed(plates(site))}",
                 f"a plate of size {size} at dim {dim}, or no such dim",
                 f"make dims on the right part of one event by .to_event({-dim}), "
                 f"or enclose the site in pyro.plate(..., {size}, dim={dim})",
@@ -144,10 +144,10 @@ def _check_event(name: str, value: Tensor, event: tuple[int, ...]) -> None:
         raise _unlike(name, f"data of shape {tuple(value.shape)} for events of shape {event}")
 
 
-def _unlike(name: str, seen: str) -> PairError:
+def _unlike(name: str, found: str) -> PairError:
     return PairError(
         name,
-        seen,
+        found,
         "data of shape batch_shape + event_shape",
         "change the distribution's shape, .to_event(...) included, or the data's",
     )

@@ -24,12 +24,13 @@ from inference.tracing import (
     Plate,
     Sampler,
     Traces,
-    counted,
     is_delta,
+    is_deterministic,
     is_observed,
-    log_density,
     node,
-    reduce,
+    sample_sites,
+    to_plate,
+    unscaled_log_density,
 )
 
 _BUDGET = 4_000_000  # numbers of latents that one chunk compares
@@ -57,8 +58,8 @@ def local_plate(sampler: Sampler) -> Plate:
     """
     if isinstance(poutine.unwrap(sampler.guide), GuideMessenger):
         cure = "write the guide as a function or a module of its own"
-        seen = "a guide that is a handler around the model"
-        raise PairError(None, seen, "a guide that runs alone, at given values", cure)
+        found = "a guide that is a handler around the model"
+        raise PairError(None, found, "a guide that runs alone, at given values", cure)
     if sampler.plate is None:
         raise PairError(
             None,
@@ -83,15 +84,19 @@ def drawn_sites(sampler: Sampler, names: Sequence[str] | None) -> list[str]:
         A name is no such site, or a site is not in the data plate.
     """
     plate, trace = local_plate(sampler), sampler.traces(None).guide
-    drawn = [n for n, s in counted(trace) if not is_observed(s) and not is_delta(s)]
+    drawn = [
+        n
+        for n, s in sample_sites(trace).items()
+        if not is_deterministic(s) and not is_observed(s) and not is_delta(s)
+    ]
     for name in names or ():
         if name not in drawn:
-            seen, expected = "no site that the guide draws", f"some of {drawn}"
-            raise PairError(name, seen, expected, "take one of these")
+            found, expected = "no site that the guide draws", f"some of {drawn}"
+            raise PairError(name, found, expected, "take one of these")
     chosen = [name for name in drawn if names is None or name in names]
     if not chosen:
-        seen, expected = "no random draw in the guide", "a site with a density"
-        raise PairError(None, seen, expected, "sample the latents from a distribution")
+        found, expected = "no random draw in the guide", "a site with a density"
+        raise PairError(None, found, expected, "sample the latents from a distribution")
     for name in chosen:
         if sampler.guide_places[name].axis(plate.name) is None:
             raise PairError(
@@ -178,10 +183,10 @@ def _under_all(
     fixed = {n: _for_all(v, sampler.guide_places[n], plate, alone) for n, v in rows.items()}
     guide = poutine.condition(sampler.guide, data=fixed)
     trace = sampler.run(guide, None if alone else size)
-    places = sampler.guide_places
+    sites = {n: node(trace, n) for n in rows}
     return {
-        n: reduce(places[n].batch(log_density(node(trace, n)), size), places[n], plate, n).clone()
-        for n in rows
+        n: to_plate(unscaled_log_density(s).double(), s, plate.name, size, sampler.nesting)
+        for n, s in sites.items()
     }
 
 

@@ -92,8 +92,8 @@ def _climb(sampler: Sampler, plate: Any, parameters: list[Tensor], steps: int, s
             for group in optimizer.param_groups:
                 group["lr"] = _RATE * min(1.0, 3 * left)
             with torch.enable_grad():
-                bound = log_weights(sampler.traces(size, "summed"), plate).mean(0).sum()
-                grads = torch.autograd.grad(bound, parameters)
+                weights = log_weights(sampler.traces(size, "summed").terms(plate))
+                grads = torch.autograd.grad(weights.mean(0).sum(), parameters)
             for parameter, grad in zip(parameters, grads, strict=True):
                 parameter.grad = -grad
             optimizer.step()
@@ -107,7 +107,7 @@ def _climb(sampler: Sampler, plate: Any, parameters: list[Tensor], steps: int, s
 
 def _bound(sampler: Sampler, plate: Any, seed: int) -> Tensor:
     with seeded(seed):
-        parts = [log_weights(t, plate) for t in sampler.chunks(_JUDGES, "summed")]
+        parts = [log_weights(t.terms(plate)) for t in sampler.chunks(_JUDGES, "summed")]
     return stack_draws(parts).mean(0)
 
 

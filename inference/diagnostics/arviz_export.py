@@ -133,7 +133,7 @@ def _predictions(sampler: Sampler, traces: Traces) -> dict[str, Tensor]:
 
 def _log_likelihood(sampler: Sampler, traces: Traces) -> dict[str, Tensor]:
     summed = _summed(sampler, traces) if sampler.enumerated else {}
-    values = {n: summed[n] if n in summed else traces.log_p(n) for n in _observed(sampler)}
+    values = {n: summed[n] if n in summed else traces.log_likelihood(n) for n in _observed(sampler)}
     return {n: value.double() for n, value in values.items()}
 
 
@@ -144,7 +144,8 @@ def _summed(sampler: Sampler, traces: Traces) -> dict[str, Tensor]:
     places = traces.places, traces.guide_places
     both = Traces(traces.guide, model, traces.size, traces.plated, *places)
     data = [n for n, s in sampler.sites.items() if s["is_observed"]]
-    found = {n: pointwise(both, n, data) for n in _observed(sampler)}
+    terms = both.terms(sampler.plate)
+    found = {n: pointwise(terms, n, data) for n in _observed(sampler)}
     return {n: value for n, value in found.items() if value is not None}
 
 

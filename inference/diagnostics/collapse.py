@@ -31,10 +31,6 @@ from inference.tracing import (
 )
 
 if TYPE_CHECKING:
-    pass
-
-
-if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COMPARED = 5  # draws that each datum compares with all data

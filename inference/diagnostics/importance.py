@@ -139,8 +139,9 @@ def importance(
 ) -> Importance:
     """Weigh a guide's draws against the posterior, one weight a draw and a datum.
 
-    Enumerated sites are summed exactly inside the weights; masks hold, scales (KL weights,
-    subsampling) do not: the bounds are plain.
+    Enumerated sites are summed exactly inside the weights. Masks hold, and so do scales that the
+    pair itself has, but for that of a data plate that subsamples itself: a weight is one datum's
+    (`inference.tracing.terms`).
 
     Parameters
     ----------
@@ -170,8 +171,8 @@ def importance(
     model, guide = bind(model, guide, *data, **named)
     with quiet(model, guide, seed):
         sampler = Sampler(model, guide, data, named, plate)
-        kept = None if joint else sampler.plate
-        parts = [log_weights(t, kept) for t in sampler.chunks(num_samples, "summed", chunk)]
+        draws = sampler.chunks(num_samples, "summed", chunk)
+        parts = [log_weights(t.terms(sampler.plate), joint) for t in draws]
     weights = stack_draws(parts)
     size = sampler.plate.size if sampler.plate and joint else 1
-    return Importance(weights.reshape(len(weights), -1), kept is None, size)
+    return Importance(weights.reshape(len(weights), -1), joint or sampler.plate is None, size)

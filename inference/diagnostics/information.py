@@ -23,13 +23,12 @@ from inference.tracing import (
     Sampler,
     Traces,
     bind,
-    contract,
-    counted,
+    contract_to,
+    data_frames,
     mean_and_error,
     quiet,
-    reduce,
-    split,
     stack_draws,
+    unscaled_log_density,
 )
 
 
@@ -165,18 +164,21 @@ def log_ratio(sampler: Sampler, traces: Traces, names: Sequence[str] | None = No
     PairError
         A site is outside the data plate, or not in the model.
     """
-    plate, (dense, summed) = local_plate(sampler), split(traces)
+    plate = local_plate(sampler)
     for name in names or ():
         if name not in sampler.latents:
             cure = "take site=None, all latents together"
             raise PairError(name, "a site of the guide alone", "one that the model has too", cure)
-    counts = [n for n, _ in counted(traces.guide)] if names is None else names
-    terms = [reduce(traces.log_q(n), traces.guide_places[n], plate, n) for n in counts]
-    hidden = {*sampler.latents, *sampler.enumerated}
-    for name in hidden & set(dense) & set(dense if names is None else names):
-        place = traces.places[name]
-        terms.append(-reduce(place.batch(dense[name], traces.size), place, plate, name))
-    prior = {n: p for n, p in summed.items() if n in hidden}
+    terms, hidden = traces.terms(plate), {*sampler.latents, *sampler.enumerated}
+    prior = {n: f for n, f in terms.summed.items() if n in hidden}
+    of_guide = [row.q for row in terms.rows if row.q is not None]
+    of_model = [terms.site(name) for name in terms.dense if name in hidden]
+    signed = [(site, 1) for site in of_guide] + [(site, -1) for site in of_model]
+    parts = [
+        sign * terms.reduce(unscaled_log_density(site).double(), site)
+        for site, sign in signed
+        if names is None or site["name"] in names
+    ]
     if prior and (names is None or set(names) & set(prior)):
-        terms.append(-contract(traces, prior, plate))
-    return torch.stack(terms).sum(0)
+        parts.append(-contract_to(terms, prior, data_frames(terms, prior)))
+    return torch.stack(parts).sum(0)

@@ -18,19 +18,16 @@ import torch
 from torch import Tensor
 
 from inference.tracing import (
-    Place,
-    Plate,
     Sampler,
+    Site,
+    Terms,
     Traces,
     bind,
-    counted,
-    expected_terms,
-    is_deterministic,
+    expected_factors,
+    frame_of,
     mean_and_error,
     outside,
     quiet,
-    reduce,
-    split,
     stack_draws,
 )
 
@@ -86,7 +83,7 @@ class Rates:
 
 
 @dataclass(frozen=True)
-class _Term:
+class _Row:
     """A row before averaging: `values` are ``(S, B)``, or ``(S,)`` for a site outside the plate."""
 
     site: str
@@ -137,15 +134,15 @@ def rates(
     with quiet(model, guide, seed):
         sampler = Sampler(model, guide, data, named, plate)
         size = data_size or (sampler.plate.full_size if sampler.plate else 1)
-        parts = [_terms(sampler, t, size) for t in sampler.chunks(num_samples, "summed", chunk)]
+        parts = [_rows(sampler, t, size) for t in sampler.chunks(num_samples, "summed", chunk)]
     terms = [
-        _Term(rows[0].site, rows[0].kind, stack_draws([row.values for row in rows]))
+        _Row(rows[0].site, rows[0].kind, stack_draws([row.values for row in rows]))
         for rows in zip(*parts, strict=True)
     ]
     return _table(terms, size)
 
 
-def _table(terms: list[_Term], size: int) -> Rates:
+def _table(terms: list[_Row], size: int) -> Rates:
     rows = []
     for term in terms:
         local = term.values.dim() == 2
@@ -158,46 +155,37 @@ def _table(terms: list[_Term], size: int) -> Rates:
     return Rates(tuple(rows), bound, mean_and_error(over / scale)[1])
 
 
-def _terms(sampler: Sampler, traces: Traces, size: int) -> list[_Term]:
+def _rows(sampler: Sampler, traces: Traces, size: int) -> list[_Row]:
     """Return the rows of some draws; what enumerated sites sum over is taken in expectation."""
-    log_p = _expected(sampler, traces, size)
+    terms = traces.terms(sampler.plate)
+    log_p = _expected(sampler, terms, size)
     rows = []
-    for names, extra in _groups(traces):
-        log_q = _log_q(traces, sampler.plate, names, extra)
-        rows.append(_rate(names, log_q, log_p, size))
+    for names, extra in _groups(terms):
+        log_q = [_reduced(terms, terms.log_density(q), q) for q in (*names.values(), *extra)]
+        rows.append(_rate(list(names), log_q, log_p, size))
     if sampler.enumerated:
         rows.append(_rate(sampler.enumerated, [log_p.pop("")], log_p, size))
     latent = {*sampler.latents, *sampler.enumerated}
-    return rows + [
-        _Term(n, "distortion", -log_p[n])
-        for n, site in sampler.sites.items()
-        if n not in latent and not is_deterministic(site)
-    ]
+    return rows + [_Row(n, "distortion", -p) for n, p in log_p.items() if n not in latent]
 
 
-def _rate(names: list[str], log_q: list[Tensor], log_p: dict[str, Tensor], size: int) -> _Term:
+def _rate(names: list[str], log_q: list[Tensor], log_p: dict[str, Tensor], size: int) -> _Row:
     values = _add([*log_q, *(-log_p[n] for n in names)], size)
-    return _Term(" + ".join(names), "rate", values)
+    return _Row(" + ".join(names), "rate", values)
 
 
-def _groups(traces: Traces) -> list[tuple[list[str], list[str]]]:
-    """Pair up model sites and further guide sites that have one posterior together."""
-    drawn = [n for n, _ in counted(traces.guide)]
-    shared = [n for n in drawn if n in traces.places]
-    extra = [n for n in drawn if n not in traces.places]
-    if extra:
-        return [(shared, extra)]
-    return [([n], []) for n in shared]
+def _groups(terms: Terms) -> list[tuple[dict[str, Site], list[Site]]]:
+    """Pair up sites of both parts, and further guide sites, that have one posterior together."""
+    drawn = {row.name: row.q for row in terms.rows if row.q is not None}
+    of_model = {row.name for row in terms.rows if row.p is not None}
+    shared = {n: q for n, q in drawn.items() if n in of_model}
+    extra = [q for n, q in drawn.items() if n not in of_model]
+    return [(shared, extra)] if extra else [({n: q}, []) for n, q in shared.items()]
 
 
-def _log_q(traces: Traces, plate: Plate | None, names: list[str], extra: list[str]) -> list[Tensor]:
-    return [_reduced(traces.log_q(n), traces.guide_places[n], plate, n) for n in [*names, *extra]]
-
-
-def _reduced(values: Tensor, place: Place, plate: Plate | None, name: str) -> Tensor:
+def _reduced(terms: Terms, values: Tensor, site: Site) -> Tensor:
     """Reduce to ``(S, B)`` inside the data plate, and to ``(S,)`` outside."""
-    inside = plate is not None and place.axis(plate.name) is not None
-    return reduce(values, place, plate if inside else None, name)
+    return terms.reduce(values, site, joint=frame_of(site, terms.plate) is None)
 
 
 def _add(values: list[Tensor], size: int) -> Tensor:
@@ -207,18 +195,16 @@ def _add(values: list[Tensor], size: int) -> Tensor:
     return torch.stack(values).sum(0)
 
 
-def _expected(sampler: Sampler, traces: Traces, size: int) -> dict[str, Tensor]:
+def _expected(sampler: Sampler, terms: Terms, size: int) -> dict[str, Tensor]:
     """Return each site's expected log density; under ``""`` the enumerated sites' log posterior."""
-    dense, summed = split(traces)
-    result = {
-        n: _reduced(traces.places[n].batch(p, traces.size), traces.places[n], sampler.plate, n)
-        for n, p in dense.items()
-    }
+    dense = {n: _reduced(terms, p, terms.site(n)) for n, p in terms.dense.items()}
     if not sampler.enumerated:
-        return result
+        return dense
     plate = sampler.plate
-    shared = [n for n in summed if plate and traces.places[n].axis(plate.name) is None]
+    shared = [n for n in terms.summed if plate and not frame_of(terms.site(n), plate.name)]
     if plate and shared and size != plate.size:
-        raise outside(shared[0], plate)  # its posterior needs all the data, not a minibatch
-    total, expected = expected_terms(traces, summed, None if shared else plate)
-    return {**result, **expected, "": _add(list(expected.values()), size) - total}
+        raise outside(shared[0], plate.name)  # its posterior needs all the data, not a minibatch
+    total, expected = expected_factors(terms, terms.summed, joint=bool(shared))
+    found = {**dense, **expected}
+    ordered = {row.name: found[row.name] for row in terms.rows if row.name in found}
+    return {**ordered, "": _add(list(expected.values()), size) - total}

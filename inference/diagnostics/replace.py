@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from inference.errors import PairError
-from inference.tracing import is_observed
-
-if TYPE_CHECKING:
-    from inference.tracing import Sampler
+from inference.tracing import Sampler, is_observed
 
 
 @dataclass(frozen=True)
@@ -25,61 +22,63 @@ class Replacement:
     shape: torch.Size
 
 
-def replacements(sampler: Sampler, told: Mapping[str, int | str]) -> list[Replacement]:
+def replacements(sampler: Sampler, given: Mapping[str, int | str]) -> list[Replacement]:
     """Find the argument of every observed site: the one that is its value, or equals it.
 
     Parameters
     ----------
     sampler
         The pair and its data.
-    told
+    given
         By site, the argument to use instead.
 
     Raises
     ------
     PairError
-        If no argument, or more than one, equals a site's value; if an argument told of is not
-        there, or holds another number of values.
+        If no argument, or more than one, equals a site's value; if an argument that was given is
+        not there, or holds another number of values.
     """
     arguments: dict[int | str, Any] = dict(enumerate(sampler.args))
     arguments.update(sampler.kwargs)
     observed = {n: s["value"] for n, s in sampler.sites.items() if is_observed(s)}
-    unknown = set(told) - set(observed)
+    unknown = set(given) - set(observed)
     if unknown:
         raise PairError(
             site=sorted(unknown)[0],
-            seen="a name in `replace` that is no observed site",
+            found="a name in `replace` that is no observed site",
             expected=f"one of {sorted(observed)}",
             cure="correct the name",
         )
-    return [_find(name, value, arguments, told) for name, value in observed.items()]
+    return [_find(name, value, arguments, given) for name, value in observed.items()]
 
 
 def _find(
-    name: str, value: Tensor, arguments: dict[int | str, Any], told: Mapping[str, int | str]
+    name: str, value: Tensor, arguments: dict[int | str, Any], given: Mapping[str, int | str]
 ) -> Replacement:
-    if name in told:
-        return _told(name, value, arguments, told[name])
+    if name in given:
+        return _given(name, value, arguments, given[name])
     tensors = {key: t for key, t in arguments.items() if isinstance(t, Tensor)}
     found = [key for key, t in tensors.items() if t is value]
     found = found or [key for key, t in tensors.items() if _equal(t, value)]
     if len(found) != 1:
         raise PairError(
             site=name,
-            seen=f"{len(found)} arguments equal to its observed value",
+            found=f"{len(found)} arguments equal to its observed value",
             expected="exactly one, so that simulated data can take its place",
             cure=f"name it: replace={{{name!r}: position or name of the argument}}",
         )
     return Replacement(name, found[0], tensors[found[0]].shape)
 
 
-def _told(name: str, value: Tensor, arguments: dict[int | str, Any], key: int | str) -> Replacement:
+def _given(
+    name: str, value: Tensor, arguments: dict[int | str, Any], key: int | str
+) -> Replacement:
     argument = arguments.get(key)
     if not isinstance(argument, Tensor) or argument.numel() != value.numel():
-        seen = tuple(argument.shape) if isinstance(argument, Tensor) else type(argument).__name__
+        found = tuple(argument.shape) if isinstance(argument, Tensor) else type(argument).__name__
         raise PairError(
             site=name,
-            seen=f"replace={key!r}, which is {seen}",
+            found=f"replace={key!r}, which is {found}",
             expected=f"a tensor argument of {value.numel()} values",
             cure=f"give one of {list(arguments)}",
         )

@@ -246,7 +246,7 @@ class _Study:
         if self.local:
             raise PairError(
                 site=name,
-                seen=f"a quantity of shape {tuple(value.shape)}",
+                found=f"a quantity of shape {tuple(value.shape)}",
                 expected=f"(R, {plate.size if plate else 'B'}, ...): a number a datum",
                 cure="keep the first two axes of the latents it is computed from",
             )

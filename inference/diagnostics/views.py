@@ -28,8 +28,10 @@ class ImageView:
         width = self.value(sampler.sites[self.site]["value"]).shape[1]
         side = math.isqrt(width)
         if shape is None and side * side != width or shape and math.prod(shape) != width:
-            seen = f"rows of {width} numbers, and " + ("no shape" if shape is None else str(shape))
-            raise InputError("shape", seen, "height and width of an image", "shape=(height, width)")
+            found = f"rows of {width} numbers, and " + ("no shape" if shape is None else str(shape))
+            raise InputError(
+                "shape", found, "height and width of an image", "shape=(height, width)"
+            )
         self.shape = shape or (side, side)
 
     def value(self, tensor: Tensor) -> Tensor:
@@ -85,6 +87,6 @@ def only_site(name: str | None, names: list[str], what: str) -> str:
     if name in names:
         return str(name)
     if name is not None or len(names) != 1:
-        seen, cure = f"the {what} sites {names}", f"name one of them: {names}"
-        raise PairError(name, seen, f"one {what} site", cure)
+        found, cure = f"the {what} sites {names}", f"name one of them: {names}"
+        raise PairError(name, found, f"one {what} site", cure)
     return names[0]

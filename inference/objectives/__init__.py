@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from inference.objectives.free_bits import FreeBits
-from inference.objectives.kl_weight import Schedule, figures, unrisen
-from inference.objectives.losses import Measured
+from inference.objectives.kl_weight import Schedule
+from inference.objectives.losses import LossResult
 from inference.objectives.multimodal import SubsetKL, SubsetObjective
 from inference.objectives.objective import Objective
+from inference.objectives.pair_trace import PairTrace
 from inference.objectives.penalties import (
     MMD,
     AdversarialPrior,
@@ -17,6 +18,7 @@ from inference.objectives.penalties import (
     TotalCorrelation,
     WassersteinCritic,
 )
+from inference.objectives.protocol import TrainingObjective
 from inference.objectives.target_rate import TargetRate
 
 __all__ = [
@@ -25,16 +27,16 @@ __all__ = [
     "DensityRatio",
     "FactorCritic",
     "FreeBits",
+    "LossResult",
     "MMD",
-    "Measured",
     "Objective",
+    "PairTrace",
     "Schedule",
     "SlicedWasserstein",
     "SubsetKL",
     "SubsetObjective",
     "TargetRate",
     "TotalCorrelation",
+    "TrainingObjective",
     "WassersteinCritic",
-    "figures",
-    "unrisen",
 ]

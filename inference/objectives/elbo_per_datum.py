@@ -1,91 +1,87 @@
-"""The terms of an evidence lower bound, one sum an observation.
+"""The evidence lower bound of each observation, for pairs all of whose sites lie in a data plate.
 
-Each function takes a model's trace and a guide's, with log densities computed, all of whose sites
-lie in one data plate, and returns the bound of each of its B elements, shape (B,).
+Values are those of ``Trace_ELBO``, ``TraceMeanField_ELBO`` and ``TraceEnum_ELBO``, before they are
+summed over the data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from pyro.distributions.util import scale_and_mask
+from pyro.infer import TraceEnum_ELBO
 from pyro.infer.traceenum_elbo import _compute_model_factors
 from pyro.infer.util import Dice
 from pyro.ops import packed
 from pyro.ops.contract import contract_tensor_tree
 from pyro.poutine import Trace
 from torch import Tensor
-from torch.distributions import kl_divergence
 
-from inference.tracing import sample_sites
-
-
-def trace_terms(model_trace: Trace, guide_trace: Trace, plate: str) -> Tensor:
-    """Return log p(x, z) - log q(z), as ``Trace_ELBO`` sums it."""
-    prior = [to_plate(site["log_prob"], site, plate) for site in _counted(model_trace)]
-    guide = [to_plate(site["log_prob"], site, plate) for site in _counted(guide_trace)]
-    return _sum(prior) - _sum(guide)
+from inference.objectives.kl import divergence
+from inference.tracing import Layout, Terms, frame_of, read_pair, sample_sites, subsampled_share
 
 
-def mean_field_terms(model_trace: Trace, guide_trace: Trace, plate: str) -> Tensor:
-    """Return log p(x | z) - KL(q(z) || p(z)), in closed form where there is one."""
-    terms = []
-    for name, site in sample_sites(model_trace).items():
-        if site["infer"].get("_deterministic"):
-            continue
-        term = site["log_prob"]
-        if not site["is_observed"]:
-            term = _kl_term(site, guide_trace.nodes[name])
-        terms.append(to_plate(term, site, plate))
-    extra = [site for site in _counted(guide_trace) if site["name"] not in model_trace]
-    return _sum(terms) - _sum([to_plate(site["log_prob"], site, plate) for site in extra])
+def bound_per_datum(
+    kind: str, model: Any, guide: Any, args: Any, kwargs: Any, shape: Layout, num_particles: int
+) -> Tensor:
+    """Return the bound of each observation, (B,), averaged over draws.
+
+    Parameters
+    ----------
+    kind
+        ``"trace"``, ``"meanfield"`` or ``"enum"``.
+    model, guide, args, kwargs
+        The pair and its data.
+    shape
+        Its layout: all sites lie in the data plate.
+    num_particles
+        Draws.
+    """
+    assert shape.plate is not None
+    if kind == "enum":
+        nesting = shape.max_plate_nesting
+        elbo = TraceEnum_ELBO(num_particles, nesting, strict_enumeration_warning=False)
+        traces = elbo._get_traces(model, guide, args, kwargs)
+        parts = [enumerated_bound(p, q, shape.plate.name) for p, q in traces]
+    else:
+        closed_form = kind == "meanfield"
+        tables = (
+            read_pair(model, guide, args, kwargs, shape, closed_form) for _ in range(num_particles)
+        )
+        parts = [torch.stack(list(_signed(terms, closed_form))).sum(0) for terms in tables]
+    return torch.stack(parts).mean(0)
 
 
-def _kl_term(prior: Any, guide: Any) -> Tensor:
-    try:
-        kl = kl_divergence(guide["fn"], prior["fn"])
-    except NotImplementedError:
-        difference: Tensor = prior["log_prob"] - guide["log_prob"]
-        return difference
-    scaled: Tensor = scale_and_mask(kl, scale=guide["scale"], mask=guide["mask"])
-    return -scaled
+def _signed(terms: Terms, closed_form: bool) -> Iterator[Tensor]:
+    """Yield what each site adds to the bound, (B,)."""
+    for row in terms.rows:
+        if row.kind == "latent" and row.p is not None:
+            rate = divergence(row.q, row.p, closed_form, terms.plate)
+            yield -terms.reduce(rate, row.site)
+        elif row.kind != "deterministic":
+            term = terms.reduce(terms.log_density(row.site), row.site)
+            yield term if row.q is None else -term
 
 
-def enumerated_terms(model_trace: Trace, guide_trace: Trace, plate: str) -> Tensor:
-    """Return log sum_w p(x, w, z) - log q(z), as ``TraceEnum_ELBO`` has it.
+def enumerated_bound(model_trace: Trace, guide_trace: Trace, plate: str) -> Tensor:
+    """Return log sum_w p(x, w, z) - log q(z) of each datum, (B,), as ``TraceEnum_ELBO`` has it.
 
     Pyro first contracts the enumerated sites to terms that keep the data plate, then takes an
     expectation that is linear in these terms. So the part of datum b is the derivative of the
     total with respect to a factor on its terms.
     """
     costs, ordering = _costs(model_trace, guide_trace)
-    frame = _frame(model_trace, plate)
-    symbol = model_trace.plate_to_symbol[plate]
+    site = next(s for s in sample_sites(model_trace).values() if frame_of(s, plate))
+    frame, symbol = frame_of(site, plate), model_trace.plate_to_symbol[plate]
+    assert frame is not None
     with torch.enable_grad():
         like = next(term for terms in costs.values() for term in terms)
         factor = torch.ones(frame.size, dtype=like.dtype, device=like.device, requires_grad=True)
         weighed = {t: [_times(c, factor, symbol) for c in terms] for t, terms in costs.items()}
         total = Dice(guide_trace, ordering).compute_expectation(weighed)
         (bound,) = torch.autograd.grad(total, factor)
-    return bound * _undo_subsampling(frame)
-
-
-_TERMS: dict[str, Callable[[Trace, Trace, str], Tensor]] = {
-    "trace": trace_terms,
-    "meanfield": mean_field_terms,
-    "enum": enumerated_terms,
-}
-
-
-def bound_per_datum(
-    elbo: Any, kind: str, model: Any, guide: Any, args: Any, kwargs: Any, plate: str
-) -> Tensor:
-    """Return the bound of each observation, (B,), as one of Pyro's classes averages its draws."""
-    traces = elbo._get_traces(model, guide, args, kwargs)
-    terms = [_TERMS[kind](told, drawn, plate) for told, drawn in traces]
-    return torch.stack(terms).sum(0) / elbo.num_particles
+    return bound * subsampled_share(site, plate)
 
 
 def _costs(model_trace: Trace, guide_trace: Trace) -> tuple[dict[Any, list[Tensor]], Any]:
@@ -114,28 +110,3 @@ def _times(term: Tensor, factor: Tensor, symbol: str) -> Tensor:
         result = term * factor.sum() / len(factor)
     result._pyro_dims = dims  # type: ignore[attr-defined]
     return result
-
-
-def to_plate(term: Tensor, site: Any, plate: str) -> Tensor:
-    """Sum a term of a site to the elements of the data plate, shape (B,), free of its scale."""
-    frame = next(f for f in site["cond_indep_stack"] if f.name == plate)
-    shape = torch.broadcast_shapes(term.shape, (frame.size,) + (1,) * (-frame.dim - 1))
-    moved = term.expand(shape).movedim(frame.dim, 0)
-    return moved.reshape(frame.size, -1).sum(-1) * _undo_subsampling(frame)
-
-
-def _undo_subsampling(frame: Any) -> float:
-    return 1.0 if frame.full_size is None else frame.size / frame.full_size
-
-
-def _frame(trace: Trace, plate: str) -> Any:
-    sites = sample_sites(trace).values()
-    return next(f for site in sites for f in site["cond_indep_stack"] if f.name == plate)
-
-
-def _counted(trace: Trace) -> list[Any]:
-    return [s for s in sample_sites(trace).values() if not s["infer"].get("_deterministic")]
-
-
-def _sum(terms: list[Tensor]) -> Tensor:
-    return torch.stack(terms).sum(0) if terms else torch.zeros(())

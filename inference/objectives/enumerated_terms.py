@@ -14,19 +14,20 @@ import torch
 from torch import Tensor
 
 from inference.errors import PairError
-from inference.objectives.elbo_terms import Terms, plain_sites, refuse_pathless
 from inference.objectives.kl import Per
-from inference.tracing import Layout, precision, sampler_of
+from inference.objectives.pair_trace import refuse_pathless
+from inference.objectives.rate_distortion import RateDistortion
+from inference.tracing import Layout, contract, precision, sampler_of
 
 
-def summed_terms(
+def summed_rate_distortion(
     model: Any,
     guide: Any,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     shape: Layout,
     per: Mapping[str, Per],
-) -> Terms:
+) -> RateDistortion:
     """Return the terms of a draw, per observation.
 
     Parameters
@@ -44,31 +45,27 @@ def summed_terms(
     NonFiniteError
         A log density is NaN or plus infinity.
     """
-    from inference.tracing import contract, reduce, split
-
     if not shape.local:
-        seen = "a site that is summed out, and sites outside the data plate"
-        raise _no_rate(shape.enumerated[0], seen)
+        found = "a site that is summed out, and sites outside the data plate"
+        raise _no_rate(shape.enumerated[0], found)
     sampler = sampler_of(model, guide, args, kwargs, shape)
-    traces, plate = sampler.traces(None, "summed"), sampler.plate
+    terms = sampler.traces(None, "summed").terms(sampler.plate)
     latent = {*shape.drawn, *shape.enumerated}  # in the trace, the drawn ones look observed
-    drawn = plain_sites(traces.guide.nodes)
-    refuse_pathless(drawn, {})
-    dense, summed = split(traces)
-    for name in summed:
+    drawn = {row.name: row.q for row in terms.rows if row.q is not None}
+    refuse_pathless(terms.rows, summed=True)
+    for name in terms.summed:
         if name not in latent:
-            seen = f"data that depend on '{shape.enumerated[0]}', which is summed out"
-            raise _no_rate(name, seen)
-    places = traces.places
-    log_p = {n: reduce(places[n].batch(p, 1), places[n], plate, n) for n, p in dense.items()}
-    log_q = [reduce(traces.log_q(n), traces.guide_places[n], plate, n) for n in drawn]
-    prior = [p for n, p in log_p.items() if n in latent]
+            found = f"data that depend on '{shape.enumerated[0]}', which is summed out"
+            raise _no_rate(name, found)
+    log_p = {n: terms.reduce(p, terms.site(n)) for n, p in terms.dense.items()}
+    log_q = [terms.reduce(terms.log_density(site), site) for site in drawn.values()]
+    prior = [p for n, p in log_p.items() if n in latent] + [contract(terms, terms.summed)]
     data = [p for n, p in log_p.items() if n not in latent]
-    rate = torch.stack(log_q).sum(0) - torch.stack([*prior, contract(traces, summed, plate)]).sum(0)
+    rate = torch.stack(log_q).sum(0) - torch.stack(prior).sum(0)
     dtype = precision(args, kwargs)
     rates = {" + ".join(drawn): rate.mean().to(dtype)[None]}
     shares = _shares(per, drawn, rates)
-    return Terms(-torch.stack(data).sum(0).mean().to(dtype), rates, shares)
+    return RateDistortion(-torch.stack(data).sum(0).mean().to(dtype), rates, shares)
 
 
 def _shares(
@@ -77,14 +74,14 @@ def _shares(
     """Say that the one rate is there in all of the batch; refuse to take it apart."""
     for name, granularity in per.items():
         if [name] != list(drawn):
-            seen = f"one rate of {' + '.join(drawn)}, whose prior is a sum"
-            raise PairError(name, seen, "the guide's one latent site", "leave out free_bits")
+            found = f"one rate of {' + '.join(drawn)}, whose prior is a sum"
+            raise PairError(name, found, "the guide's one latent site", "leave out free_bits")
         if granularity == "element" or granularity == "step" and drawn[name]["fn"].event_dim > 1:
-            seen = f"a rate a {granularity}, of a site whose prior is a sum"
-            raise PairError(name, seen, "the rate of the whole site", 'per="total"')
+            found = f"a rate a {granularity}, of a site whose prior is a sum"
+            raise PairError(name, found, "the rate of the whole site", 'per="total"')
     return {name: torch.ones_like(rates[name]) for name in per}
 
 
-def _no_rate(name: str, seen: str) -> PairError:
+def _no_rate(name: str, found: str) -> PairError:
     cure = "a plain Objective, with a number or a schedule as kl_weight"
-    return PairError(name, seen, "sums over the prior of the guide's latents alone", cure)
+    return PairError(name, found, "sums over the prior of the guide's latents alone", cure)

@@ -7,8 +7,8 @@ from typing import get_args
 
 import torch
 
-from inference.objectives.elbo_terms import Terms
 from inference.objectives.kl import Per
+from inference.objectives.rate_distortion import RateDistortion
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class FreeBits:
         """Return how each site that it holds for is to be taken apart."""
         return {name: self.per for name in (latent if self.sites is None else self.sites)}
 
-    def rates(self, terms: Terms) -> dict[str, torch.Tensor]:
+    def rates(self, terms: RateDistortion) -> dict[str, torch.Tensor]:
         """Return all rates, those with free bits at their threshold or above."""
         raised = dict(terms.rates)
         for name, share in terms.shares.items():

@@ -17,20 +17,16 @@ which is run again in the backward pass, so that memory holds one chunk: the gra
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
-import pyro
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from inference.errors import PairError
-from inference.objectives.elbo_terms import is_fixed, log_density, plain_sites, refuse_pathless
-from inference.tracing import Layout, Sites, sampler_of
-
-if TYPE_CHECKING:
-    from inference.tracing import Sampler
+from inference.objectives.pair_trace import refuse_pathless
+from inference.tracing import Layout, Sampler, log_weights, read_draws, sampler_of
 
 _NEAR_ONE = 1e-6  # of alpha: nearer, Renyi's bound is the ELBO up to rounding
 
@@ -96,8 +92,9 @@ def draw_many(
             "every site in the data plate, so that each datum has its own weights",
             "kind='auto', or move what belongs to a datum into the plate",
         )
-    run, at_once = _runner(model, guide, args, kwargs, shape)
-    step = min(num_samples, chunk or num_samples) if at_once else 1
+    sampler = sampler_of(model, guide, args, kwargs, shape)
+    run = partial(_draw_summed if shape.enumerated else _draw, sampler)
+    step = min(num_samples, chunk or num_samples) if sampler.vectorised else 1
     sizes = [min(step, num_samples - start) for start in range(0, num_samples, step)]
     again = chunk is not None and len(sizes) > 1 and torch.is_grad_enabled()
     parts = [
@@ -112,63 +109,21 @@ def draw_many(
     return Draws(data, torch.cat(ratios) if ratios else None)
 
 
-Run = Callable[[int, tuple[Any, ...], dict[str, Any]], Draws]
+def _draw(sampler: Sampler, size: int, args: Any, kwargs: Any) -> Draws:
+    """Draw so many times, at once where the pair allows it; else once."""
+    assert sampler.plate is not None
+    draws = size if sampler.vectorised else None
+    pair = sampler.model, sampler.guide, args, kwargs
+    terms = read_draws(*pair, sampler.plate.name, draws, sampler.nesting)
+    refuse_pathless(terms.rows)
+    data = terms.observed()
+    ratio = terms.log_ratio()
+    return Draws(data, 0 * data if ratio is None else ratio)
 
 
-def _runner(model: Any, guide: Any, args: Any, kwargs: Any, shape: Layout) -> tuple[Run, bool]:
-    """Return what draws so many times, and whether it does so in one run."""
-    sampler = sampler_of(model, guide, args, kwargs, shape)
-    at_once, nesting = sampler.vectorised, sampler.nesting
-    if shape.enumerated:
-        return _summed(sampler), at_once
-    assert shape.plate is not None
-    plate = shape.plate
-
-    def run(size: int, args: Any, kwargs: Any) -> Draws:
-        outer = -nesting - 1 if at_once else None
-        with Sites() as q:
-            _call(guide, args, kwargs, size, outer)
-        with Sites(q.sites) as p:
-            _call(model, args, kwargs, size, outer)
-        guide_sites, sites = plain_sites(q.sites), plain_sites(p.sites)
-        refuse_pathless(guide_sites, sites)
-        data: list[Tensor] = []
-        ratio: list[Tensor] = []
-        for found, sign in ((guide_sites, -1), (sites, 1)):
-            for site in found.values():
-                laid = _laid_out(sign * log_density(site), site, plate.name, size, nesting)
-                data.append(laid) if is_fixed(site) else ratio.append(-laid)
-        whole = torch.stack(data).sum(0)
-        return Draws(whole, torch.stack([0 * whole, *ratio]).sum(0))  # 0: a model without latents
-
-    return run, at_once
-
-
-def _call(fn: Any, args: Any, kwargs: Any, size: int, outer: int | None) -> None:
-    if outer is None:
-        fn(*args, **kwargs)
-    else:
-        with pyro.plate("_draws", size, dim=outer):
-            fn(*args, **kwargs)
-
-
-def _laid_out(term: Tensor, site: Any, plate: str, draws: int, nesting: int) -> Tensor:
-    """Sum a term to (K, B), the scale of a plate that subsamples itself apart."""
-    frame = next(f for f in site["cond_indep_stack"] if f.name == plate)
-    sizes = [1] * (nesting + 1)
-    sizes[0], sizes[frame.dim] = draws, frame.size
-    term = term.expand(torch.broadcast_shapes(term.shape, tuple(sizes)))
-    laid = term.movedim(frame.dim, 1).reshape(draws, frame.size, -1).sum(-1)
-    return laid if frame.full_size is None else laid * (frame.size / frame.full_size)
-
-
-def _summed(sampler: Sampler) -> Run:
-    """Return what draws from a pair with sites that are summed out, exactly, inside the weights."""
-    from inference.tracing import log_weights
-
-    def run(size: int, args: Any, kwargs: Any) -> Draws:
-        traces = sampler.traces(size if sampler.vectorised else None, "summed")
-        refuse_pathless(plain_sites(dict(traces.guide.nodes)), {})
-        return Draws(log_weights(traces, sampler.plate), None)
-
-    return run
+def _draw_summed(sampler: Sampler, size: int, args: Any, kwargs: Any) -> Draws:
+    """Draw from a pair with sites that are summed out, exactly, inside the weights."""
+    traces = sampler.traces(size if sampler.vectorised else None, "summed")
+    terms = traces.terms(sampler.plate)
+    refuse_pathless(terms.rows, summed=True)
+    return Draws(log_weights(terms), None)

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
 from inference.errors import PairError
+from inference.tracing import frame_of, log_density, subsampled_share
 
 Per = Literal["element", "step", "total"]
 
@@ -66,25 +67,35 @@ class Divergence(NamedTuple):
         """Take event dims but the first few together, and bring the data plate to the front."""
         if self.kept > event:
             tensor = over(tensor.flatten(tensor.dim() - self.kept + event), -1)
-        frame = next((f for f in q["cond_indep_stack"] if f.name == plate), None)
-        if frame is None:
+        frame = frame_of(q, plate)
+        if frame is None or frame.dim is None:
             return tensor.reshape(1, -1)
         missing = -frame.dim + event - tensor.dim()
         tensor = tensor.reshape((1,) * missing + tensor.shape) if missing > 0 else tensor
         moved = tensor.movedim(frame.dim - event, 0)
         moved = moved.expand(frame.size, *moved.shape[1:]).reshape(frame.size, -1)
-        return moved if frame.full_size is None else moved * (frame.size / frame.full_size)
+        return moved * subsampled_share(q, plate)
 
 
-def divergence(q: Any, p: Any, closed_form: bool) -> Tensor:
-    """Return a site's KL divergence over its batch shape, scaled and masked as Pyro's bounds do."""
-    if closed_form:
-        try:
-            return _counted(kl_divergence(q["fn"], p["fn"]), q)
-        except NotImplementedError:
-            pass
-    z = q["value"]
-    return _counted(q["fn"].log_prob(z), q) - _counted(p["fn"].log_prob(z), p)
+def divergence(q: Any, p: Any, closed_form: bool, plate: str | None = None) -> Tensor:
+    """Return a site's KL divergence over its batch shape, scaled and masked as Pyro's bounds do.
+
+    Of the data plate ``plate``, if it subsamples itself, N / B is taken out.
+    """
+    value = exact_kl(q, p) if closed_form else None
+    if value is None:
+        return log_density(q, plate) - log_density(p, plate)
+    share = subsampled_share(q, plate)
+    return value if share == 1.0 else value * share
+
+
+def exact_kl(q: Any, p: Any) -> Tensor | None:
+    """Return KL(q || p) in closed form, with the guide's scale and mask; None if there is none."""
+    try:
+        kl = kl_divergence(q["fn"], p["fn"])
+    except NotImplementedError:
+        return None
+    return torch.as_tensor(scale_and_mask(kl, q["scale"], q["mask"]))
 
 
 def divergence_parts(q: Any, p: Any, closed_form: bool) -> Divergence:
@@ -149,12 +160,8 @@ def _factor_kl(a: _Factors, b: _Factors, z: Tensor, closed_form: bool) -> Tensor
     return _where(a.mask, a.base.log_prob(z)) - _where(b.mask, b.base.log_prob(z))
 
 
-def _counted(term: Tensor, site: Any) -> Tensor:
-    return torch.as_tensor(scale_and_mask(term, site["scale"], site["mask"]))
-
-
 def _plain(site: Any) -> Any:
-    return {**site, "scale": 1.0, "mask": None}
+    return {**site, "scale": 1.0, "mask": None, "log_prob": None}
 
 
 def _where(mask: Any, values: Tensor) -> Tensor:

@@ -1,6 +1,9 @@
 """The weight of the KL term: one for all latent sites, or for some of them one each.
 
->>> at({"w": linear(100), "z": 0.01}, 50)
+It is the coefficient of a site's rate, log q(z) - log p(z), wherever a bound is summed from the
+table of its terms. Pyro's own classes sum by themselves: for them `weighted` puts it on the sites.
+
+>>> value_at({"w": linear(100), "z": 0.01}, 50)
 {'w': 0.5, 'z': 0.01}
 """
 
@@ -16,7 +19,7 @@ Schedule = Callable[[int], float]
 Weight = float | dict[str, float]
 
 
-def settled(kl_weight: Any) -> Any:
+def validated(kl_weight: Any) -> Any:
     """Return a setting of `inference.objectives.Objective` that is known to be one.
 
     Raises
@@ -36,14 +39,14 @@ def settled(kl_weight: Any) -> Any:
     return dict(kl_weight)
 
 
-def at(kl_weight: Any, step: int) -> Weight:
+def value_at(kl_weight: Any, step: int) -> Weight:
     """Return a setting's value at a training step, counted from 0."""
     if isinstance(kl_weight, Mapping):
-        return {n: _at(weight, step, f"kl_weight['{n}']") for n, weight in kl_weight.items()}
-    return _at(kl_weight, step)
+        return {n: _value_at(weight, step, f"kl_weight['{n}']") for n, weight in kl_weight.items()}
+    return _value_at(kl_weight, step)
 
 
-def of(weight: Weight, name: str) -> float:
+def for_site(weight: Weight, name: str) -> float:
     """Return the weight of a site, 1 if it is not named.
 
     Raises
@@ -53,11 +56,11 @@ def of(weight: Weight, name: str) -> float:
     """
     if not isinstance(weight, dict):
         return weight
-    found = {weight.get(one, 1.0) for one in name.split(" + ")}
-    if len(found) > 1:
-        seen = f"weights of the KL term {weight}, of sites that have one rate together"
-        raise PairError(name, seen, "one weight for them", "kl_weight as a number")
-    return found.pop()
+    weights = {weight.get(one, 1.0) for one in name.split(" + ")}
+    if len(weights) > 1:
+        found = f"weights of the KL term {weight}, of sites that have one rate together"
+        raise PairError(name, found, "one weight for them", "kl_weight as a number")
+    return weights.pop()
 
 
 def refuse_unknown(weight: Weight, drawn: Iterable[str]) -> None:
@@ -65,25 +68,25 @@ def refuse_unknown(weight: Weight, drawn: Iterable[str]) -> None:
     known = tuple(drawn)
     for name in weight if isinstance(weight, dict) else ():
         if name not in known:
-            seen = "a weight of its KL term, and no such latent site in the guide"
-            raise PairError(name, seen, f"one of {', '.join(known) or 'none'}", "mend kl_weight")
+            found = "a weight of its KL term, and no such latent site in the guide"
+            raise PairError(name, found, f"one of {', '.join(known) or 'none'}", "mend kl_weight")
 
 
-def figures(weight: Weight) -> dict[str, float]:
+def columns(weight: Weight) -> dict[str, float]:
     """Return the columns of a history."""
     if not isinstance(weight, dict):
         return {"kl_weight": weight}
     return {f"kl_weight {name}": value for name, value in weight.items()}
 
 
-def unrisen(kl_weight: Any, step: int) -> float | None:
+def unfinished_warmup(kl_weight: Any, step: int) -> float | None:
     """Return a weight that, at a step, is below 1 and still rises; None if there is none."""
-    now, later = (figures(at(kl_weight, when)) for when in (max(step - 1, 0), 2 * step))
+    now, later = (columns(value_at(kl_weight, when)) for when in (max(step - 1, 0), 2 * step))
     rising = [value for name, value in now.items() if value < 1 and later[name] > value]
     return min(rising, default=None)
 
 
-def _at(weight: Any, step: int, name: str = "kl_weight") -> float:
+def _value_at(weight: Any, step: int, name: str = "kl_weight") -> float:
     return _checked(weight(step) if callable(weight) else weight, name)
 
 

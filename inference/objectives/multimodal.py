@@ -12,21 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from inference.objectives.losses import Measured
+from inference.objectives.losses import LossResult
 from inference.objectives.objective import Objective
+from inference.objectives.pair_trace import PairTrace
 from inference.objectives.penalties import Codes, Penalty, Schedule
 from inference.tracing import Columns, Sites, batch_length
 from ppl_models.errors import InputError
-
-if TYPE_CHECKING:
-    from inference.objectives.elbo_terms import View
 
 Terms = Literal["own", "cross"]
 
@@ -44,7 +42,7 @@ class SubsetObjective(Objective):
 
     ``terms="own"`` has :math:`B_S = S \cap A`: the sub-sampled objective of MVAE (Wu and Goodman
     2018, equation 5; lecture equation 24). ``terms="cross"`` has :math:`B_S = A`: all modalities
-    are told from each one (Lee and Pavlovic 2021, equation 4, where each term's shared KL is
+    are generated from each one (Lee and Pavlovic 2021, equation 4, where each term's shared KL is
     counted once a target). Each is a lower bound on a log evidence while every lambda is 1.
 
     A part counts once in a row that it meets: where a row has one modality only, its bound is that
@@ -55,7 +53,7 @@ class SubsetObjective(Objective):
     modalities
         Names of the observed sites, in the order of the masks' columns and of the arguments.
     terms
-        Which modalities a part of them tells.
+        Which modalities are generated from a part of them.
     random
         Subsets of more than one modality and less than all, a step.
     weights
@@ -90,7 +88,7 @@ class SubsetObjective(Objective):
         step: int = 0,
         data_size: int | None = None,
         plate: str | None = None,
-    ) -> Measured:
+    ) -> LossResult:
         """Estimate the negative sum, as `Objective.measure` does each term.
 
         Penalties, and what a target rate sees, are those of the whole. Rows in which a part does
@@ -103,8 +101,8 @@ class SubsetObjective(Objective):
         with Weighted(dict(zip(self.modalities, self.weights, strict=False))):
             whole = super().measure(model, guide, args, kwargs, *rest)
             loss, whole_batch = whole.loss, Columns(args, kwargs, len(present))
-            for told, seen in self._parts(present):
-                batch = replace(whole_batch, kwargs=kwargs | {"mask": told, "observed": seen})
+            for targets, seen in self._parts(present):
+                batch = replace(whole_batch, kwargs=kwargs | {"mask": targets, "observed": seen})
                 rows = seen.any(-1).nonzero()[:, 0]
                 batch = batch if len(rows) == batch.size else batch.rows(rows)
                 of_part = part.measure(model, guide, batch.args, batch.kwargs, *rest).loss
@@ -121,8 +119,8 @@ class SubsetObjective(Objective):
                 fresh = fresh & (seen != past).any(-1)
             if fresh.any():
                 earlier.append(seen)
-                told = seen if self.terms == "own" else present
-                yield told & fresh[:, None], seen & fresh[:, None]
+                targets = seen if self.terms == "own" else present
+                yield targets & fresh[:, None], seen & fresh[:, None]
 
 
 class SubsetKL(Penalty):
@@ -157,17 +155,17 @@ class SubsetKL(Penalty):
         super().__init__(weight, site)
         self.modalities, self.random = tuple(modalities), random
 
-    def estimate(self, view: View, codes: Codes) -> Tensor:
+    def estimate(self, pair: PairTrace, codes: Codes) -> Tensor:
         """Return the sum over subsets, a mean over the batch."""
-        present = presence(self.modalities, view.args, view.kwargs)
-        whole, total = view.q[codes.name], codes.z.new_zeros(())
+        present = presence(self.modalities, pair.args, pair.kwargs)
+        whole, total = pair.q[codes.name], codes.z.new_zeros(())
         for subset in subsets(present.shape[1], self.random):
             seen = present & subset.to(present.device)
             counts = seen.any(-1) & (seen != present).any(-1)
             if counts.any():
                 masks = {"mask": present, "observed": seen}
                 with Sites() as part:
-                    view.guide(*view.args, **(view.kwargs | masks))
+                    pair.guide(*pair.args, **(pair.kwargs | masks))
                 divergence = _divergence(whole, part.sites[codes.name]["fn"])
                 total = total + torch.where(counts, divergence, 0 * divergence).sum() / len(counts)
         return total

@@ -12,34 +12,32 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 import torch
-from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
-from pyro.poutine.util import is_validation_enabled
 from torch import Tensor, nn
 
-from inference.errors import NonFiniteError as NonFiniteError
 from inference.errors import PairError
-from inference.objectives.elbo_per_datum import bound_per_datum
-from inference.objectives.free_bits import FreeBits as FreeBits
-from inference.objectives.kl_weight import Schedule, Weight, at, refuse_unknown, settled
-from inference.objectives.losses import Measured, many_draws_loss, one_draw_loss
-from inference.objectives.pathwise_elbo import pathwise_bound
-from inference.objectives.target_rate import TargetRate as TargetRate
-from inference.objectives.weighted_sites import weighted
-from inference.tracing import (
-    Layout,
-    batch_length,
-    layout,
-    no_warnings,
-    precision,
-    scaled,
+from inference.objectives.free_bits import FreeBits
+from inference.objectives.kl_weight import (
+    Schedule,
+    Weight,
+    columns,
+    unfinished_warmup,
+    validated,
+    value_at,
 )
+from inference.objectives.losses import (
+    LossResult,
+    Parts,
+    add_penalties,
+    many_draws_loss,
+    one_draw_loss,
+    refuse_weight,
+)
+from inference.objectives.plain_elbo import plain_bound, plain_loss
+from inference.objectives.step import Step
+from inference.objectives.target_rate import TargetRate
+from inference.tracing import Layout, no_warnings
 
 Kind = Literal["auto", "trace", "meanfield", "enum", "iwae", "renyi"]
-_ELBOS: dict[str, Any] = {
-    "trace": Trace_ELBO,
-    "meanfield": TraceMeanField_ELBO,
-    "enum": TraceEnum_ELBO,
-}
 
 
 @dataclass(frozen=True)
@@ -81,10 +79,9 @@ class Objective:
     free_bits
         Rates below a threshold cost as much as it: a `FreeBits`.
     penalties
-        Modules whose ``forward(view)`` gives nats per observation to add, for a
-        `inference.objectives.elbo_terms.View` of the batch; and, if they have a critic of their
-        own, ``learn(view)``, called after each step with the draws as constants. Averaged over
-        particles; beside a bound of many draws they are given a draw of their own.
+        Modules whose ``forward(pair)`` gives nats per observation to add, for a `PairTrace`; with a
+        critic of their own, also ``learn(pair)``, called after each step with the draws as
+        constants. Averaged over particles; beside a bound of many draws of a draw of their own.
 
     Raises
     ------
@@ -119,7 +116,7 @@ class Objective:
         for penalty in given:
             if not isinstance(penalty, nn.Module):
                 raise ValueError(f"penalties hold a {type(penalty).__name__}; expected nn.Modules")
-        object.__setattr__(self, "kl_weight", settled(self.kl_weight))
+        object.__setattr__(self, "kl_weight", validated(self.kl_weight))
         if self.many and isinstance(self.kl_weight, dict):
             raise ValueError(f"kl_weight names sites; kind {self.kind!r} takes one for all of them")
 
@@ -137,8 +134,7 @@ class Objective:
     @property
     def shaped(self) -> bool:
         """Whether it is more than an evidence lower bound with a weight that is known before."""
-        steered = isinstance(self.kl_weight, TargetRate)
-        return self.many or steered or self.free_bits is not None or bool(self.penalties)
+        return self.many or bool(self.whole_batch)
 
     def loss(
         self,
@@ -154,9 +150,6 @@ class Objective:
 
         Sites inside the data plate count ``data_size / B`` times, sites outside once; the sum is
         divided by ``data_size``. A model that subsamples its plate itself is left to do so.
-
-        With Pyro's validation off, pairs whose guides draw differentiably are scored without its
-        traces (`inference.objectives.pathwise_elbo`), to the same value and gradient in less time.
 
         Parameters
         ----------
@@ -194,40 +187,31 @@ class Objective:
         step: int = 0,
         data_size: int | None = None,
         plate: str | None = None,
-    ) -> Measured:
+    ) -> LossResult:
         """Return the `loss` with what `after_step` needs; parameters and errors are those of it."""
-        kwargs = kwargs or {}
-        shape = layout(model, guide, args, kwargs, plate)
-        if self.shaped:
-            make = many_draws_loss if self.many else one_draw_loss
-            with no_warnings():
-                return make(self, model, guide, args, kwargs, shape, step, data_size)
-        model, guide, size = scaled(model, guide, shape, batch_length(args, kwargs), data_size)
+        at = Step.of(model, guide, args, kwargs, data_size, plate, step)
         weight = self.weight(step)
-        refuse_unknown(weight, shape.drawn)
-        model, guide = weighted(model, guide, weight)
-        loss = None
-        if self.resolve(shape) != "enum" and shape.pathwise and not is_validation_enabled():
-            loss = self._pathwise(model, guide, args, kwargs)
-        if loss is None:
-            with no_warnings():
-                loss = self._elbo(shape).differentiable_loss(model, guide, *args, **kwargs)
-        return Measured(loss / size)
+        refuse_weight(at.shape, weight, self.steered, self.many)
+        if not self.shaped:
+            kind = self.resolve(at.shape)
+            return LossResult(plain_loss(kind, at, weight, self.num_particles))
+        with no_warnings():
+            return add_penalties(self._take_apart(at, weight), self.penalties)
 
-    def after_step(self, measured: Measured) -> None:
+    def after_step(self, result: LossResult) -> None:
         """Let a target rate and critics learn from a step that the optimiser has taken.
 
         In a loop of one's own::
 
-            measured = objective.measure(model, guide, (x,), step=step, data_size=len(data))
+            result = objective.measure(model, guide, (x,), step=step, data_size=len(data))
             optimizer.zero_grad()
-            measured.loss.backward()
+            result.loss.backward()
             optimizer.step()
-            objective.after_step(measured)
+            objective.after_step(result)
         """
         if isinstance(self.kl_weight, TargetRate):
-            self.kl_weight.update(float(measured.figures["rate"]))
-        measured.teach(self.penalties)
+            self.kl_weight.update(float(result.figures["rate"]))
+        result.update_critics(self.penalties)
 
     @torch.no_grad()
     def bound(
@@ -253,25 +237,53 @@ class Objective:
         PairError
             As `loss` does.
         """
-        kwargs = kwargs or {}
-        shape = layout(model, guide, args, kwargs, plate)
-        if shape.local and shape.plate is not None:
-            with no_warnings():
-                elbo, kind = self._elbo(shape), self.resolve(shape)
-                return bound_per_datum(elbo, kind, model, guide, args, kwargs, shape.plate.name)
-        model, guide, size = scaled(model, guide, shape, batch_length(args, kwargs), data_size)
-        with no_warnings():
-            loss = self._elbo(shape).loss(model, guide, *args, **kwargs)
-        return torch.as_tensor(-loss / size, dtype=precision(args, kwargs))
+        at = Step.of(model, guide, args, kwargs, data_size, plate)
+        return plain_bound(self.resolve(at.shape), at, 1 if self.many else self.num_particles)
 
     def weight(self, step: int = 0) -> Weight:
         """Return the weight of the KL term at a training step, counted from 0."""
-        return at(self.kl_weight, step)
+        return value_at(self.kl_weight, step)
+
+    def report(self, step: int) -> dict[str, float]:
+        """Return the history's columns: the weight of the KL term at a training step."""
+        return columns(self.weight(step))
+
+    def unfinished_warmup(self, step: int) -> float | None:
+        """Return a KL weight that is below 1 and still rises; None if there is none."""
+        return unfinished_warmup(self.kl_weight, step)
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Return what a run saves beside the pair: a target rate, and penalties."""
+        found: dict[str, nn.Module] = {}
+        if isinstance(self.kl_weight, TargetRate):
+            found["kl_weight"] = self.kl_weight
+        return found | ({"penalties": nn.ModuleList(self.penalties)} if self.penalties else {})
+
+    def reset(self) -> None:
+        """Let a target rate and penalties begin anew, for a new run."""
+        for part in (self.kl_weight, *self.penalties):
+            if callable(again := getattr(part, "reset", None)):
+                again()
+
+    @property
+    def steered(self) -> bool:
+        """Whether the KL weight follows the rate, so that early weights have another one."""
+        return isinstance(self.kl_weight, TargetRate)
+
+    @property
+    def whole_batch(self) -> tuple[str, ...]:
+        """Name what looks at a batch as a whole: a share of it would give another loss."""
+        held = {
+            "free bits": self.free_bits is not None,
+            "a target rate": self.steered,
+            "penalties": bool(self.penalties),
+        }
+        return tuple(name for name, there in held.items() if there)
 
     def resolve(self, shape: Layout) -> str:
         """Return the kind of plain bound that the objective's stands for, in such a pair."""
         if self.kind == "auto" or self.many:
-            compares = self.free_bits is not None or isinstance(self.kl_weight, TargetRate)
+            compares = self.free_bits is not None or self.steered
             return "enum" if shape.enumerates else "meanfield" if compares else "trace"
         if shape.enumerated and self.kind != "enum":
             raise PairError(
@@ -282,20 +294,12 @@ class Objective:
             )
         return self.kind
 
-    def _elbo(self, shape: Layout) -> Any:
-        return _ELBOS[self.resolve(shape)](
-            num_particles=1 if self.many else self.num_particles,
-            max_plate_nesting=shape.max_plate_nesting,
-            strict_enumeration_warning=False,
-        )
-
-    def _pathwise(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Tensor | None:
-        """Do what Pyro's class would, in less time; None where it must do it."""
-        total: Any = 0.0
-        for _ in range(self.num_particles):
-            bound = pathwise_bound(model, guide, args, kwargs, self.kind == "meanfield")
-            if bound is None:
-                return None
-            total = total - bound
-        loss: Tensor = total / self.num_particles
-        return loss
+    def _take_apart(self, step: Step, weight: Weight) -> Parts:
+        """Estimate a loss whose terms are looked at one by one."""
+        shape, penalised = step.shape, bool(self.penalties)
+        if self.many:
+            alpha = 0.0 if self.kind == "iwae" else self.alpha
+            return many_draws_loss(step, alpha, weight, self.num_particles, self.chunk, penalised)
+        closed_form = self.resolve(shape) == "meanfield"
+        how = closed_form, weight, self.num_particles, self.free_bits, penalised
+        return one_draw_loss(step, *how)

@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 from pyro.distributions.util import is_identically_zero, scale_and_mask
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor
-from torch.distributions import kl_divergence
 
-from inference.tracing import Sites
+from inference.objectives.kl import exact_kl
+from inference.objectives.kl_weight import Weight, for_site
+from inference.tracing import Term, collect_sites, log_density, rows_of
 
 
 def pathwise_bound(
@@ -26,6 +26,7 @@ def pathwise_bound(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     closed_form: bool,
+    weight: Weight = 1.0,
 ) -> Tensor | None:
     """Estimate the bound of a pair from one draw, to be differentiated.
 
@@ -37,44 +38,38 @@ def pathwise_bound(
         The data, as both take them.
     closed_form
         Take KL divergences in closed form where there is one, as ``TraceMeanField_ELBO`` does.
+    weight
+        Of the KL term.
 
     Returns
     -------
     Tensor or None
-        A scalar, in nats, weighed by the sites' scales and masks; None where a draw of the guide
-        is not a differentiable function of noise, so that the gradient needs more than this sum.
+        A scalar, in nats, with the sites' scales and masks; None where a draw of the guide is not
+        a differentiable function of noise, so that the gradient needs more than this sum.
     """
-    with Sites() as q:
-        guide(*args, **kwargs)
-    with Sites(q.sites) as p:
-        model(*args, **kwargs)
-    sampled = {name: site for name, site in q.sites.items() if not site_is_subsample(site)}
     terms = []
-    for name, site in p.sites.items():
-        latent = closed_form and not site["is_observed"] and name in sampled
-        divergence = _divergence(sampled[name], site) if latent else None
-        if divergence is not None:
-            terms.append(-divergence)
-            del sampled[name]
-        elif not site_is_subsample(site):
-            log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
-            terms.append(_weigh(log_prob, site))
-    for site in sampled.values():
-        parts = site["fn"].score_parts(site["value"], *site["args"], **site["kwargs"])
-        if not is_identically_zero(parts.score_function):
+    for row in rows_of(*collect_sites(model, guide, args, kwargs)):
+        if row.kind == "deterministic":
+            continue
+        term = _term(row, closed_form)
+        if term is None:
             return None
-        terms.append(-_weigh(parts.entropy_term, site))
+        coefficient = for_site(weight, row.name) if row.kind == "latent" else 1.0
+        terms.append(term if coefficient == 1.0 else coefficient * term)
     return torch.as_tensor(sum(terms))
 
 
-def _divergence(guide: Any, prior: Any) -> Tensor | None:
-    """KL(q || p) of a latent site, or None where there is no closed form."""
-    try:
-        return _weigh(kl_divergence(guide["fn"], prior["fn"]), guide)
-    except NotImplementedError:
+def _term(row: Term, closed_form: bool) -> Tensor | None:
+    """Return what a site adds to the bound, summed; None if its draw has no path to the noise."""
+    if row.q is None:
+        return log_density(row.site).sum()
+    if closed_form and row.p is not None:
+        kl = exact_kl(row.q, row.p)
+        if kl is not None:
+            return -kl.sum()
+    q = row.q
+    parts = q["fn"].score_parts(q["value"], *q["args"], **q["kwargs"])
+    if not is_identically_zero(parts.score_function):
         return None
-
-
-def _weigh(term: Any, site: Any) -> Tensor:
-    """Sum a term over a site's batch, as far as scale and mask let it count."""
-    return torch.as_tensor(scale_and_mask(term, site["scale"], site["mask"])).sum()
+    entropy = torch.as_tensor(scale_and_mask(parts.entropy_term, q["scale"], q["mask"])).sum()
+    return -entropy if row.p is None else log_density(row.p).sum() - entropy

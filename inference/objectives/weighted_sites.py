@@ -1,4 +1,4 @@
-"""Effect handlers that weigh the sites of a pair: for minibatches, and for the KL term."""
+"""Effect handlers that put the weight of the KL term on sites, for the classes of Pyro."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from inference.objectives.kl_weight import Weight, of
+from inference.objectives.kl_weight import Weight, for_site
 
 
 class GuideKLWeight(Messenger):
@@ -32,7 +32,7 @@ class GuideKLWeight(Messenger):
             return
         if not msg["is_observed"] or msg["infer"].get("is_auxiliary"):
             self.names.add(msg["name"])
-            msg["scale"] = msg["scale"] * of(self.weight, msg["name"])
+            msg["scale"] = msg["scale"] * for_site(self.weight, msg["name"])
 
 
 class ModelKLWeight(Messenger):
@@ -49,7 +49,7 @@ class ModelKLWeight(Messenger):
     def _pyro_sample(self, msg: Any) -> None:
         if msg["is_observed"] or msg["name"] not in self.guide.names:
             return
-        weight = of(self.weight, msg["name"])
+        weight = for_site(self.weight, msg["name"])
         if _is_enumerated_over(msg):
             msg["fn"] = Tempered(msg["fn"], weight)
         else:
@@ -60,8 +60,8 @@ def weighted(model: Any, guide: Any, weight: Weight) -> tuple[Any, Any]:
     """Return a pair whose KL term is weighted, in both."""
     if weight == 1.0:
         return model, guide
-    looking_back = GuideKLWeight(weight)
-    return ModelKLWeight(weight, looking_back)(model), looking_back(guide)
+    guide_weight = GuideKLWeight(weight)
+    return ModelKLWeight(weight, guide_weight)(model), guide_weight(guide)
 
 
 def _is_enumerated_over(msg: Any) -> bool:

@@ -24,14 +24,7 @@ from torch.distributions import constraints, transform_to
 from torch.nn.parameter import UninitializedParameter
 
 from inference.errors import PairError
-from inference.tracing.layout import Layout as Layout
-from inference.tracing.layout import batch_length as batch_length
-from inference.tracing.layout import data_plate as data_plate
-from inference.tracing.layout import layout as layout
-from inference.tracing.layout import max_plate_nesting as max_plate_nesting
 from inference.tracing.layout import open_traces
-from inference.tracing.layout import pair_traces as pair_traces
-from inference.tracing.layout import untouched as untouched
 
 pyro.settings.set(module_local_params=True)
 
@@ -221,8 +214,8 @@ def _refuse_hidden_modules(fn: Callable[..., Any]) -> None:
     inner = poutine.unwrap(fn)
     if not inspect.isfunction(inner):
         return
-    seen = inspect.getclosurevars(inner)
-    for name, value in {**seen.globals, **seen.nonlocals}.items():
+    closure = inspect.getclosurevars(inner)
+    for name, value in {**closure.globals, **closure.nonlocals}.items():
         if isinstance(value, nn.Module) and any(p.requires_grad for p in value.parameters()):
             raise PairError(
                 name,

@@ -1,10 +1,4 @@
-"""The bound of a pair whose draws are differentiable, without Pyro's traces.
-
-For such a pair ``Trace_ELBO`` and ``TraceMeanField_ELBO`` are a sum of log densities, or of KL
-divergences in their place. Here it is summed directly, which adds half as much to a step's time in
-plain torch; values and gradients are the same. Nothing is checked: where Pyro's validation is on,
-its own classes are used.
-"""
+"""Effect handlers that collect a run's sites, and that let a batch stand for a data set."""
 
 from __future__ import annotations
 
@@ -17,6 +11,8 @@ from inference.errors import PairError
 
 class Sites(Messenger):
     """Collect the sample sites of a run: ``poutine.trace``, and ``poutine.replay``, in one.
+
+    It adds half as much to a step's time in plain torch as Pyro's traces do, and checks nothing.
 
     Parameters
     ----------

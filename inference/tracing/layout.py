@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from inference.errors import PairError
 from inference.randomness import seeded
+from inference.tracing.sites import sample_sites
+from inference.tracing.terms import frame_of
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,8 @@ def _layout(
         max_plate_nesting=plate_nesting(model_trace, guide_trace),
         enumerated=summed,
         enumerates=bool(marked),
-        local=frame is not None and all(in_plate(site, frame.name) for site in counted),
-        outside=tuple(n for n in summed if frame and not in_plate(sites[n], frame.name)),
+        local=frame is not None and all(frame_of(site, frame.name) for site in counted),
+        outside=tuple(n for n in summed if frame and not frame_of(sites[n], frame.name)),
         pathwise=plain and _is_pathwise(model_trace, guide_trace),
         drawn=tuple(n for n, s in _latent(model_trace).items() if n in guide_trace),
     )
@@ -130,20 +132,6 @@ def _is_pathwise(model_trace: Trace, guide_trace: Trace) -> bool:
 
 def _latent(trace: Trace) -> dict[str, Any]:
     return {name: site for name, site in sample_sites(trace).items() if not site["is_observed"]}
-
-
-def in_plate(site: Any, name: str) -> bool:
-    """Whether a site lies in the plate of this name."""
-    return any(frame.name == name for frame in site["cond_indep_stack"])
-
-
-def sample_sites(trace: Trace) -> dict[str, Any]:
-    """The sample sites of a trace, in their order, without those that plates make."""
-    return {
-        name: site
-        for name, site in trace.nodes.items()
-        if site["type"] == "sample" and type(site["fn"]).__name__ != "_Subsample"
-    }
 
 
 def batch_length(args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> int:

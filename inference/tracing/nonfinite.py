@@ -15,7 +15,8 @@ from pyro.poutine.enum_messenger import EnumMessenger
 from torch import Tensor, nn
 
 from inference.errors import NonFiniteError
-from inference.tracing.layout import pair_traces, plate_nesting, sample_sites, untouched
+from inference.tracing.layout import pair_traces, plate_nesting, untouched
+from inference.tracing.sites import sample_sites
 
 
 def explain_nonfinite(
@@ -106,8 +107,8 @@ def _in_trace(trace: Trace, role: str, impossible: bool = False) -> NonFiniteErr
     for name, site in sample_sites(trace).items():
         fine = site["log_prob"].isfinite() | (impossible & site["log_prob"].isneginf())
         if not fine.all():
-            seen = f"{count_nonfinite(site['log_prob'])} in the {role}'s log density"
-            return NonFiniteError(name, seen + _culprit(site), "finite log densities", _cure(site))
+            found = f"{count_nonfinite(site['log_prob'])} in the {role}'s log density"
+            return NonFiniteError(name, found + _culprit(site), "finite log densities", _cure(site))
     return None
 
 

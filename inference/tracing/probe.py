@@ -2,44 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from pyro import poutine
 from pyro.poutine import Trace
 from pyro.poutine.guide import GuideMessenger
 from torch import Tensor
 
-from inference.tracing.sites import Place, Site, is_delta, log_density, node, samples
+from inference.tracing.runner import Runner
+from inference.tracing.sites import (
+    Place,
+    Site,
+    is_delta,
+    node,
+    sample_sites,
+    unscaled_log_density,
+)
 from inference.tracing.sum_product import log_joint
 from inference.tracing.traces import Traces
-
-if TYPE_CHECKING:
-    from inference.tracing.sampler import Sampler
 
 _TOLERANCE = 1e-3  # of 1 + |log density|: far above float32 rounding, far below a wrong broadcast
 
 
-def disagreement(sampler: Sampler) -> str:
+def disagreement(runner: Runner) -> str:
     """Say where two draws made at once differ from two made one by one; empty if nowhere.
 
     Three things are compared: that the draws vary wherever repeated runs of the guide vary (a guide
     that makes its own noise outside a sample site would repeat one draw), every site's log density
     at the same values, and the sum over enumerated sites. What does not broadcast at all raises.
     """
-    if isinstance(poutine.unwrap(sampler.guide), GuideMessenger):
+    if isinstance(poutine.unwrap(runner.guide), GuideMessenger):
         return "the guide is a handler around the model"
-    both = sampler.traces(2)
-    alone = [sampler.traces(None), sampler.traces(None)]
+    both = runner.traces(2)
+    alone = [runner.traces(None), runner.traces(None)]
     return (
         _frozen(both, alone)
-        or next(filter(None, (_densities(sampler, both, s) for s in (0, 1))), "")
-        or (_sums(sampler, both) if sampler.enumerated else "")
+        or next(filter(None, (_densities(runner, both, s) for s in (0, 1))), "")
+        or (_sums(runner, both) if runner.enumerated else "")
     )
 
 
 def _frozen(both: Traces, alone: list[Traces]) -> str:
-    for name, site in samples(both.guide):
+    for name, site in sample_sites(both.guide).items():
         place = both.guide_places[name]
         draws = place.value(site["value"], 2)
         loops = [place.value(node(t.guide, name)["value"], 1) for t in alone]
@@ -51,27 +54,27 @@ def _frozen(both: Traces, alone: list[Traces]) -> str:
     return ""
 
 
-def _densities(sampler: Sampler, both: Traces, draw: int) -> str:
-    guide, model = _one(sampler, both, draw)
+def _densities(runner: Runner, both: Traces, draw: int) -> str:
+    guide, model = _one(runner, both, draw)
     pairs = ((both.guide, guide, both.guide_places), (both.model, model, both.places))
     for together, single, places in pairs:
-        for name, site in samples(together):
+        for name, site in sample_sites(together).items():
             there = node(single, name)
             if _remade(site, there, places[name], draw):
                 continue
-            ours = places[name].batch(log_density(site), 2)[draw]
-            theirs = places[name].batch(log_density(there), 1)[0]
+            ours = places[name].batch(unscaled_log_density(site), 2)[draw]
+            theirs = places[name].batch(unscaled_log_density(there), 1)[0]
             if not _close(ours, theirs):
                 return f"site {name!r}: its log density changes when draws are made at once"
     return ""
 
 
-def _one(sampler: Sampler, both: Traces, draw: int) -> tuple[Trace, Trace]:
+def _one(runner: Runner, both: Traces, draw: int) -> tuple[Trace, Trace]:
     """Run the pair alone at the values of one of two draws made at once."""
     fixed = _values(both.guide, both.guide_places, draw, deltas=False)
-    guide = poutine.condition(sampler.guide, data=fixed)
-    model = poutine.condition(sampler.model, data=_values(both.model, both.places, draw))
-    traces = [poutine.trace(fn).get_trace(*sampler.args, **sampler.kwargs) for fn in (guide, model)]
+    guide = poutine.condition(runner.guide, data=fixed)
+    model = poutine.condition(runner.model, data=_values(both.model, both.places, draw))
+    traces = [poutine.trace(fn).get_trace(*runner.args, **runner.kwargs) for fn in (guide, model)]
     return traces[0], traces[1]
 
 
@@ -80,7 +83,7 @@ def _values(
 ) -> dict[str, Tensor]:
     return {
         name: places[name].value(site["value"], 2)[draw].reshape(places[name].shape)
-        for name, site in samples(trace)
+        for name, site in sample_sites(trace).items()
         if not site["is_observed"] and (deltas or not is_delta(site))
     }
 
@@ -93,18 +96,18 @@ def _remade(site: Site, there: Site, place: Place, draw: int) -> bool:
     return not torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def _sums(sampler: Sampler, both: Traces) -> str:
-    places = sampler.places, sampler.guide_places
-    together = sampler.replayed(both.guide, 2, "summed")
-    ours = log_joint(Traces(both.guide, together, 2, True, *places), None)
+def _sums(runner: Runner, both: Traces) -> str:
+    places = runner.places, runner.guide_places
+    together = runner.replayed(both.guide, 2, "summed")
+    ours = log_joint(Traces(both.guide, together, 2, True, *places).terms(None))
     for draw in (0, 1):
         values = _values(both.model, both.places, draw)
-        fixed = {n: v for n, v in values.items() if n not in sampler.enumerated}
+        fixed = {n: v for n, v in values.items() if n not in runner.enumerated}
         model = poutine.enum(
-            poutine.condition(sampler.model, data=fixed), first_available_dim=-sampler.nesting - 2
+            poutine.condition(runner.model, data=fixed), first_available_dim=-runner.nesting - 2
         )
-        alone = poutine.trace(model).get_trace(*sampler.args, **sampler.kwargs)
-        theirs = log_joint(Traces(both.guide, alone, 1, False, *places), None)
+        alone = poutine.trace(model).get_trace(*runner.args, **runner.kwargs)
+        theirs = log_joint(Traces(both.guide, alone, 1, False, *places).terms(None))
         if not _close(ours[draw], theirs[0]):
             return "the sum over enumerated sites changes when draws are made at once"
     return ""

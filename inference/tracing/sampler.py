@@ -1,48 +1,27 @@
-"""Draws of a guide and the model replayed on them, all at once where the pair allows it.
+"""Draws of a pair, all at once where it allows that.
 
-The guide is *run*, never re-derived: whatever it does, these are its draws. With an outer plate of
-draws (`vectorised`) five hundred of them cost little more than one; a pair that does not broadcast
-(or whose answers change when it is asked to) is run draw by draw instead, to the same distribution.
+With an outer plate of draws (`vectorised`) five hundred of them cost little more than one; a pair
+that does not broadcast (or whose answers change when it is asked to) is run draw by draw instead,
+to the same distribution.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 from weakref import WeakKeyDictionary
 
-import pyro
 import torch
-from pyro import poutine
-from pyro.infer import infer_discrete
-from pyro.poutine import Trace
-from pyro.poutine.guide import GuideMessenger
 from torch import Tensor, nn
 
-from inference.tracing.layout import Layout, batch_length, data_plate, untouched
-from inference.tracing.nonfinite import explain_nonfinite
+from inference.tracing.layout import Layout, batch_length, untouched
 from inference.tracing.probe import disagreement
-from inference.tracing.sites import (
-    Plate,
-    Site,
-    is_enumerated,
-    nesting_of,
-    node,
-    place_of,
-    refuse_uncovered,
-    samples,
-)
-from inference.tracing.traces import DRAWS, Traces
+from inference.tracing.runner import Mode, Runner
+from inference.tracing.traces import Traces
 
-if TYPE_CHECKING:
-    pass
-
-
-Mode = Literal["plain", "sampled", "summed"]
 _BUDGET = 4_000_000  # numbers held by the sites of one chunk, unless the caller says otherwise
 
 
@@ -59,28 +38,18 @@ def quiet(model: nn.Module, guide: nn.Module, seed: int) -> Iterator[None]:
         yield
 
 
-class Sampler:
+class Sampler(Runner):
     """A pair and its data, ready to be drawn from. Make and use it inside `quiet`.
 
     Parameters
     ----------
-    model, guide
-        A bound pair (`inference.tracing.bind.bind`).
-    args, kwargs
-        The data, as the pair takes them.
-    plate
-        The name of the data plate, when the engine cannot tell.
+    model, guide, args, kwargs, plate
+        As `inference.tracing.runner.Runner` takes them.
     vectorised
         True or False to force one way of drawing; by default the pair is probed.
 
     Attributes
     ----------
-    places, guide_places
-        The place of the dims of each sample site of the model and of the guide.
-    latents, enumerated, observed
-        Names of the model's sites: drawn by the guide; summed exactly; data.
-    plate
-        The data plate (`Plate`), or None if the pair has no plate at all.
     vectorised
         Whether all draws come from one run.
     reason
@@ -96,32 +65,11 @@ class Sampler:
         plate: str | None = None,
         vectorised: bool | None = None,
     ) -> None:
-        self.model, self.guide, self.args, self.kwargs = model, guide, args, kwargs
-        guide_trace, model_trace = self._first_run()
-        refuse_uncovered(model_trace, guide_trace)
-        self.nesting = nesting_of(guide_trace, model_trace)
-        self.places = {n: place_of(s, self.nesting) for n, s in samples(model_trace)}
-        self.guide_places = {n: place_of(s, self.nesting) for n, s in samples(guide_trace)}
-        self.sites: dict[str, Site] = dict(samples(model_trace))
-        self.latents = [n for n in self.sites if n in guide_trace.nodes]
-        self.enumerated = [
-            n for n, s in self.sites.items() if is_enumerated(s) and n not in self.latents
-        ]
-        self.plate = _data_plate(model_trace, args, kwargs, plate)
-        self.cost = self._cost(guide_trace, model_trace)
-        self.reason = "" if vectorised is None else "told so" * (not vectorised)
+        super().__init__(model, guide, args, kwargs, plate)
+        self.reason = "" if vectorised else "asked for one by one"
         if vectorised is None:
             self.reason = self._probe()
         self.vectorised = not self.reason
-
-    def _first_run(self) -> tuple[Trace, Trace]:
-        try:
-            guide = self._guided(None)
-            return guide, self.replayed(guide, None, "plain")
-        except ValueError as error:  # torch refuses NaN parameters without naming the site
-            if "constraint" not in str(error):
-                raise
-            raise explain_nonfinite(self.model, self.guide, self.args, self.kwargs) from error
 
     def with_data(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sampler:
         """Return a sampler of the same pair on other data of the same shapes."""
@@ -153,78 +101,12 @@ class Sampler:
         for start in range(0, num_samples, step):
             yield self.traces(min(step, num_samples - start), mode)
 
-    def traces(self, size: int | None, mode: Mode = "plain") -> Traces:
-        """Draw `size` times in one run with an outer plate, or once without one (None)."""
-        guide = self._guided(size)
-        model = self.replayed(guide, size, mode)
-        plated = size is not None
-        return Traces(guide, model, size or 1, plated, self.places, self.guide_places)
-
-    def predict(self, traces: Traces) -> Trace:
-        """Run the model forward from the latents of `traces`: data are drawn, not observed."""
-        latents = [*self.latents, *self.enumerated]
-        values = {n: node(traces.model, n)["value"] for n in latents}
-        size = traces.size if traces.plated else None
-        forward = poutine.uncondition(self._plated(self.model, size))
-        fixed = poutine.condition(forward, data=values)
-        return poutine.trace(fixed).get_trace(*self.args, **self.kwargs)
-
-    def _guided(self, size: int | None) -> Trace:
-        effect = poutine.unwrap(self.guide)
-        if isinstance(effect, GuideMessenger):  # a guide that wraps the model as a handler
-            self._plated(self.guide, size)(*self.args, **self.kwargs)
-            return effect.get_traces()[1]
-        return self.run(self.guide, size)
-
-    def run(self, fn: Callable[..., Any], size: int | None) -> Trace:
-        """Trace one run of a function on the data, `size` draws at once or one without a plate."""
-        return poutine.trace(self._plated(fn, size)).get_trace(*self.args, **self.kwargs)
-
-    def _plated(self, fn: Callable[..., Any], size: int | None) -> Callable[..., Any]:
-        if size is None:
-            return fn
-
-        def run(*args: Any, **kwargs: Any) -> Any:
-            with pyro.plate(DRAWS, size, dim=-self.nesting - 1):
-                return fn(*args, **kwargs)
-
-        return run
-
-    def replayed(self, guide: Trace, size: int | None, mode: Mode) -> Trace:
-        """Run the model on a guide's trace of `size` draws."""
-        model = self._plated(self.model, size)
-        if mode == "plain" or not self.enumerated:
-            model = poutine.replay(model, trace=guide)
-        else:
-            # conditioned, since enumeration does not see which dims a replayed site depends on
-            drawn = {n: s["value"] for n, s in samples(guide) if not s["is_observed"]}
-            model = poutine.condition(model, data=drawn)
-            enumerate_ = (
-                poutine.enum if mode == "summed" else partial(infer_discrete, temperature=1)
-            )
-            model = enumerate_(model, first_available_dim=-self.nesting - 2)
-        return poutine.trace(model).get_trace(*self.args, **self.kwargs)
-
-    def _cost(self, guide: Trace, model: Trace) -> int:
-        numbers = sum(s["value"].numel() for t in (guide, model) for _, s in samples(t))
-        supports = [self.sites[n]["fn"].enumerate_support(expand=False) for n in self.enumerated]
-        return max(1, numbers) * max((len(s) for s in supports), default=1)
-
     def _probe(self) -> str:
         """Say why the pair cannot be drawn all at once; an empty string if it can."""
         try:
             return disagreement(self)
         except Exception as error:  # whatever a pair that does not broadcast may raise
             return f"{type(error).__name__}: {error}"
-
-
-def _data_plate(
-    trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any], name: str | None
-) -> Plate | None:
-    frame = data_plate(trace, batch_length(args, kwargs), name)
-    if frame is None or frame.dim is None:
-        return None
-    return Plate(frame.name, frame.dim, frame.size, frame.full_size or frame.size)
 
 
 def stack_draws(parts: list[Tensor]) -> Tensor:
@@ -248,8 +130,6 @@ def sampler_of(
     model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shape: Layout
 ) -> Sampler:
     """Return what draws from a pair with a data plate; the pair is probed in evaluation mode."""
-    pass
-
     assert shape.plate is not None
     dims = tuple(v.dim() if isinstance(v, Tensor) else None for v in (*args, *kwargs.values()))
     key = shape.plate.name, batch_length(args, kwargs), dims, tuple(kwargs)

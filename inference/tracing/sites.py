@@ -6,7 +6,7 @@ Diagnostics want ``(S, plate, ..., event, ...)`` with the gaps gone: `Place` say
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,22 +89,20 @@ def nesting_of(*traces: Trace) -> int:
     """Return how many batch dims the deepest site has."""
     depths = [0]
     for trace in traces:
-        for _, site in samples(trace):
+        for site in sample_sites(trace).values():
             depths += [-f.dim for f in site["cond_indep_stack"] if f.vectorized]
             depths.append(len(site["fn"].batch_shape))
     return max(depths)
 
 
-def counted(trace: Trace) -> Iterator[tuple[str, Site]]:
-    """Iterate over the sites that have a density: not those of ``pyro.deterministic``."""
-    yield from ((name, site) for name, site in samples(trace) if not is_deterministic(site))
-
-
-def samples(trace: Trace) -> Iterator[tuple[str, Site]]:
-    """Iterate over the sample sites of a trace, those of subsampling apart."""
-    for name, site in trace.nodes.items():
-        if site["type"] == "sample" and not site_is_subsample(site):
-            yield name, site
+def sample_sites(run: Trace | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sample sites of a run (a trace, or its nodes), without those that plates make."""
+    nodes = run.nodes if isinstance(run, Trace) else run
+    return {
+        name: site
+        for name, site in nodes.items()
+        if site["type"] == "sample" and not site_is_subsample(site)
+    }
 
 
 def node(trace: Trace, name: str) -> Site:
@@ -141,8 +139,8 @@ def is_delta(site: Site) -> bool:
     return isinstance(fn, dist.Delta)
 
 
-def log_density(site: Site) -> Tensor:
-    """Return the site's log density: masked, but with no scale, so that nothing is weighted.
+def unscaled_log_density(site: Site) -> Tensor:
+    """Return the log density of a site's distribution: masked, but with no scale.
 
     Raises
     ------
@@ -150,14 +148,23 @@ def log_density(site: Site) -> Tensor:
         If it is NaN, or plus infinity, anywhere.
     """
     log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
-    log_prob = scale_and_mask(log_prob, mask=site["mask"])
+    return refuse_nonfinite(torch.as_tensor(scale_and_mask(log_prob, mask=site["mask"])), site)
+
+
+def refuse_nonfinite(log_prob: Tensor, site: Site) -> Tensor:
+    """Return a site's log density, unless it is NaN or plus infinity anywhere.
+
+    Raises
+    ------
+    NonFiniteError
+        Naming the site.
+    """
     if bool((log_prob.isnan() | log_prob.isposinf()).any()):
-        bad = "NaN" if bool(log_prob.isnan().any()) else "plus infinity"
         raise NonFiniteError(
-            site=site["name"],
-            seen=f"a log density that is {bad}",
-            expected="a finite log density (or minus infinity: impossible)",
-            cure="look at this site's parameters and data for NaN, zero scales and masks",
+            site["name"],
+            f"a log density that is {'NaN' if bool(log_prob.isnan().any()) else 'plus infinity'}",
+            "a finite log density (or minus infinity: impossible)",
+            "look at this site's parameters and data for NaN, zero scales and masks",
         )
     return log_prob
 
@@ -195,12 +202,12 @@ def refuse_uncovered(model: Trace, guide: Trace) -> None:
     PairError
         Naming the site: Pyro would silently draw it from the prior.
     """
-    for name, site in samples(model):
+    for name, site in sample_sites(model).items():
         covered = name in guide.nodes or is_enumerated(site) or site["is_observed"]
         if not covered:
             raise PairError(
                 site=name,
-                seen="a latent site that the guide does not sample",
+                found="a latent site that the guide does not sample",
                 expected="every latent site in the guide, enumerated, or observed",
                 cure="sample it in the guide, pass its data, or mark it "
                 'infer={"enumerate": "parallel"} if it is discrete',

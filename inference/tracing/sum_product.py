@@ -5,137 +5,158 @@ With continuous latents :math:`z` from the guide and enumerated ones :math:`c`,
 .. math:: \log p(x, z) = \log \sum_c p(c)\, p(z \mid c)\, p(x \mid c, z),
 
 one number a draw and a datum. Sums are made in double precision by Pyro's plated sum-product
-(Obermeyer et al. 2019, "Tensor variable elimination for plated factor graphs", section 3).
+(Obermeyer et al. 2019, "Tensor variable elimination for plated factor graphs", section 3). A
+``poutine.scale`` multiplies a sum, not the factors in it, which must share one (as in
+``TraceEnum_ELBO``).
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from pyro.ops import packed
 from pyro.ops.contract import contract_to_tensor
 from pyro.ops.rings import LogRing
+from pyro.poutine import Trace
+from pyro.poutine.indep_messenger import CondIndepStackFrame
 from torch import Tensor
 
 from inference.errors import PairError
-from inference.tracing.sites import Place, Plate, counted, log_density, node
-from inference.tracing.traces import DRAWS, Traces
+from inference.tracing.sites import Plate, Site, node, place_of, unscaled_log_density
+from inference.tracing.terms import Terms, frame_of, outside, scale_of
+from inference.tracing.traces import DRAWS
 
-if TYPE_CHECKING:
-    pass
-
-
+Frame = Plate | CondIndepStackFrame
 _IMPOSSIBLE = -1e30  # stands for log 0: a true infinity makes NaN of a gradient
 
 
-def log_joint(traces: Traces, plate: Plate | None) -> Tensor:
+def log_joint(terms: Terms, joint: bool = False) -> Tensor:
     """Sum the model's log density over everything but the draws and the data plate.
 
     Parameters
     ----------
-    traces
-        Draws in the mode ``summed``.
-    plate
-        The plate to keep; None keeps only the draws.
+    terms
+        Of draws in the mode ``summed``.
+    joint
+        Sum over the data plate, too.
 
     Returns
     -------
     Tensor
-        ``(S, B)``, or ``(S,)`` without a plate; double precision.
+        ``(S, B)``, or ``(S,)``; double precision.
 
     Raises
     ------
     PairError
-        If a site is outside the plate to keep.
+        If a site is outside the data plate.
     """
-    dense, summed = split(traces)
-    terms = [contract(traces, summed, plate)] if summed else []
-    for name, log_prob in dense.items():
-        place = traces.places[name]
-        terms.append(reduce(place.batch(log_prob, traces.size), place, plate, name))
-    return torch.stack(terms).sum(0)
+    parts = [contract(terms, terms.summed, joint)] if terms.summed else []
+    parts += [terms.reduce(p, terms.site(name), joint) for name, p in terms.dense.items()]
+    return torch.stack(parts).sum(0)
 
 
-def split(traces: Traces) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the log densities of sites free of enumerated dims, and those of the others."""
-    dense: dict[str, Tensor] = {}
-    summed: dict[str, Tensor] = {}
-    for name, site in counted(traces.model):
-        log_prob = log_density(site)
-        few = log_prob.dim() <= traces.places[name].nesting + 1
-        (dense if few else summed)[name] = log_prob
-    return dense, summed
+def log_weights(terms: Terms, joint: bool = False) -> Tensor:
+    """Return log p - log q of each draw; arguments and result are those of `log_joint`."""
+    total = log_joint(terms, joint)
+    for site in (row.q for row in terms.rows if row.q is not None):
+        total = total - terms.reduce(terms.log_density(site), site, joint)
+    return total
 
 
-def reduce(values: Tensor, place: Place, plate: Plate | None, name: str) -> Tensor:
-    """Sum ``(S, plates...)`` to ``(S, B)``, or ``(S,)`` without a plate; double precision."""
-    values = values.double()
-    if plate is None:
-        return values.flatten(1).sum(1) if values.dim() > 1 else values
-    axis = place.axis(plate.name)
-    if axis is None:
-        raise outside(name, plate)
-    return values.movedim(axis, 1).flatten(2).sum(2) if values.dim() > 2 else values
-
-
-def outside(name: str, plate: Plate) -> PairError:
-    """Make the error for a site that is not in the data plate."""
-    return PairError(
-        site=name,
-        seen=f"a site outside the data plate {plate.name!r}",
-        expected="every site inside it, so that each datum has its own weight",
-        cure="move the site into the plate, or ask for joint weights (joint=True)",
-    )
-
-
-def contract(traces: Traces, terms: Mapping[str, Tensor], plate: Plate | None) -> Tensor:
+def contract(terms: Terms, factors: Mapping[str, Tensor], joint: bool = False) -> Tensor:
     """Sum enumerated dims out of log factors, and multiply out every plate but those kept.
 
     Returns
     -------
     Tensor
-        ``(S, B)``, or ``(S,)`` without a plate; double precision.
+        ``(S, B)``, or ``(S,)`` if ``joint``, times the scale of the factors; double precision.
+
+    Raises
+    ------
+    PairError
+        The factors have several scales, or one is outside the data plate.
     """
-    return contract_to(traces, terms, [] if plate is None else [plate])
+    kept: Sequence[Frame] = () if joint else data_frames(terms, factors)
+    return common_scale(terms, factors) * contract_to(terms, factors, kept)
 
 
-def contract_to(traces: Traces, terms: Mapping[str, Tensor], plates: Sequence[Plate]) -> Tensor:
-    """Do as `contract`, keeping several plates: ``(S, plates...)``."""
-    tree, sizes = _tree(traces, terms)
-    symbols = traces.model.plate_to_symbol
-    for name in terms:
-        for plate in plates:
-            if traces.places[name].axis(plate.name) is None:
-                raise outside(name, plate)
+def data_frames(terms: Terms, factors: Collection[str]) -> Sequence[Frame]:
+    """Return the data plate around some factors, as a list of one; empty if there is none.
+
+    Raises
+    ------
+    PairError
+        A factor is outside of it.
+    """
+    frames = {name: frame_of(terms.site(name), terms.plate) for name in factors}
+    for name, frame in frames.items():
+        if terms.plate is not None and frame is None:
+            raise outside(name, terms.plate)
+    return [frame for frame in frames.values() if frame is not None][:1]
+
+
+def common_scale(terms: Terms, factors: Collection[str]) -> float:
+    """Return the one scale that sites have that are summed together, as ``TraceEnum_ELBO`` asks.
+
+    Raises
+    ------
+    PairError
+        There are several, or it is no number.
+    """
+    scales = {}
+    for name in factors:
+        scale = scale_of(terms.site(name), terms.plate)
+        if isinstance(scale, Tensor) and scale.dim():
+            raise _no_scale(name, f"a poutine.scale of shape {tuple(scale.shape)}")
+        scales[name] = float(scale)
+    if len(set(scales.values())) > 1:
+        raise _no_scale(next(iter(factors)), f"sites summed together, of scales {scales}")
+    return next(iter(scales.values()), 1.0)
+
+
+def _no_scale(name: str, found: str) -> PairError:
+    expected = "one poutine.scale, a number, for all sites that are summed together"
+    cure = "scale the enumerated site, and what depends on it, alike"
+    return PairError(name, found, expected, cure)
+
+
+def contract_to(terms: Terms, factors: Mapping[str, Tensor], plates: Sequence[Frame]) -> Tensor:
+    """Do as `contract`, without scales and keeping all of these plates: ``(S, plates...)``."""
+    tree, sizes = _tree(_trace(terms), factors)
+    symbols, draws = _trace(terms).plate_to_symbol, terms.draws or 1
     sums = {s for tensors in tree.values() for t in tensors for s in t._pyro_dims}
     sums -= set(symbols.values())
-    kept = [(DRAWS, traces.size)] * traces.plated + [(p.name, p.size) for p in plates]
+    kept = [(DRAWS, draws), *((p.name, p.size) for p in plates)]
     order = [symbols[name] for name, size in kept if size > 1]
     ring = LogRing(dim_to_size=sizes)
     result = contract_to_tensor(tree, sums, frozenset(order), ring=ring)
     dims = result._pyro_dims
     result = result.permute(*(dims.index(s) for s in order)) if order else result
-    result = result.reshape(traces.size, *(p.size for p in plates))
+    result = result.reshape(draws, *(p.size for p in plates))
     return result.masked_fill(result < _IMPOSSIBLE / 10, -torch.inf)
 
 
+def _trace(terms: Terms) -> Trace:
+    assert terms.trace is not None, "a sum over enumerated sites is read from a trace"
+    return terms.trace
+
+
 def _tree(
-    traces: Traces, terms: Mapping[str, Tensor]
+    trace: Trace, factors: Mapping[str, Tensor]
 ) -> tuple[OrderedDict[frozenset[str], list[Any]], dict[str, int]]:
     """Pack log factors by the plates they are in, and collect the size of every dim."""
-    trace = traces.model
     trace.symbolize_dims()
     tree: OrderedDict[frozenset[str], list[Any]] = OrderedDict()
     sizes: dict[str, int] = {}
-    for name, term in terms.items():
+    for name, factor in factors.items():
         site = node(trace, name)
         frames = [f for f in site["cond_indep_stack"] if f.vectorized and f.size > 1]
         sizes.update({trace.plate_to_symbol[f.name]: f.size for f in frames})
         tensor: Any = packed.pack(
-            term.double().clamp(min=_IMPOSSIBLE), site["infer"]["_dim_to_symbol"]
+            factor.double().clamp(min=_IMPOSSIBLE), site["infer"]["_dim_to_symbol"]
         )
         sizes.update(zip(tensor._pyro_dims, tensor.shape, strict=True))
         ordinal = frozenset(trace.plate_to_symbol[f.name] for f in frames)
@@ -143,8 +164,8 @@ def _tree(
     return tree, sizes
 
 
-def expected_terms(
-    traces: Traces, terms: Mapping[str, Tensor], plate: Plate | None
+def expected_factors(
+    terms: Terms, factors: Mapping[str, Tensor], joint: bool = False
 ) -> tuple[Tensor, dict[str, Tensor]]:
     r"""Return the log sum, and each factor's expectation under the exact posterior of the sites.
 
@@ -154,67 +175,67 @@ def expected_terms(
     Returns
     -------
     tuple
-        The log sum and, by site, the expectations: each ``(S, B)``, or ``(S,)`` without a plate.
+        The log sum and, by site, the expectations, all times the factors' scale: each ``(S, B)``,
+        or ``(S,)`` if ``joint``.
     """
-    knobs = {name: _knob(traces, plate, term.device) for name, term in terms.items()}
+    knobs = {name: _knob(terms, name, joint) for name in factors}
     with torch.enable_grad():
-        turned = {n: t.double().clamp(min=_IMPOSSIBLE) * knobs[n] for n, t in terms.items()}
-        total = contract(traces, turned, plate)
+        turned = {n: f.double().clamp(min=_IMPOSSIBLE) * knobs[n] for n, f in factors.items()}
+        total = contract(terms, turned, joint)
         slopes = torch.autograd.grad(total.sum(), list(knobs.values()))
     shaped = [slope.reshape(total.shape) for slope in slopes]
     return total.detach(), dict(zip(knobs, shaped, strict=True))
 
 
-def _knob(traces: Traces, plate: Plate | None, device: torch.device) -> Tensor:
-    nesting = next(iter(traces.places.values())).nesting
-    shape = [traces.size] + [1] * nesting
-    if plate is not None:
-        shape[nesting + 1 + plate.dim] = plate.size
+def _knob(terms: Terms, name: str, joint: bool) -> Tensor:
+    """Ones over draws and data plate, to broadcast with a site's factor."""
+    shape = [terms.draws or 1] + [1] * terms.nesting
+    frame = None if joint else frame_of(terms.site(name), terms.plate)
+    if frame is not None and frame.dim is not None:
+        shape[frame.dim] = frame.size
+    device = terms.summed[name].device
     return torch.ones(shape, dtype=torch.double, device=device, requires_grad=True)
 
 
-def pointwise(traces: Traces, name: str, data: Collection[str]) -> Tensor | None:
+def pointwise(terms: Terms, name: str, data: Collection[str]) -> Tensor | None:
     r"""Return :math:`\log p(x_i \mid z)` of an observed site, enumerated sites summed, per element.
 
     Every element :math:`i` of the site's plates gets its own number, which is possible when the
     enumerated sites it depends on live in exactly the same plates (a mixture's assignments).
-    The observed sites, all in `data`, are left out of each other's.
+    The observed sites, all in `data`, are left out of each other's. No scales.
 
     Returns
     -------
     Tensor or None
         ``(S, plates...)``; None when an enumerated site is shared between elements.
     """
-    dense, summed = split(traces)
-    if name in dense:
-        return traces.places[name].batch(dense[name], traces.size)
-    hidden = {n: t for n, t in summed.items() if n not in data}
-    linked = _linked(traces, name, {**hidden, name: summed[name]})
-    plates = traces.places[name].plates
-    if any(traces.places[n].plates != plates for n in linked):
+    site = terms.site(name)
+    if name not in terms.summed:
+        place = place_of(site, terms.nesting)
+        return place.batch(unscaled_log_density(site), terms.draws or 1)
+    hidden = {n: f for n, f in terms.summed.items() if n not in data}
+    linked = _linked(_trace(terms), name, {**hidden, name: terms.summed[name]})
+    plates = _plates(site)
+    if any(_plates(terms.site(n)) != plates for n in linked):
         return None
-    prior = {n: t for n, t in linked.items() if n != name}
-    return contract_to(traces, linked, plates) - contract_to(traces, prior, plates)
+    prior = {n: f for n, f in linked.items() if n != name}
+    return contract_to(terms, linked, plates) - contract_to(terms, prior, plates)
 
 
-def _linked(traces: Traces, name: str, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _plates(site: Site) -> tuple[Plate, ...]:
+    return tuple(plate for plate in place_of(site, 0).plates if plate.name != DRAWS)
+
+
+def _linked(trace: Trace, name: str, factors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the factors that share enumerated dims with a site, directly or through others."""
-    traces.model.symbolize_dims()
-    plates = set(traces.model.plate_to_symbol.values())
+    trace.symbolize_dims()
+    plates = set(trace.plate_to_symbol.values())
     dims = {
-        n: set(packed.pack(t, node(traces.model, n)["infer"]["_dim_to_symbol"])._pyro_dims) - plates
-        for n, t in terms.items()
+        n: set(packed.pack(f, node(trace, n)["infer"]["_dim_to_symbol"])._pyro_dims) - plates
+        for n, f in factors.items()
     }
     reached, before = set(dims[name]), set[str]()
     while reached != before:
         before = set(reached)
         reached = reached.union(*(d for d in dims.values() if d & reached))
-    return {n: terms[n] for n in terms if dims[n] & reached}
-
-
-def log_weights(traces: Traces, plate: Plate | None) -> Tensor:
-    """Return log p - log q of each draw, ``(S, B)``, or ``(S,)`` without a plate."""
-    total = log_joint(traces, plate)
-    for name, _ in counted(traces.guide):
-        total = total - reduce(traces.log_q(name), traces.guide_places[name], plate, name)
-    return total
+    return {n: factors[n] for n in factors if dims[n] & reached}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pyro.poutine import Trace
 from torch import Tensor
 
-from inference.tracing.sites import Place, log_density, node
+from inference.tracing.sites import Place, Plate, node, sample_sites, unscaled_log_density
+from inference.tracing.terms import Terms, rows_of
 
 DRAWS = "_draws"  # the name of the outer plate
 
@@ -30,10 +31,13 @@ class Traces:
         """Return a model site's value: ``(S, plates..., event...)``."""
         return self.places[name].value(node(self.model, name)["value"], self.size)
 
-    def log_p(self, name: str) -> Tensor:
-        """Return a model site's log density, unweighted: ``(S, plates...)``."""
-        return self.places[name].batch(log_density(node(self.model, name)), self.size)
+    def log_likelihood(self, name: str) -> Tensor:
+        """Return a model site's log density, without scales: ``(S, plates...)``."""
+        return self.places[name].batch(unscaled_log_density(node(self.model, name)), self.size)
 
-    def log_q(self, name: str) -> Tensor:
-        """Return a guide site's log density, unweighted: ``(S, plates...)``."""
-        return self.guide_places[name].batch(log_density(node(self.guide, name)), self.size)
+    def terms(self, plate: Plate | None) -> Terms:
+        """Return the terms of the bound, (S, B) each."""
+        rows = rows_of(sample_sites(self.guide), sample_sites(self.model))
+        nesting = next(iter(self.places.values())).nesting
+        name = None if plate is None else plate.name
+        return Terms(tuple(rows), name, self.size, nesting, self.model)

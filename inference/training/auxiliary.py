@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.errors import NonFiniteError
-from inference.objectives import Measured, Objective, TargetRate
+from inference.objectives import LossResult, TrainingObjective
 from inference.tracing import Columns, Source, is_column
 from ppl_models.errors import InputError
 
@@ -36,15 +36,17 @@ class AuxiliaryModules(nn.Module):
     """
 
     def __init__(
-        self, objective: Objective, updates: nn.Module | None, model: nn.Module, guide: nn.Module
+        self,
+        objective: TrainingObjective,
+        updates: nn.Module | None,
+        model: nn.Module,
+        guide: nn.Module,
     ) -> None:
         super().__init__()
         self.objective, self.turn = objective, "both"
-        self.steered = isinstance(objective.kl_weight, TargetRate)
-        if isinstance(objective.kl_weight, TargetRate):
-            self.kl_weight = objective.kl_weight
-        if objective.penalties:
-            self.penalties = nn.ModuleList(objective.penalties)
+        self.steered = objective.steered
+        for name, module in objective.modules().items():
+            self.add_module(name, module)
         self.updates: Any = updates
         of_model, of_guide = list(model.parameters()), list(guide.parameters())
         models, guides = {id(p) for p in of_model}, {id(p) for p in of_guide}
@@ -58,9 +60,9 @@ class AuxiliaryModules(nn.Module):
 
     def reset(self) -> None:
         """Let what can begin anew do so, for a new run."""
-        for part in [*self.children(), *self.objective.penalties]:
-            if callable(again := getattr(part, "reset", None)):
-                again()
+        self.objective.reset()
+        if callable(again := getattr(self.updates, "reset", None)):
+            again()
 
     def refuse_several(self, processes: int) -> None:
         """Refuse what several processes would each do for themselves, from their share of a batch.
@@ -70,13 +72,8 @@ class AuxiliaryModules(nn.Module):
         InputError
             The objective has free bits, a target rate or penalties; or there are updates.
         """
-        held = {
-            "free bits": self.objective.free_bits is not None,
-            "a target rate": self.steered,
-            "penalties": bool(self.objective.penalties),
-            "updates": self.updates is not None,
-        }
-        for name in (name for name, there in held.items() if there and processes > 1):
+        held = self.objective.whole_batch + ("updates",) * (self.updates is not None)
+        for name in held if processes > 1 else ():
             seen = f"{processes} processes and {name}, which look at a batch as a whole"
             raise InputError("devices", seen, "one process", "devices=1")
 
@@ -102,7 +99,7 @@ class AuxiliaryModules(nn.Module):
         for parameter in self._idle[self.turn]:
             parameter.grad = None
 
-    def end(self, measured: Measured, loss: float) -> None:
+    def end(self, measured: LossResult, loss: float) -> None:
         """Update what goes by the steps that were taken."""
         self.objective.after_step(measured)
         if self.updates is not None:

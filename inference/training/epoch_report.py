@@ -10,7 +10,6 @@ import pyro
 import torch
 from torch import Tensor
 
-from inference.objectives import figures
 from inference.randomness import derive, seeded
 from inference.tracing import Source
 from inference.training.auxiliary import information, some_rows
@@ -22,7 +21,7 @@ def make_row(session: Session) -> dict[str, Any]:
     at, plan = session.progress, session.plan
     loss, rows, *sums = session.processes.total([at.loss, at.rows, *at.sums.values()])
     row = {"epoch": at.epoch + 1, "step": at.step, "loss": loss / rows}
-    row |= figures(plan.objective.weight(at.step - 1))
+    row |= plan.objective.report(at.step - 1)
     row |= {name: value / rows for name, value in zip(at.sums, sums, strict=True)}
     row["bound"], row["bound_se"] = bound(session, plan.audited)
     if plan.validation is not None:

@@ -20,7 +20,7 @@ import pyro
 import torch
 from torch import nn
 
-from inference.objectives import Objective, unrisen
+from inference.objectives import TrainingObjective
 from inference.randomness import seeded
 from inference.training.loop import train
 from inference.training.pair import TrainedPair
@@ -41,7 +41,7 @@ def fit(
     epochs: int = 100,
     batch_size: int = 128,
     validation: Any = None,
-    objective: Objective | None = None,
+    objective: TrainingObjective | None = None,
     learning_rate: float | Callable[[int], float] = 1e-3,
     optimizer: MakeOptimizer | None = None,
     seed: int = 0,
@@ -191,7 +191,7 @@ def _notes(session: Session) -> Iterator[str]:
     if at.epoch < plan.epochs and (plan.stale(at) or not session.interrupt.asked):
         reason = f"no better bound for {plan.patience} epochs" if plan.stale(at) else "no more data"
         yield f"Stopped early: {reason}."
-    weight = unrisen(plan.objective.kl_weight, at.step)
+    weight = plan.objective.unfinished_warmup(at.step)
     if weight is not None and at.history:  # else it is meant to stay below 1
         yield (
             f"The KL weight had only reached {weight:.2g} when training ended, so it was not the "

@@ -8,7 +8,7 @@ import pyro
 from torch import Tensor, nn
 
 from inference.errors import PairError
-from inference.objectives import Measured
+from inference.objectives import LossResult
 from inference.training.auxiliary import AuxiliaryModules
 from inference.training.plan import Plan
 
@@ -29,7 +29,7 @@ class TrainedPair(nn.Module):
         What the last forward found: the loss, and the figures on the way to it.
     """
 
-    measured: Measured
+    measured: LossResult
 
     def __init__(self, model: nn.Module, guide: nn.Module, plan: Plan) -> None:
         super().__init__()

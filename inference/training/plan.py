@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from inference.errors import NonFiniteError
-from inference.objectives import Objective
+from inference.objectives import TrainingObjective
 from inference.randomness import derive
 from inference.tracing import Columns, Source, TensorSource, nonfinite_rows
 from inference.training.run_folder import Progress, RunFolder
@@ -23,7 +23,7 @@ class Plan:
     source: Source
     audited: Source  # the part of the training data on which the bound is reported
     validation: Source | None
-    objective: Objective
+    objective: TrainingObjective
     optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer]
     learning_rate: Callable[[int], float] | None  # a schedule; None where the optimiser has its own
     transform: Callable[[Any], Any] | None
@@ -61,9 +61,9 @@ class Plan:
 
     def located(self, error: NonFiniteError, where: str, batch: Columns) -> NonFiniteError:
         """Say when an error came, and whether the data themselves are to blame."""
-        seen, data = f"{error.seen} ({where})", batch
+        found, data = f"{error.found} ({where})", batch
         if isinstance(self.source, TensorSource) and "batch" in where:
             data = self.source.data
         if rows := nonfinite_rows(data, self.names):
-            seen += f"; in the data, {rows}"
-        return NonFiniteError(error.site, seen, error.expected, error.cure)
+            found += f"; in the data, {rows}"
+        return NonFiniteError(error.site, found, error.expected, error.cure)

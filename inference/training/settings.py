@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from inference.objectives import Objective
+from inference.objectives import TrainingObjective
 from ppl_models.errors import InputError
 
 OPTIONAL = ("patience", "data_size", "report_every")
@@ -33,7 +33,7 @@ def check_settings(settings: dict[str, Any]) -> None:
     if not isinstance(updates, nn.Module | None):
         seen, cure = f"a {type(updates).__name__}", "updates=Aggressive()"
         raise InputError("updates", seen, "a module that says whose turn it is", cure)
-    if not isinstance(settings["objective"], Objective | None):
+    if not isinstance(settings["objective"], TrainingObjective | None):
         seen, cure = repr(settings["objective"]), "objective=Objective('meanfield')"
         raise InputError("objective", seen, "an Objective", cure)
     if settings["resume"] and settings["directory"] is None:

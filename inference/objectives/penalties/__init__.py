@@ -1,8 +1,9 @@
 """Penalties on a batch's codes, for any pair: ``Objective(penalties=(MMD(10), ...))``.
 
-A penalty is a module that takes a `View` of a step (the pair and its draws) and returns a scalar
-that is added to the loss, in nats per observation where it is a divergence; one with a method
-``learn(view)`` trains a critic of its own after each step. The reported bound has none of it.
+A penalty is a module that takes a `PairTrace` of a step (the pair and its draws) and returns a
+scalar that is added to the loss, in nats per observation where it is a divergence. One with
+a method ``learn(pair)`` trains a critic of its own after each step. The reported bound has none of
+it.
 """
 
 from __future__ import annotations

@@ -13,16 +13,14 @@ may shrink. What `fit` reports is the plain bound all the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from inference.objectives.pair_trace import PairTrace
 from inference.objectives.penalties.base import Codes, Penalty, Schedule, number, prior_draws
 from ppl_models.errors import InputError
-
-if TYPE_CHECKING:
-    from inference.objectives.elbo_terms import View
 
 Kernel = Literal["imq", "rbf"]
 
@@ -78,12 +76,12 @@ class MMD(Penalty):
         number("variance", variance, 0)
         self.kernel, self.scales, self.variance = kernel, tuple(scales), variance
 
-    def estimate(self, view: View, codes: Codes) -> Tensor:
+    def estimate(self, pair: PairTrace, codes: Codes) -> Tensor:
         """Return the discrepancy; 0 for a single datum, of which it says nothing."""
         z, n = codes.z, len(codes.z)
         if n < 2:
             return 0 * z.sum()
-        prior = prior_draws(view, codes)
+        prior = prior_draws(pair, codes)
         within = self._kernel(z, z) + self._kernel(prior, prior)
         others = within.sum() - within.diagonal().sum()
         return others / (n * (n - 1)) - 2 * self._kernel(z, prior).mean()
@@ -146,9 +144,9 @@ class SlicedWasserstein(Penalty):
         number("p", p, 1, above=False, cure="p=2")
         self.projections, self.p = int(projections), p
 
-    def estimate(self, view: View, codes: Codes) -> Tensor:
+    def estimate(self, pair: PairTrace, codes: Codes) -> Tensor:
         """Return the mean over the projections."""
-        z, prior = codes.z, prior_draws(view, codes)
+        z, prior = codes.z, prior_draws(pair, codes)
         directions = torch.randn(z.shape[1], self.projections, dtype=z.dtype, device=z.device)
         directions = directions / directions.norm(dim=0)
         gaps = (z @ directions).sort(0).values - (prior @ directions).sort(0).values

@@ -6,16 +6,14 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
 from inference.errors import PairError
+from inference.objectives.pair_trace import PairTrace
 from ppl_models.errors import InputError
-
-if TYPE_CHECKING:
-    from inference.objectives.elbo_terms import View
 
 Schedule = Callable[[int], float]
 
@@ -67,7 +65,7 @@ class Penalty(nn.Module):
             number("weight", weight, 0, above=False)
         self.weight, self.site = weight, site
 
-    def forward(self, view: View) -> Tensor:
+    def forward(self, pair: PairTrace) -> Tensor:
         """Return the weighted penalty of a batch, a scalar.
 
         Raises
@@ -75,17 +73,17 @@ class Penalty(nn.Module):
         PairError
             The pair has no such site, or not one code a datum.
         """
-        weight = self.weight(view.step) if callable(self.weight) else self.weight
-        codes = self.codes(view)
+        weight = self.weight(pair.step) if callable(self.weight) else self.weight
+        codes = self.codes(pair)
         if weight == 0 or not len(codes.z):
             return 0 * codes.z.sum()
-        return weight * self.estimate(view, codes)
+        return weight * self.estimate(pair, codes)
 
     @abstractmethod
-    def estimate(self, view: View, codes: Codes) -> Tensor:
+    def estimate(self, pair: PairTrace, codes: Codes) -> Tensor:
         """Return the penalty before it is weighted."""
 
-    def codes(self, view: View) -> Codes:
+    def codes(self, pair: PairTrace) -> Codes:
         """Find the site and its draws.
 
         Raises
@@ -93,13 +91,13 @@ class Penalty(nn.Module):
         PairError
             As `forward` does.
         """
-        name = _find(view, self.site)
-        site = view.q[name]
+        name = _find(pair, self.site)
+        site = pair.q[name]
         value, mask = site["value"], site["mask"]
-        if tuple(site["fn"].batch_shape) != (view.batch,):
-            seen = f"batch shape {tuple(site['fn'].batch_shape)} for {view.batch} data"
+        if tuple(site["fn"].batch_shape) != (pair.batch,):
+            found = f"batch shape {tuple(site['fn'].batch_shape)} for {pair.batch} data"
             cure = "keep the site in the data plate alone, its other dims made event dims"
-            raise PairError(name, seen, "one code a datum", cure)
+            raise PairError(name, found, "one code a datum", cure)
         flat = value.reshape(len(value), -1)
         if not isinstance(mask, Tensor):
             return Codes(name, flat, None)
@@ -125,18 +123,18 @@ def number(name: str, value: Any, least: float, above: bool = True, cure: str = 
         raise InputError(name, repr(value), expected, cure or f"{name}=1.0")
 
 
-def _find(view: View, site: str | None) -> str:
-    """The name of the site to look at."""
-    known = [name for name, node in view.q.items() if not node["fn"].support.is_discrete]
+def _find(pair: PairTrace, site: str | None) -> str:
+    """Return the name of the site to penalise."""
+    known = [name for name, node in pair.q.items() if not node["fn"].support.is_discrete]
     if site in known:
         return str(site)
-    told = ", ".join(known) or "none"
+    listed = ", ".join(known) or "none"
     if site is not None:
         cure = "name a latent site that the guide draws in the data plate"
-        raise PairError(site, f"the continuous latent sites {told}", "one of them", cure)
+        raise PairError(site, f"the continuous latent sites {listed}", "one of them", cure)
     if len(known) != 1:
         cure = f"site='{known[0]}'" if known else "give the guide a continuous latent site"
-        raise PairError(None, f"the continuous latent sites {told}", "one to penalise", cure)
+        raise PairError(None, f"the continuous latent sites {listed}", "one to penalise", cure)
     return known[0]
 
 
@@ -157,7 +155,7 @@ class _Until(Messenger):
             raise _Found
 
 
-def prior_draws(view: View, codes: Codes) -> Tensor:
+def prior_draws(pair: PairTrace, codes: Codes) -> Tensor:
     """Draw one code a datum (B, D) from the model's own prior, whatever that is.
 
     The model is run from its start, given the batch's arguments: a mixture draws its component, a
@@ -172,7 +170,7 @@ def prior_draws(view: View, codes: Codes) -> Tensor:
     run = _Until(codes.name)
     try:
         with run:
-            view.model(*view.args, **view.kwargs)
+            pair.model(*pair.args, **pair.kwargs)
     except _Found:
         pass
     if run.value is None:

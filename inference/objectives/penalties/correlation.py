@@ -18,18 +18,16 @@ equations 2-5 and appendix C. Chen (M.), "Learning with weak supervision", 2020,
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from pyro.distributions import Independent
 from torch import Tensor
 
 from inference.errors import PairError
+from inference.objectives.pair_trace import PairTrace
 from inference.objectives.penalties.base import Codes, Penalty, Schedule, number
 from ppl_models.errors import InputError
-
-if TYPE_CHECKING:
-    from inference.objectives.elbo_terms import View
 
 Estimator = Literal["mws", "mss"]
 
@@ -107,21 +105,21 @@ class Decomposition(Penalty):
         self.mi, self.tc, self.dim = mi, tc, dim
         self.data_size, self.estimator = data_size, estimator
 
-    def estimate(self, view: View, codes: Codes) -> Tensor:
+    def estimate(self, pair: PairTrace, codes: Codes) -> Tensor:
         """Return the weighted sum of the parts."""
-        weights = [w(view.step) if callable(w) else w for w in (self.mi, self.tc, self.dim)]
-        parts = self.parts(view, codes, prior=weights[2] != 0)
+        weights = [w(pair.step) if callable(w) else w for w in (self.mi, self.tc, self.dim)]
+        parts = self.parts(pair, codes, prior=weights[2] != 0)
         total = 0 * codes.z.sum()
         for weight, part in zip(weights, parts, strict=True):
             total = total + weight * part
         return total
 
-    def parts(self, view: View, codes: Codes | None = None, prior: bool = True) -> Parts:
+    def parts(self, pair: PairTrace, codes: Codes | None = None, prior: bool = True) -> Parts:
         """Estimate the three parts of a batch, in nats per observation.
 
         Parameters
         ----------
-        view
+        pair
             A pair and its draws.
         codes
             Those of the site, where they are at hand.
@@ -133,13 +131,13 @@ class Decomposition(Penalty):
         PairError
             The posterior's dims are not independent, or the prior is summed over another site.
         """
-        codes = self.codes(view) if codes is None else codes
-        pairs = _pairwise(view.q[codes.name], codes)
+        codes = self.codes(pair) if codes is None else codes
+        pairs = _pairwise(pair.q[codes.name], codes)
         own = pairs.diagonal().sum(0)
-        weights = self._log_weights(len(pairs), view.data_size).to(pairs)
+        weights = self._log_weights(len(pairs), pair.data_size).to(pairs)
         joint = (pairs.sum(-1) + weights).logsumexp(1)
         single = (pairs + weights[:, :, None]).logsumexp(1).sum(-1)
-        dim = (single - _log_prior(view, codes)).mean() if prior else joint.new_zeros(())
+        dim = (single - _log_prior(pair, codes)).mean() if prior else joint.new_zeros(())
         return Parts((own - joint).mean(), (joint - single).mean(), dim)
 
     def _log_weights(self, batch: int, data_size: int) -> Tensor:
@@ -189,20 +187,20 @@ def _pairwise(site: Any, codes: Codes) -> Tensor:
     while isinstance(fn, Independent):
         fn = fn.base_dist
     if fn.event_shape or tuple(fn.batch_shape) != (len(value), *event):
-        seen = f"a posterior of class {type(fn).__name__}, whose dims depend on each other"
+        found = f"a posterior of class {type(fn).__name__}, whose dims depend on each other"
         cure = "FactorCritic estimates the total correlation of any posterior"
-        raise PairError(codes.name, seen, "independent dims, dist.Normal(...).to_event(1)", cure)
+        raise PairError(codes.name, found, "independent dims, dist.Normal(...).to_event(1)", cure)
     density = fn.log_prob(value[:, None]).reshape(len(value), len(value), -1)
     return density if codes.rows is None else density[codes.rows][:, codes.rows]
 
 
-def _log_prior(view: View, codes: Codes) -> Tensor:
+def _log_prior(pair: PairTrace, codes: Codes) -> Tensor:
     """Log p(z), of the data that count, (B,)."""
-    site = view.p.get(codes.name)
-    value = view.q[codes.name]["value"]
+    site = pair.p.get(codes.name)
+    value = pair.q[codes.name]["value"]
     density = None if site is None else site["fn"].log_prob(value)
     if density is None or tuple(density.shape) != (len(value),):
-        seen = "no prior" if density is None else f"a prior of batch shape {tuple(density.shape)}"
+        found = "no prior" if density is None else f"a prior of batch shape {tuple(density.shape)}"
         cure = "leave dim=0, or use MMD, which only draws from the prior"
-        raise PairError(codes.name, seen, "a prior with a density a datum", cure)
+        raise PairError(codes.name, found, "a prior with a density a datum", cure)
     return codes.counted(density)[:, 0]

@@ -10,18 +10,16 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import softplus
 
+from inference.objectives.pair_trace import PairTrace
 from inference.objectives.penalties.base import Codes, Penalty, Schedule, number, prior_draws
 from inference.randomness import seeded
-
-if TYPE_CHECKING:
-    from inference.objectives.elbo_terms import View
 
 
 class Critic(Penalty):
@@ -74,15 +72,15 @@ class Critic(Penalty):
         return functional_call(net, frozen, (z,))[:, 0]
 
     @torch.enable_grad()
-    def learn(self, view: View) -> None:
-        """Let T take its steps, on the codes of the view that ``forward`` was given."""
-        codes = self.codes(view)
+    def learn(self, pair: PairTrace) -> None:
+        """Let T take its steps, on the codes of the pair that ``forward`` was given."""
+        codes = self.codes(pair)
         if len(codes.z) < self.LEAST:
             return
         net = self._network(codes.z)
         assert self._optimizer is not None
         for lap in range(self.steps):
-            loss = self.loss(net, view, codes, lap)
+            loss = self.loss(net, pair, codes, lap)
             self._optimizer.zero_grad()
             loss.backward()
             self._optimizer.step()
@@ -91,7 +89,7 @@ class Critic(Penalty):
     LEAST = 2  # codes from which it can learn; smaller batches teach it nothing
 
     @abstractmethod
-    def loss(self, net: nn.Module, view: View, codes: Codes, lap: int) -> Tensor:
+    def loss(self, net: nn.Module, pair: PairTrace, codes: Codes, lap: int) -> Tensor:
         """Return what T goes down, at its step ``lap`` of ``steps``."""
 
     def _network(self, z: Tensor) -> nn.Sequential:
@@ -178,11 +176,11 @@ class FactorCritic(Critic):
     ) -> None:
         super().__init__(weight, hidden_dims, learning_rate, steps, seed, site)
 
-    def estimate(self, view: View, codes: Codes) -> Tensor:
+    def estimate(self, pair: PairTrace, codes: Codes) -> Tensor:
         """Return the mean log ratio at the batch's codes."""
         return self.score(codes.z).mean()
 
-    def loss(self, net: nn.Module, view: View, codes: Codes, lap: int) -> Tensor:
+    def loss(self, net: nn.Module, pair: PairTrace, codes: Codes, lap: int) -> Tensor:
         """Tell the first half's codes from the second half's permuted ones."""
         real, other = codes.z.detach().split((len(codes.z) + 1) // 2)
         return _judge(net(real), net(permuted(other)))
@@ -219,13 +217,13 @@ class AdversarialPrior(Critic):
     ) -> None:
         super().__init__(weight, hidden_dims, learning_rate, steps, seed, site)
 
-    def estimate(self, view: View, codes: Codes) -> Tensor:
+    def estimate(self, pair: PairTrace, codes: Codes) -> Tensor:
         """Return the mean surprise that a code is a draw of the prior."""
         return softplus(-self.score(codes.z)).mean()
 
-    def loss(self, net: nn.Module, view: View, codes: Codes, lap: int) -> Tensor:
+    def loss(self, net: nn.Module, pair: PairTrace, codes: Codes, lap: int) -> Tensor:
         """Tell draws of the prior from codes."""
-        prior = prior_draws(view, codes).detach()
+        prior = prior_draws(pair, codes).detach()
         return _judge(net(prior), net(codes.z.detach()))
 
 
@@ -276,14 +274,14 @@ class WassersteinCritic(Critic):
         number("gradient_penalty", gradient_penalty, 0)
         self.gradient_penalty = gradient_penalty
 
-    def estimate(self, view: View, codes: Codes) -> Tensor:
+    def estimate(self, pair: PairTrace, codes: Codes) -> Tensor:
         """Return T's mean at the codes less that at draws of the prior."""
-        return self.score(codes.z).mean() - self.score(prior_draws(view, codes)).mean()
+        return self.score(codes.z).mean() - self.score(prior_draws(pair, codes)).mean()
 
-    def loss(self, net: nn.Module, view: View, codes: Codes, lap: int) -> Tensor:
+    def loss(self, net: nn.Module, pair: PairTrace, codes: Codes, lap: int) -> Tensor:
         """Widen the difference, with slopes of at most 1 between the two."""
-        z = codes.z.detach() if lap == 0 else codes.counted(view.q[codes.name]["fn"].sample())
-        prior = prior_draws(view, codes).detach()
+        z = codes.z.detach() if lap == 0 else codes.counted(pair.q[codes.name]["fn"].sample())
+        prior = prior_draws(pair, codes).detach()
         at = torch.rand(len(z), 1, dtype=z.dtype, device=z.device)
         between = (at * z + (1 - at) * prior).requires_grad_()
         (slope,) = torch.autograd.grad(net(between).sum(), between, create_graph=True)

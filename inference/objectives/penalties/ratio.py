@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from inference.errors import PairError
+from inference.objectives.pair_trace import PairTrace
 from inference.objectives.penalties.base import Codes, number
 from inference.objectives.penalties.critics import Critic
-
-if TYPE_CHECKING:
-    from inference.objectives.elbo_terms import View
 
 
 class DensityRatio(Critic):
@@ -68,11 +66,11 @@ class DensityRatio(Critic):
         self._net = learner
         self._optimize({})
 
-    def estimate(self, view: View, codes: Codes) -> Tensor:
+    def estimate(self, pair: PairTrace, codes: Codes) -> Tensor:
         """Return 0: the prior is in the bound already."""
         return 0 * codes.z.sum()
 
-    def learn(self, view: View) -> None:
+    def learn(self, pair: PairTrace) -> None:
         """Let T take its steps, and the prior take it over when it is time.
 
         Raises
@@ -80,15 +78,15 @@ class DensityRatio(Critic):
         PairError
             The model has no such prior.
         """
-        prior = self._find(view.model)
-        super().learn(view)
+        prior = self._find(pair.model)
+        super().learn(pair)
         self._laps += 1
         if self._laps % self.every == 0:
             prior.take(self._net)
 
-    def loss(self, net: nn.Module, view: View, codes: Codes, lap: int) -> Tensor:
+    def loss(self, net: nn.Module, pair: PairTrace, codes: Codes, lap: int) -> Tensor:
         """Tell the batch's codes from standard draws."""
-        z = codes.z.detach() if lap == 0 else codes.counted(view.q[codes.name]["fn"].sample())
+        z = codes.z.detach() if lap == 0 else codes.counted(pair.q[codes.name]["fn"].sample())
         z = z.to(next(net.parameters()).dtype)
         return softplus(-net(z)).mean() + softplus(net(torch.randn_like(z))).mean()
 
@@ -98,8 +96,8 @@ class DensityRatio(Critic):
         except AttributeError:
             found = None
         if not hasattr(found, "take"):
-            seen, cure = f"no density-ratio prior at '{self.prior}'", "VAE(prior=...), prior='name'"
-            raise PairError(None, f"a model with {seen}", "an AggregatedPosterior there", cure)
+            what, cure = f"no density-ratio prior at '{self.prior}'", "VAE(prior=...), prior='name'"
+            raise PairError(None, f"a model with {what}", "an AggregatedPosterior there", cure)
         return found
 
     def reset(self) -> None:

@@ -24,7 +24,7 @@ def test_plate_dims_collide() -> None:
         pyro.sample("mu", dist.Normal(0.0, 1.0))
 
     error = wrong(model, guide, torch.zeros(5, 3))
-    assert "collide at dim=-1" in error.seen and "rows" in error.seen and "dim=" in error.cure
+    assert "collide at dim=-1" in error.found and "rows" in error.found and "dim=" in error.cure
     assert check(conjugate, conjugate_guide, X).sites  # and Pyro's plates are in order again
 
 
@@ -45,7 +45,7 @@ def test_a_plate_entered_twice_at_once() -> None:
                 pyro.sample("x", dist.Normal(0.0, 1.0), obs=x)
 
     error = wrong(model, no_guide, X)
-    assert "duplicate plate 'data'" in error.seen and "a name of its own" in error.cure
+    assert "duplicate plate 'data'" in error.found and "a name of its own" in error.cure
 
 
 def test_an_enumerated_value_indexed_in_the_wrong_way() -> None:
@@ -58,7 +58,7 @@ def test_an_enumerated_value_indexed_in_the_wrong_way() -> None:
             pyro.sample("x", dist.Normal(mine, 1.0), obs=x)
 
     error = wrong(model, no_guide, X)
-    assert "Pyro's validation" in error.seen and "Vindex" in error.cure
+    assert "Pyro's validation" in error.found and "Vindex" in error.cure
 
 
 def test_an_event_where_a_plate_expects_a_batch() -> None:
@@ -67,7 +67,7 @@ def test_an_event_where_a_plate_expects_a_batch() -> None:
             pyro.sample("x", dist.Normal(torch.zeros(5, 4), 1.0), obs=x)
 
     error = wrong(model, no_guide, torch.zeros(5, 4))
-    assert error.site == "x" and "Shape mismatch" in error.seen and ".to_event" in error.cure
+    assert error.site == "x" and "Shape mismatch" in error.found and ".to_event" in error.cure
 
 
 def test_an_error_in_the_users_code_names_where() -> None:
@@ -81,7 +81,7 @@ def test_an_error_in_the_users_code_names_where() -> None:
             self.net(x)
 
     error = wrong(pairs.GlobalMean(), Guide(), X)
-    assert "the guide, run by itself, at 'mu' or after it: RuntimeError" in error.seen
+    assert "the guide, run by itself, at 'mu' or after it: RuntimeError" in error.found
     assert isinstance(error.__cause__, RuntimeError)
 
 

@@ -128,7 +128,7 @@ def test_max_plate_nesting_too_small() -> None:
 
     x = torch.zeros(2, 5)
     error = wrong(model, no_guide, x, max_plate_nesting=1)
-    assert error.site == "w" and "dim -2" in error.seen and "at least 2" in error.expected
+    assert error.site == "w" and "dim -2" in error.found and "at least 2" in error.expected
     assert check(model, no_guide, x, max_plate_nesting=2).max_plate_nesting == 2
 
 

@@ -30,7 +30,7 @@ def test_a_non_finite_density_of_the_model() -> None:
 
     error = wrong(model, conjugate_guide, X)
     assert isinstance(error, NonFiniteError) and error.site == "x"
-    assert "2 of 5" in error.seen and "the model's" in error.seen and "scale" in error.seen
+    assert "2 of 5" in error.found and "the model's" in error.found and "scale" in error.found
 
 
 def test_a_non_finite_density_of_the_guide() -> None:
@@ -43,7 +43,7 @@ def test_a_non_finite_density_of_the_guide() -> None:
             pyro.sample("mu", dist.Normal(self.loc, 1.0))
 
     error = wrong(pairs.GlobalMean(), Guide(), X)
-    assert isinstance(error, NonFiniteError) and error.site == "mu" and "guide" in error.seen
+    assert isinstance(error, NonFiniteError) and error.site == "mu" and "guide" in error.found
 
 
 def test_a_parameter_that_no_gradient_reaches() -> None:
@@ -54,7 +54,7 @@ def test_a_parameter_that_no_gradient_reaches() -> None:
 
     model = Model()
     error = wrong(model, pairs.GlobalMeanGuide(), X)
-    assert error.site == "model.unused" and "1 parameters" in error.seen
+    assert error.site == "model.unused" and "1 parameters" in error.found
     model.unused.requires_grad_(False)
     assert check(model, pairs.GlobalMeanGuide(), X).sites
 
@@ -103,7 +103,7 @@ def test_state_kept_between_calls() -> None:
 
     model = Counting()
     error = wrong(model, pairs.GlobalMeanGuide(), X)
-    assert error.site == "x" and "from the same seed" in error.seen
+    assert error.site == "x" and "from the same seed" in error.found
     assert model.calls == 0
 
 
@@ -117,7 +117,7 @@ def test_state_kept_in_an_attribute_of_the_guide() -> None:
 
     guide = Drifting()
     error = wrong(pairs.GlobalMean(), guide, X)
-    assert error.site == "mu" and "in the guide" in error.seen
+    assert error.site == "mu" and "in the guide" in error.found
     assert guide.calls == 0
 
 
@@ -163,15 +163,15 @@ def test_batch_norm_and_dropout_are_no_such_state(untouched: None) -> None:
 )
 def test_wrong_number_of_arguments(args: tuple, words: str) -> None:
     error = wrong(conjugate, conjugate_guide, *args)
-    assert words in error.seen and "the model takes (x" in error.seen
+    assert words in error.found and "the model takes (x" in error.found
 
 
 def test_guide_takes_other_arguments() -> None:
     def guide(x: torch.Tensor, mask: torch.Tensor) -> None:
         conjugate_guide(x)
 
-    assert "the guide takes (x" in wrong(conjugate, guide, X).seen
-    assert "the guide takes (x" in wrong(conjugate, guide, x=X).seen
+    assert "the guide takes (x" in wrong(conjugate, guide, X).found
+    assert "the guide takes (x" in wrong(conjugate, guide, x=X).found
 
 
 def test_arguments_in_another_order() -> None:
@@ -182,7 +182,7 @@ def test_arguments_in_another_order() -> None:
         conjugate_guide(x)
 
     error = wrong(model, guide, X, X)
-    assert "['x', 'y']" in error.seen and "['y', 'x']" in error.seen
+    assert "['x', 'y']" in error.found and "['y', 'x']" in error.found
 
 
 def test_pyro_module_inside_a_function() -> None:
@@ -209,7 +209,7 @@ def test_pyro_param_inside_a_module(base: type) -> None:
             pyro.sample("mu", dist.Normal(loc, 1.0))
 
     error = wrong(pairs.GlobalMean(), Guide(), X)
-    assert "pyro.param" in error.seen and ("Parameter" in error.cure or "PyroParam" in error.cure)
+    assert "pyro.param" in error.found and ("Parameter" in error.cure or "PyroParam" in error.cure)
 
 
 def test_a_prior_that_cannot_simulate() -> None:
@@ -219,7 +219,7 @@ def test_a_prior_that_cannot_simulate() -> None:
             pyro.sample("x", dist.Normal(z, 1.0), obs=x)
 
     error = wrong(model, conjugate_guide, X)
-    assert error.site == "z" and "simulating from the prior" in error.seen
+    assert error.site == "z" and "simulating from the prior" in error.found
 
 
 def test_a_prior_that_overflows() -> None:
@@ -233,7 +233,7 @@ def test_a_prior_that_overflows() -> None:
             pyro.sample("z", dist.Normal(0.0, 1e-3 + 0 * x))
 
     error = wrong(model, guide, X)
-    assert error.site == "x" and "not finite" in error.seen
+    assert error.site == "x" and "not finite" in error.found
 
 
 def test_simulated_data_of_another_shape() -> None:
@@ -242,4 +242,4 @@ def test_simulated_data_of_another_shape() -> None:
             pyro.sample("x", dist.Normal(0.0, 1.0), obs=x)
 
     error = wrong(model, no_guide, torch.zeros(1))
-    assert error.site == "x" and "(5,) simulated, (1,) observed" in error.seen
+    assert error.site == "x" and "(5,) simulated, (1,) observed" in error.found

@@ -15,7 +15,7 @@ from tests.mistakes import PARALLEL, X, conjugate, conjugate_guide, no_guide, wr
 
 def test_guide_misses_a_site() -> None:
     error = wrong(conjugate, no_guide, X)
-    assert error.site == "z" and "does not sample" in error.seen and "'z'" in error.cure
+    assert error.site == "z" and "does not sample" in error.found and "'z'" in error.cure
 
 
 def test_guide_adds_a_site() -> None:
@@ -24,7 +24,7 @@ def test_guide_adds_a_site() -> None:
         pyro.sample("extra", dist.Normal(0.0, 1.0))
 
     error = wrong(conjugate, guide, X)
-    assert error.site == "extra" and "does not have" in error.seen and "z" in error.expected
+    assert error.site == "extra" and "does not have" in error.found and "z" in error.expected
 
 
 def test_guide_samples_what_the_model_observes() -> None:
@@ -34,7 +34,7 @@ def test_guide_samples_what_the_model_observes() -> None:
             pyro.sample("x", dist.Normal(0.0, 1.0))
 
     error = wrong(conjugate, guide, X)
-    assert error.site == "x" and "the model observes" in error.seen
+    assert error.site == "x" and "the model observes" in error.found
 
 
 def test_event_shapes_differ() -> None:
@@ -47,7 +47,7 @@ def test_event_shapes_differ() -> None:
         pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
 
     error = wrong(model, guide, X)
-    assert error.site == "z" and "(2,)" in error.seen and "(3,)" in error.expected
+    assert error.site == "z" and "(2,)" in error.found and "(3,)" in error.expected
 
 
 def test_batch_shapes_differ() -> None:
@@ -73,7 +73,7 @@ def test_plates_differ() -> None:
 
     error = wrong(conjugate, guide, X)
     assert error.site == "z"
-    assert "rows(dim=-1, size=5) in the guide, data(dim=-1, size=5) in the model" in error.seen
+    assert "rows(dim=-1, size=5) in the guide, data(dim=-1, size=5) in the model" in error.found
 
 
 def test_a_discrete_site_that_is_nowhere() -> None:
@@ -83,7 +83,7 @@ def test_a_discrete_site_that_is_nowhere() -> None:
             pyro.sample("x", dist.Normal(torch.tensor([-1.0, 1.0])[w], 1.0), obs=x)
 
     error = wrong(model, no_guide, X)
-    assert error.site == "w" and "neither enumerated nor in the guide" in error.seen
+    assert error.site == "w" and "neither enumerated nor in the guide" in error.found
     assert "'enumerate': 'parallel'" in error.cure
 
 
@@ -102,7 +102,7 @@ def test_sites_that_cannot_be_enumerated(site: object, infer: dict, seen: str) -
             pyro.sample("x", dist.Normal(1.0 * w, 1.0), obs=x)
 
     error = wrong(model, no_guide, X)
-    assert error.site == "w" and seen in error.seen
+    assert error.site == "w" and seen in error.found
 
 
 def test_undeclared_batch_dims() -> None:
@@ -115,7 +115,7 @@ def test_undeclared_batch_dims() -> None:
         pyro.sample("mu", dist.Normal(torch.zeros(3), 1.0))
 
     error = wrong(model, guide, X)
-    assert error.site == "mu" and "batch shape (3,)" in error.seen
+    assert error.site == "mu" and "batch shape (3,)" in error.found
     assert ".to_event(1)" in error.cure and "pyro.plate" in error.cure
 
 
@@ -125,7 +125,7 @@ def test_undeclared_batch_dims_of_the_data() -> None:
             pyro.sample("x", dist.Normal(0.0, 1.0), obs=x)
 
     error = wrong(model, no_guide, torch.zeros(5, 4))
-    assert error.site == "x" and "data of shape (5, 4)" in error.seen
+    assert error.site == "x" and "data of shape (5, 4)" in error.found
 
 
 def test_data_of_the_wrong_event_shape() -> None:
@@ -134,7 +134,7 @@ def test_data_of_the_wrong_event_shape() -> None:
             pyro.sample("x", dist.Normal(torch.zeros(3), 1.0).to_event(1), obs=x)
 
     error = wrong(model, no_guide, torch.zeros(5, 4))
-    assert error.site == "x" and "(5, 4)" in error.seen and "(3,)" in error.seen
+    assert error.site == "x" and "(5, 4)" in error.found and "(3,)" in error.found
 
 
 def test_data_outside_the_support() -> None:
@@ -143,7 +143,7 @@ def test_data_outside_the_support() -> None:
             pyro.sample("x", dist.Bernoulli(0.5), obs=x)
 
     error = wrong(model, no_guide, torch.tensor([0.0, 1.0, 0.5, 2.0, 1.0]))
-    assert error.site == "x" and "2 of 5" in error.seen and "0.5" in error.seen
+    assert error.site == "x" and "2 of 5" in error.found and "0.5" in error.found
     assert "Bernoulli" in error.expected
 
 
@@ -160,5 +160,5 @@ def test_missing_data_are_named_until_they_are_masked() -> None:
             pyro.sample("x", dist.Normal(0.0, 1.0).mask(seen), obs=x.nan_to_num())
 
     error = wrong(careless, no_guide, x)
-    assert error.site == "x" and "1 of 3" in error.seen and "mask" in error.cure
+    assert error.site == "x" and "1 of 3" in error.found and "mask" in error.cure
     assert check(careful, no_guide, x).sites

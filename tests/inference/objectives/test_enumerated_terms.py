@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.errors import PairError
-from inference.objectives.objective import FreeBits, Objective, TargetRate
+from inference.objectives import FreeBits, Objective, TargetRate
 from inference.randomness import seeded
 from tests import pairs
 from tests.inference.objectives.test_importance_weighted import Mixed, parameters

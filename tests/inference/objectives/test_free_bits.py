@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from inference.errors import PairError
-from inference.objectives.elbo_terms import look
-from inference.objectives.objective import FreeBits, Objective
+from inference.objectives import FreeBits, Objective
+from inference.objectives.pair_trace import trace_pair
 from inference.randomness import seeded
 from inference.tracing.layout import layout
 from tests.inference.objectives.test_kl import MASK
@@ -120,7 +120,9 @@ class HeavyTailed(nn.Module):
 def test_the_mean_over_particles_and_batch_is_inside_the_maximum() -> None:
     model, (_, guide, x) = HeavyTailed(), case("local")
     with seeded(2):
-        views = [look(model, guide, (x,), {}, layout(model, guide, (x,)), 6) for _ in range(3)]
+        views = [
+            trace_pair(model, guide, (x,), {}, layout(model, guide, (x,)), 6) for _ in range(3)
+        ]
     each = torch.stack([view.kl("z").mean() for view in views])
     data = torch.stack([-view.observed().mean() for view in views]).mean()
     between = (each.mean() + each.max()) / 2  # some draws are above it, their mean below

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from inference.errors import PairError
+from inference.objectives import Objective, TargetRate
 from inference.objectives import importance_weighted as many_draws
 from inference.objectives.importance_weighted import draw_many, iwae, renyi
-from inference.objectives.objective import Objective, TargetRate
+from inference.objectives.pair_trace import trace_pair
 from inference.randomness import seeded
 from inference.tracing.layout import layout
 from tests import pairs
-from tests.inference.objectives.test_elbo_terms import look
 from tests.inference.objectives.test_objective import data
 from tests.inference.objectives.test_pathwise_elbo import AUTO, Coin, CoinGuide, case
 
@@ -181,7 +181,7 @@ def test_a_pair_that_does_not_broadcast_is_drawn_from_again_and_again() -> None:
     with seeded(2):
         found = draw_many(model, guide, (x,), {}, shape, 3)
     with seeded(2):
-        views = [look(model, guide, (x,), {}, shape, 5) for _ in range(3)]
+        views = [trace_pair(model, guide, (x,), {}, shape, 5) for _ in range(3)]
     for draw, view in enumerate(views):
         torch.testing.assert_close(found.data[draw], view.observed())
     assert found.ratio is not None and found.ratio.shape == (3, 5)

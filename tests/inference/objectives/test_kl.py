@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from inference.errors import PairError
-from inference.objectives.elbo_per_datum import to_plate
 from inference.objectives.kl import divergence, divergence_parts
+from inference.tracing import to_plate
 from inference.tracing.handlers import Sites
 from ppl_models.distributions.sequences import AutoregressiveNormal
 
@@ -118,7 +118,7 @@ STEPS |= {"no closed form": 1, "positive": 1}
 @pytest.mark.parametrize("name", CASES)
 def test_parts_add_up_to_the_whole(name: str, closed_form: bool) -> None:
     q, p = drawn(*CASES[name]()[:2], *CASES[name]()[2])
-    whole = to_plate(divergence(q, p, closed_form), q, "data")
+    whole = to_plate(divergence(q, p, closed_form, "data"), q, "data")
     parts = divergence_parts(q, p, closed_form)
     total = parts.per("total", q, "data")[0]
     torch.testing.assert_close(total[:, 0], whole, rtol=1e-12, atol=1e-12)

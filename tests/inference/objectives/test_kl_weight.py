@@ -11,7 +11,7 @@ from torch.distributions import Normal, kl_divergence
 
 from inference.errors import PairError
 from inference.objectives.free_bits import FreeBits
-from inference.objectives.kl_weight import at, figures, unrisen
+from inference.objectives.kl_weight import columns, unfinished_warmup, value_at
 from inference.objectives.objective import Objective
 from inference.objectives.target_rate import TargetRate
 from inference.randomness import seeded
@@ -115,7 +115,7 @@ def test_the_setting_is_kept_as_it_was() -> None:
 
 
 def test_the_history_has_a_column_a_site() -> None:
-    options: dict[str, Any] = {"epochs": 2, "batch_size": 5, "progress": False}
+    options: dict[str, Any] = {"epochs": 2, "batch_size": 5, "progress": False, "report_every": 1}
     weights = {"a": linear(100), "b": linear(1, end=0.1)}
     run = fit(Levels(), LevelsGuide(), x(), objective=Objective(kl_weight=weights), **options)
     assert [row["kl_weight a"] for row in run.history] == [0.0, 0.01]
@@ -124,8 +124,11 @@ def test_the_history_has_a_column_a_site() -> None:
 
 
 def test_a_weight_that_still_rises() -> None:
-    assert unrisen(linear(100), 10) == pytest.approx(0.09)
-    assert unrisen({"a": linear(100), "b": linear(50)}, 10) == pytest.approx(0.09)
+    assert unfinished_warmup(linear(100), 10) == pytest.approx(0.09)
+    assert unfinished_warmup({"a": linear(100), "b": linear(50)}, 10) == pytest.approx(0.09)
     for level in (linear(4), linear(4, end=0.1), 0.5, {"a": 0.5}, TargetRate(1.0, start=0.1)):
-        assert unrisen(level, 10) is None
-    assert figures(at({"a": linear(4), "b": 1}, 2)) == {"kl_weight a": 0.5, "kl_weight b": 1.0}
+        assert unfinished_warmup(level, 10) is None
+    assert columns(value_at({"a": linear(4), "b": 1}, 2)) == {
+        "kl_weight a": 0.5,
+        "kl_weight b": 1.0,
+    }

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.errors import PairError
-from inference.objectives.elbo_terms import View
-from inference.objectives.objective import FreeBits, Objective, TargetRate
+from inference.objectives import FreeBits, Objective, PairTrace, TargetRate
 from inference.randomness import seeded
 from inference.schedules import cyclical
 from tests import pairs
@@ -23,7 +22,7 @@ class Pull(nn.Module):
         super().__init__()
         self.weight = weight
 
-    def forward(self, view: View) -> Tensor:
+    def forward(self, view: PairTrace) -> Tensor:
         return self.weight * view.codes("z").square().mean()
 
 
@@ -34,12 +33,12 @@ class Judge(nn.Module):
         super().__init__()
         self.critic = nn.Linear(2, 1, dtype=torch.float64)
         self.optimizer = torch.optim.SGD(self.critic.parameters(), 0.1)
-        self.seen: list[View] = []
+        self.seen: list[PairTrace] = []
 
-    def forward(self, view: View) -> Tensor:
+    def forward(self, view: PairTrace) -> Tensor:
         return self.critic(view.codes("z")).mean()
 
-    def learn(self, view: View) -> None:
+    def learn(self, view: PairTrace) -> None:
         self.seen.append(view)
         assert all(p.grad is None for p in self.parameters())  # nothing of the loss's
         z = view.codes("z")
@@ -143,7 +142,7 @@ def test_what_is_plain_stays_as_it_was() -> None:
 class Nothing(nn.Module):
     """A penalty of nothing: the loss is taken apart, and put together again."""
 
-    def forward(self, view: View) -> Tensor:
+    def forward(self, view: PairTrace) -> Tensor:
         return torch.zeros(())
 
 

@@ -10,8 +10,14 @@ from pyro import poutine
 from torch import nn
 
 from inference.errors import PairError
-from inference.tracing.bind import batch_length, data_plate, layout, max_plate_nesting, pair_traces
-from inference.tracing.bind import untouched as given_back
+from inference.tracing.layout import (
+    batch_length,
+    data_plate,
+    layout,
+    max_plate_nesting,
+    pair_traces,
+)
+from inference.tracing.layout import untouched as given_back
 from tests import pairs
 
 

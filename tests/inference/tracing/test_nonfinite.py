@@ -20,7 +20,7 @@ def test_explain_nonfinite_names_a_parameter() -> None:
     error = explain_nonfinite(model, guide, (torch.randn(3, 4),))
     assert isinstance(error, NonFiniteError)
     assert error.site == "guide.encoder.weight"
-    assert "1 of 16" in error.seen and "(1, 2)" in error.seen
+    assert "1 of 16" in error.found and "(1, 2)" in error.found
 
 
 def test_explain_nonfinite_names_a_site_and_its_cause() -> None:
@@ -30,7 +30,7 @@ def test_explain_nonfinite_names_a_site_and_its_cause() -> None:
     with pyro.validation_enabled(False):
         assert not Objective().loss(model, guide, (x,)).isfinite()
     error = explain_nonfinite(model, guide, (x,))
-    assert error.site == "z" and "guide" in error.seen
+    assert error.site == "z" and "guide" in error.found
 
 
 def test_explain_nonfinite_names_an_observed_site() -> None:
@@ -39,7 +39,7 @@ def test_explain_nonfinite_names_an_observed_site() -> None:
     x[3] = math.nan
     error = explain_nonfinite(model, guide, (x,))
     assert error.site == "x"
-    assert "its value: 1 of 5" in error.seen
+    assert "its value: 1 of 5" in error.found
     assert "data" in error.cure
     assert not pyro.get_param_store()
 
@@ -62,7 +62,7 @@ def test_explain_nonfinite_tries_every_value_of_an_enumerated_site() -> None:
     with pyro.validation_enabled(False):
         assert not Objective().bound(Mixture(-1.0), pairs.NoLatents(), (x,)).isfinite().any()
     error = explain_nonfinite(Mixture(-1.0), pairs.NoLatents(), (x,))
-    assert error.site == "x" and "scale" in error.seen
+    assert error.site == "x" and "scale" in error.found
     # a component of weight 0 is no fault
     assert Objective().bound(Mixture(1.0), pairs.NoLatents(), (x,)).isfinite().all()
     assert explain_nonfinite(Mixture(1.0), pairs.NoLatents(), (x,)).site is None

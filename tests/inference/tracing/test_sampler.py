@@ -63,7 +63,7 @@ def test_draws_made_at_once_weigh_the_same_as_the_same_draws_one_by_one(name):
         assert sampler.vectorised, sampler.reason
         traces = sampler.traces(5, "summed")
         plate = None if name == "global" else sampler.plate
-        together = log_weights(traces, plate)
+        together = log_weights(traces.terms(plate))
         for s in range(5):
             values = {
                 n: traces.guide_places[n]
@@ -73,7 +73,7 @@ def test_draws_made_at_once_weigh_the_same_as_the_same_draws_one_by_one(name):
             }
             fixed = poutine.condition(guide, data=values)
             single = sampler_of(model, Replay(fixed, values), *data, vectorised=False)
-            alone = log_weights(single.traces(None, "summed"), plate)
+            alone = log_weights(single.traces(None, "summed").terms(plate))
             # float32 sums of some tens of terms
             assert torch.allclose(together[s], alone[0], rtol=1e-5, atol=1e-4)
 
@@ -105,8 +105,8 @@ def test_one_by_one_draws_follow_the_same_law(name):
     with torch.no_grad():
         fast = sampler_of(model, guide, *data)
         slow = sampler_of(model, guide, *data, vectorised=False)
-        a = torch.cat([log_weights(t, fast.plate) for t in fast.chunks(4000, "summed")])
-        b = torch.cat([log_weights(t, slow.plate) for t in slow.chunks(400, "summed")])
+        a = torch.cat([log_weights(t.terms(fast.plate)) for t in fast.chunks(4000, "summed")])
+        b = torch.cat([log_weights(t.terms(slow.plate)) for t in slow.chunks(400, "summed")])
     error = (a.var(0) / len(a) + b.var(0) / len(b)).sqrt()
     assert ((a.mean(0) - b.mean(0)).abs() < 4.5 * error).all()  # of 4 data: 1 in 40,000 by chance
 

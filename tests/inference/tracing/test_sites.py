@@ -8,13 +8,13 @@ from pyro import poutine
 
 from inference.errors import NonFiniteError, PairError
 from inference.tracing.sites import (
-    log_density,
     mask_of,
     nesting_of,
     node,
     place_of,
     refuse_uncovered,
-    samples,
+    sample_sites,
+    unscaled_log_density,
 )
 from tests.inference.diagnostics.odd_pairs import Tracks
 
@@ -52,15 +52,15 @@ def test_subsampling_sites_are_not_listed():
         with pyro.plate("data", 10, subsample_size=3):
             pyro.sample("z", dist.Normal(0.0, 1.0))
 
-    assert [name for name, _ in samples(traced(model))] == ["z"]
+    assert list(sample_sites(traced(model))) == ["z"]
 
 
-def test_densities_are_masked_but_never_scaled():
+def test_a_distribution_s_density_is_masked_but_never_scaled():
     def model():
         with poutine.scale(scale=7.0), poutine.mask(mask=torch.tensor([True, False])):
             pyro.sample("x", dist.Normal(torch.zeros(2), 1.0), obs=torch.zeros(2))
 
-    value = log_density(node(traced(model), "x"))
+    value = unscaled_log_density(node(traced(model), "x"))
     assert torch.allclose(value, torch.tensor([-0.9189385, 0.0]))
 
 
@@ -71,7 +71,7 @@ def test_a_nan_density_names_its_site(loc):
         pyro.sample("x", fn, obs=torch.tensor(0.0))
 
     with pytest.raises(NonFiniteError) as caught:
-        log_density(node(traced(model), "x"))
+        unscaled_log_density(node(traced(model), "x"))
     assert caught.value.site == "x"
 
 

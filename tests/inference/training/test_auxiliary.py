@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from inference import Aggressive, FreeBits, Objective, Run, TargetRate, fit
 from inference.errors import CheckpointError, NonFiniteError
-from inference.objectives.elbo_terms import View
+from inference.objectives import PairTrace
 from inference.randomness import seeded
 from inference.tracing.data import HeldSource, columns
 from inference.training import epoch_report
@@ -38,10 +38,10 @@ class Judge(nn.Module):
             self.critic = nn.Linear(1, 1)
         self.optimizer = torch.optim.Adam(self.critic.parameters(), 0.05)
 
-    def forward(self, view: View) -> Tensor:
+    def forward(self, view: PairTrace) -> Tensor:
         return 0.1 * self.critic(view.codes("z")[:, None]).mean()
 
-    def learn(self, view: View) -> None:
+    def learn(self, view: PairTrace) -> None:
         self.optimizer.zero_grad()
         z = view.codes("z")[:, None]
         (self.critic(torch.randn_like(z)).mean() - self.critic(z).mean()).square().backward()
@@ -262,7 +262,7 @@ def test_information_is_of_so_many_rows() -> None:
 
 def test_a_penalty_that_is_not_finite_is_named() -> None:
     class Broken(nn.Module):
-        def forward(self, view: View) -> Tensor:
+        def forward(self, view: PairTrace) -> Tensor:
             return view.codes("z").mean() * math.nan
 
     with pytest.raises(NonFiniteError, match=r"Broken(.|\n)*epoch 1, batch 1"):

@@ -60,7 +60,7 @@ class TwoGuide(nn.Module):
 def test_a_site_that_is_not_there_is_named(kind: Callable[..., Penalty]) -> None:
     with pytest.raises(PairError, match="zz") as found:
         kind(1.0, site="zz")(view(*affine(), torch.randn(5, 3)))
-    assert found.value.site == "zz" and "z" in found.value.seen
+    assert found.value.site == "zz" and "z" in found.value.found
 
 
 @every

@@ -10,7 +10,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from inference.objectives.elbo_terms import View
+from inference.objectives import PairTrace
 from inference.tracing.layout import sample_sites
 
 
@@ -52,13 +52,15 @@ def affine(dim: int = 3, **settings: Any) -> tuple[Story, Affine]:
     return Story(dim), Affine(weight, **settings)
 
 
-def view(model: Any, guide: Any, x: Tensor, data_size: int | None = None, step: int = 0) -> View:
+def view(
+    model: Any, guide: Any, x: Tensor, data_size: int | None = None, step: int = 0
+) -> PairTrace:
     """Draw from a pair."""
     q = poutine.trace(guide).get_trace(x)
     p = poutine.trace(poutine.replay(model, trace=q)).get_trace(x)
     latent, every = (sample_sites(trace) for trace in (q, p))
     size = data_size or len(x)
-    return View(model, guide, (x,), {}, step, size, len(x), latent, every, "data", latent)
+    return PairTrace(model, guide, (x,), {}, step, size, len(x), latent, every, "data", latent)
 
 
 def gradients(value: Tensor, module: nn.Module) -> list[bool]:

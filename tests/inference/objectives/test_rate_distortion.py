@@ -6,19 +6,21 @@ import torch
 from torch import Tensor
 
 from inference.errors import PairError
-from inference.objectives.elbo_terms import View, average, look, terms
+from inference.objectives import PairTrace
+from inference.objectives.pair_trace import trace_pair
 from inference.objectives.pathwise_elbo import pathwise_bound
+from inference.objectives.rate_distortion import average, rate_distortion
 from inference.randomness import seeded
 from inference.tracing.layout import layout
 from tests import pairs
 from tests.inference.objectives.test_pathwise_elbo import AUTO, NAMES, Coin, CoinGuide, case
 
 
-def seen(name: str, size: int | None = None) -> View:
+def seen(name: str, size: int | None = None) -> PairTrace:
     model, guide, x = case(name)
     shape = layout(model, guide, (x,))
     with seeded(5):
-        return look(model, guide, (x,), {}, shape, size or len(x))
+        return trace_pair(model, guide, (x,), {}, shape, size or len(x))
 
 
 # guides that draw several sites at once have no closed forms
@@ -30,7 +32,7 @@ def seen(name: str, size: int | None = None) -> View:
 def test_terms_add_up_to_the_bound(name: str, closed_form: bool, validation: bool) -> None:
     with pyro.validation_enabled(validation):
         view = seen(name)
-    found = terms(view, closed_form)
+    found = rate_distortion(view, closed_form)
     with seeded(5):
         whole = pathwise_bound(view.model, view.guide, view.args, {}, closed_form)
     assert whole is not None
@@ -41,8 +43,8 @@ def test_terms_add_up_to_the_bound(name: str, closed_form: bool, validation: boo
 def test_a_batch_stands_for_the_data_set() -> None:
     model, guide, x = case("global")
     with seeded(5):
-        view = look(model, guide, (x,), {}, layout(model, guide, (x,)), 60)
-    found = terms(view, True)
+        view = trace_pair(model, guide, (x,), {}, layout(model, guide, (x,)), 60)
+    found = rate_distortion(view, True)
     (rate,) = found.rates.values()
     kl = torch.distributions.kl_divergence(view.guide_sites["mu"]["fn"], view.p["mu"]["fn"])
     torch.testing.assert_close(rate, kl[None] / 60)  # once a data set
@@ -72,11 +74,11 @@ def test_a_site_of_the_guide_alone_has_no_kl() -> None:
     with pytest.raises(PairError, match="a site of the guide alone"):
         view.kl("e")
     with pytest.raises(PairError, match="one posterior for several sites"):
-        terms(view, True, {"z": "total"})
+        rate_distortion(view, True, {"z": "total"})
 
 
 def test_draws_are_averaged() -> None:
-    first, second = (terms(seen("vae"), False) for _ in range(2))
+    first, second = (rate_distortion(seen("vae"), False) for _ in range(2))
     mean = average([first, second])
     torch.testing.assert_close(mean.rate, (first.rate + second.rate) / 2)
     torch.testing.assert_close(mean.distortion, (first.distortion + second.distortion) / 2)
@@ -85,20 +87,20 @@ def test_draws_are_averaged() -> None:
 
 def refusal(model: torch.nn.Module, guide: torch.nn.Module, x: Tensor) -> PairError:
     with pytest.raises(PairError) as caught:
-        look(model, guide, (x,), {}, layout(model, guide, (x,)), len(x))
+        trace_pair(model, guide, (x,), {}, layout(model, guide, (x,)), len(x))
     return caught.value
 
 
 def test_what_has_no_terms_of_one_draw_is_refused() -> None:
     x = torch.randn(4)
-    assert "summed out" in refusal(pairs.TwoComponents(), pairs.NoLatents(), x).seen
-    assert "no differentiable function" in refusal(Coin(), CoinGuide(), x).seen
+    assert "summed out" in refusal(pairs.TwoComponents(), pairs.NoLatents(), x).found
+    assert "no differentiable function" in refusal(Coin(), CoinGuide(), x).found
     with pyro.validation_enabled(False):
-        assert "does not name" in refusal(pairs.Conjugate(), pairs.NoLatents(), x).seen
+        assert "does not name" in refusal(pairs.Conjugate(), pairs.NoLatents(), x).found
 
 
 def test_nothing_is_left_behind(untouched: None) -> None:
     with seeded(0):
         model, guide = pairs.Conjugate(), pairs.ConjugateGuide()
         x = torch.arange(3.0)
-        look(model, guide, (x,), {}, layout(model, guide, (x,)), 3)
+        trace_pair(model, guide, (x,), {}, layout(model, guide, (x,)), 3)
