@@ -41,7 +41,7 @@ class Recipe:
     ``repeats`` times an epoch, or they would be one row in a hundred.
     """
 
-    story: str
+    model: str
     broken: float = 0.0
     epochs: int = 6
     latent_dim: int = 16

@@ -49,24 +49,24 @@ class Result:
 
 @dataclass
 class Trained:
-    """A pair, and the same story as a PPCA, whose evidence is known."""
+    """A pair, and its model written as a PPCA, whose evidence is known."""
 
     model: nn.Module
     guide: nn.Module
-    story: PPCA
+    equivalent: PPCA
 
     @torch.no_grad()
     def judge(self, x: Tensor, exact: PPCA) -> Result:
         """Compare with the exact evidence on ``x``, and with the best story there is."""
-        evidence = self.model.evidence(x)
+        evidence = self.equivalent.evidence(x)
         gap = evidence - expected_bound(self.model, self.guide, x)
-        lengths = nn.functional.normalize(self.model.weight, dim=0)
+        lengths = nn.functional.normalize(self.equivalent.weight, dim=0)
         cosines = (lengths.T @ lengths).fill_diagonal_(0).abs().max().item()
         return Result(
             gap.mean().item(),
             gap.max().item(),
             (exact.evidence(x) - evidence).mean().item(),
-            principal_angles(self.model.weight, exact.weight).max().item(),
+            principal_angles(self.equivalent.weight, exact.weight).max().item(),
             cosines,
         )
 
