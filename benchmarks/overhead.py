@@ -1,4 +1,4 @@
-"""What declaring a story costs: training steps in Pyro against the same networks in plain torch.
+"""What declaring a model costs: training steps in Pyro against the same networks in plain torch.
 
 Run ``python -m benchmarks.overhead`` (add ``--rounds 40`` for steadier numbers).
 
@@ -73,16 +73,16 @@ def training(loss: Callable[[], Tensor], *modules: nn.Module) -> Work:
 
 def srnn_pair(smooth: bool = False) -> tuple[SRNN, SRNNGuide]:
     torch.manual_seed(0)
-    story = SRNN(increments=smooth, inertia=smooth)
-    return story, SRNNGuide(story, smooth=smooth)
+    model = SRNN(increments=smooth, inertia=smooth)
+    return model, SRNNGuide(model, smooth=smooth)
 
 
 def plain_srnn(s: Tensor, analytic: bool) -> Work:
     """The same networks and the same estimate of the bound, with nothing of Pyro's."""
-    story, guide = srnn_pair()
+    model, guide = srnn_pair()
 
     def loss() -> Tensor:
-        h = story.recurrence.cell(story.reader(shift(s)))[0]
+        h = model.recurrence.cell(model.reader(shift(s)))[0]
         encoder, noise = guide.encoder, torch.randn(*s.shape[:-1], 4).unbind(1)
         z, steps = torch.zeros(len(s), 4), []
         frames = encoder.project(torch.cat([h, s], -1)).unbind(1)
@@ -91,14 +91,14 @@ def plain_srnn(s: Tensor, analytic: bool) -> Work:
             z = mean + scale * e
             steps.append((z, mean, scale))
         z, mean, scale = (torch.stack(part, 1) for part in zip(*steps, strict=True))
-        p = story.prior(h, shift(z))
+        p = model.prior(h, shift(z))
         if analytic:
             kl = normal_kl((mean, scale), p).sum()
         else:
             kl = log_normal(z, mean, scale) - log_normal(z, *p)
-        return (kl - log_normal(s, *story.emission(h, z))) / len(s)
+        return (kl - log_normal(s, *model.emission(h, z))) / len(s)
 
-    return training(loss, story, guide)
+    return training(loss, model, guide)
 
 
 def log_normal(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
@@ -107,30 +107,30 @@ def log_normal(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
 
 
 def sequence_srnn(s: Tensor, kind: str) -> Work:
-    story, guide = srnn_pair()
+    model, guide = srnn_pair()
     objective = Objective(kind=kind)  # type: ignore[arg-type]
-    return training(lambda: objective.loss(story, guide, (s,)), story, guide)
+    return training(lambda: objective.loss(model, guide, (s,)), model, guide)
 
 
 def frame_srnn(s: Tensor) -> Work:
     """One pair of sites a frame, as tutorials write it."""
-    story, guide = srnn_pair()
+    model, guide = srnn_pair()
 
     def frames() -> Iterator[tuple[int, Tensor, Tensor]]:
-        state, x = story.recurrence.start((len(s),), s), torch.zeros_like(s[:, 0])
+        state, x = model.recurrence.start((len(s),), s), torch.zeros_like(s[:, 0])
         for t in range(s.shape[1]):
-            state = story.recurrence.step(story.reader(x), state)
+            state = model.recurrence.step(model.reader(x), state)
             x = s[:, t]
             yield t, state[0], x
 
-    def model() -> None:
+    def generate() -> None:
         z = torch.zeros(len(s), 4)
         with pyro.plate("data", len(s), dim=-1):
             for t, h, x in frames():
-                z = pyro.sample(f"z_{t}", Normal(*story.prior(h, z)).to_event(1))
-                pyro.sample(f"s_{t}", Normal(*story.emission(h, z)).to_event(1), obs=x)
+                z = pyro.sample(f"z_{t}", Normal(*model.prior(h, z)).to_event(1))
+                pyro.sample(f"s_{t}", Normal(*model.emission(h, z)).to_event(1), obs=x)
 
-    def look_back() -> None:
+    def infer() -> None:
         z = torch.zeros(len(s), 4)
         with pyro.plate("data", len(s), dim=-1):
             for t, h, x in frames():
@@ -138,7 +138,7 @@ def frame_srnn(s: Tensor) -> Work:
                 z = pyro.sample(f"z_{t}", Normal(*moments).to_event(1))
 
     elbo = Trace_ELBO()
-    return training(lambda: elbo.differentiable_loss(model, look_back) / len(s), story, guide)
+    return training(lambda: elbo.differentiable_loss(generate, infer) / len(s), model, guide)
 
 
 # --- VAE ------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ def vae_pair() -> Pair:
 
 def plain_vae(x: Tensor | Iterator[Tensor]) -> Work:
     """Steps in plain torch on one batch, or on the next of many each time."""
-    story, guide = vae_pair()
+    model, guide = vae_pair()
     batches = repeat(x) if isinstance(x, Tensor) else x
 
     def loss() -> Tensor:
@@ -161,11 +161,11 @@ def plain_vae(x: Tensor | Iterator[Tensor]) -> Work:
         scale = log_scale.exp()
         z = mean + scale * torch.randn_like(mean)
         rate = 0.5 * (mean * mean + scale * scale - 1 - 2 * log_scale).sum()
-        logits = story.decoder(z)
+        logits = model.decoder(z)
         data = nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="sum")
         return (data + rate) / len(x)
 
-    return training(loss, story, guide)
+    return training(loss, model, guide)
 
 
 def pyro_vae(pair: Pair, data: tuple[Tensor, ...], kind: str) -> Work:
@@ -263,11 +263,11 @@ def fit_regression(rounds: int) -> dict[str, list[float]]:
 
 def plain_recursions(s: Tensor) -> Work:
     """One encoder and one decoder recursion over T frames: the floor of a VEM iteration."""
-    story, guide = srnn_pair()
+    model, guide = srnn_pair()
 
     @torch.no_grad()
     def run() -> Tensor:
-        h = story.recurrence.cell(story.reader(shift(s)))[0]
+        h = model.recurrence.cell(model.reader(shift(s)))[0]
         encoder, noise = guide.encoder, torch.randn(*s.shape[:-1], 4).unbind(1)
         z, zs = torch.zeros(len(s), 4), []
         frames = encoder.project(torch.cat([h, s], -1)).unbind(1)
@@ -275,10 +275,10 @@ def plain_recursions(s: Tensor) -> Work:
             mean, scale = encoder.step(projected, z)
             z = mean + scale * e
             zs.append(z)
-        state, x, out = story.recurrence.start((len(s),), s), torch.zeros_like(s[:, 0]), []
+        state, x, out = model.recurrence.start((len(s),), s), torch.zeros_like(s[:, 0]), []
         for z in zs:
-            state = story.recurrence.step(story.reader(x), state)
-            x, scale = story.emission(state[0], z)
+            state = model.recurrence.step(model.reader(x), state)
+            x, scale = model.emission(state[0], z)
             out.append(x)
         return torch.stack(out, 1)
 

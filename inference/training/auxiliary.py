@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inference.diagnostics import mutual_information
 from inference.errors import NonFiniteError
 from inference.objectives import LossResult, TrainingObjective
 from inference.tracing import Columns, Source, is_column
@@ -141,8 +142,6 @@ def information(
     model: nn.Module, guide: nn.Module, data: Columns, seed: int, plate: str | None
 ) -> float:
     """Estimate the mutual information of data and latents, in nats, always with the same noise."""
-    from inference.diagnostics import mutual_information
-
     found = mutual_information(model, guide, *data.args, seed=seed, plate=plate, **data.kwargs)
     return float(found.nats)
 

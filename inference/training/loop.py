@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 
 from inference.training.epoch_report import information_now, make_row
 from inference.training.progress_bar import Bar
@@ -20,13 +21,13 @@ def train(session: Session) -> None:
     KeyboardInterrupt
         After a second Ctrl-C.
     """
-    loop = _Loop(session)
     try:
-        while not session.plan.is_over(session.progress) and loop.run_epoch():
-            pass
+        loop = _Loop(session)
+        with closing(loop.bar):
+            while not session.plan.is_over(session.progress) and loop.run_epoch():
+                pass
     finally:
-        session.pair.eval()
-        loop.bar.close()
+        session.pair.cpu().eval()
 
 
 class _Loop:

@@ -158,11 +158,11 @@ def test_the_history_says_what_was_measured() -> None:
 def test_the_rate_in_the_history_is_its_mean_over_the_epoch() -> None:
     seen: list[float] = []
 
-    class Told(TargetRate):
+    class Watched(TargetRate):
         def update(self, rate: float) -> None:
             seen.append(rate)
 
-    run = train(epochs=1, objective=Objective(kl_weight=Told(0.5)))
+    run = train(epochs=1, objective=Objective(kl_weight=Watched(0.5)))
     # batches of 30, 30, 30 and 10; the split is of 100 data for training
     expected = (30 * sum(seen[:3]) + 10 * seen[3]) / 100
     assert math.isclose(run.history[0]["rate"], expected, rel_tol=1e-6)
@@ -228,7 +228,7 @@ def test_a_guide_that_shares_all_it_has_still_has_its_turn() -> None:
     assert moving(model, guide, "model") == {id(model.log_noise)}
 
 
-def test_updates_are_told_the_information(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_updates_are_given_the_information(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
     def stub(model: Any, guide: Any, found: Any, seed: int, plate: Any) -> float:
@@ -281,7 +281,7 @@ def test_the_optimiser_never_sees_a_critic() -> None:
     assert seen == [3]
     assert all(p.grad is None for p in judge.parameters())
 
-    class Known(pairs.Conjugate):  # a story whose prior is read off a critic
+    class Known(pairs.Conjugate):  # a model whose prior is read off a critic
         def __init__(self) -> None:
             super().__init__()
             self.critic = judge.critic

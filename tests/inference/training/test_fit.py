@@ -275,12 +275,12 @@ def test_clipping_bounds_the_step() -> None:
     assert (steps > 0.009).any()
 
 
-def test_hooks_are_told_the_step() -> None:
-    told: list[int] = []
+def test_hooks_are_given_the_step() -> None:
+    steps_seen: list[int] = []
 
     class Scheduled(pairs.ConjugateGuide):
         def set_step(self, step: int) -> None:
-            told.append(step)
+            steps_seen.append(step)
 
     steps: list[int] = []
     fit(
@@ -292,7 +292,7 @@ def test_hooks_are_told_the_step() -> None:
         on_step=lambda step, loss: steps.append(step),
         **QUIET,
     )
-    assert told == [0, 1, 2, 3]
+    assert steps_seen == [0, 1, 2, 3]
     assert steps == [1, 2, 3, 4]
 
 
@@ -365,8 +365,8 @@ def test_a_terminal_gets_a_bar(
 def test_importing_inference_does_not_import_lightning() -> None:
     code = "import sys, inference; print('lightning' in sys.modules, 'torch' in sys.modules)"
     command = [sys.executable, "-c", code]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
-    assert told.stdout.split() == ["False", "False"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
+    assert done.stdout.split() == ["False", "False"]
 
 
 def test_a_schedule_sets_the_rate_of_any_optimiser_before_each_step() -> None:

@@ -154,8 +154,8 @@ PARALLEL = """
         print(run)
         if os.environ.get("LOCAL_RANK", "0") == "0":
             values = [p.detach() for m in (model, guide) for p in m.parameters()]
-            told = {"values": values, "history": run.history, "interrupted": run.interrupted}
-            torch.save(told, sys.argv[6])
+            outcome = {"values": values, "history": run.history, "interrupted": run.interrupted}
+            torch.save(outcome, sys.argv[6])
 """
 
 
@@ -170,10 +170,10 @@ def test_two_processes_end_where_one_does(tmp_path: Path, strategy: str) -> None
 
     def result(devices: int, epochs: int, kind: str, name: str, stop: int = 0) -> dict[str, Any]:
         out = tmp_path / f"{name}-{devices}.pt"
-        told = execute(
+        done = execute(
             [*command, str(tmp_path / name), str(devices), str(epochs), str(stop), kind, str(out)]
         )
-        assert told.returncode == 0, told.stderr
+        assert done.returncode == 0, done.stderr
         return torch.load(out, weights_only=True)
 
     one = result(1, 3, "auto", "one")
