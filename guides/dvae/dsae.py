@@ -44,9 +44,10 @@ class DSAEGuide(DynamicalGuide[DSAE]):
         self.encoder = ConditionalNormal(recurrent_dim, 0, (), model.latent_dim)
 
     def encode_global(self, features: Tensor, mask: Tensor | None) -> Moments:
-        """v from the last states of both LSTMs."""
-        onward, backward = self.global_onward(features), self.global_backward(features, mask)[..., 0, :]
-        moments: Moments = self.global_encoder(torch.cat([last(onward, mask), backward], -1))
+        """V from the last states of both LSTMs."""
+        onward, backward = self.global_onward(features), self.global_backward(features, mask)
+        ends = torch.cat([last(onward, mask), backward[..., 0, :]], -1)
+        moments: Moments = self.global_encoder(ends)
         return moments
 
     def chain(

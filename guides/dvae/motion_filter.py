@@ -1,4 +1,4 @@
-r"""The E-S step of Lin et al.: the posterior of a source's path, by evidence and a DVAE's recursion.
+r"""The E-S step of Lin et al.: a source's path inferred from evidence, by a DVAE's recursion.
 
 For each source, forward in t, with the means so far in place of the path:
 

@@ -1,6 +1,7 @@
 r"""The guide of STORN: q(z_t | s_{1:t}) by a forward LSTM, all frames in parallel.
 
-It is the paper's choice and does not look ahead, though the exact posterior does (Girin et al. 2021).
+It is the paper's choice and does not look ahead, though the exact posterior does (Girin et al.
+2021).
 
 References: those of `ppl_models.dvae.storn`.
 """

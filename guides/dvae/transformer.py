@@ -66,7 +66,7 @@ class HiTDVAEGuide(_TransformerGuide[HiTDVAE]):
         self.global_encoder = ConditionalNormal(2 * recurrent_dim, 0, (), model.global_dim)
 
     def encode_global(self, features: Tensor, mask: Tensor | None) -> Moments:
-        """w from s_{1:T}."""
+        """Compute q(w | s) from s_{1:T}."""
         ends = last(self.onward(features), mask), self.backward(features, mask)[..., 0, :]
         moments: Moments = self.global_encoder(torch.cat(ends, -1))
         return moments
@@ -87,7 +87,7 @@ class LigHTDVAEGuide(_TransformerGuide[LigHTDVAE]):
         self.global_encoder = ConditionalNormal(model.dim, 0, (model.dim,), model.global_dim)
 
     def encode_global(self, features: Tensor, mask: Tensor | None) -> Moments:
-        """w from s_{1:T}."""
+        """Compute q(w | s) from s_{1:T}."""
         each = self.summary(features)
         if mask is None:
             pooled = each.mean(-2)

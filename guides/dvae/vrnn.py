@@ -1,6 +1,7 @@
 r"""The guide of VRNN: q(z_t | s_{1:t}, z_{1:t-1}) by the model's own h_t, and s_t.
 
-It is the paper's choice and does not look ahead, though the exact posterior does (Girin et al. 2021).
+It is the paper's choice and does not look ahead, though the exact posterior does (Girin et al.
+2021).
 
 References: those of `ppl_models.dvae.vrnn`.
 """
@@ -36,7 +37,7 @@ class VRNNGuide(DynamicalGuide[VRNN]):
     def chain(
         self, s: Tensor, features: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
     ) -> Chain:
-        """z_t from h_t and s_t; with scheduled sampling, h_t may read frames that the model generated."""
+        """z_t from h_t and s_t; with scheduled sampling, h_t may read the model's own frames."""
         model, read = self.model, self.model.reader(features)
         projected = self.encoder.project(read)
 

@@ -53,6 +53,7 @@ from ppl_models.likelihoods import Likelihood, named
 from ppl_models.networks import LSTM, MLP
 from ppl_models.sequences import SequenceModel, clean, shift
 
+
 class KVAE(SequenceModel):
     """A Kalman VAE of sequences s (B, T, D).
 

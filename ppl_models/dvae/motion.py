@@ -21,9 +21,9 @@ from ppl_models.sequences import Moments
 
 
 class Motion(Likelihood):
-    r"""p(s_t | s_{1:t-1}) from an emission's outputs: a mean m and a log variance, r^2 = exp(.) + floor^2.
+    r"""p(s_t | s_{1:t-1}), from an emission's outputs: a mean m and a log variance of move_t.
 
-    The features of a path are its moves.
+    r^2 = exp(log variance) + floor^2. The features of a path are its moves.
 
     ==============  =================================  ======================================
     increments      move_t                             p(s_t | past)
@@ -95,7 +95,7 @@ class Motion(Likelihood):
         return torch.cat([self._first().expand_as(out[..., :1, :]), out[..., 1:, :]], -2)
 
     def step(self, raw: Tensor) -> Moments:
-        """Return mean and log variance, less floor, of a step without inertia, in the units of s."""
+        """Return mean and log variance, less floor, of a step without inertia, in units of s."""
         mean, log_variance = raw.chunk(2, -1)
         if not self.increments:
             return mean, log_variance
@@ -125,7 +125,7 @@ class Motion(Likelihood):
         return raw.chunk(2, -1)[0]
 
     def features(self, x: Tensor, before: Tensor | None = None) -> Tensor:
-        """Return the moves (..., T, D) of a path x (..., T, D), or of one frame after ``before``."""
+        """Return the moves (..., T, D) of a path x (..., T, D), or of a frame after ``before``."""
         if not self.increments:
             return x
         if before is not None:

@@ -2,7 +2,8 @@ r"""VRNN: one LSTM over past frames and latents, which prior and emission share.
 
 ::
 
-    h_t = LSTM(s_{1:t-1}, z_{1:t-1})        z_t ~ N(prior(h_t))        s_t ~ p(. | emission(h_t, z_t))
+    h_t = LSTM(s_{1:t-1}, z_{1:t-1})
+    z_t ~ N(prior(h_t))        s_t ~ p(. | emission(h_t, z_t))
 
 Sites: ``z`` (T, L) and ``s`` (T, D), in the enclosing plates. The networks are those of the
 benchmark of X. Bie et al., arXiv:2106.06500, with the sizes of its speech models.
