@@ -96,9 +96,9 @@ def train(
     """Train a pair on ``s`` (B, T, D); a step is a batch of 32 paths."""
     objective = Objective("trace", kl_weight=1 / reconstruction)
     with seeded(derive(seed, "build", modes)):
-        options = {"hidden_dims": (128,), "likelihood": "bernoulli"}
-        model = KVAE(PIXELS, 2, latent_dim, modes, **options)  # type: ignore[arg-type]
-        guide = KVAEGuide(PIXELS, 2, **options)  # type: ignore[arg-type]
+        sizes = PIXELS, 2, latent_dim, modes
+        model = KVAE(*sizes, hidden_dims=(128,), likelihood="bernoulli")
+        guide = KVAEGuide(model, hidden_dims=(128,))
     parameters = [*model.parameters(), *guide.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=RATE)
     decay = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: FACTOR ** (DECAYS * n / steps))

@@ -29,7 +29,7 @@ from guides.dvae import Evidence, SRNNGuide
 from guides.vae import VAEGuide
 from inference import Objective, fit
 from ppl_models.distributions import normal_kl
-from ppl_models.dvae import SRNN
+from ppl_models.dvae import SRNN, Motion
 from ppl_models.sequences import shift
 from ppl_models.vae import VAE
 
@@ -73,7 +73,7 @@ def training(loss: Callable[[], Tensor], *modules: nn.Module) -> Work:
 
 def srnn_pair(smooth: bool = False) -> tuple[SRNN, SRNNGuide]:
     torch.manual_seed(0)
-    model = SRNN(increments=smooth, inertia=smooth)
+    model = SRNN(likelihood=Motion(increments=smooth, inertia=smooth))
     return model, SRNNGuide(model, smooth=smooth)
 
 

@@ -66,7 +66,7 @@ def _pair(family: Any, guide: Any, options: Any = None, guide_options: Any = Non
 WIDE: dict[str, Any] = {"emission_dims": (32,)}
 READER: dict[str, Any] = {"input_dim": 32, "recurrent_dim": 32, "hidden_dims": (32,)}
 FEEDING: dict[str, Any] = {"input_dim": 16, "recurrent_dim": 32, **WIDE}
-ATTENTIVE: dict[str, Any] = {"code_dim": 2, "dim": 32, "num_layers": 1, "heads": 4, "forget": 0.0}
+ATTENTIVE: dict[str, Any] = {"global_dim": 2, "dim": 32, "num_layers": 1, "heads": 4, "forget": 0.0}
 
 FAMILY: dict[str, Make] = {
     "FrameVAE": _pair(FrameVAE, FrameVAEGuide, WIDE, {"hidden_dims": (64,)}),
@@ -74,8 +74,8 @@ FAMILY: dict[str, Make] = {
     "RVAE": _pair(
         RVAE, RVAEGuide, {"recurrent_dim": 16}, {"recurrent_dim": 32, "hidden_dims": (32,)}
     ),
-    "DSAE": _pair(DSAE, DSAEGuide, {"code_dim": 2, "recurrent_dim": 16, **WIDE}),
-    "KVAE": _pair(KVAE, KVAEGuide.of, {"latent_dim": 3, "num_modes": 2, "hidden_dims": (32,)}),
+    "DSAE": _pair(DSAE, DSAEGuide, {"global_dim": 2, "recurrent_dim": 16, **WIDE}),
+    "KVAE": _pair(KVAE, KVAEGuide, {"latent_dim": 3, "num_modes": 2, "hidden_dims": (32,)}),
     "STORN": _pair(STORN, STORNGuide, FEEDING, READER),
     "VRNN": _pair(VRNN, VRNNGuide, FEEDING, {"hidden_dims": (32,)}),
     "SRNN": _pair(

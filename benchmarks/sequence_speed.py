@@ -66,8 +66,8 @@ STORIES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "RVAE": ("RVAE", {}, {}),
     "SRNN": ("SRNN", SRNN, SRNN_GUIDE),
     "VRNN": ("VRNN", {}, {}),
-    "HiT": ("HiTDVAE", {"code_dim": 32}, {}),
-    "LigHT": ("LigHTDVAE", {"code_dim": 32}, {}),
+    "HiT": ("HiTDVAE", {"global_dim": 32}, {}),
+    "LigHT": ("LigHTDVAE", {"global_dim": 32}, {}),
 }
 LATENT = 16
 
@@ -97,7 +97,7 @@ def rival_of(name: str, pair: tuple[Any, Any], naive: bool = False) -> Rival:
 
 def noises(pair: tuple[Any, Any], s: Tensor) -> tuple[Tensor, ...]:
     """The noise of a step, drawn in the order in which the guide draws it: of w, then of z."""
-    w = [torch.randn(len(s), pair[0].code_dim)] if pair[0].code_dim else []
+    w = [torch.randn(len(s), pair[0].global_dim)] if pair[0].global_dim else []
     return torch.randn(*s.shape[:2], LATENT), *w
 
 

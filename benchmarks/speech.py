@@ -112,7 +112,7 @@ def judge(run: Any, data: Data) -> dict[str, float]:
     """Score a run on the test speakers: nats a frame, and what the re-synthesis sounds like."""
     model, guide = run.model.eval(), run.guide.eval()
     rows = [speech_scores(wave, resynthesise(model, guide, wave).wave) for wave in data.waves]
-    if model.feeds_back:
+    if model.autoregressive:
         extra = (reading(model, guide, wave) for wave in data.waves)
         rows = [row | more for row, more in zip(rows, extra, strict=True)]
     scores = {name: mean.mean for name, mean in mean_scores(rows).items()}
@@ -137,7 +137,7 @@ def talk(run: Any, data: Data, recipe: Recipe, seed: int) -> dict[str, float]:
 
     found = distance()
     scores = {"frechet": found.distance - found.bias, "frechet_error": found.error}
-    if model.code_dim:
+    if model.global_dim:
         some = data.pieces[:: len(data.pieces) // count][:count]
         found = distance(analyse(model, run.guide.eval(), some).w)
         scores["known_w"] = found.distance - found.bias

@@ -32,7 +32,7 @@ from inference.tasks.tracking import (
     starts_of,
 )
 from inference.vem import vem
-from ppl_models.dvae import SRNN
+from ppl_models.dvae import SRNN, Motion
 
 MODEL = TrackerSettings()
 
@@ -60,7 +60,7 @@ def paper_pair(smooth: bool) -> tuple[Any, Any]:
     """SRNN of the paper's sizes (nothing trained: the cost is the same), in the object frame."""
     from guides.dvae import SRNNGuide
 
-    model = SRNN(increments=True)
+    model = SRNN(likelihood=Motion(increments=True))
     return model, SRNNGuide(model, smooth=smooth)
 
 

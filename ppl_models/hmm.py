@@ -46,13 +46,13 @@ from ppl_models.errors import InputError
 from ppl_models.inputs import check_count, spread_out
 from ppl_models.likelihoods import Likelihood
 from ppl_models.likelihoods import basic as likelihoods
-from ppl_models.sequences import check_paths, clean
+from ppl_models.sequences import SequenceModel, check_paths, clean
 
 LEAST = 1e-30
 """What expectation maximisation takes for a probability of zero, so that its logarithm is one."""
 
 
-class HMM(nn.Module):
+class HMM(SequenceModel):
     """A hidden Markov model of paths s (B, T, D), with K states.
 
     Parameters
@@ -94,27 +94,18 @@ class HMM(nn.Module):
         if getattr(self.likelihood, "kind", "") == "decoded":
             nn.init.zeros_(self.emission[:, data_dim:])
 
-    def forward(
-        self,
-        s: Tensor | None = None,
-        mask: Tensor | None = None,
-        *,
-        size: int = 1,
-        length: int = 60,
-    ) -> Tensor:
-        """Score B paths s (B, T, D); without them, simulate ``size`` of ``length`` frames.
-
-        ``mask`` (B, T) says which frames exist, the first ones of each row; InputError otherwise.
-        """
+    def path(
+        self, length: int, s: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[None, Tensor]:
+        """Sample one path in each place of the enclosing plates; return (None, s)."""
         if s is not None:
-            s = self._checked(s, mask)
-            size, length = s.shape[:2]
-        with pyro.plate("data", size, dim=-1):
-            if self.form == "enumerated":
-                return self._frames(s, mask, length)
-            return pyro.sample("s", self.path(length, mask), obs=s)
+            s = clean(s, mask)
+            self.likelihood.check(s)
+        if self.form == "enumerated":
+            return None, self._frames(s, mask, length)
+        return None, pyro.sample("s", self.distribution(length, mask), obs=s)
 
-    def path(self, length: int, mask: Tensor | None = None) -> dist.DiscreteHMM:
+    def distribution(self, length: int, mask: Tensor | None = None) -> dist.DiscreteHMM:
         """Return p(s), its states summed by a parallel scan, event (T, D).
 
         In single precision the scan takes transitions below exp(-80) for none, and may then find a

@@ -43,13 +43,13 @@ from ppl_models.distributions import (
 )
 from ppl_models.hmm import check_form
 from ppl_models.inputs import check_count
-from ppl_models.sequences import check_paths, clean
+from ppl_models.sequences import SequenceModel, check_paths, clean
 
 LEAST = 1e-12
 """Least variance that expectation maximisation takes, in squared units."""
 
 
-class LDS(nn.Module):
+class LDS(SequenceModel):
     """A linear dynamical system of paths s (B, T, D), with L latent numbers a frame.
 
     Parameters
@@ -86,28 +86,15 @@ class LDS(nn.Module):
         self.emission_offset = nn.Parameter(torch.zeros(data_dim))
         self.noise_log_scale = nn.Parameter(torch.full((data_dim,), -1.0))
 
-    def forward(
-        self,
-        s: Tensor | None = None,
-        mask: Tensor | None = None,
-        *,
-        size: int = 1,
-        length: int = 60,
-    ) -> Tensor:
-        """Score B paths s (B, T, D); without them, simulate ``size`` of ``length`` frames.
-
-        ``mask`` (B, T) says which frames exist, the first ones of each row; InputError otherwise.
-        """
-        if s is not None:
-            check_paths(s, mask, self.data_dim)
-            s = clean(s, mask)
-            size, length = s.shape[:2]
-        params = self.dynamics()
-        with pyro.plate("data", size, dim=-1):
-            if self.form == "exact":
-                return pyro.sample("s", ObservedChain(params, length, mask), obs=s)
-            z = pyro.sample("z", GaussianChain.prior(params, length, mask))
-            return pyro.sample("s", self.observation(z, mask), obs=s)
+    def path(
+        self, length: int, s: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor | None, Tensor]:
+        """Sample one path in each place of the enclosing plates; return (z or None, s)."""
+        params, s = self.dynamics(), None if s is None else clean(s, mask)
+        if self.form == "exact":
+            return None, pyro.sample("s", ObservedChain(params, length, mask), obs=s)
+        z = pyro.sample("z", GaussianChain.prior(params, length, mask))
+        return z, pyro.sample("s", self.observation(z, mask), obs=s)
 
     def dynamics(self) -> LinearGaussian:
         """Return the parameters, the same for every frame."""

@@ -30,7 +30,7 @@ import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor, nn
 
-from ppl_models.sequences import check_paths, clean, shift
+from ppl_models.sequences import SequenceModel, clean, shift
 
 BOX_SPEED = (0.02, 0.02, 0.01, 0.01)
 BOX_SPEED_NOISE = (0.002, 0.002, 0.001, 0.001)
@@ -38,7 +38,7 @@ BOX_DECAY = (1.0, 1.0, 0.9, 0.9)
 BOX_POSITION_NOISE = (0.01, 0.01, 0.01, 0.01)
 
 
-class LinearMotion(nn.Module):
+class LinearMotion(SequenceModel):
     """Constant velocity with noise, one object's path (T, D) a place of the enclosing plates.
 
     The defaults are for boxes (centre x, centre y, log width, log height) in units of the box's
@@ -79,28 +79,10 @@ class LinearMotion(nn.Module):
         self.start_scale = start_scale
         self.data_dim = self.latent_dim = len(self.decay)
 
-    def forward(
-        self,
-        s: Tensor | None = None,
-        mask: Tensor | None = None,
-        *,
-        size: int = 1,
-        length: int = 60,
-    ) -> Tensor:
-        """Score B paths s (B, T, D); without them, simulate ``size`` of ``length`` frames.
-
-        ``mask`` (B, T) says which frames exist, the first ones of each row; InputError otherwise.
-        """
-        if s is not None:
-            check_paths(s, mask, self.data_dim)
-            size, length = s.shape[:2]
-        with pyro.plate("data", size, dim=-1):
-            return self.path(length, s, mask)[1]
-
     def path(
         self, length: int, s: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Sample or score a path in each place of the enclosing plates; return (z, s)."""
+        """Sample one path in each place of the enclosing plates; return (z, s)."""
         speed, start = self.log_speed.exp(), torch.full_like(self.log_speed, self.start_scale)
         still = self.log_speed.new_zeros(length, self.data_dim)
         z = pyro.sample("z", Walk(still, self.log_speed_noise.exp(), speed, self.decay, mask))

@@ -58,13 +58,13 @@ from ppl_models.errors import InputError
 from ppl_models.hmm import check_form
 from ppl_models.inputs import check_count
 from ppl_models.lds import ahead, cov_of, start_emission
-from ppl_models.sequences import check_paths, clean
+from ppl_models.sequences import SequenceModel, check_paths, clean
 
 MOST = 100_000
 """Paths of regimes that are summed one by one."""
 
 
-class SLDS(nn.Module):
+class SLDS(SequenceModel):
     """A switching linear dynamical system of paths s (B, T, D).
 
     Parameters
@@ -110,29 +110,17 @@ class SLDS(nn.Module):
         self.emission_offset = nn.Parameter(torch.zeros(data_dim))
         self.noise_log_scale = nn.Parameter(torch.full((data_dim,), -1.0))
 
-    def forward(
-        self,
-        s: Tensor | None = None,
-        mask: Tensor | None = None,
-        *,
-        size: int = 1,
-        length: int = 60,
-    ) -> Tensor:
-        """Score B paths s (B, T, D); without them, simulate ``size`` of ``length`` frames.
-
-        ``mask`` (B, T) says which frames exist, the first ones of each row; InputError otherwise.
-        """
-        if s is not None:
-            check_paths(s, mask, self.data_dim)
-            s = clean(s, mask)
-            size, length = s.shape[:2]
+    def path(
+        self, length: int, s: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Sample one path in each place of the enclosing plates; return (k, s)."""
+        s = None if s is None else clean(s, mask)
         summed = self.form == "enumerated" and s is not None
         if summed:
             self._check_paths_of_regimes(length)
-        with pyro.plate("data", size, dim=-1):
-            chain = self.regimes(length, None if summed else mask)  # padding sums to one by itself
-            k = pyro.sample("k", chain, infer={"enumerate": "parallel"} if summed else {})
-            return pyro.sample("s", ObservedChain(self.dynamics(k), length, mask), obs=s)
+        chain = self.regimes(length, None if summed else mask)  # padding sums to one by itself
+        k = pyro.sample("k", chain, infer={"enumerate": "parallel"} if summed else {})
+        return k, pyro.sample("s", ObservedChain(self.dynamics(k), length, mask), obs=s)
 
     def regimes(self, length: int, mask: Tensor | None = None) -> MarkovPath:
         """Return p(k), event (T,)."""

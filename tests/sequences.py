@@ -5,8 +5,9 @@ The words of `reads` are those of the table in docs/dynamical.md: ``"s_{1:t-1}, 
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,19 +17,22 @@ from pyro import poutine
 from torch import Tensor
 
 from guides.dvae.base import Chain
+from guides.dvae.deepar import DeepARGuide
 from guides.dvae.dkf import DKFGuide
 from guides.dvae.dsae import DSAEGuide
 from guides.dvae.frame_vae import FrameVAEGuide
 from guides.dvae.rvae import RVAEGuide
-from guides.dvae.srnn import DeepARGuide, SRNNGuide
+from guides.dvae.srnn import SRNNGuide
 from guides.dvae.storn import STORNGuide
 from guides.dvae.transformer import HiTDVAEGuide, LigHTDVAEGuide
 from guides.dvae.vrnn import VRNNGuide
+from ppl_models.dvae.deepar import DeepAR
 from ppl_models.dvae.dkf import DKF
 from ppl_models.dvae.dsae import DSAE
 from ppl_models.dvae.frame_vae import FrameVAE
+from ppl_models.dvae.motion import Motion
 from ppl_models.dvae.rvae import RVAE
-from ppl_models.dvae.srnn import SRNN, DeepAR
+from ppl_models.dvae.srnn import SRNN
 from ppl_models.dvae.storn import STORN
 from ppl_models.dvae.transformer import HiTDVAE, LigHTDVAE
 from ppl_models.dvae.vrnn import VRNN
@@ -38,7 +42,7 @@ D, L, W = 3, 2, 2
 RECURRENT: dict[str, Any] = {"input_dim": 5, "latent_dims": (4,), "recurrent_dim": 6}
 SHORT: dict[str, Any] = {"emission_dims": (5,)}
 ATTENTION: dict[str, Any] = {
-    "code_dim": W,
+    "global_dim": W,
     "dim": 8,
     "heads": 2,
     "num_layers": 2,
@@ -70,7 +74,9 @@ class Member:
 
     def pair(self, likelihood: Any = None, **more: Any) -> tuple[Any, Any]:
         """Build the pair, in double precision, from the test's seed; nothing is forgotten."""
-        chosen = self.options | more | ({} if likelihood is None else {"likelihood": likelihood})
+        chosen = copy.deepcopy(self.options) | more
+        if likelihood is not None:
+            chosen["likelihood"] = likelihood
         if self.latents:
             chosen = {"latent_dim": L} | chosen
         model = self.model(D, **chosen).double()
@@ -143,7 +149,7 @@ FAMILY = (
         "z_{1:t-1}",
         "z_t, v",
         "s_{1:T}, v",
-        SHORT | {"code_dim": W, "recurrent_dim": 6},
+        SHORT | {"global_dim": W, "recurrent_dim": 6},
         {"recurrent_dim": 6},
     ),
     Member(
@@ -207,21 +213,29 @@ FAMILY = (
         {"num_layers": 2},
     ),
 )
-EACH = pytest.mark.parametrize("member", FAMILY, ids=[m.title for m in FAMILY])
+STEPS = {"likelihood": Motion(D, increments=True, inertia=True, unit=0.1, floor=0.05)}
+MOVING = (  # a likelihood that reads the past beside what the networks read
+    Member("SRNN of motion", SRNN, SRNNGuide, "", "", "", FEEDING | STEPS, LOOKING),
+    Member("DeepAR of motion", DeepAR, DeepARGuide, "none", "", "", FEEDING | STEPS),
+    Member("DKF of motion", DKF, DKFGuide, "", "", "", SHORT | STEPS, LATENT_READER),
+)
+
+
+def _each(name: str, members: Sequence[Member]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(name, members, ids=[m.title for m in members])
+
+
 STORIES = tuple(m for m in FAMILY if m.title not in ("DKF, both_ways", "SRNN, causal"))
-STORY = pytest.mark.parametrize("member", STORIES, ids=[m.title for m in STORIES])
-IN_TURN = pytest.mark.parametrize(  # those whose frames do not wait for later latents
-    "member",
-    [m for m in STORIES if "not causal" not in m.title],
-    ids=[m.title for m in STORIES if "not causal" not in m.title],
+IN_TABLE = _each("member", STORIES)
+LATENT_IN_TABLE = _each("member", [m for m in FAMILY if m.latents])
+EACH = _each("member", (*FAMILY, *MOVING))
+STORY = _each("member", (*STORIES, *MOVING))
+IN_TURN = _each(  # those whose frames do not wait for later latents
+    "member", [m for m in (*STORIES, *MOVING) if "not causal" not in m.title]
 )
-LATENT = pytest.mark.parametrize(
-    "member", [m for m in FAMILY if m.latents], ids=[m.title for m in FAMILY if m.latents]
-)
-FEEDS_BACK = pytest.mark.parametrize(
-    "member",
-    [m for m in STORIES if m.model.feeds_back],
-    ids=[m.title for m in STORIES if m.model.feeds_back],
+LATENT = _each("member", [m for m in (*FAMILY, *MOVING) if m.latents])
+AUTOREGRESSIVE = _each(
+    "member", [m for m in (*STORIES, *MOVING) if m.model.autoregressive or m in MOVING]
 )
 
 # What is read -------------------------------------------------------------------------------------
@@ -266,7 +280,7 @@ def paths(model: Any, size: int = 3, length: int = 7) -> dict[str, Tensor]:
 
 
 def scores(model: Any, values: dict[str, Tensor], mask: Tensor | None = None) -> dict[str, Tensor]:
-    """Return the log densities (B,) of the sites of a model that tells these values."""
+    """Return the log densities (B,) of the sites of a model at these values."""
     latent = {name: value for name, value in values.items() if name != "s"}
     trace = poutine.trace(poutine.condition(model, latent)).get_trace(values["s"], mask)
     trace.compute_log_prob()
@@ -287,10 +301,10 @@ def chain_of(
 
 def conditionals(model: Any, s: Tensor, z: Tensor, w: Tensor | None) -> tuple[Moments, Tensor]:
     """Return the prior's moments and the emission's outputs of a known sequence."""
-    past = model.told_past(model.features(s) if model.feeds_back else None, z, w)
+    past = model.teacher_forced_past(s if model.autoregressive else None, z, w)
     h = model.read(past)
     moments = model.latent(h, past) if model.latent_dim else (z, z)
-    return moments, model.frame(h, z, past)
+    return moments, model.outputs(h, z, past)
 
 
 def ragged(s: Tensor, lengths: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -299,8 +313,8 @@ def ragged(s: Tensor, lengths: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     return torch.where(mask[..., None], s, torch.full_like(s, float("nan"))), mask
 
 
-def code_of(values: dict[str, Tensor]) -> Tensor | None:
-    """Return the code of the whole sequence, where there is one."""
+def global_of(values: dict[str, Tensor]) -> Tensor | None:
+    """Return the global latent, where there is one."""
     return values.get("w", values.get("v"))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from guides.dvae.deepar import DeepARGuide
 from guides.dvae.dkf import DKFGuide
 from guides.dvae.dsae import DSAEGuide
 from guides.dvae.frame_vae import FrameVAEGuide
 from guides.dvae.kvae import KVAEGuide, impute
 from guides.dvae.motion_filter import Evidence, SourcePosterior
 from guides.dvae.rvae import RVAEGuide
-from guides.dvae.srnn import DeepARGuide, SRNNGuide
+from guides.dvae.srnn import SRNNGuide
 from guides.dvae.storn import STORNGuide
 from guides.dvae.transformer import HiTDVAEGuide, LigHTDVAEGuide
 from guides.dvae.vrnn import VRNNGuide

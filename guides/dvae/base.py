@@ -1,4 +1,4 @@
-"""What the guides of dynamical VAEs share: latents drawn frame by frame, or all at once."""
+"""What the guides of dynamical VAEs share: latents sampled frame by frame, or all at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from guides.base import ReadingGuide, needed
 from ppl_models.distributions import AutoregressiveNormal
 from ppl_models.dvae import DynamicalVAE, Past
 from ppl_models.networks import Span, Tensors, joined, set_span
-from ppl_models.sequences import Moments, check_paths, clean
+from ppl_models.sequences import Moments, clean, sequence_plate
 
 Model = TypeVar("Model", bound=DynamicalVAE)
 Step = Callable[[Tensors, Tensor, Tensors], tuple[Moments, Tensors]]
@@ -53,11 +53,13 @@ class DynamicalGuide(ReadingGuide[Model]):
         self,
         s: Tensor | None = None,
         mask: Tensor | None = None,
+        past: Tensor | None = None,
         *,
-        size: int = 1,
-        length: int = 50,
+        from_past: bool = True,
     ) -> Tensor:
-        """Draw the latents of B sequences s (B, T, D); ``mask`` (B, T) as in the model.
+        """Sample the latents of B sequences s (B, T, D), with ``mask`` (B, T) as in the model.
+
+        With ``past`` (B, T, D), an estimate of s, the guide reads that in place of it.
 
         Raises
         ------
@@ -65,36 +67,35 @@ class DynamicalGuide(ReadingGuide[Model]):
             ``s`` is missing, not (B, T, D), or the mask has a hole.
         """
         s = needed(s, expected="sequences (B, T, D)")
-        check_paths(s, mask, self.model.data_dim)
-        with pyro.plate("data", s.shape[0], dim=-1):
-            return self.path(s, mask)
+        with sequence_plate(s, mask, self.model.data_dim):
+            return self.path(s if past is None else past, mask)
 
     def path(self, s: Tensor, mask: Tensor | None = None, noise: float = 1.0) -> Tensor:
-        """Look back at one sequence in each place of the enclosing plates; return z.
+        """Sample the latents of one sequence in each place of the enclosing plates; return z.
 
-        ``noise`` scales what latents vary by: 0 gives the path of means.
+        ``noise`` scales their standard deviations: 0 gives the path of means.
         """
         s = clean(s, mask)
-        seen, w = self.model.features(s, mask), None
-        if self.model.code_dim:
-            code = dist.Normal(*self.code(seen, mask), validate_args=False).to_event(1)
-            w = pyro.sample(self.model.code, code if noise else dist.Delta(code.mean, event_dim=1))
+        features, w = self.model.features(s, mask), None
+        if self.model.global_dim:
+            q = dist.Normal(*self.encode_global(features, mask), validate_args=False).to_event(1)
+            w = pyro.sample(self.model.global_site, q if noise else dist.Delta(q.mean, event_dim=1))
         shape = (s.shape[-2], self.model.latent_dim)
-        chain = self.chain(s, seen, w, mask, noise)
+        chain = self.chain(s, features, w, mask, noise)
         batch = tuple(chain.like.shape[:-2])
         distribution = AutoregressiveNormal(
             chain.moments, chain.draw, shape, batch_shape=batch, mask=mask
         )
         return pyro.sample("z", distribution)
 
-    def code(self, seen: Tensor, mask: Tensor | None) -> Moments:
+    def encode_global(self, features: Tensor, mask: Tensor | None) -> Moments:
         """Return mean and scale (..., W) of q(w | s), where the model has a w."""
         raise NotImplementedError
 
     def chain(
-        self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
+        self, s: Tensor, features: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
     ) -> Chain:
-        """Return how z is drawn, and scored, given s, its features (..., T, F), and w (..., W)."""
+        """Return q(z | s, w), given s, its features (..., T, F), and w (..., W)."""
         raise NotImplementedError
 
 
@@ -169,7 +170,7 @@ def frame_by_frame(
     guide
         Whose `span` says how much of a sequence back-propagation holds at a time.
     contexts
-        Each (..., T, C): what the step takes of every frame, computed before the loop.
+        Each (..., T, C): inputs of the step at every frame, computed before the loop.
     step
         From a frame's contexts (..., C), z_{t-1} (..., L) and states: mean and scale of z_t, and
         the next states.
@@ -178,7 +179,7 @@ def frame_by_frame(
     states
         Sizes of the states, which start at 0.
     leave
-        Told of every path that is drawn, and of its states (..., T, .).
+        Called with every path that is drawn, and its states (..., T, .).
     """
 
     def draw(e: Tensor) -> tuple[Tensor, Moments]:
@@ -211,16 +212,18 @@ def _segment(given: Tensors, step: Step, *parts: Tensor) -> Tensors:
 def scheduled(
     model: DynamicalVAE,
     s: Tensor,
-    seen: Tensor,
+    features: Tensor,
     encode: Callable[[int, Tensor | None, Past], Moments],
     moments: Callable[[Tensor], Moments],
     noise: float,
 ) -> Chain:
-    """Return the chain of a guide that rolls with the model, which reads frames it told itself.
+    """Return the chain of a guide that rolls out with the model, which reads frames of its own.
 
     ``encode(t, h_t, past)`` gives mean and scale (..., 1, L) of z_t; ``moments(z)`` those of a
-    known path, as in `Chain`. What was rolled is left for the model.
+    known path, as in `Chain`. The rollout is left for the model.
     """
+    length = s.shape[-2]
+    forced = model.teacher_forced_past(s, s.new_zeros(*s.shape[:-1], 0), features=features)
 
     def draw(e: Tensor) -> tuple[Tensor, Moments]:
         kept: list[Moments] = []
@@ -230,9 +233,9 @@ def scheduled(
             kept.append((mean, scale))
             return torch.addcmul(mean, scale, e[..., t : t + 1, :])
 
-        rolled = model.rolled_on(seen, e.shape[:-2], None, latent=latent)
-        model.leave(rolled._replace(s=s))
+        rollout = model.scheduled_rollout(forced, e.shape[:-2], length, None, latent=latent)
+        model.leave(rollout._replace(s=s))
         means, scales = (torch.cat(part, -2) for part in zip(*kept, strict=True))
-        return rolled.z, (means, scales)
+        return rollout.z, (means, scales)
 
-    return Chain(moments, draw, (s.shape[-2], model.latent_dim), seen, noise)
+    return Chain(moments, draw, (length, model.latent_dim), features, noise)

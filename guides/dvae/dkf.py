@@ -1,16 +1,9 @@
-"""Guides of the dynamical VAEs whose frames read latents only.
+r"""The guide of the deep Kalman filter: q(z_t | z_{t-1}, s_{t:T}), by a backward LSTM over frames.
 
-::
+With ``both_ways``, q(z_t | z_{t-1}, s_{1:T}). The exact posterior depends on z_{t-1} and s_{t:T}
+(Girin et al. 2021, D-separation).
 
-    FrameVAE   q(z_t | s_t)
-    DKF        q(z_t | z_{t-1}, s_{t:T})     by a backward LSTM g_t; with both_ways, s_{1:T}
-    RVAE       q(z_t | z_{1:t-1}, s_{t:T})   by a backward LSTM and one over z; not causal, s_{1:T}
-    DSAE       q(v | s_{1:T}) q(z_t | v, s_{1:T})
-
-The exact posterior of each has the dependencies written here (Girin et al. 2021, D-separation), but
-for DSAE's z, which its paper reads in parallel.
-
-References: those of `ppl_models.dvae.frame_vae`.
+References: those of `ppl_models.dvae.dkf`.
 """
 
 from __future__ import annotations
@@ -63,10 +56,10 @@ class DKFGuide(DynamicalGuide[DKF]):
         self.encoder = ConditionalNormal(recurrent_dim, 0, hidden_dims, model.latent_dim)
 
     def chain(
-        self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
+        self, s: Tensor, features: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
     ) -> Chain:
         """z_t from z_{t-1} and g_t."""
-        read = self.reader(seen)
+        read = self.reader(features)
         g, parts = self.backward(read, mask), 2
         if self.onward is not None:
             g, parts = g + self.onward(read), 3

@@ -1,16 +1,8 @@
-"""Guides of the dynamical VAEs whose frames read latents only.
+r"""The guide of DSAE: q(v | s_{1:T}) prod_t q(z_t | v, s_{1:T}).
 
-::
+z is computed in parallel, as in the paper; in the exact posterior the z_t depend on one another.
 
-    FrameVAE   q(z_t | s_t)
-    DKF        q(z_t | z_{t-1}, s_{t:T})     by a backward LSTM g_t; with both_ways, s_{1:T}
-    RVAE       q(z_t | z_{1:t-1}, s_{t:T})   by a backward LSTM and one over z; not causal, s_{1:T}
-    DSAE       q(v | s_{1:T}) q(z_t | v, s_{1:T})
-
-The exact posterior of each has the dependencies written here (Girin et al. 2021, D-separation), but
-for DSAE's z, which its paper reads in parallel.
-
-References: those of `ppl_models.dvae.frame_vae`.
+References: those of `ppl_models.dvae.dsae`.
 """
 
 from __future__ import annotations
@@ -43,26 +35,27 @@ class DSAEGuide(DynamicalGuide[DSAE]):
     ) -> None:
         super().__init__(model)
         size = model.feature_dim
-        self.code_onward = LSTM(size, recurrent_dim)
-        self.code_backward = LSTM(size, recurrent_dim, backward=True)
-        self.code_encoder = ConditionalNormal(2 * recurrent_dim, 0, hidden_dims, model.code_dim)
-        self.onward = LSTM(size + model.code_dim, recurrent_dim)
-        self.backward = LSTM(size + model.code_dim, recurrent_dim, backward=True)
+        self.global_onward = LSTM(size, recurrent_dim)
+        self.global_backward = LSTM(size, recurrent_dim, backward=True)
+        self.global_encoder = ConditionalNormal(2 * recurrent_dim, 0, hidden_dims, model.global_dim)
+        self.onward = LSTM(size + model.global_dim, recurrent_dim)
+        self.backward = LSTM(size + model.global_dim, recurrent_dim, backward=True)
         self.recurrence = nn.RNN(2 * recurrent_dim, recurrent_dim, batch_first=True)
         self.encoder = ConditionalNormal(recurrent_dim, 0, (), model.latent_dim)
 
-    def code(self, seen: Tensor, mask: Tensor | None) -> Moments:
-        """Read v from the last states of both LSTMs."""
-        onward, backward = self.code_onward(seen), self.code_backward(seen, mask)[..., 0, :]
-        moments: Moments = self.code_encoder(torch.cat([last(onward, mask), backward], -1))
+    def encode_global(self, features: Tensor, mask: Tensor | None) -> Moments:
+        """V from the last states of both LSTMs."""
+        onward, backward = self.global_onward(features), self.global_backward(features, mask)
+        ends = torch.cat([last(onward, mask), backward[..., 0, :]], -1)
+        moments: Moments = self.global_encoder(ends)
         return moments
 
     def chain(
-        self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
+        self, s: Tensor, features: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
     ) -> Chain:
         """z_t from v and all frames."""
         assert w is not None  # a DSAE has one
-        read = together(seen, w[..., None, :])
+        read = together(features, w[..., None, :])
         both = torch.cat([self.onward(read), self.backward(read, mask)], -1)
         g, _ = self.recurrence(both.reshape(-1, *both.shape[-2:]))
         return at_once(self.encoder(g.reshape(*both.shape[:-1], -1)), noise)

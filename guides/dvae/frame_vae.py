@@ -1,17 +1,4 @@
-r"""Guides of the dynamical VAEs whose frames read latents only.
-
-::
-
-    FrameVAE   q(z_t | s_t)
-    DKF        q(z_t | z_{t-1}, s_{t:T})     by a backward LSTM g_t; with both_ways, s_{1:T}
-    RVAE       q(z_t | z_{1:t-1}, s_{t:T})   by a backward LSTM and one over z; not causal, s_{1:T}
-    DSAE       q(v | s_{1:T}) q(z_t | v, s_{1:T})
-
-The exact posterior of each has the dependencies written here (Girin et al. 2021, D-separation), but
-for DSAE's z, which its paper reads in parallel.
-
-References: those of `ppl_models.dvae.frame_vae`.
-"""
+"""The guide of FrameVAE: q(z_t | s_t), which is what the exact posterior depends on."""
 
 from __future__ import annotations
 
@@ -39,7 +26,7 @@ class FrameVAEGuide(DynamicalGuide[FrameVAE]):
         self.encoder = ConditionalNormal(model.feature_dim, 0, hidden_dims, model.latent_dim)
 
     def chain(
-        self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
+        self, s: Tensor, features: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
     ) -> Chain:
         """z_t from s_t."""
-        return at_once(self.encoder(seen), noise)
+        return at_once(self.encoder(features), noise)

@@ -1,4 +1,4 @@
-"""The guide of the Kalman VAE: a network reads each frame's code; what is missing, the model fills.
+"""The guide of the Kalman VAE: a network encodes each frame; missing frames are smoothed.
 
 q(a | s) = prod_t N(a_t; mean(s_t), diag scale(s_t)^2). No network infers the dynamics: given a, the
 model's own Kalman smoother is p(z | a).
@@ -11,61 +11,36 @@ from collections.abc import Sequence
 import pyro
 import pyro.distributions as dist
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from guides.base import needed
+from guides.base import ReadingGuide, needed
 from ppl_models.distributions import kalman_filter, kalman_smoother, matvec
 from ppl_models.dvae import KVAE
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count
-from ppl_models.likelihoods import Likelihood, named
 from ppl_models.networks import MLP, split_normal
-from ppl_models.sequences import check_paths, clean
+from ppl_models.sequences import Moments, clean, sequence_plate
 
 
-class KVAEGuide(nn.Module):
+class KVAEGuide(ReadingGuide[KVAE]):
     """Amortized diagonal Gaussian q(a | s) of :class:`ppl_models.dvae.kvae.KVAE`, frame by frame.
 
     Fraccaro et al. 2017, eq. 7.
 
     Parameters
     ----------
-    data_dim, pseudo_dim : int
-        D and A.
+    model : KVAE
+        Read by reference: its sizes, and how its likelihood reads frames.
     hidden_dims : sequence of int
         Hidden layers of the encoder.
-    likelihood : str or Likelihood
-        The model's, if it has a way of its own to be read (`Likelihood.features`).
     """
 
-    def __init__(
-        self,
-        data_dim: int = 64,
-        pseudo_dim: int = 2,
-        *,
-        hidden_dims: Sequence[int] = (64,),
-        likelihood: str | Likelihood = "gaussian",
-    ) -> None:
-        super().__init__()
-        part = named(likelihood, data_dim)
-        self.data_dim, self.reader = data_dim, part.reader  # no parameters of the model's
-        self.encoder = MLP(part.feature_dim, *hidden_dims, 2 * pseudo_dim)
+    def __init__(self, model: KVAE, *, hidden_dims: Sequence[int] = (64,)) -> None:
+        super().__init__(model)
+        self.encoder = MLP(model.likelihood.feature_dim, *hidden_dims, 2 * model.pseudo_dim)
 
-    @classmethod
-    def of(cls, model: KVAE, *, hidden_dims: Sequence[int] = (64,)) -> KVAEGuide:
-        """Make the guide of a model, of its sizes."""
-        sizes = model.data_dim, model.pseudo_dim
-        return cls(*sizes, hidden_dims=hidden_dims, likelihood=model.likelihood)
-
-    def forward(
-        self,
-        s: Tensor | None = None,
-        mask: Tensor | None = None,
-        *,
-        size: int = 1,
-        length: int = 60,
-    ) -> Tensor:
-        """Sample ``a`` (B, T, A) for sequences ``s`` (B, T, D); size and length are the model's.
+    def forward(self, s: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """Sample ``a`` (B, T, A) for sequences ``s`` (B, T, D).
 
         Raises
         ------
@@ -73,16 +48,15 @@ class KVAEGuide(nn.Module):
             ``s`` is not (B, T, D), or the mask has a hole.
         """
         s = needed(s, expected="sequences (B, T, D)")
-        check_paths(s, mask, self.data_dim)
-        with pyro.plate("data", len(s), dim=-1):
+        with sequence_plate(s, mask, self.model.data_dim):
             return self.path(s, mask)
 
     def path(self, s: Tensor, mask: Tensor | None = None, noise: float = 1.0) -> Tensor:
-        """Look back at one sequence in each place of the enclosing plates; return a.
+        """Sample a of one sequence in each place of the enclosing plates; return it.
 
-        ``noise`` scales what a varies by: 0 gives its means.
+        ``noise`` scales the standard deviations of a: 0 gives its means.
         """
-        mean, scale = self.codes(s, mask)
+        mean, scale = self.moments(s, mask)
         if not noise:
             return pyro.sample("a", dist.Delta(mean, event_dim=2))
         distribution = dist.Normal(mean, noise * scale, validate_args=False)
@@ -90,31 +64,33 @@ class KVAEGuide(nn.Module):
             "a", (distribution if mask is None else distribution.mask(mask[..., None])).to_event(2)
         )
 
-    def codes(self, s: Tensor, seen: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return mean and scale (..., T, A) of a; frames not ``seen`` may hold anything."""
-        return split_normal(self.encoder(self.reader(clean(s, seen))))
+    def moments(self, s: Tensor, observed: Tensor | None = None) -> Moments:
+        """Return mean and scale (..., T, A) of a; frames not ``observed`` may hold anything."""
+        features = self.model.likelihood.features(clean(s, observed))
+        return split_normal(self.encoder(features))
 
 
 def impute(
-    model: KVAE, guide: KVAEGuide, s: Tensor, seen: Tensor, *, smooth: bool = True
+    model: KVAE, guide: KVAEGuide, s: Tensor, observed: Tensor, *, smooth: bool = True
 ) -> Tensor:
-    """Fill in the frames of s (..., T, D) where ``seen`` (..., T) is false, at any place.
+    """Fill in the frames of s (..., T, D) where ``observed`` (..., T) is false, at any place.
 
-    They are told from codes that the smoother fills in from both sides, or the filter from the past
-    alone if not ``smooth`` (`complete`). Frames that are seen are left as they are; the others may
-    hold anything, and become `Likelihood.point`: for bits, chances.
+    They are decoded from pseudo-observations that the smoother fills in from both sides, or the
+    filter from the past alone if not ``smooth`` (`complete`). Observed frames are left as they are;
+    the others may hold anything, and become `Likelihood.point`: for bits, probabilities.
 
     Raises
     ------
     InputError
-        ``seen`` is no bool tensor of a value a frame.
+        ``observed`` is no bool tensor of a value a frame.
     """
-    if seen.dtype != torch.bool or seen.shape != s.shape[:-1]:
-        what, wanted = f"{tuple(seen.shape)}, {seen.dtype}", f"{tuple(s.shape[:-1])}, torch.bool"
-        raise InputError("seen", what, wanted, "say of every frame whether it is seen")
+    if observed.dtype != torch.bool or observed.shape != s.shape[:-1]:
+        found = f"{tuple(observed.shape)}, {observed.dtype}"
+        wanted, cure = f"{tuple(s.shape[:-1])}, torch.bool", "give a bool for every frame"
+        raise InputError("observed", found, wanted, cure)
     with torch.no_grad():
-        a = complete(model, guide.codes(s, seen)[0], seen, smooth=smooth)
-        return torch.where(seen[..., None], s, model.likelihood.point(model.decoder(a)))
+        a = complete(model, guide.moments(s, observed)[0], observed, smooth=smooth)
+        return torch.where(observed[..., None], s, model.likelihood.point(model.decoder(a)))
 
 
 def forecast(model: KVAE, guide: KVAEGuide, s: Tensor, steps: int) -> Tensor:
@@ -128,34 +104,34 @@ def forecast(model: KVAE, guide: KVAEGuide, s: Tensor, steps: int) -> Tensor:
     check_count("steps", steps)
     ahead = torch.zeros_like(s[..., :1, :]).expand(*s.shape[:-2], steps, -1)
     longer, length = torch.cat([s, ahead], -2), s.shape[-2]
-    seen = torch.arange(length + steps, device=s.device) < length
-    seen = seen.expand(longer.shape[:-1])
-    return impute(model, guide, longer, seen, smooth=False)[..., length:, :]
+    observed = torch.arange(length + steps, device=s.device) < length
+    observed = observed.expand(longer.shape[:-1])
+    return impute(model, guide, longer, observed, smooth=False)[..., length:, :]
 
 
-def complete(model: KVAE, a: Tensor, seen: Tensor, *, smooth: bool = True) -> Tensor:
-    """Fill in the codes a (..., T, A) where ``seen`` (..., T) is false, anywhere.
+def complete(model: KVAE, a: Tensor, observed: Tensor, *, smooth: bool = True) -> Tensor:
+    """Fill in the pseudo-observations a (..., T, A) where ``observed`` (..., T) is false, anywhere.
 
-    Modes depend on codes that are missing. So first, frame by frame, a missing code is taken to be
-    its forecast; then, to ``smooth``, the smoother looks at both sides, with the modes that follow
-    from the forecasts, as in the paper.
+    Modes depend on missing a. So first, frame by frame, a missing a_t is taken to be its forecast;
+    then, to ``smooth``, the smoother uses both sides, with the modes that follow from the
+    forecasts, as in the paper.
     """
-    a, ahead = clean(a, seen), _forecast(model, a, seen)
+    a, ahead = clean(a, observed), _forecast(model, a, observed)
     if not smooth:
         return ahead
     params = model.dynamics(ahead)
-    mean = kalman_smoother(params, kalman_filter(params, a, seen)).mean
-    return torch.where(seen[..., None], a, matvec(params.emission, mean))
+    mean = kalman_smoother(params, kalman_filter(params, a, observed)).mean
+    return torch.where(observed[..., None], a, matvec(params.emission, mean))
 
 
-def _forecast(model: KVAE, a: Tensor, seen: Tensor) -> Tensor:
-    """Fill in E(a_t | what is seen before t), by the filter, whose modes read what it filled in."""
+def _forecast(model: KVAE, a: Tensor, observed: Tensor) -> Tensor:
+    """Fill in E(a_t | a observed before t), by the filter, whose modes read what it filled in."""
     before, modes = torch.zeros_like(a[..., 0, :]), model.modes.start(a.shape[:-2], a)
     filled: list[Tensor] = []
     z: tuple[Tensor, Tensor] | None = None
     for t in range(a.shape[-2]):
         frame, modes = model.ahead(before, modes, z)
-        now = seen[..., t : t + 1]
+        now = observed[..., t : t + 1]
         known = kalman_filter(frame, a[..., t : t + 1, :], now)
         z = known.mean[..., 0, :], known.cov[..., 0, :, :]
         guess = matvec(frame.emission[..., 0, :, :], frame.initial_mean)

@@ -1,4 +1,4 @@
-r"""The paper's E-S step: the posterior of one source's path, from evidence and a DVAE's recursion.
+r"""The E-S step of Lin et al.: a source's path inferred from evidence, by a DVAE's recursion.
 
 For each source, forward in t, with the means so far in place of the path:
 
@@ -22,20 +22,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ppl_models.dvae import DVAE
-from ppl_models.networks import ConditionalNormal
+from ppl_models.dvae import SRNN, DeepAR, Motion
+from ppl_models.errors import InputError
+from ppl_models.networks import Conditional, ConditionalNormal
 from ppl_models.sequences import Moments
 
 
 class Evidence(NamedTuple):
-    r"""What the detections say of a source, frame by frame: a Gaussian in natural parameters.
+    r"""The likelihood of a source's path, frame by frame: a Gaussian in natural parameters.
 
     As a function of s_t it is exp(-1/2 sum_k eta_tk (o_tk - s_t)' Phi_tk^{-1} (o_tk - s_t)), with
     eta_tk the responsibility of the source for detection k and Phi_tk diagonal.
     """
 
     precision: Tensor
-    r"""(..., T, D): :math:`\sum_k \eta_{tk} \Phi_{tk}^{-1}`; 0 where nothing is seen."""
+    r"""(..., T, D): :math:`\sum_k \eta_{tk} \Phi_{tk}^{-1}`; 0 where nothing is detected."""
     weighted: Tensor
     r"""(..., T, D): :math:`\sum_k \eta_{tk} \Phi_{tk}^{-1} o_{tk}`."""
 
@@ -52,48 +53,69 @@ class SourcePosterior(NamedTuple):
 
     sum_t KL(N(m_t, V_t) || N(mu_t, v_t)) + KL(q(z_t | z_{t-1}) || p(z_t | z_{t-1})). The Gaussian
     terms are exact. Plugged in: the past in p(s_t | s_{1:t-1}, z_t) and p(z_t | s_{1:t-1}, z_{t-1})
-    stands at its mean m_{1:t-1}, as in the recursion, and z is the one path drawn. So doubt about
-    the past costs nothing here: with responsibilities fixed, E_q log p(o | s) - rate is the
+    stands at its mean m_{1:t-1}, as in the recursion, and z is the one path drawn. So uncertainty
+    about the past costs nothing here: with responsibilities fixed, E_q log p(o | s) - rate is the
     log density with which the recursion predicts the detections, frame after frame, less KL of z.
     """
 
 
-def draw_latents(
-    encoder: ConditionalNormal, context: Tensor, noise: Tensor
+def motion_of(model: SRNN | DeepAR) -> Motion:
+    """Return the model's likelihood of paths.
+
+    Raises
+    ------
+    InputError
+        It has another likelihood.
+    """
+    if not isinstance(model.likelihood, Motion):
+        found, cure = type(model.likelihood).__name__, "give the model likelihood=Motion(data_dim)"
+        raise InputError("model", f"likelihood {found}", "Motion, the paths of objects", cure)
+    return model.likelihood
+
+
+def sample_latents(
+    encoder: ConditionalNormal, projected: Tensor, noise: Tensor
 ) -> tuple[Tensor, Moments]:
     """Run z_t = mean(c_t, z_{t-1}) + scale(c_t, z_{t-1}) noise_t; return z and its moments.
 
-    Shapes: context (..., T, C), noise (..., T, L) -> z, mean and scale (..., T, L).
+    Shapes: projected (..., T, hidden[0]), what c_t adds to the encoder's first layer, noise
+    (..., T, L) -> z, mean and scale (..., T, L).
     """
-    batch = noise.shape[:-2]
-    feedback, layers = encoder.input.weight.t(), _layers(encoder)  # type: ignore[union-attr]
-    z, zs, raws = noise.new_zeros(batch.numel(), noise.shape[-1]), [], []
-    for projected, e in zip(frames(encoder.project(context)), frames(noise), strict=True):
-        raw = _apply(layers, torch.addmm(projected, z, feedback))
+    batch, width = noise.shape[:-2], noise.shape[-1]
+    feedback = encoder.input.weight[:, :width].t()  # type: ignore[union-attr]
+    layers, zs, raws = _layers(encoder), list[Tensor](), list[Tensor]()
+    z = noise.new_zeros(batch.numel(), width)
+    for frame, e in zip(frames(projected), frames(noise), strict=True):
+        raw = _apply(layers, torch.addmm(frame, z, feedback))
         z = torch.addcmul(*encoder.split(raw), e)
         zs.append(z)
         raws.append(raw)
-    return whole(zs, batch), encoder.split(whole(raws, batch))
+    return stacked(zs, batch), encoder.split(stacked(raws, batch))
 
 
 def filter_source(
-    model: DVAE, evidence: Evidence, z: Tensor | None = None
+    model: SRNN | DeepAR, evidence: Evidence, z: Tensor | None = None
 ) -> tuple[SourcePosterior, Tensor]:
     """Run the recursion of m_t and V_t; return the posterior (its rate that of s alone) and h.
 
     Shapes: evidence (..., T, D), z (..., T, L) -> mean and variance (..., T, D), rate (...),
     h (..., T, H).
+
+    Raises
+    ------
+    InputError
+        The model's likelihood is not `Motion`.
     """
     batch, length = evidence.precision.shape[:-2], evidence.precision.shape[-2]
     recursion = _Recursion(model, batch.numel())
-    told = zip(*map(frames, evidence), _latent_share(model, z, length), strict=True)
+    rows = zip(*map(frames, evidence), _latent_share(model, z, length), strict=True)
     one, steps = torch.ones_like(recursion.move), list[tuple[Tensor, ...]]()
-    for precision, weighted, latent in told:
+    for precision, weighted, latent in rows:
         mu, v = recursion.predict(latent)
         mean = torch.addcmul(mu, weighted, v) / torch.addcmul(one, precision, v)
-        recursion.tell(mean)
+        recursion.follow(mean)
         steps.append((recursion.state[0], mu, v, mean))
-    h, mu, v, mean = (whole(part, batch) for part in zip(*steps, strict=True))
+    h, mu, v, mean = (stacked(part, batch) for part in zip(*steps, strict=True))
     left = 1 / (1 + evidence.precision * v)  # V / v
     rate = 0.5 * (left - 1 - left.log() + (mean - mu) ** 2 / v).sum((-2, -1))
     return SourcePosterior(mean, left * v, rate), h
@@ -102,8 +124,9 @@ def filter_source(
 class _Recursion:
     """A model's recursion, its weights laid out for a loop and in the units of s."""
 
-    def __init__(self, model: DVAE, count: int) -> None:
-        self.motion, emission, unit = model.motion, model.emission, model.motion.unit
+    def __init__(self, model: SRNN | DeepAR, count: int) -> None:
+        self.motion, emission = motion_of(model), model.emission
+        unit = self.motion.unit
         weight, bias = model.reader.parameters()
         self.read = bias, (weight / unit).t()
         self.cell = model.recurrence.weights()
@@ -112,12 +135,11 @@ class _Recursion:
         rows = torch.cat([unit, torch.ones_like(unit)])
         to_units = torch.cat([torch.zeros_like(unit), 2 * unit.log()])
         self.layers = [*inner, (last[0] * rows + to_units, last[1] * rows)]
-        self.floor = (emission.floor * unit) ** 2 if emission.floor else None
+        self.floor = (self.motion.floor * unit) ** 2 if self.motion.floor else None
         self.state = model.recurrence.start((count,), unit)
         self.move = self.carried = unit.new_zeros(count, len(unit))
         self.last: Tensor | None = None
-        if self.motion.inertia:
-            self.share, self.keep = self.motion.kept()
+        self.inertia = None if self.motion.inertia is None else self.motion.inertia.rates()
 
     def predict(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and variance (count, D) of the next frame."""
@@ -130,13 +152,14 @@ class _Recursion:
             return mu, v
         if self.last is None:
             return torch.zeros_like(mu), torch.full_like(v, self.motion.start_scale**2)
-        if self.motion.inertia:
-            self.carried = torch.addcmul(self.keep * self.carried, 1 - self.keep, self.move)
-            mu = torch.addcmul(mu, self.share, self.carried)
+        if self.inertia is not None:
+            share, keep = self.inertia
+            self.carried = torch.addcmul(keep * self.carried, 1 - keep, self.move)
+            mu = torch.addcmul(mu, share, self.carried)
         return self.last + mu, v
 
-    def tell(self, frame: Tensor) -> None:
-        """Say where (count, D) the paths were in this frame."""
+    def follow(self, frame: Tensor) -> None:
+        """Take (count, D) as the positions in this frame."""
         if not self.motion.increments:
             self.move = frame
         elif self.last is not None:
@@ -144,7 +167,7 @@ class _Recursion:
         self.last = frame
 
 
-def _latent_share(model: DVAE, z: Tensor | None, length: int) -> Sequence[Tensor]:
+def _latent_share(model: SRNN | DeepAR, z: Tensor | None, length: int) -> Sequence[Tensor]:
     """Return what z_t and the bias add to the emission's first layer, for each frame."""
     bias = model.emission.context.bias
     if z is None or model.emission.input is None:
@@ -152,7 +175,7 @@ def _latent_share(model: DVAE, z: Tensor | None, length: int) -> Sequence[Tensor
     return frames(model.emission.input(z) + bias)
 
 
-def _layers(net: ConditionalNormal) -> list[tuple[Tensor, Tensor]]:
+def _layers(net: Conditional) -> list[tuple[Tensor, Tensor]]:
     """Bias and transposed weight of each layer after the first."""
     return [(m.bias, m.weight.t()) for m in net.head.modules() if isinstance(m, nn.Linear)]
 
@@ -168,6 +191,6 @@ def frames(x: Tensor) -> tuple[Tensor, ...]:
     return x.reshape(-1, *x.shape[-2:]).transpose(0, 1).contiguous().unbind(0)
 
 
-def whole(parts: Sequence[Tensor], batch: torch.Size) -> Tensor:
+def stacked(parts: Sequence[Tensor], batch: torch.Size) -> Tensor:
     """Return one tensor (*batch, T, D) from T tensors (numel(batch), D)."""
     return torch.stack(list(parts), 1).reshape(*batch, len(parts), -1)

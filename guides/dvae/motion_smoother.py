@@ -1,17 +1,16 @@
-r"""An E-S step that looks both ways: Kalman smoothing with what a DVAE says of the motion.
+r"""An E-S step that smooths: Kalman smoothing with the drift and noise that a DVAE predicts.
 
-A model told by increments, with inertia, is almost linear-Gaussian:
+A path of increments with inertia is almost linear-Gaussian:
 
 .. math::
     s_t = s_{t-1} + \rho c_t + b_t + \varepsilon_t, \quad \varepsilon_t \sim N(0, v_t), \qquad
     c_{t+1} = \kappa c_t + (1 - \kappa) (s_t - s_{t-1}),
 
-with the move carried on c, share rho and keep kappa of `ppl_models.dvae.motion.Motion`; only b_t
+with the move carried on c, share rho and keep kappa of `ppl_models.dvae.motion.Inertia`; only b_t
 and v_t come from networks, which read the past. Read at the mean of the iteration before, in one
 pass over all frames, they are numbers, and q(s) is then the exact smoother of what is left. It is
 coordinate ascent in spirit: at a fixed point the networks have read the path they help to make. The
-paper's E-S step (`guides.dvae.motion_filter`) looks back only, and plugs means in for the whole
-past.
+paper's E-S step (`guides.dvae.motion_filter`) filters, and plugs means in for the whole past.
 
 In each dim the state is (s_t, c_{t+1}), all covariances are 2 x 2 and written out, and nothing is
 inverted: the backward half is the one of Bryson and Frazier.
@@ -27,10 +26,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from guides.dvae.motion_filter import Evidence, SourcePosterior, frames, whole
+from guides.dvae.motion_filter import Evidence, SourcePosterior, frames, stacked
 from ppl_models.dvae import Motion
 from ppl_models.errors import InputError
-from ppl_models.sequences import Moments
 
 
 class Pair(NamedTuple):
@@ -43,19 +41,19 @@ class Pair(NamedTuple):
     cc: Tensor
 
 
-class Seen(NamedTuple):
-    """What a frame's evidence did to the belief before it; each (count, D)."""
+class Update(NamedTuple):
+    """What a frame's evidence changes in the belief before it; each (count, D)."""
 
     residual: Tensor  # (weighted - precision s) / (1 + precision ss)
     weight: Tensor  # precision / (1 + precision ss)
-    left: Tensor  # 1 / (1 + precision ss): the share of doubt about s_t that is left
+    left: Tensor  # 1 / (1 + precision ss): the share of the variance of s_t that is left
     gain: Tensor  # weight sc: how far c_{t+1} is moved with s_t
     s: Tensor  # mean and variance of s_t before
     ss: Tensor
 
 
-def smooth_source(motion: Motion, evidence: Evidence, moments: Moments) -> SourcePosterior:
-    """Return the exact q(s), given what the networks say of each frame.
+def smooth_source(motion: Motion, evidence: Evidence, raw: Tensor) -> SourcePosterior:
+    """Return the exact q(s), given the emission's outputs at each frame.
 
     Parameters
     ----------
@@ -63,8 +61,8 @@ def smooth_source(motion: Motion, evidence: Evidence, moments: Moments) -> Sourc
         With increments.
     evidence : Evidence
         (..., T, D).
-    moments : tuple of Tensor
-        Mean and scale of the emission, each (..., T, D), read at some path.
+    raw : Tensor
+        (..., T, 2 D), the emission's outputs, from networks that have read some path.
 
     Returns
     -------
@@ -74,18 +72,18 @@ def smooth_source(motion: Motion, evidence: Evidence, moments: Moments) -> Sourc
     Raises
     ------
     InputError
-        The model tells of positions: there is no linear motion to smooth.
+        The networks write positions: there is no linear motion to smooth.
     """
     if not motion.increments:
         cure = "smooth=False takes the paper's E-S step"
-        raise InputError("model", "increments=False", "a model told by increments", cure)
+        raise InputError("model", "increments=False", "a likelihood of increments", cure)
     batch = evidence.precision.shape[:-2]
-    filtered, seen = _look_ahead(motion, evidence, moments)
-    adjoint = _look_back(motion, seen)
-    f, a = (Pair(*(whole(x, batch) for x in zip(*p, strict=True))) for p in (filtered, adjoint))
+    filtered, updates = _run_forward(motion, evidence, raw)
+    adjoint = _run_back(motion, updates)
+    f, a = (Pair(*(stacked(x, batch) for x in zip(*p, strict=True))) for p in (filtered, adjoint))
     mean = f.s - f.ss * a.s - f.sc * a.c
     variance = f.ss - f.ss * (f.ss * a.ss + 2 * f.sc * a.sc) - f.sc * f.sc * a.cc
-    before, doubt = (whole([getattr(x, name) for x in seen], batch) for name in ("s", "ss"))
+    before, doubt = (stacked([getattr(x, name) for x in updates], batch) for name in ("s", "ss"))
     return SourcePosterior(mean, variance, _rate(evidence, mean, variance, before, doubt))
 
 
@@ -102,23 +100,24 @@ def _rate(
     return -0.5 * (precision * variance + left.log() + left * fit).sum((-2, -1))
 
 
-def _look_ahead(
-    motion: Motion, evidence: Evidence, moments: Moments
-) -> tuple[list[Pair], list[Seen]]:
-    """Filter: return the belief after each frame, and what its evidence did."""
-    drift, noise = motion.unit * moments[0], (motion.unit * moments[1]) ** 2
-    shape, (share, keep) = evidence.precision.shape, _kept(motion)
-    beliefs, seen = list[Pair](), list[Seen]()
-    told = (frames(x.expand(shape)) for x in (*evidence, drift, noise))
-    for precision, weighted, b, v in zip(*told, strict=True):
+def _run_forward(
+    motion: Motion, evidence: Evidence, raw: Tensor
+) -> tuple[list[Pair], list[Update]]:
+    """Filter: return the belief after each frame, and what its evidence changed."""
+    drift, log_variance = motion.step(raw)
+    noise = motion.variance(log_variance)
+    shape, (share, keep) = evidence.precision.shape, _rates(motion)
+    beliefs, updates = list[Pair](), list[Update]()
+    rows = (frames(x.expand(shape)) for x in (*evidence, drift, noise))
+    for precision, weighted, b, v in zip(*rows, strict=True):
         now = _next(beliefs[-1], share, keep, b, v) if beliefs else _first(motion, b)
         left = 1 / (1 + precision * now.ss)
         weight, residual = precision * left, (weighted - precision * now.s) * left
         gain = weight * now.sc
-        seen.append(Seen(residual, weight, left, gain, now.s, now.ss))
+        updates.append(Update(residual, weight, left, gain, now.s, now.ss))
         s, c = torch.addcmul(now.s, now.ss, residual), torch.addcmul(now.c, now.sc, residual)
         beliefs.append(Pair(s, c, now.ss * left, now.sc * left, now.cc - gain * now.sc))
-    return beliefs, seen
+    return beliefs, updates
 
 
 def _first(motion: Motion, like: Tensor) -> Pair:
@@ -142,13 +141,13 @@ def _next(now: Pair, share: Tensor, keep: Tensor, b: Tensor, v: Tensor) -> Pair:
     )
 
 
-def _look_back(motion: Motion, seen: list[Seen]) -> list[Pair]:
-    """Adjoint of each frame: what the frames after it say, as a correction of its belief."""
-    share, keep = _kept(motion)
+def _run_back(motion: Motion, updates: list[Update]) -> list[Pair]:
+    """Adjoint of each frame: how later frames correct its belief."""
+    share, keep = _rates(motion)
     lives = keep + (1 - keep) * share
-    zero = torch.zeros_like(seen[-1].left)
+    zero = torch.zeros_like(updates[-1].left)
     now, adjoint = Pair(zero, zero, zero, zero, zero), list[Pair]()
-    for residual, weight, left, gain, _, _ in reversed(seen):
+    for residual, weight, left, gain, _, _ in reversed(updates):
         adjoint.append(now)
         s = left * now.s - gain * now.c - residual
         sc = left * now.sc - gain * now.cc
@@ -159,5 +158,5 @@ def _look_back(motion: Motion, seen: list[Seen]) -> list[Pair]:
     return adjoint[::-1]
 
 
-def _kept(motion: Motion) -> tuple[Tensor, Tensor]:
-    return motion.kept() if motion.inertia else (0 * motion.unit, 0 * motion.unit)
+def _rates(motion: Motion) -> tuple[Tensor, Tensor]:
+    return (0 * motion.unit,) * 2 if motion.inertia is None else motion.inertia.rates()

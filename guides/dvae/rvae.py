@@ -1,16 +1,8 @@
-"""Guides of the dynamical VAEs whose frames read latents only.
+r"""The guide of RVAE: q(z_t | z_{1:t-1}, s_{t:T}), or, not causal, q(z_t | z_{1:t-1}, s_{1:T}).
 
-::
+Both are the dependencies of the exact posterior (Girin et al. 2021, D-separation).
 
-    FrameVAE   q(z_t | s_t)
-    DKF        q(z_t | z_{t-1}, s_{t:T})     by a backward LSTM g_t; with both_ways, s_{1:T}
-    RVAE       q(z_t | z_{1:t-1}, s_{t:T})   by a backward LSTM and one over z; not causal, s_{1:T}
-    DSAE       q(v | s_{1:T}) q(z_t | v, s_{1:T})
-
-The exact posterior of each has the dependencies written here (Girin et al. 2021, D-separation), but
-for DSAE's z, which its paper reads in parallel.
-
-References: those of `ppl_models.dvae.frame_vae`.
+References: those of `ppl_models.dvae.rvae`.
 """
 
 from __future__ import annotations
@@ -50,12 +42,12 @@ class RVAEGuide(DynamicalGuide[RVAE]):
         self.encoder = ConditionalNormal(read_dim, recurrent_dim, hidden_dims, model.latent_dim)
 
     def chain(
-        self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
+        self, s: Tensor, features: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
     ) -> Chain:
         """z_t from z_{1:t-1} and frames."""
-        g = self.backward(seen, mask)
+        g = self.backward(features, mask)
         if self.onward is not None:
-            g = torch.cat([g, self.onward(seen)], -1)
+            g = torch.cat([g, self.onward(features)], -1)
         projected = self.encoder.project(g)
 
         lstm, advance = self.recurrence, self.recurrence.loop()

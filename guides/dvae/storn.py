@@ -1,12 +1,7 @@
-r"""Guides of the autoregressive dynamical VAEs.
+r"""The guide of STORN: q(z_t | s_{1:t}) by a forward LSTM, all frames in parallel.
 
-::
-
-    STORN   q(z_t | s_{1:t})               by a forward LSTM: all frames in parallel
-    VRNN    q(z_t | s_{1:t}, z_{1:t-1})    by the model's own h_t, and s_t
-
-Both are the papers' choices; neither looks ahead, though the exact posteriors do (Girin et al.
-2021, on the two models).
+It is the paper's choice and does not look ahead, though the exact posterior does (Girin et al.
+2021).
 
 References: those of `ppl_models.dvae.storn`.
 """
@@ -50,7 +45,7 @@ class STORNGuide(DynamicalGuide[STORN]):
         self.encoder = ConditionalNormal(recurrent_dim, 0, hidden_dims, model.latent_dim)
 
     def chain(
-        self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
+        self, s: Tensor, features: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
     ) -> Chain:
         """z_t from s_{1:t}."""
-        return at_once(self.encoder(self.recurrence(self.reader(seen))), noise)
+        return at_once(self.encoder(self.recurrence(self.reader(features))), noise)

@@ -1,7 +1,7 @@
 r"""Guides of the hierarchical Transformer DVAEs: q(w | s_{1:T}) prod_t q(z_t | s_{1:T}, w).
 
-Latents are read in parallel: no loop over frames. HiT-DVAE infers w with a recurrent network, as
-its paper does; LigHT-DVAE, without one, with a mean over frames.
+All z_t are computed in parallel, without a loop over frames. HiT-DVAE infers w with a recurrent
+network, as its paper does; LigHT-DVAE, without one, with a mean over frames.
 
 References: those of `ppl_models.dvae.transformer`.
 """
@@ -23,7 +23,7 @@ Model = TypeVar("Model", bound=_TransformerDVAE)
 
 
 class _TransformerGuide(DynamicalGuide[Model]):
-    """What both share: z_t read by attention to the frames around t, and w.
+    """What both share: z_t from attention to the frames around t, and w.
 
     Parameters
     ----------
@@ -35,16 +35,16 @@ class _TransformerGuide(DynamicalGuide[Model]):
     def __init__(self, model: Model, *, num_layers: int = 2) -> None:
         super().__init__(model)
         self.reader = nn.Linear(model.feature_dim, model.dim)
-        self.code_reader = nn.Linear(model.code_dim, model.dim)
+        self.global_reader = nn.Linear(model.global_dim, model.dim)
         self.transformer = Transformer(model.dim, num_layers, causal=False, **model.settings)
         self.encoder = ConditionalNormal(model.dim, 0, (), model.latent_dim)
 
     def chain(
-        self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
+        self, s: Tensor, features: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
     ) -> Chain:
         """z_t from s_{1:T} and w."""
         assert w is not None  # these models have one
-        tokens = self.reader(seen) + self.code_reader(w)[..., None, :]
+        tokens = self.reader(features) + self.global_reader(w)[..., None, :]
         return at_once(self.encoder(self.transformer(tokens, mask)), noise)
 
 
@@ -63,17 +63,17 @@ class HiTDVAEGuide(_TransformerGuide[HiTDVAE]):
         super().__init__(model, num_layers=num_layers)
         self.onward = LSTM(model.feature_dim, recurrent_dim)
         self.backward = LSTM(model.feature_dim, recurrent_dim, backward=True)
-        self.code_encoder = ConditionalNormal(2 * recurrent_dim, 0, (), model.code_dim)
+        self.global_encoder = ConditionalNormal(2 * recurrent_dim, 0, (), model.global_dim)
 
-    def code(self, seen: Tensor, mask: Tensor | None) -> Moments:
-        """Read w from s_{1:T}."""
-        ends = last(self.onward(seen), mask), self.backward(seen, mask)[..., 0, :]
-        moments: Moments = self.code_encoder(torch.cat(ends, -1))
+    def encode_global(self, features: Tensor, mask: Tensor | None) -> Moments:
+        """Compute q(w | s) from s_{1:T}."""
+        ends = last(self.onward(features), mask), self.backward(features, mask)[..., 0, :]
+        moments: Moments = self.global_encoder(torch.cat(ends, -1))
         return moments
 
 
 class LigHTDVAEGuide(_TransformerGuide[LigHTDVAE]):
-    """q(w, z | s) of `LigHTDVAE`; w from the mean of what a network makes of each frame.
+    """q(w, z | s) of `LigHTDVAE`; w from the mean over frames of a network's outputs.
 
     Parameters
     ----------
@@ -84,15 +84,15 @@ class LigHTDVAEGuide(_TransformerGuide[LigHTDVAE]):
     def __init__(self, model: LigHTDVAE, *, num_layers: int = 2) -> None:
         super().__init__(model, num_layers=num_layers)
         self.summary = nn.Sequential(nn.Linear(model.feature_dim, model.dim), nn.GELU())
-        self.code_encoder = ConditionalNormal(model.dim, 0, (model.dim,), model.code_dim)
+        self.global_encoder = ConditionalNormal(model.dim, 0, (model.dim,), model.global_dim)
 
-    def code(self, seen: Tensor, mask: Tensor | None) -> Moments:
-        """Read w from s_{1:T}."""
-        each = self.summary(seen)
+    def encode_global(self, features: Tensor, mask: Tensor | None) -> Moments:
+        """Compute q(w | s) from s_{1:T}."""
+        each = self.summary(features)
         if mask is None:
             pooled = each.mean(-2)
         else:
             weight = mask[..., None].to(each.dtype)
             pooled = (each * weight).sum(-2) / weight.sum(-2).clamp_min(1)
-        moments: Moments = self.code_encoder(pooled)
+        moments: Moments = self.global_encoder(pooled)
         return moments

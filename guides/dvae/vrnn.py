@@ -1,14 +1,9 @@
-"""Guides of the autoregressive dynamical VAEs.
+r"""The guide of VRNN: q(z_t | s_{1:t}, z_{1:t-1}) by the model's own h_t, and s_t.
 
-::
+It is the paper's choice and does not look ahead, though the exact posterior does (Girin et al.
+2021).
 
-    STORN   q(z_t | s_{1:t})               by a forward LSTM: all frames in parallel
-    VRNN    q(z_t | s_{1:t}, z_{1:t-1})    by the model's own h_t, and s_t
-
-Both are the papers' choices; neither looks ahead, though the exact posteriors do (Girin et al.
-2021, on the two models).
-
-References: those of `ppl_models.dvae.storn`.
+References: those of `ppl_models.dvae.vrnn`.
 """
 
 from __future__ import annotations
@@ -19,7 +14,7 @@ import torch
 from torch import Tensor
 
 from guides.dvae.base import Chain, DynamicalGuide, frame_by_frame, scheduled
-from ppl_models.dvae import VRNN, Past, Rolled
+from ppl_models.dvae import VRNN, Past, Rollout
 from ppl_models.networks import ConditionalNormal, Tensors
 from ppl_models.sequences import Moments
 
@@ -40,14 +35,14 @@ class VRNNGuide(DynamicalGuide[VRNN]):
         self.encoder = ConditionalNormal(*sizes, hidden_dims, model.latent_dim)
 
     def chain(
-        self, s: Tensor, seen: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
+        self, s: Tensor, features: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
     ) -> Chain:
-        """z_t from h_t and s_t; with scheduled sampling, h_t reads frames that were told too."""
-        model, read = self.model, self.model.reader(seen)
+        """z_t from h_t and s_t; with scheduled sampling, h_t may read the model's own frames."""
+        model, read = self.model, self.model.reader(features)
         projected = self.encoder.project(read)
 
         def moments(z: Tensor) -> Moments:
-            h = model.read(model.told_past(seen, z))
+            h = model.read(model.teacher_forced_past(s, z, features=features))
             return self.encoder.step(projected, h)
 
         if model.scheduled:
@@ -55,9 +50,9 @@ class VRNNGuide(DynamicalGuide[VRNN]):
             def encode(t: int, h: Tensor | None, past: Past) -> Moments:
                 return self.encoder.step(projected[..., t : t + 1, :], h)
 
-            return scheduled(model, s, seen, encode, moments, noise)
+            return scheduled(model, s, features, encode, moments, noise)
         lstm, width = model.recurrence, read.shape[-1]
-        first = model.reader(torch.zeros_like(seen[..., :1, :]))
+        first = model.reader(torch.zeros_like(features[..., :1, :]))
         gates = lstm.gates(torch.cat([first, read[..., :-1, :]], -2))
         advance = lstm.loop(width)
 
@@ -66,7 +61,7 @@ class VRNNGuide(DynamicalGuide[VRNN]):
             return self.encoder.step(frame[1], h), (h, c)
 
         def leave(z: Tensor, states: Tensors) -> None:
-            model.leave(Rolled(states[0], z, s, None))
+            model.leave(Rollout(states[0], z, s, None))
 
         contexts, states = [gates, projected], (lstm.hidden_dim,) * 2
         return frame_by_frame(self, contexts, step, moments, noise, states=states, leave=leave)

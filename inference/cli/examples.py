@@ -74,9 +74,10 @@ def pseudo_data(settings: Mapping[str, Any]) -> dict[str, Any]:
 def source_prior(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Make the prior of one source, and its guide."""
     from guides.dvae import SRNNGuide
-    from ppl_models.dvae import SRNN
+    from ppl_models.dvae import SRNN, Motion
 
-    prior = SRNN(settings.get("data_dim", 4), increments=True)
+    data_dim = settings.get("data_dim", 4)
+    prior = SRNN(data_dim, likelihood=Motion(data_dim, increments=True))
     return {"prior": prior, "source_guide": SRNNGuide(prior)}
 
 

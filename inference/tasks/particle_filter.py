@@ -1,13 +1,13 @@
-r"""What a dynamical VAE says of the frames so far, by particles: its evidence, and z filtered.
+r"""The filter of a dynamical VAE by particles: its evidence, and the mean of z_t given s_{1:t}.
 
 P particles hold a latent path each. At frame t each draws z_t from the model's own prior, given its
 past and the true frames before t, is weighted by p(s_t | ...), and all are replaced by P drawn by
 these weights (systematic resampling). The product over frames of the mean weight is an unbiased
 estimate of p(s_{1:T}); its logarithm is low by about half its variance.
 
-It needs no guide, tells a model frame by frame where a bound scores it at once, and is exact as P
-grows: what bounds are held against, where latents are few. P must grow exponentially with what a
-frame tells of its latents; `Filtered.ess` says when it is too small.
+It needs no guide, runs a model frame by frame where a bound scores it at once, and is exact as P
+grows: a reference for bounds, where latents are few. P must grow exponentially with the information
+of a frame about its latents; `Filtered.ess` shows when it is too small.
 
 References: N. Gordon, D. Salmond, A. Smith, "Novel approach to nonlinear/non-Gaussian Bayesian
 state estimation", IEE Proc. F 1993; P. Del Moral, "Feynman-Kac formulae", 2004, theorem 7.4.2
@@ -28,11 +28,11 @@ from torch.utils._pytree import tree_map_only
 from inference.randomness import derive
 from inference.tracing import untouched
 from ppl_models.distributions import kalman_filter, matvec
-from ppl_models.dvae import KVAE, DynamicalVAE, Memory, Past
+from ppl_models.dvae import KVAE, DynamicalVAE, Memory
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count
 from ppl_models.lds import cov_of
-from ppl_models.sequences import check_paths, clean, draw, shift
+from ppl_models.sequences import check_paths, clean, draw
 
 Story = DynamicalVAE | KVAE
 Take = Callable[[Tensor], Tensor]
@@ -42,14 +42,14 @@ AT_ONCE = 50_000
 
 
 class Filtered(NamedTuple):
-    """What P particles say of B sequences."""
+    """The estimates of P particles for B sequences."""
 
     log_evidence: Tensor
     """(B,): log of an unbiased estimate of p(s), nats."""
     mean: Tensor
     """(B, T, L): of z_t (of KVAE, a_t) given s_{1:t}; after a sequence's end, of its forecast."""
     ess: Tensor
-    """(B, T): effective number of particles, 1 to P, before they are drawn anew."""
+    """(B, T): effective number of particles, 1 to P, before resampling."""
 
 
 @torch.no_grad()
@@ -66,8 +66,8 @@ def particle_filter(
     Parameters
     ----------
     model
-        One that can be told frame by frame (`DynamicalVAE.roll`), or a `KVAE`, whose particles hold
-        a (its z is exact, and never drawn). Taken in evaluation mode, whatever mode it is in.
+        One that generates frame by frame (`DynamicalVAE.rollout`), or a `KVAE`, whose particles
+        hold a (its z is integrated out). Run in evaluation mode, whatever mode it is in.
     s, mask
         As in the model; ``mask`` (B, T).
     num_particles
@@ -82,9 +82,9 @@ def particle_filter(
         whole number from 1; s and its mask are not as the model takes them; or log p(s) is not
         finite.
     """
-    in_turn = isinstance(model, DynamicalVAE) and model.likelihood is not None and not model.whole
+    in_turn = isinstance(model, DynamicalVAE) and not model.noncausal
     if not (in_turn or isinstance(model, KVAE)):
-        expected = "a dynamical VAE with a likelihood, whose frames do not read later latents"
+        expected = "a dynamical VAE whose frames do not read later latents"
         cure = "LDS, HMM and SLDS have filters of their own; of others take importance"
         raise InputError("model", type(model).__name__, expected, cure)
     check_paths(s, mask, model.data_dim)
@@ -101,17 +101,17 @@ def particle_filter(
         ]
     found = Filtered(*(torch.cat(part) for part in zip(*parts, strict=True)))
     if bad := int((~found.log_evidence.isfinite()).sum()):
-        seen = f"log p(s) of {bad} of {len(s)} sequences is NaN or infinite"
-        raise InputError("s", seen, "finite", "look for numbers not finite in s and in the weights")
+        what = f"log p(s) of {bad} of {len(s)} sequences is NaN or infinite"
+        raise InputError("s", what, "finite", "look for numbers not finite in s and in the weights")
     return found
 
 
 def _filter(model: Story, s: Tensor, exists: Tensor, num_particles: int) -> Filtered:
     batch = num_particles, len(s)
     if isinstance(model, KVAE):
-        cloud: _Codes | _Latents = _Codes(model, batch)
+        cloud: _Pseudo | _Latents = _Pseudo(model, batch)
     else:
-        cloud = _Latents(model, batch, shift(model.features(s, exists)))
+        cloud = _Latents(model, batch, s, exists)
     total, means, sizes = s.new_zeros(len(s)), list[Tensor](), list[Tensor]()
     for t in range(s.shape[1]):
         drawn, raw = cloud.step(t)
@@ -127,28 +127,32 @@ def _filter(model: Story, s: Tensor, exists: Tensor, num_particles: int) -> Filt
 class _Latents:
     """Particles (P, B) of a `DynamicalVAE`: z_{t-1}, the states of its recurrences, and w."""
 
-    def __init__(self, model: DynamicalVAE, batch: tuple[int, int], before: Tensor) -> None:
-        like, size = next(model.parameters()), model.code_dim
-        self.model, self.memory = model, Memory(stepwise=True)
-        self.before = before.expand(batch[0], -1, -1, -1)
-        self.code = like.new_empty(*batch, 1, size).normal_() if size else None
-        self.z = like.new_zeros(*batch, 1, model.latent_dim)
+    def __init__(
+        self, model: DynamicalVAE, batch: tuple[int, int], s: Tensor, exists: Tensor
+    ) -> None:
+        like, size = next(model.parameters()), model.global_dim
+        w = like.new_empty(*batch, 1, size).normal_() if size else None
+        z = like.new_zeros(*batch, 1, model.latent_dim)
+        self.model, self.batch = model, batch
+        self.known = model.teacher_forced_past(s, z[0], mask=exists)
+        self.past = self.known._replace(z=z, w=w, memory=Memory(stepwise=True), mask=None)
 
     def step(self, t: int) -> tuple[Tensor, Tensor]:
         """Draw z_t (P, B, L); return it with the emission's outputs (P, B, raw_dim)."""
-        past = Past(self.before[:, :, t : t + 1], self.z, self.code, self.memory)
+        past = self.known.at(t, self.batch, self.past)
         h = self.model.read(past)
-        if self.model.latent_dim:
-            self.z = draw(self.model.latent(h, past))
-        return self.z[..., 0, :], self.model.frame(h, self.z, past)[..., 0, :]
+        z = draw(self.model.latent(h, past)) if self.model.latent_dim else past.z
+        self.past = past._replace(z=z)
+        return z[..., 0, :], self.model.outputs(h, z, past)[..., 0, :]
 
     def follow(self, take: Take) -> None:
         """Let each particle go on from the one that was chosen in its place."""
-        self.z, self.code = take(self.z), None if self.code is None else take(self.code)
-        self.memory.follow(take)
+        w = None if self.past.w is None else take(self.past.w)
+        self.past = self.past._replace(z=take(self.past.z), w=w)
+        self.past.memory.follow(take)
 
 
-class _Codes:
+class _Pseudo:
     """Particles (P, B) of a `KVAE`: a_{t-1}, the state of its modes, and p(z_{t-1} | a)."""
 
     def __init__(self, model: KVAE, batch: tuple[int, int]) -> None:
@@ -167,8 +171,8 @@ class _Codes:
         cov = cov_of(emission, frame.initial_cov) + frame.noise_variance[..., 0, :].diag_embed()
         noise = torch.randn_like(self.a)
         self.a = matvec(emission, frame.initial_mean) + matvec(torch.linalg.cholesky(cov), noise)
-        seen = kalman_filter(frame, self.a[..., None, :])
-        mean, cov = seen.mean[..., 0, :], seen.cov[..., 0, :, :]
+        known = kalman_filter(frame, self.a[..., None, :])
+        mean, cov = known.mean[..., 0, :], known.cov[..., 0, :, :]
         self.z = mean, cov.expand(*self.batch, *cov.shape[-2:])
         return self.a, self.model.decoder(self.a)
 

@@ -40,7 +40,7 @@ class SequenceDistribution(TorchDistribution):
         The enclosing plates expand it. `mask` brings its own.
     mask : Tensor of bool, optional
         (..., T), the frames that exist; the others add nothing to the density. A value to be scored
-        must be finite there too (`ppl_models.dvae.motion.clean`).
+        must be finite there too (`ppl_models.sequences.clean`).
 
     Raises
     ------

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from ppl_models.dvae.base import DynamicalVAE
+from ppl_models.dvae.conditionals import FrameConditionals
+from ppl_models.dvae.deepar import DeepAR
 from ppl_models.dvae.dkf import DKF, LinearTransition
 from ppl_models.dvae.dsae import DSAE
 from ppl_models.dvae.frame_vae import FrameVAE
 from ppl_models.dvae.kvae import KVAE
-from ppl_models.dvae.motion import Motion
-from ppl_models.dvae.motion_recurrence import DVAE, SamplingSchedule
-from ppl_models.dvae.past import Memory, Past, Rolled
+from ppl_models.dvae.motion import Inertia, Motion
+from ppl_models.dvae.past import Memory, Past, Rollout
 from ppl_models.dvae.rvae import RVAE
-from ppl_models.dvae.srnn import SRNN, DeepAR
+from ppl_models.dvae.scheduled_sampling import SamplingSchedule
+from ppl_models.dvae.srnn import SRNN
 from ppl_models.dvae.storn import STORN
 from ppl_models.dvae.transformer import HiTDVAE, LigHTDVAE
 from ppl_models.dvae.vrnn import VRNN
@@ -19,11 +21,12 @@ from ppl_models.dvae.vrnn import VRNN
 __all__ = [
     "DKF",
     "DSAE",
-    "DVAE",
     "DeepAR",
     "DynamicalVAE",
+    "FrameConditionals",
     "FrameVAE",
     "HiTDVAE",
+    "Inertia",
     "KVAE",
     "LigHTDVAE",
     "LinearTransition",
@@ -31,7 +34,7 @@ __all__ = [
     "Motion",
     "Past",
     "RVAE",
-    "Rolled",
+    "Rollout",
     "SRNN",
     "STORN",
     "SamplingSchedule",

@@ -1,20 +1,14 @@
-"""Dynamical VAEs whose frames read latents only: what has dynamics is the path z_{1:T}.
+r"""DSAE: the disentangled sequential autoencoder, with a latent for what stays the same.
 
 ::
 
-    FrameVAE   z_t ~ N(0, I)                              s_t ~ p(. | emission(z_t))
-    DKF        z_t ~ N(transition(z_{t-1}))               s_t ~ p(. | emission(z_t))
-    RVAE       z_t ~ N(0, I)                              s_t ~ p(. | emission(LSTM(z_{1:t})))
-               or, not causal,                            s_t ~ p(. | emission(BiLSTM(z_{1:T})))
-    DSAE       v ~ N(0, I), z_t ~ N(prior(LSTM(z_{1:t-1})))   s_t ~ p(. | emission(z_t, v))
+    v ~ N(0, I)        z_t ~ N(prior(LSTM(z_{1:t-1})))        s_t ~ p(. | emission(z_t, v))
 
-Sites: ``z`` (T, L), ``s`` (T, D), and DSAE's ``v`` (V,), in the plate ``data``. The networks are
-those of the benchmark of X. Bie et al., arXiv:2106.06500, with the sizes of its speech models.
+Sites: ``v`` (V,), ``z`` (T, L) and ``s`` (T, D), in the enclosing plates; the paper calls v f. The
+networks are those of the benchmark of X. Bie et al., arXiv:2106.06500, with the sizes of its speech
+models.
 
-References: R. G. Krishnan, U. Shalit, D. Sontag, "Structured inference networks for nonlinear state
-space models", AAAI 2017 (DKF, also called DMM; gated transition: section 5); S. Leglaive et al., "A
-recurrent variational autoencoder for speech enhancement", ICASSP 2020 (RVAE); Y. Li, S. Mandt,
-"Disentangled sequential autoencoder", ICML 2018 (DSAE; its f and z_t are v and z_t here).
+References: Y. Li, S. Mandt, "Disentangled sequential autoencoder", ICML 2018.
 """
 
 from __future__ import annotations
@@ -24,7 +18,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ppl_models.dvae.base import DynamicalVAE, Past
+from ppl_models.dvae.base import DynamicalVAE
+from ppl_models.dvae.past import Past
 from ppl_models.networks import LSTM, Conditional, ConditionalNormal
 from ppl_models.sequences import Moments
 
@@ -34,7 +29,7 @@ class DSAE(DynamicalVAE):
 
     Parameters
     ----------
-    data_dim, latent_dim, code_dim : int
+    data_dim, latent_dim, global_dim : int
         D, L, and V of what stays.
     recurrent_dim : int
         H of the prior's LSTM.
@@ -43,23 +38,23 @@ class DSAE(DynamicalVAE):
         ``likelihood``, as in `DynamicalVAE`.
     """
 
-    code = "v"
+    global_site = "v"
 
     def __init__(
         self,
         data_dim: int = 4,
         latent_dim: int = 4,
         *,
-        code_dim: int = 4,
+        global_dim: int = 4,
         recurrent_dim: int = 128,
         emission_dims: Sequence[int] = (32, 64, 128, 256),
         **options: Any,
     ) -> None:
-        super().__init__(data_dim, latent_dim, code_dim=code_dim, **options)
+        super().__init__(data_dim, latent_dim, global_dim=global_dim, **options)
         self.recurrence = LSTM(latent_dim, recurrent_dim)
         self.prior = ConditionalNormal(recurrent_dim, 0, (), latent_dim)
         raw_dim = self.likelihood.raw_dim
-        self.emission = Conditional(latent_dim, code_dim, emission_dims, raw_dim)
+        self.emission = Conditional(latent_dim, global_dim, emission_dims, raw_dim)
 
     def latent(self, h: Tensor | None, past: Past) -> Moments:
         """z_t from z_{1:t-1}."""

@@ -1,11 +1,11 @@
-r"""The Kalman variational autoencoder: what moves is a linear-Gaussian state, in one of K modes.
+r"""The Kalman variational autoencoder: a linear-Gaussian state, whose dynamics mix K modes.
 
 ::
 
-    alpha_t = softmax(LSTM(a_{1:t-1}))          which modes rule frame t, K weights
-    z_t ~ N(A_t z_{t-1} + B_t a_{t-1}, Q)       what moves, N numbers (B is an option)
-    a_t ~ N(C_t z_t, R)                         what is there, A numbers a frame
-    s_t ~ likelihood(decoder(a_t))              what is seen, D numbers
+    alpha_t = softmax(LSTM(a_{1:t-1}))          K weights, of modes
+    z_t ~ N(A_t z_{t-1} + B_t a_{t-1}, Q)       the state, N numbers (B is an option)
+    a_t ~ N(C_t z_t, R)                         the pseudo-observation, A numbers a frame
+    s_t ~ likelihood(decoder(a_t))              the observation, D numbers
 
     z_1 --> z_2 --> z_3           (A_t, B_t, C_t) = sum_k alpha_{t,k} (A^k, B^k, C^k)
      |       |       |            z_1 ~ N(0, Sigma_1)
@@ -32,7 +32,7 @@ dynamics model for unsupervised learning", NeurIPS 2017, sections 3 (eqs. 1-8) a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyro
 import torch
@@ -51,13 +51,10 @@ from ppl_models.distributions import (
 from ppl_models.inputs import check_count, check_positive
 from ppl_models.likelihoods import Likelihood, named
 from ppl_models.networks import LSTM, MLP
-from ppl_models.sequences import check_paths, clean, shift
-
-if TYPE_CHECKING:
-    pass
+from ppl_models.sequences import SequenceModel, clean, shift
 
 
-class KVAE(nn.Module):
+class KVAE(SequenceModel):
     """A Kalman VAE of sequences s (B, T, D).
 
     Parameters
@@ -88,7 +85,7 @@ class KVAE(nn.Module):
         positive.
     """
 
-    site, code_dim, feeds_back = "a", 0, False  # as in `ppl_models.dvae.base`
+    site, global_dim, autoregressive = "a", 0, False  # as in `ppl_models.dvae.recursion`
     log_process: Tensor
     log_noise: Tensor
 
@@ -130,32 +127,15 @@ class KVAE(nn.Module):
             else:
                 self.register_buffer(name, value)
 
-    def forward(
-        self,
-        s: Tensor | None = None,
-        mask: Tensor | None = None,
-        *,
-        size: int = 1,
-        length: int = 60,
-    ) -> Tensor:
-        """Tell B sequences s (B, T, D), or simulate ``size`` of ``length`` frames.
-
-        ``mask`` (B, T) says which frames exist, the first ones of each row; what stands in the
-        others, NaN included, reaches neither value nor gradient.
-
-        Raises
-        ------
-        InputError
-            ``s`` is not (B, T, D) or cannot be data of the likelihood, or the mask has a hole.
-        """
+    def path(
+        self, length: int, s: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Sample one sequence in each place of the enclosing plates; return (a, s)."""
         if s is not None:
-            check_paths(s, mask, self.data_dim)
             s = clean(s, mask)
             self.likelihood.check(s)
-            size, length = s.shape[:2]
-        with pyro.plate("data", size, dim=-1):
-            a = pyro.sample("a", PseudoPath(self, length, mask))
-            return pyro.sample("s", self.observation(a, mask), obs=s)
+        a = pyro.sample("a", PseudoPath(self, length, mask))
+        return a, pyro.sample("s", self.observation(a, mask), obs=s)
 
     def observation(self, a: Tensor, mask: Tensor | None = None) -> TorchDistribution:
         """Return p(s | a), event (T, D), for codes a (..., T, A)."""

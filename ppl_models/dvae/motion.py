@@ -1,32 +1,39 @@
-"""Paths and their frame of motion: what networks read and write, positions or what changed.
+r"""The likelihood of the path of an object: its frames are Gaussian about where the object was.
 
-Reading increments makes a model the same everywhere in the picture, and lets a network that knows
-nothing yet (all zeros out) tell of an object that stays where it is, or moves on as it did.
+Networks that read and write increments see the same numbers everywhere in the picture, and a
+network that knows nothing yet (all outputs zero) predicts that an object stays where it is, or with
+inertia that it moves on as it did.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import pyro.distributions as dist
 import torch
+from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 
-from ppl_models.sequences import Moments, shift
+from ppl_models.dvae.past import Past
+from ppl_models.likelihoods import Likelihood
+from ppl_models.networks import together
+from ppl_models.sequences import Moments
 
 
-class Motion(nn.Module):
-    """The map between a path s (..., T, D) and its moves (..., T, D), which the networks see.
+class Motion(Likelihood):
+    r"""p(s_t | s_{1:t-1}), from an emission's outputs: a mean m and a log variance of move_t.
+
+    r^2 = exp(log variance) + floor^2. The features of a path are its moves.
 
     ==============  =================================  ======================================
-    increments      move_t                             p(s_t | past), from a net's (m, r)
+    increments      move_t                             p(s_t | past)
     ==============  =================================  ======================================
     False           s_t                                N(m, r^2)
     True, t > 1     (s_t - s_{t-1}) / unit             N(s_{t-1} + unit (m + u_t), (unit r)^2)
-    True, t = 1     0                                  N(0, start_scale^2), whatever the net says
+    True, t = 1     0                                  N(0, start_scale^2), whatever the outputs
     ==============  =================================  ======================================
 
-    u_t is 0, or with `inertia` a share of the mean of the moves before t, recent ones counting
-    more: u_t = share e_t, e_t = keep e_{t-1} + (1 - keep) move_{t-1}, e_1 = 0, with share and
-    keep in (0, 1) learned for each of the D dims. Fast objects then go on at any speed, also where
-    the nets, which are bounded, cannot follow.
+    u_t is 0, or with `inertia` a share of an average of the moves before t (`Inertia`).
 
     Parameters
     ----------
@@ -36,72 +43,129 @@ class Motion(nn.Module):
     unit : float
         Size of a usual increment, a constant: moves are then of order 1.
     start_scale : float
-        How far from the origin a path starts; wide, not learned.
+        Standard deviation of the first frame about the origin; wide, not learned.
+    floor : float
+        Least r.
+
+    Raises
+    ------
+    ValueError
+        ``unit`` or ``start_scale`` is not positive, ``start_scale`` is not above the least standard
+        deviation of an increment, or ``inertia`` is asked for without increments.
     """
 
     unit: Tensor
 
     def __init__(
         self,
-        data_dim: int,
+        data_dim: int = 4,
         *,
-        increments: bool,
+        increments: bool = False,
         inertia: bool = False,
         unit: float = 0.02,
         start_scale: float = 0.5,
+        floor: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(data_dim, 2 * data_dim)
         if unit <= 0 or start_scale <= 0:
             raise ValueError(
                 f"unit and start_scale must be positive, got {unit=} and {start_scale=}"
             )
         if inertia and not increments:
             raise ValueError("inertia keeps increments up: it needs increments=True")
-        self.increments, self.inertia, self.start_scale = increments, inertia, start_scale
-        self.register_buffer("unit", torch.full((data_dim,), unit if increments else 1.0))
-        if inertia:
-            self.share_logit = nn.Parameter(torch.full((data_dim,), 1.0))
-            self.keep_logit = nn.Parameter(torch.full((data_dim,), 1.5))
+        unit = unit if increments else 1.0
+        if increments and start_scale <= unit * floor:
+            raise ValueError(f"start_scale must be above unit * floor, got {start_scale=}")
+        self.increments = self.reads_past = increments
+        self.floor, self.start_scale = floor, start_scale
+        self.inertia = Inertia(data_dim) if inertia else None
+        self.register_buffer("unit", torch.full((data_dim,), unit))
 
-    def moves(self, s: Tensor) -> Tensor:
-        """Return the moves of a path."""
+    def given(self, raw: Tensor, past: Past) -> Tensor:
+        """Return mean and log variance, less floor, of s_t from those of move_t: (..., T, 2 D)."""
         if not self.increments:
-            return s
-        return torch.cat([torch.zeros_like(s[..., :1, :]), s.diff(dim=-2) / self.unit], -2)
+            return raw
+        assert past.frame is not None and past.frame_features is not None
+        step, log_variance = self.step(raw)
+        if self.inertia is not None:
+            step = step + self.unit * past.memory(self.inertia, past.frame_features)
+        out = together(past.frame + step, log_variance)
+        if past.t > 0:
+            return out
+        return torch.cat([self._first().expand_as(out[..., :1, :]), out[..., 1:, :]], -2)
 
-    def paths(self, moves: Tensor, start: Tensor) -> Tensor:
-        """Return the path that starts at `start` (..., D) and makes these moves."""
+    def step(self, raw: Tensor) -> Moments:
+        """Return mean and log variance, less floor, of a step without inertia, in units of s."""
+        mean, log_variance = raw.chunk(2, -1)
         if not self.increments:
-            return moves
-        return start[..., None, :] + self.unit * moves.cumsum(-2)
+            return mean, log_variance
+        return self.unit * mean, log_variance + 2 * self.unit.log()
 
-    def start(self, batch: torch.Size) -> Tensor:
-        """Draw the first frame (*batch, D) of paths told by increments."""
-        return self.start_scale * self.unit.new_empty(*batch, len(self.unit)).normal_()
+    def _first(self) -> Tensor:
+        least = (self.unit * self.floor) ** 2
+        log_variance = (self.start_scale**2 - least).log()
+        return torch.cat([torch.zeros_like(log_variance), log_variance])
 
-    def kept(self) -> tuple[Tensor, Tensor]:
-        """Return share and keep (D), with which moves go on."""
+    def variance(self, log_variance: Tensor) -> Tensor:
+        """Return variances (..., D) of s_t, or of a step, from their logarithms, less floor."""
+        variance = log_variance.exp()
+        return variance + (self.unit * self.floor) ** 2 if self.floor else variance
+
+    def distribution(self, raw: Tensor) -> TorchDistribution:
+        """Return the distribution of D numbers from mean and log variance, less floor."""
+        mean, log_variance = raw.chunk(2, -1)
+        if self.floor:
+            scale = self.variance(log_variance).sqrt()
+        else:
+            scale = (0.5 * log_variance).exp()
+        return dist.Normal(mean, scale, validate_args=False)
+
+    def point(self, raw: Tensor) -> Tensor:
+        """Return the mean."""
+        return raw.chunk(2, -1)[0]
+
+    def features(self, x: Tensor, before: Tensor | None = None) -> Tensor:
+        """Return the moves (..., T, D) of a path x (..., T, D), or of a frame after ``before``."""
+        if not self.increments:
+            return x
+        if before is not None:
+            return (x - before) / self.unit
+        return torch.cat([torch.zeros_like(x[..., :1, :]), x.diff(dim=-2) / self.unit], -2)
+
+
+class Inertia(nn.Module):
+    r"""What a path keeps of its moves: u_t = share e_t, e_t = keep e_{t-1} + (1 - keep) move_{t-1}.
+
+    e_1 = 0; share and keep in (0, 1) are learned for each of the D dims. Fast objects then go on at
+    any speed, also where the networks, which are bounded, cannot follow.
+
+    Shapes: (..., T, D), move_{t-1} at frame t, -> (..., T, D).
+    """
+
+    def __init__(self, data_dim: int) -> None:
+        super().__init__()
+        self.share_logit = nn.Parameter(torch.full((data_dim,), 1.0))
+        self.keep_logit = nn.Parameter(torch.full((data_dim,), 1.5))
+
+    def rates(self) -> tuple[Tensor, Tensor]:
+        """Return share and keep (D,)."""
         return self.share_logit.sigmoid(), self.keep_logit.sigmoid()
 
-    def carried(self, moves: Tensor) -> Tensor:
-        """Return u (..., T, D): u_t from the moves before t."""
-        share, keep = self.kept()
+    def forward(self, moves: Tensor) -> Tensor:
+        """Return u for all frames at once."""
+        share, keep = self.rates()
         frames = torch.arange(moves.shape[-2], device=moves.device)
-        age = frames[:, None] - frames - 1  # of move j, seen from frame i
+        age = frames[:, None] - frames  # of what is read at frame j, seen from frame i
         weight = (1 - keep) * keep ** age.clamp_min(0)[..., None] * (age >= 0)[..., None]
         return share * torch.einsum("ijd,...jd->...id", weight, moves)
 
-    def place(self, moments: Moments, s: Tensor) -> Moments:
-        """Return the moments of s_t given its past from those of move_t, for all frames of s."""
-        if not self.increments:
-            return moments
-        step, scale = moments[0], self.unit * moments[1]
-        if self.inertia:
-            step = step + self.carried(self.moves(s))
-        mean = shift(s) + self.unit * step
-        return (
-            torch.cat([torch.zeros_like(mean[..., :1, :]), mean[..., 1:, :]], -2),
-            torch.cat(
-                [torch.full_like(scale[..., :1, :], self.start_scale), scale[..., 1:, :]], -2
-            ),
-        )
+    def start(self, batch: Sequence[int], like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return u and e before the first frame, (*batch, D)."""
+        zeros = like.new_zeros(*batch, len(self.keep_logit))
+        return zeros, zeros
+
+    def step(self, move: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return u and e one frame later."""
+        share, keep = self.rates()
+        mean = keep * state[1] + (1 - keep) * move
+        return share * mean, mean

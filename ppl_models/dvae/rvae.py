@@ -1,20 +1,15 @@
-"""Dynamical VAEs whose frames read latents only: what has dynamics is the path z_{1:T}.
+r"""RVAE: the recurrent VAE, whose frames depend on all latents so far, or on all there are.
 
 ::
 
-    FrameVAE   z_t ~ N(0, I)                              s_t ~ p(. | emission(z_t))
-    DKF        z_t ~ N(transition(z_{t-1}))               s_t ~ p(. | emission(z_t))
-    RVAE       z_t ~ N(0, I)                              s_t ~ p(. | emission(LSTM(z_{1:t})))
-               or, not causal,                            s_t ~ p(. | emission(BiLSTM(z_{1:T})))
-    DSAE       v ~ N(0, I), z_t ~ N(prior(LSTM(z_{1:t-1})))   s_t ~ p(. | emission(z_t, v))
+    z_t ~ N(0, I)        s_t ~ p(. | emission(LSTM(z_{1:t})))
+    or, not causal,      s_t ~ p(. | emission(BiLSTM(z_{1:T})))
 
-Sites: ``z`` (T, L), ``s`` (T, D), and DSAE's ``v`` (V,), in the plate ``data``. The networks are
-those of the benchmark of X. Bie et al., arXiv:2106.06500, with the sizes of its speech models.
+Sites: ``z`` (T, L) and ``s`` (T, D), in the enclosing plates. The networks are those of the
+benchmark of X. Bie et al., arXiv:2106.06500, with the sizes of its speech models.
 
-References: R. G. Krishnan, U. Shalit, D. Sontag, "Structured inference networks for nonlinear state
-space models", AAAI 2017 (DKF, also called DMM; gated transition: section 5); S. Leglaive et al., "A
-recurrent variational autoencoder for speech enhancement", ICASSP 2020 (RVAE); Y. Li, S. Mandt,
-"Disentangled sequential autoencoder", ICML 2018 (DSAE; its f and z_t are v and z_t here).
+References: S. Leglaive et al., "A recurrent variational autoencoder for speech enhancement", ICASSP
+2020.
 """
 
 from __future__ import annotations
@@ -24,7 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ppl_models.dvae.base import DynamicalVAE, Past
+from ppl_models.dvae.base import DynamicalVAE
+from ppl_models.dvae.past import Past
 from ppl_models.networks import LSTM
 
 
@@ -52,7 +48,7 @@ class RVAE(DynamicalVAE):
         **options: Any,
     ) -> None:
         super().__init__(data_dim, latent_dim, **options)
-        self.causal, self.whole = causal, not causal
+        self.causal, self.noncausal = causal, not causal
         self.recurrence = LSTM(latent_dim, recurrent_dim)
         self.backward = None if causal else LSTM(latent_dim, recurrent_dim, backward=True)
         read_dim = recurrent_dim if causal else 2 * recurrent_dim

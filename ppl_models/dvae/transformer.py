@@ -22,9 +22,9 @@ site    batch shape     event shape
 
 The dependencies are the sources'; the layers are ours, since those of the paper are not published
 in the sources of this package: normalisation first, attention to the last ``window`` frames, biases
-by distance. Both are trained with plain teacher forcing. So that what they tell does not hang on
-frames that, when they run by themselves, will be their own, a share ``forget`` of the frames read
-is left out in training ("word dropout", Bowman et al. 2016).
+by distance. Both are trained with plain teacher forcing. A share ``forget`` of the frames read is
+left out in training ("word dropout", Bowman et al. 2016), so that generated frames do not depend
+much on past frames, which are the model's own once it runs freely.
 
 References: X. Lin, X. Bie, S. Leglaive, L. Girin, X. Alameda-Pineda, "Speech modeling with a
 hierarchical transformer dynamical VAE", ICASSP 2023, arXiv:2303.09404 (HiT-DVAE, LigHT-DVAE); S. R.
@@ -38,7 +38,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ppl_models.dvae.base import DynamicalVAE, Past
+from ppl_models.dvae.base import DynamicalVAE
+from ppl_models.dvae.past import Past
 from ppl_models.networks import ConditionalNormal, ResidualMLP, Transformer, together
 from ppl_models.sequences import Moments
 
@@ -48,7 +49,7 @@ class _TransformerDVAE(DynamicalVAE):
 
     Parameters
     ----------
-    data_dim, latent_dim, code_dim : int
+    data_dim, latent_dim, global_dim : int
         D, L and W.
     dim : int
         C, width of the decoders.
@@ -62,14 +63,14 @@ class _TransformerDVAE(DynamicalVAE):
         ``likelihood``, as in `DynamicalVAE`.
     """
 
-    feeds_back = True
+    autoregressive = True
 
     def __init__(
         self,
         data_dim: int = 4,
         latent_dim: int = 4,
         *,
-        code_dim: int = 4,
+        global_dim: int = 4,
         dim: int = 128,
         num_layers: int = 2,
         heads: int = 4,
@@ -78,15 +79,15 @@ class _TransformerDVAE(DynamicalVAE):
         dropout: float = 0.0,
         **options: Any,
     ) -> None:
-        super().__init__(data_dim, latent_dim, code_dim=code_dim, **options)
+        super().__init__(data_dim, latent_dim, global_dim=global_dim, **options)
         self.dim, self.forget = dim, forget
         self.settings: dict[str, Any] = dict(heads=heads, window=window, dropout=dropout)
         self.reader = nn.Linear(self.feature_dim, dim)
         self.latent_reader = nn.Linear(latent_dim, dim)
-        self.code_reader = nn.Linear(code_dim, dim)
+        self.global_reader = nn.Linear(global_dim, dim)
 
     def of_frames(self, past: Past) -> Tensor:
-        """Return tokens of the frames before, zeros of those that are forgotten."""
+        """Return tokens of the past frames, zeros for those that are left out."""
         if past.s.dim() == 0:
             return past.z.new_zeros(*past.z.shape[:-1], self.dim)
         tokens: Tensor = self.reader(past.s)
@@ -96,26 +97,26 @@ class _TransformerDVAE(DynamicalVAE):
         return tokens
 
     def closed_loop(self, z: Tensor, w: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """Return the emission's outputs for given latents, all frames forgotten.
+        """Return the emission's outputs for given latents, with all past frames left out.
 
-        What a model tells of latents alone says nothing that they do not, and a decoder that has
-        learned to do without most frames can do without these. Shapes as in `DynamicalVAE`.
+        A decoder trained without most past frames can do without them, and what it then makes of
+        latents depends on nothing else. Shapes as in `DynamicalVAE`.
         """
-        if not self.forget:
+        if not self.forget or self.likelihood.reads_past:
             return super().closed_loop(z, w, mask)
-        past = self.told_past(None, z, w, mask)
-        return self.frame(self.read(past), z, past)
+        past = self.teacher_forced_past(None, z, w, mask)
+        return self.outputs(self.read(past), z, past)
 
     def of_latents(self, z: Tensor, past: Past) -> Tensor:
         """Return tokens of latents, and of w."""
-        tokens: Tensor = self.latent_reader(z) + self.code_reader(past.w)
+        tokens: Tensor = self.latent_reader(z) + self.global_reader(past.w)
         return tokens
 
 
 class HiTDVAE(_TransformerDVAE):
     """Hierarchical Transformer DVAE: a decoder for latents and one for frames.
 
-    Parameters are those of the base class: ``data_dim``, ``latent_dim``, ``code_dim``, ``dim``,
+    Parameters are those of the base class: ``data_dim``, ``latent_dim``, ``global_dim``, ``dim``,
     ``num_layers``, ``heads``, ``window``, ``forget``, ``dropout``, ``likelihood``.
     """
 

@@ -1,18 +1,14 @@
-"""Dynamical VAEs whose frames are read again: autoregressive models, by what h_t reads.
+r"""VRNN: one LSTM over past frames and latents, which prior and emission share.
 
 ::
 
-    STORN   z_t ~ N(0, I)       h_t = LSTM(s_{1:t-1}, z_{1:t})     s_t ~ p(. | h_t)
-    VRNN    z_t ~ N(prior(h_t))    h_t = LSTM(s_{1:t-1}, z_{1:t-1})   s_t ~ p(. | h_t, z_t)
+    h_t = LSTM(s_{1:t-1}, z_{1:t-1})
+    z_t ~ N(prior(h_t))        s_t ~ p(. | emission(h_t, z_t))
 
-(SRNN, in `ppl_models.dvae`, has h_t = LSTM(s_{1:t-1}) and z_t ~ N(prior(h_t, z_{t-1})).)
+Sites: ``z`` (T, L) and ``s`` (T, D), in the enclosing plates. The networks are those of the
+benchmark of X. Bie et al., arXiv:2106.06500, with the sizes of its speech models.
 
-Sites: ``z`` (T, L) and ``s`` (T, D), in the plate ``data``. The networks are those of the benchmark
-of X. Bie et al., arXiv:2106.06500, with the sizes of its speech models.
-
-References: J. Bayer, C. Osendorfer, "Learning stochastic recurrent networks", 2014, arXiv:1411.7610
-(STORN); J. Chung et al., "A recurrent latent variable model for sequential data", NeurIPS 2015
-(VRNN).
+References: J. Chung et al., "A recurrent latent variable model for sequential data", NeurIPS 2015.
 """
 
 from __future__ import annotations
@@ -22,7 +18,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ppl_models.dvae.base import DynamicalVAE, Past
+from ppl_models.dvae.base import DynamicalVAE
+from ppl_models.dvae.past import Past
 from ppl_models.networks import LSTM, MLP, Conditional, ConditionalNormal, together
 from ppl_models.sequences import Moments
 
@@ -40,7 +37,7 @@ class VRNN(DynamicalVAE):
         ``likelihood``, as in `DynamicalVAE`.
     """
 
-    feeds_back = True
+    autoregressive = True
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ part                   x, shape (..., D)                   ``raw_dim``          
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import pyro.distributions as dist
 import torch
@@ -40,7 +40,12 @@ class Likelihood(nn.Module):
         Numbers of a datum, of the decoder's outputs, and of what an encoder reads.
     reader : nn.Module
         Makes features of data, without parameters.
+    reads_past : bool
+        Whether a datum is a frame of a sequence that depends on those before it by the likelihood
+        itself: `given` and `features` then need them.
     """
+
+    reads_past = False
 
     def __init__(self, data_dim: int, raw_dim: int, reader: nn.Module | None = None) -> None:
         super().__init__()
@@ -70,8 +75,18 @@ class Likelihood(nn.Module):
         """
         raise NotImplementedError
 
-    def features(self, x: Tensor) -> Tensor:
-        """Return an encoder's input for data x (..., D): floats (..., feature_dim)."""
+    def given(self, raw: Tensor, past: Any) -> Tensor:
+        """Return the outputs (..., T, raw_dim) of a network of frames, given what came before them.
+
+        ``past`` is a `ppl_models.dvae.Past`. By default the outputs are returned as they are.
+        """
+        return raw
+
+    def features(self, x: Tensor, before: Tensor | None = None) -> Tensor:
+        """Return an encoder's input for data x (..., D): floats (..., feature_dim).
+
+        ``before`` is x_{t-1} where x is one frame of a sequence, and not the first.
+        """
         features: Tensor = self.reader(x)
         return features
 

@@ -15,7 +15,7 @@ from ppl_models.data.stft import STFT
 
 STFT_SMALL = STFT(rate=1000, window_ms=64, hop_ms=16)
 RECURRENT: dict[str, Any] = {"recurrent_dim": 6}
-ATTENTIVE: dict[str, Any] = {"code_dim": 3, "dim": 8, "heads": 2, "window": 8}
+ATTENTIVE: dict[str, Any] = {"global_dim": 3, "dim": 8, "heads": 2, "window": 8}
 SRNN: dict[str, Any] = {"input_dim": 6, **RECURRENT, "prior_dims": [5], "emission_dims": [7]}
 
 DESIGNS = {
@@ -25,7 +25,7 @@ DESIGNS = {
         ("", Design("DKF")),
         ("", Design("RVAE", options=RECURRENT)),
         ("-non-causal", Design("RVAE", options={**RECURRENT, "causal": False})),
-        ("", Design("DSAE", options={**RECURRENT, "code_dim": 3})),
+        ("", Design("DSAE", options={**RECURRENT, "global_dim": 3})),
         ("", Design("KVAE", options={"num_modes": 2})),
         ("", Design("STORN", options=RECURRENT)),
         ("", Design("VRNN", options=RECURRENT)),

@@ -252,7 +252,7 @@ def test_the_scan_stands_frames_that_are_sure() -> None:
     model = HMM(513, 4)
     s = model(size=2, length=200).detach()
     assert (model.smooth(s).amax(-1) > 0.999).all()
-    scan = model.path(200).log_prob(s)
+    scan = model.distribution(200).log_prob(s)
     assert torch.allclose(scan, model.log_evidence(s), rtol=1e-6)
     exact = model.double().log_evidence(s.double())
     assert torch.allclose(scan.double(), exact, rtol=1e-6)
@@ -265,7 +265,7 @@ def test_the_scan_stands_transitions_that_em_never_saw() -> None:
         model.transition_logits.copy_(torch.where(circle == 1, 0.0, math.log(LEAST)))
         model.emission[:, 2:] = -4.0
     s = torch.randn(3, 100, 2)
-    scan = model.path(100).log_prob(s)
+    scan = model.distribution(100).log_prob(s)
     assert torch.allclose(scan, model.log_evidence(s), rtol=1e-5)
     assert all(g.isfinite().all() for g in torch.autograd.grad(scan.sum(), [*model.parameters()]))
 

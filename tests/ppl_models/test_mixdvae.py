@@ -9,14 +9,17 @@ from pyro import poutine
 from torch import Tensor, nn
 from torch.distributions import InverseGamma, Normal, Uniform
 
-from guides.dvae.srnn import DeepARGuide, SRNNGuide
+from guides.dvae.deepar import DeepARGuide
+from guides.dvae.srnn import SRNNGuide
 from guides.linear_motion import LinearMotionGuide
 from guides.mixdvae import MixDVAEGuide
 from inference import check, enumerated, posterior
 from inference.objectives.objective import Objective
 from inference.tracing.sampler import Sampler
 from inference.vem import responsibilities
-from ppl_models.dvae.srnn import SRNN, DeepAR
+from ppl_models.dvae.deepar import DeepAR
+from ppl_models.dvae.motion import Motion
+from ppl_models.dvae.srnn import SRNN
 from ppl_models.errors import InputError
 from ppl_models.linear_motion import LinearMotion
 from ppl_models.mixdvae import Detection, MixDVAE, place
@@ -32,10 +35,10 @@ def pair(prior: str = "linear", **settings: float | None) -> tuple[MixDVAE, MixD
         source = LinearMotion()
         guide = LinearMotionGuide(source)
     elif prior == "srnn":
-        source = SRNN(increments=True)
+        source = SRNN(likelihood=Motion(increments=True))
         guide = SRNNGuide(source)
     elif prior == "deepar":
-        source = DeepAR(increments=True)
+        source = DeepAR(likelihood=Motion(increments=True))
         guide = DeepARGuide(source)
     else:
         source, guide = White(), WhiteGuide()

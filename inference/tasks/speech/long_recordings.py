@@ -94,14 +94,14 @@ def code_of(model: Any, guide: Any, wave: Tensor, stft: STFT | None = None) -> T
     stft = stft or STFT()
     check_wave(wave)
     level = wave.abs().max()
-    if level == 0 or not model.code_dim:
+    if level == 0 or not model.global_dim:
         seen = "silence" if level == 0 else f"{type(model).__name__}, whose model has no code"
         cure = "give speech, and one of HiTDVAE, LigHTDVAE and DSAE"
         raise InputError("code_of", seen, "speech, and a model with a code of the whole", cure)
-    total = wave.new_zeros(model.code_dim)
+    total = wave.new_zeros(model.global_dim)
     for piece in (wave / level).split(_samples(PIECE, OVERLAP, stft)[0]):
         w = analyse(model, guide, stft.power(piece)[None]).w
-        assert w is not None  # code_dim is not 0
+        assert w is not None  # global_dim is not 0
         total += w[0] * (len(piece) / len(wave))
     return total
 

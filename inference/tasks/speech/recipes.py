@@ -115,8 +115,8 @@ class Recipe:
 
     def _weights(self, model: Any, warmup: int) -> dict[str, Schedule]:
         weights: dict[str, Schedule] = {model.site: linear(warmup, end=self.kl_weight)}
-        if model.code_dim:
-            weights[model.code] = linear(warmup, end=self.code_weight)
+        if model.global_dim:
+            weights[model.global_site] = linear(warmup, end=self.code_weight)
         return weights
 
 
@@ -125,7 +125,7 @@ KVAE = {"latent_dim": 16, "num_modes": 5, "hidden_dims": (128,), "learn_noise": 
 SRNN = {"input_dim": 256, "recurrent_dim": 128, "prior_dims": (64,), "emission_dims": (256,)}
 SRNN_GUIDE = {"hidden_dims": (128,), "causal": False, "backward_dim": 128, "input_dim": 256}
 HIERARCHICAL = {
-    "code_dim": 32,
+    "global_dim": 32,
     "dim": 128,
     "num_layers": 2,
     "heads": 4,
@@ -137,7 +137,7 @@ RECIPES = {
     "FrameVAE": Recipe(Design("FrameVAE")),
     "DKF": Recipe(Design("DKF", options=DKF, guide_options={"hidden_dims": (128,)})),
     "RVAE": Recipe(Design("RVAE")),
-    "DSAE": Recipe(Design("DSAE", options={"code_dim": 16})),
+    "DSAE": Recipe(Design("DSAE", options={"global_dim": 16})),
     "KVAE": Recipe(Design("KVAE", options=KVAE, guide_options={"hidden_dims": (128,)})),
     "STORN": Recipe(Design("STORN")),
     "VRNN": Recipe(Design("VRNN")),

@@ -48,9 +48,9 @@ def analyse(
     They are for `tell`: a guide that asks what its model has read so far is told what that reads in
     a closed loop. ``forced`` takes the true frames there, for `tell_forced`.
     """
-    with model.alone() if model.feeds_back and not forced else nullcontext():
+    with model.free_running() if model.autoregressive and not forced else nullcontext():
         nodes = poutine.trace(guide.path).get_trace(s, mask, 0.0).nodes
-    w = nodes[model.code]["value"] if model.code_dim else None
+    w = nodes[model.global_site]["value"] if model.global_dim else None
     return Analysis(nodes[model.site]["value"], w)
 
 
@@ -67,10 +67,10 @@ def tell(model: Any, latents: Analysis, mask: Tensor | None = None) -> Tensor:
 @torch.no_grad()
 def tell_forced(model: Any, latents: Analysis, s: Tensor, mask: Tensor | None = None) -> Tensor:
     """Return the spectra (B, T, F) that a model tells if it is shown the true frames before."""
-    if not model.feeds_back:
+    if not model.autoregressive:
         return tell(model, latents, mask)
-    past = model.told_past(model.features(s, mask), latents.z, latents.w, mask)
-    raw = model.frame(model.read(past), latents.z, past)
+    past = model.teacher_forced_past(s, latents.z, latents.w, mask)
+    raw = model.outputs(model.read(past), latents.z, past)
     return clean(model.likelihood.point(raw), mask)
 
 
@@ -133,7 +133,7 @@ def finite(told: Tensor) -> Tensor:
 def _check_code(model: Any, code: Tensor, count: int | None = None) -> Tensor:
     """Return w, of shape (W,), or (B, W) for a count B."""
     _check_has_code(model)
-    size = (model.code_dim,)
+    size = (model.global_dim,)
     bad = int((~code.isfinite()).sum())
     if bad or code.shape not in (size, (count, *size)):
         expected = f"{size}" if count is None else f"{size} or {(count, *size)}"
@@ -187,10 +187,10 @@ def generate(
     stft = stft or STFT()
     with seeded(derive(seed, "speech")):
         like = next(model.parameters())
-        w = like.new_empty(size, model.code_dim).normal_() if model.code_dim else None
+        w = like.new_empty(size, model.global_dim).normal_() if model.global_dim else None
         w = w if code is None else code  # drawn all the same: a seed's z do not hang on it
-        if model.feeds_back:
-            raw = model.roll((size,), frames, w, point=point).raw
+        if model.autoregressive:
+            raw = model.rollout((size,), frames, w, point=point).raw
         else:
             raw = model.closed_loop(model.latent_path((size,), frames, w), w)
     power = finite(model.likelihood.point(raw))
@@ -211,6 +211,6 @@ def swap(model: Any, guide: Any, first: Tensor, second: Tensor) -> tuple[Tensor,
 
 
 def _check_has_code(model: Any) -> None:
-    if not model.code_dim:
+    if not model.global_dim:
         seen, cure = f"{type(model).__name__}, which has none", "take HiTDVAE, LigHTDVAE or DSAE"
         raise InputError("model", seen, "a model with a latent for the whole sequence", cure)

@@ -35,16 +35,13 @@ from ppl_models.data.trajectories import (
     to_object_frame,
     walking_trajectories,
 )
-from ppl_models.dvae import SRNN, DeepAR, SamplingSchedule
+from ppl_models.dvae import SRNN, DeepAR, Motion, SamplingSchedule
 from ppl_models.errors import InputError
 
 Pair = tuple[SRNN, SRNNGuide] | tuple[DeepAR, DeepARGuide]
 
 TRACKING = {
-    "increments": True,
-    "inertia": True,
-    "unit": 0.05,
-    "floor": 0.02,
+    "motion": {"increments": True, "inertia": True, "unit": 0.05, "floor": 0.02},
     "input_dim": 16,
     "recurrent_dim": 32,
     "emission_dims": (32,),
@@ -66,7 +63,7 @@ class Recipe:
     model : "SRNN" or "DeepAR"
     epochs : int
     options, guide_options : dict
-        What model and guide are built with.
+        What model and guide are built with; ``motion``, what the model's likelihood is.
     paper : bool
         The paper's data and schedules, in place of those for tracking.
     length : int
@@ -99,6 +96,8 @@ PATHS = 12_000  # training paths, about as many as the paper keeps
 
 
 def _build(name: str, options: Mapping[str, Any], guide_options: Mapping[str, Any]) -> Pair:
+    options = dict(options)
+    options["likelihood"] = Motion(**options.pop("motion", {}))
     if name == "DeepAR":
         deepar = DeepAR(**options)
         return deepar, DeepARGuide(deepar, **guide_options)

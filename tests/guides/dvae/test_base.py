@@ -22,15 +22,16 @@ from ppl_models.likelihoods.spectra import ComplexGaussian
 from ppl_models.networks.lstm import Span
 from ppl_models.networks.mlp import LSTM
 from tests.sequences import (
+    AUTOREGRESSIVE,
     EACH,
     FAMILY,
-    FEEDS_BACK,
     LATENT,
+    LATENT_IN_TABLE,
     D,
     L,
     Member,
     chain_of,
-    code_of,
+    global_of,
     gradients,
     paths,
     ragged,
@@ -43,13 +44,13 @@ KINDS = pytest.mark.parametrize("kind", ["trace", "meanfield"])
 
 def latents(story: Any, size: int = 3, length: int = 7) -> tuple[Tensor, Tensor, Tensor | None]:
     values = paths(story, size, length)
-    return values["s"], values["z"], code_of(values)
+    return values["s"], values["z"], global_of(values)
 
 
 # What is read -------------------------------------------------------------------------------------
 
 
-@LATENT
+@LATENT_IN_TABLE
 def test_every_latent_is_read_off_what_the_table_says(member: Member) -> None:
     story, guide = member.pair()
     leaves = [None if v is None else v.requires_grad_() for v in latents(story, 1)]
@@ -58,8 +59,8 @@ def test_every_latent_is_read_off_what_the_table_says(member: Member) -> None:
     assert torch.equal(reached(moments, s), reads(member.posterior, "s", 7))
     assert torch.equal(reached(moments, z), reads(member.posterior, "z", 7))
     if w is not None:
-        assert story.code in member.posterior.split(", ") and reached(moments, w).all()
-        code = guide.code(story.features(s), None)
+        assert story.global_site in member.posterior.split(", ") and reached(moments, w).all()
+        code = guide.encode_global(story.features(s), None)
         (grad,) = torch.autograd.grad(sum(part.sum() for part in code), s)
         assert (grad != 0).any(-1).all()
 
@@ -89,11 +90,11 @@ def test_without_noise_a_draw_is_the_path_of_means(member: Member) -> None:
     story, guide = member.pair()
     s, _, _ = latents(story)
     nodes = poutine.trace(guide.path).get_trace(s, None, 0.0).nodes
-    z, w = nodes["z"]["value"], nodes[story.code]["value"] if story.code_dim else None
+    z, w = nodes["z"]["value"], nodes[story.global_site]["value"] if story.global_dim else None
     assert torch.allclose(chain_of(guide, s, w).moments(z.clone())[0], z)
     if w is not None:
-        assert isinstance(nodes[story.code]["fn"], Delta)
-        assert torch.allclose(w, guide.code(story.features(s), None)[0])
+        assert isinstance(nodes[story.global_site]["fn"], Delta)
+        assert torch.allclose(w, guide.encode_global(story.features(s), None)[0])
     again = poutine.trace(guide.path).get_trace(s, None, 0.0).nodes["z"]["value"]
     assert torch.equal(again, z)
 
@@ -208,7 +209,7 @@ def test_the_pair_passes_the_check(member: Member, untouched: None) -> None:
     shapes = {row.name: (row.batch_shape, row.event_shape) for row in report.sites}
     assert shapes.pop("s") == ((3,), (7, D))
     assert shapes.pop("z", None) == (((3,), (7, L)) if story.latent_dim else None)
-    assert shapes == ({story.code: ((3,), (2,))} if story.code_dim else {})
+    assert shapes == ({story.global_site: ((3,), (2,))} if story.global_dim else {})
 
 
 @LATENT
@@ -290,7 +291,7 @@ def test_several_particles_and_bounds_of_many_draws(member: Member) -> None:
     assert all(torch.isfinite(grad).all() for grad in gradients(guide, chunked))
 
 
-@FEEDS_BACK
+@AUTOREGRESSIVE
 def test_scheduled_sampling_trains(member: Member) -> None:
     """Where frames are read by chance the loss still has a gradient in every parameter."""
     story, guide = member.pair()

@@ -38,11 +38,11 @@ def test_the_last_output_is_that_of_the_last_frame_that_exists() -> None:
 
 
 def test_v_of_a_dsae_does_not_hang_on_padding() -> None:
-    story = DSAE(3, 2, code_dim=W).double()
+    story = DSAE(3, 2, global_dim=W).double()
     guide, s = DSAEGuide(story).double(), torch.randn(1, 6, 3).double()
     mask = torch.arange(6)[None] < 4
-    alone = guide.code(s[:, :4], None)
-    padded = guide.code(torch.where(mask[..., None], s, 0.0), mask)
+    alone = guide.encode_global(s[:, :4], None)
+    padded = guide.encode_global(torch.where(mask[..., None], s, 0.0), mask)
     assert all(torch.allclose(a, b) for a, b in zip(alone, padded, strict=True))
 
 

@@ -16,7 +16,8 @@ SEEN = torch.tensor([[1, 1, 0, 0, 1, 1], [0, 1, 0, 1, 1, 0]], dtype=torch.bool)
 
 
 def pair(modes: int = K, feedback: bool = False) -> tuple[KVAE, KVAEGuide]:
-    return story(modes, feedback=feedback), KVAEGuide(D, A).double()
+    model = story(modes, feedback=feedback)
+    return model, KVAEGuide(model).double()
 
 
 def path(model: KVAE, size: int = 2) -> Tensor:
@@ -27,7 +28,7 @@ def path(model: KVAE, size: int = 2) -> Tensor:
 def test_each_frame_is_read_alone() -> None:
     _, guide = pair()
     s = torch.randn(3, T, D).double()
-    for together, alone in zip(guide.codes(s), guide.codes(s[1, 2]), strict=True):
+    for together, alone in zip(guide.moments(s), guide.moments(s[1, 2]), strict=True):
         assert together.shape == (3, T, A)
         assert torch.allclose(together[1, 2], alone)
 
@@ -102,7 +103,7 @@ def test_refused() -> None:
     s = path(model)
     with pytest.raises(InputError, match="simulate with the model alone"):
         guide()
-    with pytest.raises(InputError, match="seen"):
+    with pytest.raises(InputError, match="observed"):
         impute(model, guide, s, torch.ones(2, T))
     with pytest.raises(InputError, match="steps"):
         forecast(model, guide, s, 0)

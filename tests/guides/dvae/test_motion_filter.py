@@ -8,14 +8,20 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
+from guides.dvae.deepar import DeepARGuide
 from guides.dvae.motion_filter import Evidence
-from guides.dvae.srnn import DeepARGuide, SRNNGuide
-from ppl_models.dvae.srnn import SRNN, DeepAR
+from guides.dvae.srnn import SRNNGuide
+from ppl_models.dvae.deepar import DeepAR
+from ppl_models.dvae.motion import Motion
+from ppl_models.dvae.srnn import SRNN
+from ppl_models.errors import InputError
+from tests.sequences import chain_of
 
 
 def guides(story: type = SRNN, increments: bool = False, causal: bool = True):
     torch.manual_seed(0)
-    model = story(increments=increments, unit=0.1, inertia=increments, floor=0.05).double()
+    motion = Motion(increments=increments, unit=0.1, inertia=increments, floor=0.05)
+    model = story(likelihood=motion).double()
     guide = SRNNGuide(model, causal=causal) if story is SRNN else DeepARGuide(model)
     return model, guide.double()
 
@@ -32,23 +38,25 @@ def noise_like(x: Tensor) -> Tensor:
 
 def by_hand(model, guide, seen: Evidence, previous: Tensor, noise: Tensor | None):
     """Frame after frame, one path, from the equations of the module's docstring."""
-    length, unit, steps = previous.shape[-2], model.motion.unit, model.motion.increments
+    length, motion, zeros = previous.shape[-2], model.likelihood, torch.zeros_like(previous)
     z_path, rate = None, torch.tensor(0.0, dtype=previous.dtype)
     if noise is not None:
-        distribution = guide.latent(previous)
+        chain = chain_of(guide, previous)
         z_path = torch.zeros(length, 4, dtype=previous.dtype)
         for t in range(length):  # moments of row t read rows before t only
-            mean, scale = distribution.moments(z_path.clone())
+            mean, scale = chain.moments(z_path.clone())
             z_path[t] = mean[t] + scale[t] * noise[t]
-        q = Normal(*distribution.moments(z_path))
+        q = Normal(*chain.moments(z_path))
     means, variances = [], []
     for t in range(length):
         past = torch.stack([*means, *[torch.zeros(4, dtype=previous.dtype)] * (length - t)])
-        h = model.read_moves(model.motion.moves(past))[t]
-        mu, scale = model.emission(h, None if z_path is None else z_path[t])
-        if steps:
-            ahead = unit * (mu + model.motion.carried(model.motion.moves(past))[t])
-            mu, scale = (means[-1] + ahead, unit * scale) if t else (0 * mu, 0 * scale + 0.5)
+        known = model.teacher_forced_past(past, zeros[:, :0] if z_path is None else z_path)
+        h = model.read(known)[t]
+        raw = model.emission(h, None if z_path is None else z_path[t])
+        mu, scale = raw[:4], (raw[4:].exp() + 0.05**2).sqrt()
+        if motion.increments:
+            ahead = motion.unit * (mu + motion.inertia(known.frame_features)[t])
+            mu, scale = (means[-1] + ahead, motion.unit * scale) if t else (0 * mu, 0 * scale + 0.5)
         if z_path is not None:
             last = z_path[t - 1] if t else torch.zeros_like(z_path[0])
             p = Normal(*model.prior(h, last))
@@ -103,8 +111,8 @@ def test_rate_and_likelihood_make_the_predictive_density_of_the_detections() -> 
     inside = Normal(q.mean, phi**0.5).log_prob(o) - 0.5 * q.variance / phi
     with torch.no_grad():
         trace = poutine.trace(model).get_trace(q.mean)
-        mu, scale = trace.nodes["s"]["fn"].moments(q.mean)
-    predictive = Normal(mu, (scale**2 + phi).sqrt()).log_prob(o)
+        p = trace.nodes["s"]["fn"].distribution(q.mean).base_dist
+    predictive = Normal(p.loc, (p.scale**2 + phi).sqrt()).log_prob(o)
     assert torch.allclose(inside.sum((-1, -2)) - q.rate, predictive.sum((-1, -2)))
 
 
@@ -120,9 +128,18 @@ def test_common_noise_repeats_and_drawn_noise_differs() -> None:
 
 def test_float32_long_clips_stay_finite() -> None:
     torch.manual_seed(0)
-    model = SRNN(increments=True)
+    model = SRNN(likelihood=Motion(increments=True))
     guide = SRNNGuide(model)
     precision = torch.zeros(4, 1_000, 4)
     precision[:, :5] = 1e6
     q = guide.source_posterior(Evidence(precision, precision * 0.1), torch.zeros(4, 1_000, 4))
     assert all(torch.isfinite(part).all() for part in q)
+
+
+@pytest.mark.parametrize("story", [SRNN, DeepAR])
+def test_other_likelihoods_than_motion_are_refused(story) -> None:
+    model = story(likelihood="gaussian")
+    guide = SRNNGuide(model) if story is SRNN else DeepARGuide(model)
+    zeros = torch.zeros(1, 5, 4)
+    with pytest.raises(InputError, match="likelihood=Motion"):
+        guide.source_posterior(Evidence(zeros, zeros), zeros)

@@ -7,26 +7,30 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
+from guides.dvae.deepar import DeepARGuide
 from guides.dvae.motion_filter import Evidence
 from guides.dvae.motion_smoother import smooth_source
-from guides.dvae.srnn import DeepARGuide, SRNNGuide
+from guides.dvae.srnn import SRNNGuide
+from ppl_models.dvae.deepar import DeepAR
 from ppl_models.dvae.motion import Motion
-from ppl_models.dvae.srnn import SRNN, DeepAR
+from ppl_models.dvae.srnn import SRNN
 from ppl_models.errors import InputError
 
 
-def told(length: int, inertia: bool) -> tuple[Motion, Evidence, tuple[Tensor, Tensor]]:
+def scene(length: int, inertia: bool) -> tuple[Motion, Evidence, Tensor]:
     motion = Motion(2, increments=True, inertia=inertia, unit=0.3, start_scale=0.7).double()
     precision = 5 * torch.rand(3, length, 2, dtype=torch.float64)
     precision[:, 1::3] = 0.0
     evidence = Evidence(precision, precision * torch.randn_like(precision))
-    return motion, evidence, (torch.randn_like(precision), 0.2 + torch.rand_like(precision))
+    mean, scale = torch.randn_like(precision), 0.2 + torch.rand_like(precision)
+    return motion, evidence, torch.cat([mean, 2 * scale.log()], -1)
 
 
 def dense_prior(motion: Motion, mean: Tensor, scale: Tensor) -> MultivariateNormal:
     """p(s) of one dim of one path, from s = A (drift + noise) written out as a matrix."""
     length, unit = len(mean), motion.unit[0]
-    share, keep = (x[0] for x in motion.kept()) if motion.inertia else (torch.tensor(0.0),) * 2
+    rates = motion.inertia.rates() if motion.inertia else (torch.zeros(1),) * 2
+    share, keep = (x[0] for x in rates)
     carry = torch.zeros(length, length, dtype=torch.float64)  # step -> what is carried on of it
     for t in range(1, length):
         for k in range(1, t):
@@ -44,12 +48,13 @@ def dense_prior(motion: Motion, mean: Tensor, scale: Tensor) -> MultivariateNorm
 @pytest.mark.parametrize("length", [1, 2, 9])
 @torch.no_grad()
 def test_posterior_and_rate_are_the_exact_ones(length: int, inertia: bool) -> None:
-    motion, evidence, moments = told(length, inertia)
-    q = smooth_source(motion, evidence, moments)
+    motion, evidence, raw = scene(length, inertia)
+    q = smooth_source(motion, evidence, raw)
+    mean, scale = raw[..., :2], (0.5 * raw[..., 2:]).exp()
     rates = torch.zeros(3, dtype=torch.float64)
     for b in range(3):
         for d in range(2):
-            prior = dense_prior(motion, moments[0][b, :, d], moments[1][b, :, d])
+            prior = dense_prior(motion, mean[b, :, d], scale[b, :, d])
             information = prior.precision_matrix + torch.diag(evidence.precision[b, :, d])
             covariance = torch.linalg.inv(information)
             natural = prior.precision_matrix @ prior.mean + evidence.weighted[b, :, d]
@@ -62,7 +67,7 @@ def test_posterior_and_rate_are_the_exact_ones(length: int, inertia: bool) -> No
 
 def test_float32_keeps_the_rate_of_a_long_far_path() -> None:
     torch.manual_seed(0)
-    story = DeepAR(increments=True, inertia=True)
+    story = DeepAR(likelihood=Motion(increments=True, inertia=True))
     guide = DeepARGuide(story, smooth=True)
     o = 5.0 + 0.02 * torch.randn(2, 300, 4).cumsum(1)
     precision = torch.full_like(o, 600.0)
@@ -80,7 +85,7 @@ def test_float32_keeps_the_rate_of_a_long_far_path() -> None:
 
 @pytest.mark.parametrize("story", [SRNN, DeepAR])
 def test_any_leading_dims_and_independent_sources(story) -> None:
-    model = story(increments=True, inertia=True).double()
+    model = story(likelihood=Motion(increments=True, inertia=True)).double()
     guide = SRNNGuide(model, smooth=True) if story is SRNN else DeepARGuide(model, smooth=True)
     guide.double()
     precision = torch.rand(2, 3, 6, 4, dtype=torch.float64)
@@ -97,7 +102,7 @@ def test_any_leading_dims_and_independent_sources(story) -> None:
 def test_a_gap_is_bridged_from_both_sides() -> None:
     """Constant velocity, unseen for a third: the smoother stays close, the filter drifts off."""
     torch.manual_seed(0)
-    model = DeepAR(increments=True, inertia=True, unit=0.05)
+    model = DeepAR(likelihood=Motion(increments=True, inertia=True, unit=0.05))
     with torch.no_grad():
         model.emission.head[1][-1].weight.zero_()
         model.emission.head[1][-1].bias.copy_(torch.tensor([0.0] * 4 + [-4.0] * 4))
@@ -116,14 +121,14 @@ def test_a_gap_is_bridged_from_both_sides() -> None:
 def test_positions_have_no_motion_to_smooth() -> None:
     guide = DeepARGuide(DeepAR(), smooth=True)
     zeros = torch.zeros(1, 5, 4)
-    with pytest.raises(InputError, match="told by increments"):
+    with pytest.raises(InputError, match="a likelihood of increments"):
         guide.source_posterior(Evidence(zeros, zeros), zeros)
 
 
 def test_noise_free_detections_are_met() -> None:
-    motion, evidence, moments = told(5, True)
-    sure = Evidence(0 * evidence.precision + 1e9, 1e9 * evidence.weighted)
+    motion, evidence, raw = scene(5, True)
+    precise = Evidence(0 * evidence.precision + 1e9, 1e9 * evidence.weighted)
     with torch.no_grad():
-        q = smooth_source(motion, sure, moments)
+        q = smooth_source(motion, precise, raw)
     assert torch.allclose(q.mean, evidence.weighted, atol=1e-5)
     assert isinstance(Normal(q.mean, q.variance.sqrt()), Normal)

@@ -18,7 +18,7 @@ def test_a_latent_is_read_off_the_frames_near_by_and_the_code_off_all(title: str
     frames = torch.arange(9)
     near = (frames[:, None] - frames).abs() <= 2 * (2 - 1)  # two layers of windows of 2
     assert torch.equal(reached(chain_of(guide, s, w).moments(z), s), near)
-    (grad,) = torch.autograd.grad(guide.code(s, None)[0].sum(), s)
+    (grad,) = torch.autograd.grad(guide.encode_global(s, None)[0].sum(), s)
     assert (grad != 0).any(-1).all()
 
 
@@ -26,8 +26,8 @@ def test_a_latent_is_read_off_the_frames_near_by_and_the_code_off_all(title: str
 def test_the_code_does_not_hang_on_padding(title: str) -> None:
     story, guide = HIERARCHICAL[title].pair()
     s, mask = paths(story, 1, 6)["s"], torch.arange(6)[None] < 4
-    alone = guide.code(s[:, :4], None)
-    padded = guide.code(torch.where(mask[..., None], s, 0.0), mask)
+    alone = guide.encode_global(s[:, :4], None)
+    padded = guide.encode_global(torch.where(mask[..., None], s, 0.0), mask)
     assert all(torch.allclose(a, b) for a, b in zip(alone, padded, strict=True))
 
 

@@ -16,13 +16,12 @@ from inference.tasks.particle_filter import Filtered, _systematic, _take, partic
 from ppl_models.distributions.kalman import kalman_filter
 from ppl_models.dvae.dkf import DKF
 from ppl_models.dvae.kvae import KVAE
-from ppl_models.dvae.motion_recurrence import DVAE
 from ppl_models.dvae.rvae import RVAE
 from ppl_models.dvae.transformer import HiTDVAE
 from ppl_models.errors import InputError
 from ppl_models.lds import LDS
 from tests.ppl_models.dvae.test_frame_vae import twins
-from tests.sequences import FEEDS_BACK, IN_TURN, D, L, Member, paths, ragged
+from tests.sequences import AUTOREGRESSIVE, IN_TURN, D, L, Member, paths, ragged
 
 
 def of(story: Any, *data: Any, count: int = 4000, seed: int = 0) -> Filtered:
@@ -90,8 +89,8 @@ def test_a_kalman_vae_has_the_evidence_of_codes_drawn_blindly(modes: int) -> Non
 
 
 @IN_TURN
-def test_told_frame_by_frame_a_story_has_the_evidence_of_whole_sequences(member: Member) -> None:
-    """Particles tell frame by frame; importance weights score all frames at once."""
+def test_frame_by_frame_a_model_has_the_evidence_of_whole_sequences(member: Member) -> None:
+    """Particles run frame by frame; importance weights score all frames at once."""
     story, guide = member.pair()
     s = paths(story, 2, 3)["s"]
     weights = importance(story, guide, s, num_samples=40_000).log_weights
@@ -107,7 +106,7 @@ def agree(run: Filtered, weights: Tensor) -> None:
     assert ((run.log_evidence - exact).abs() < 5 * error + 1e-6).all()
 
 
-@FEEDS_BACK
+@AUTOREGRESSIVE
 def test_padding_is_not_read_and_not_scored(member: Member) -> None:
     """The same noise is drawn frame by frame: alone, a shorter sequence has the same numbers."""
     story = member.pair()[0]
@@ -142,7 +141,7 @@ def test_particles_go_where_the_weight_is() -> None:
 
 
 def test_a_story_is_taken_as_it_is_judged_and_left_as_it_was() -> None:
-    story = HiTDVAE(D, L, code_dim=2, dim=8, heads=2, forget=0.9)
+    story = HiTDVAE(D, L, global_dim=2, dim=8, heads=2, forget=0.9)
     s, state = torch.randn(2, 5, D), torch.get_rng_state()
     found = [of(story.train(mode), s, count=20).log_evidence for mode in (True, False)]
     assert torch.equal(*found) and torch.equal(state, torch.get_rng_state())
@@ -152,7 +151,7 @@ def test_a_story_is_taken_as_it_is_judged_and_left_as_it_was() -> None:
 
 def test_refused() -> None:
     s = torch.zeros(1, 2, D)
-    for story in (RVAE(D, L, causal=False), LDS(D), DVAE(D, L)):
+    for story in (RVAE(D, L, causal=False), LDS(D)):
         with pytest.raises(InputError, match="model"):
             particle_filter(story, s)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="num_particles"):

@@ -1,4 +1,4 @@
-"""Dynamical VAEs: each conditional reads the past it may, and the two ways of telling are one."""
+"""Dynamical VAEs: each conditional reads the past it may, at once as frame by frame."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from ppl_models.distributions.sequences import normal_kl
-from ppl_models.dvae.base import DynamicalVAE, Memory, Past
+from ppl_models.dvae.base import DynamicalVAE
 from ppl_models.dvae.frame_vae import FrameVAE
+from ppl_models.dvae.past import Memory, Past
 from ppl_models.dvae.rvae import RVAE
 from ppl_models.dvae.transformer import HiTDVAE
 from ppl_models.errors import InputError
@@ -23,16 +24,17 @@ from ppl_models.likelihoods.basic import Bernoulli, Categorical
 from ppl_models.likelihoods.spectra import ComplexGaussian
 from ppl_models.sequences import shift
 from tests.sequences import (
+    AUTOREGRESSIVE,
     FAMILY,
-    FEEDS_BACK,
+    IN_TABLE,
     IN_TURN,
     STORIES,
     STORY,
     D,
     L,
     Member,
-    code_of,
     conditionals,
+    global_of,
     gradients,
     paths,
     reached,
@@ -63,14 +65,14 @@ def test_words_say_which_frames_are_read(words: str, row: str) -> None:
     assert not reads("z_{t-1}, s_t", "z", 5)[0].any()
 
 
-@STORY
+@IN_TABLE
 def test_every_conditional_reads_what_the_factorisation_allows(member: Member) -> None:
     """The gradient of prior and emission at t reaches frame u exactly where the table says so."""
     story, length = member.pair()[0].eval(), 7
     values = paths(story, 1, length)
     leaves = {name: value.clone().requires_grad_() for name, value in values.items()}
     z = leaves.get("z", values["s"].new_zeros(1, length, 0))
-    prior, raw = conditionals(story, leaves["s"], z, code_of(leaves))
+    prior, raw = conditionals(story, leaves["s"], z, global_of(leaves))
     for words, outputs in ((member.prior, prior), (member.emission, (raw,))):
         for name in ("s", "z"):
             if name in leaves and (words != "none"):
@@ -106,9 +108,9 @@ def test_the_table_of_the_docs_is_the_one_tested_here() -> None:
 # At once, and frame by frame ----------------------------------------------------------------------
 
 
-def rolled(story: Any, size: int, length: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Tell frame by frame; return what was told, and the scores of its own steps."""
-    w = torch.randn(size, story.code_dim).double() if story.code_dim else None
+def generated(story: Any, size: int, length: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Generate frame by frame; return the values, and the scores of its own steps."""
+    w = torch.randn(size, story.global_dim).double() if story.global_dim else None
     priors: list[Tensor] = []
 
     def latent(t: int, h: Tensor | None, past: Past) -> Tensor:
@@ -117,12 +119,12 @@ def rolled(story: Any, size: int, length: int) -> tuple[dict[str, Tensor], dict[
         priors.append(Normal(mean, scale).log_prob(z).sum((-2, -1)))
         return z
 
-    drawn = story.roll((size,), length, w, latent=latent)
+    drawn = story.rollout((size,), length, w, latent=latent)
     values, totals = {"s": drawn.s}, {"s": story.likelihood(drawn.raw).log_prob(drawn.s).sum(-1)}
     if story.latent_dim:
         values["z"], totals["z"] = drawn.z, sum(priors)
     if w is not None:
-        values[story.code], totals[story.code] = w, Normal(0, 1).log_prob(w).sum(-1)
+        values[story.global_site], totals[story.global_site] = w, Normal(0, 1).log_prob(w).sum(-1)
     return values, totals
 
 
@@ -130,7 +132,7 @@ def rolled(story: Any, size: int, length: int) -> tuple[dict[str, Tensor], dict[
 @IN_TURN
 def test_a_simulation_is_scored_at_once_as_by_its_own_steps(member: Member, length: int) -> None:
     story = member.pair()[0].eval()
-    values, steps = rolled(story, 3, length)
+    values, steps = generated(story, 3, length)
     at_once = scores(story, values)
     for name in values:
         assert torch.allclose(at_once[name], steps[name], rtol=1e-5), name
@@ -144,7 +146,7 @@ def test_a_simulation_is_scored_at_once_as_by_its_own_steps(member: Member, leng
 
 @IN_TURN
 def test_each_frame_is_scored_as_the_last_one_of_its_prefix(member: Member) -> None:
-    """A slow reference: every frame's terms, from a telling that ends there."""
+    """A slow reference: every frame's terms, from a sequence that ends there."""
     story = member.pair()[0].eval()
     values, length = paths(story, length=6), 6
     per_sequence = ("s", "z") if story.latent_dim else ("s",)
@@ -157,7 +159,7 @@ def test_each_frame_is_scored_as_the_last_one_of_its_prefix(member: Member) -> N
         last = []
         for k, prefix in enumerate(prefixes):
             z = prefix.get("z", values["s"].new_zeros(3, k + 1, 0))
-            moments, raw = conditionals(story, prefix["s"], z, code_of(values))
+            moments, raw = conditionals(story, prefix["s"], z, global_of(values))
             distribution = Normal(*moments) if name == "z" else story.likelihood(raw)
             frames = distribution.log_prob(prefix[name])
             last.append((frames.sum(-1) if name == "z" else frames)[:, -1])
@@ -166,33 +168,34 @@ def test_each_frame_is_scored_as_the_last_one_of_its_prefix(member: Member) -> N
             assert torch.allclose(term, longer[name] - shorter[name], atol=1e-9)
 
 
-@FEEDS_BACK
-def test_rolled_on_the_truth_is_teacher_forcing(member: Member) -> None:
+@AUTOREGRESSIVE
+def test_a_rollout_that_reads_the_truth_is_teacher_forcing(member: Member) -> None:
     story = member.pair()[0].eval()
     values = paths(story)
     z = values.get("z", values["s"].new_zeros(3, 7, 0))
-    code, features = code_of(values), story.features(values["s"])
-    forced = story.roll((3,), 7, code, z=z, told=features, coins=[False] * 7).raw
-    assert torch.allclose(forced, conditionals(story, values["s"], z, code)[1])
+    w = global_of(values)
+    known = story.teacher_forced_past(values["s"], z)
+    forced = story.rollout((3,), 7, w, z=z, forced=known, coins=[False] * 7).raw
+    assert torch.allclose(forced, conditionals(story, values["s"], z, w)[1])
 
 
-def test_a_story_that_reads_later_latents_cannot_be_rolled() -> None:
+def test_frames_that_read_later_latents_cannot_be_rolled_out() -> None:
     story = RVAE(D, L, causal=False)
     with pytest.raises(RuntimeError, match="frames=False"):
-        story.roll((2,), 5)
-    assert story.roll((2,), 5, frames=False).z.shape == (2, 5, L)
+        story.rollout((2,), 5)
+    assert story.rollout((2,), 5, frames=False).z.shape == (2, 5, L)
     assert story(size=2, length=5).shape == (2, 5, D)
 
 
 @STORY
-def test_what_is_told_in_a_closed_loop_is_what_those_latents_give(member: Member) -> None:
-    """Fed the means it tells, teacher forcing tells the same means."""
+def test_a_closed_loop_generates_what_its_own_frames_give(member: Member) -> None:
+    """Fed the means of the closed loop, teacher forcing gives the same means."""
     story = member.pair()[0].eval()
     values = paths(story)
-    z, code = values.get("z", values["s"].new_zeros(3, 7, 0)), code_of(values)
+    z, code = values.get("z", values["s"].new_zeros(3, 7, 0)), global_of(values)
     raw = story.closed_loop(z, code)
-    told = story.likelihood.point(raw)
-    assert torch.allclose(conditionals(story, told, z, code)[1], raw)
+    own = story.likelihood.point(raw)
+    assert torch.allclose(conditionals(story, own, z, code)[1], raw)
 
 
 @STORY
@@ -202,11 +205,11 @@ def test_simulations_have_the_prior_s_and_the_emission_s_moments(member: Member)
     values = paths(story, 2_000, 3)
     z = values.get("z", values["s"].new_zeros(2_000, 3, 0))
     with torch.no_grad():
-        (mean, scale), raw = conditionals(story, values["s"], z, code_of(values))
+        (mean, scale), raw = conditionals(story, values["s"], z, global_of(values))
     distribution = story.likelihood(raw)
     found = [(values["s"] - distribution.mean) / distribution.variance.sqrt()]
     found += [(z - mean) / scale] if story.latent_dim else []
-    found += [code_of(values)] if story.code_dim else []
+    found += [global_of(values)] if story.global_dim else []
     for e in found:
         assert e.mean(0).abs().max() < 4.5 / 2_000**0.5
         assert (e.var(0) - 1).abs().max() < 4.5 * (2 / 2_000) ** 0.5
@@ -215,34 +218,34 @@ def test_simulations_have_the_prior_s_and_the_emission_s_moments(member: Member)
 # Scheduled sampling -------------------------------------------------------------------------------
 
 
-def emission_law(story: Any, values: dict[str, Tensor]) -> Any:
+def emission_of(story: Any, values: dict[str, Tensor]) -> Any:
     latent = {name: value for name, value in values.items() if name != "s"}
     trace = poutine.trace(poutine.condition(story, latent)).get_trace(values["s"])
     return trace.nodes["s"]["fn"].distribution(values["s"])
 
 
-@FEEDS_BACK
+@AUTOREGRESSIVE
 def test_at_probability_one_nothing_of_the_truth_is_read(member: Member) -> None:
     """The emission's outputs are those of the closed loop, whatever the frames before were."""
     story = member.pair()[0].train()
     values = paths(story)
-    forced = emission_law(story, values).mean
+    forced = emission_of(story, values).mean
     story.sampling_probability = 1.0
     distributions = [
-        emission_law(story, values | {"s": s}).mean for s in (values["s"], values["s"] + 1)
+        emission_of(story, values | {"s": s}).mean for s in (values["s"], values["s"] + 1)
     ]
     assert torch.allclose(*distributions)
     z = values.get("z", values["s"].new_zeros(3, 7, 0))
-    raw = story.closed_loop(z, code_of(values))
+    raw = story.closed_loop(z, global_of(values))
     assert torch.allclose(distributions[0], story.likelihood(raw).mean)
     assert not torch.allclose(distributions[0], forced)
     assert torch.allclose(
         distributions[0][:, 0], forced[:, 0]
-    )  # nothing was told before the first frame
+    )  # there is no frame before the first
 
 
-@FEEDS_BACK
-def test_frames_told_are_read_in_training_only_and_by_chance(member: Member) -> None:
+@AUTOREGRESSIVE
+def test_generated_frames_are_read_in_training_only_and_by_chance(member: Member) -> None:
     story = member.pair()[0]
     values = paths(story.eval())
     forced = scores(story, values)["s"]
@@ -252,13 +255,13 @@ def test_frames_told_are_read_in_training_only_and_by_chance(member: Member) -> 
         assert same == (not training or probability == 0)
 
 
-@FEEDS_BACK
+@AUTOREGRESSIVE
 def test_gradients_pass_through_points_that_are_read_and_stop_at_draws(member: Member) -> None:
     story = member.pair()[0].train()
     z, w = torch.randn(2, 5, story.latent_dim).double(), None
-    if story.code_dim:
-        w = torch.randn(2, story.code_dim).double()
-    rolled = story.roll((2,), 5, w, z=z)
+    if story.global_dim:
+        w = torch.randn(2, story.global_dim).double()
+    rolled = story.rollout((2,), 5, w, z=z)
     forced = conditionals(story, rolled.s, z, w)[1]
     for part in zip(
         *(gradients(story, raw[:, -1].sum()) for raw in (rolled.raw, forced)), strict=True
@@ -266,7 +269,7 @@ def test_gradients_pass_through_points_that_are_read_and_stop_at_draws(member: M
         assert torch.allclose(*part, atol=1e-9)
 
     def last() -> Tensor:
-        return story.roll((2,), 5, w, z=z, point=True).raw[:, -1].sum()
+        return story.rollout((2,), 5, w, z=z, point=True).raw[:, -1].sum()
 
     ways = [torch.randn_like(p) for p in story.parameters()]
     slope = sum((g * way).sum() for g, way in zip(gradients(story, last()), ways, strict=True))
@@ -276,7 +279,7 @@ def test_gradients_pass_through_points_that_are_read_and_stop_at_draws(member: M
         with torch.no_grad():
             for p, way in zip(moved.parameters(), ways, strict=True):
                 p.add_(way, alpha=step)
-            ends.append(moved.roll((2,), 5, w, z=z, point=True).raw[:, -1].sum())
+            ends.append(moved.rollout((2,), 5, w, z=z, point=True).raw[:, -1].sum())
     assert torch.allclose(slope, (ends[0] - ends[1]) / 2e-5, rtol=1e-5)
 
 
@@ -287,13 +290,13 @@ def test_the_schedule_sets_the_probability() -> None:
     story.sampling = lambda step: step / 10
     story.set_step(5)
     assert story.sampling_probability == 0.5
-    assert not story.train().scheduled  # nothing it told is read
+    assert not story.train().scheduled  # it reads no frame
 
 
-def test_a_story_is_alone_until_the_outermost_ends() -> None:
-    story = HiTDVAE(D, L, code_dim=2, dim=8, heads=2)
-    with story.alone():
-        with pytest.raises(ZeroDivisionError), story.alone():
+def test_a_model_runs_freely_until_the_outermost_ends() -> None:
+    story = HiTDVAE(D, L, global_dim=2, dim=8, heads=2)
+    with story.free_running():
+        with pytest.raises(ZeroDivisionError), story.free_running():
             raise ZeroDivisionError
         assert story.scheduled
     assert not story.scheduled
@@ -324,10 +327,10 @@ def test_wrong_data_are_named() -> None:
         FrameVAE(D, L, likelihood="bernoulli")(torch.full((1, 2, D), 0.5))
 
 
-def test_a_story_says_nothing_of_frames_by_itself() -> None:
+def test_the_base_class_has_no_emission() -> None:
     story = DynamicalVAE(D, L)
     z = torch.randn(2, 5, L)
-    past = story.told_past(None, z)
+    past = story.teacher_forced_past(None, z)
     mean, scale = story.latent(story.read(past), past)
     assert normal_kl((mean, scale), (torch.zeros_like(z), torch.ones_like(z))).sum() == 0
     assert torch.equal(past.z, shift(z)) and isinstance(past.memory, Memory)
@@ -336,7 +339,7 @@ def test_a_story_says_nothing_of_frames_by_itself() -> None:
 
 
 def test_frames_are_left_out_in_training_only_and_at_the_rate_asked_for() -> None:
-    story = HiTDVAE(D, L, code_dim=2, dim=8, heads=2, forget=0.3)
+    story = HiTDVAE(D, L, global_dim=2, dim=8, heads=2, forget=0.3)
     story.reader.bias.data.fill_(1.0)
     past = Past(torch.zeros(100, 60, D), torch.zeros(100, 60, L), torch.zeros(100, 1, 2), Memory())
     share = (story.train().of_frames(past) == 0).all(-1).double().mean()

@@ -1,20 +1,16 @@
-"""What is told so far scores every site: in plates, padded, and by what a guide left on its way."""
+"""Every site is scored once all have values: in plates, and padded."""
 
 from __future__ import annotations
 
-import copy
-import pickle
 from typing import Any
 
 import pyro
 import pytest
 import torch
 from pyro import poutine
-from torch import Tensor
 
-from ppl_models.dvae.conditionals import Told
+from ppl_models.dvae.conditionals import FrameConditionals
 from tests.sequences import (
-    FAMILY,
     STORIES,
     STORY,
     D,
@@ -29,16 +25,16 @@ from tests.sequences import (
 
 
 @pytest.mark.parametrize("title", ["VRNN", "DSAE"])
-def test_sites_are_scored_once_the_story_is_told(title: str) -> None:
+def test_sites_are_scored_once_all_have_values(title: str) -> None:
     story = next(m for m in STORIES if m.title == title).pair()[0]
-    told = Told(story, 5, None)
-    told.w = torch.randn(2, story.code_dim).double() if story.code_dim else None
-    z = told.latent().expand((2,)).sample()
-    with pytest.raises(RuntimeError, match="once z is told"):
-        told.frames().log_prob(torch.zeros(2, 5, D).double())
-    if story.feeds_back:
-        with pytest.raises(RuntimeError, match="once s is told"):
-            told.latent().log_prob(z)
+    sites = FrameConditionals(story, 5)
+    sites.w = torch.randn(2, story.global_dim).double() if story.global_dim else None
+    z = sites.latent().expand((2,)).sample()
+    with pytest.raises(RuntimeError, match="once z has a value"):
+        sites.frames().log_prob(torch.zeros(2, 5, D).double())
+    if story.autoregressive:
+        with pytest.raises(RuntimeError, match="once s has a value"):
+            sites.latent().log_prob(z)
 
 
 # Plates and padding -------------------------------------------------------------------------------
@@ -60,7 +56,7 @@ def test_a_padded_batch_is_scored_as_one_by_one(member: Member) -> None:
 
 
 @STORY
-def test_told_in_plates_of_sources_and_of_draws(member: Member) -> None:
+def test_sampled_in_plates_of_sources_and_of_draws(member: Member) -> None:
     story = member.pair()[0].eval()
 
     def many() -> Any:
@@ -86,70 +82,3 @@ def test_z_replayed_and_s_free_is_the_posterior_predictive(member: Member) -> No
     assert s.shape == (500, 7, D) and s.std(0).min() > 0
     trace.compute_log_prob()
     assert torch.isfinite(trace.log_prob_sum())
-
-
-# What a guide leaves ------------------------------------------------------------------------------
-
-
-def left(member: Member) -> tuple[Any, Any, Tensor, Any]:
-    story, guide = member.pair()
-    s = paths(story)["s"]
-    return story, guide, s, poutine.trace(guide).get_trace(s)
-
-
-LEAVING = pytest.mark.parametrize(
-    "member",
-    [m for m in FAMILY if m.title in ("VRNN", "SRNN")],
-    ids=["VRNN", "SRNN"],
-)
-
-
-@LEAVING
-def test_what_a_guide_left_is_used_once(member: Member) -> None:
-    story, _, s, guided = left(member)
-    z = guided.nodes["z"]["value"]
-    reading = story.take(z, s)
-    assert reading is not None and reading.z is z
-    h = story.read(story.told_past(story.features(s), z))
-    assert torch.allclose(reading.h, h)
-    assert story.take(z, s) is None
-
-
-@pytest.mark.parametrize(
-    "cause", ["other z", "other s", "a step since", "no graph", "a copy", "a pickle"]
-)
-@LEAVING
-def test_what_a_guide_left_is_never_stale(member: Member, cause: str) -> None:
-    story, guide, s, guided = left(member)
-    z = guided.nodes["z"]["value"]
-    if cause == "a step since":
-        with torch.no_grad():
-            next(story.parameters()).mul_(1.1)
-    elif cause == "no graph":
-        with torch.no_grad():
-            z = poutine.trace(guide).get_trace(s).nodes["z"]["value"]
-    elif cause == "a copy":
-        story, _ = copy.deepcopy((story, guide))
-    elif cause == "a pickle":
-        story = pickle.loads(pickle.dumps(story))
-    z = z.clone() if cause == "other z" else z
-    assert story.take(z, s + 1 if cause == "other s" else s) is None
-
-
-@pytest.mark.parametrize("probability", [0.0, 0.5])
-@LEAVING
-def test_a_padded_batch_finds_what_the_guide_left(member: Member, probability: float) -> None:
-    """With scheduled sampling, story and guide would else read different frames."""
-    story, guide, s, _ = left(member)
-    story.sampling_probability = probability
-    padded, mask = ragged(s, (7, 4, 1))
-    guided = poutine.trace(guide).get_trace(padded, mask)
-    reading = story._reading
-    assert reading is not None
-    trace = poutine.trace(poutine.replay(story, guided)).get_trace(padded, mask)
-    trace.compute_log_prob()
-    assert story._reading is None
-    raw = reading[0].raw
-    if probability:
-        wanted = story.likelihood(raw).log_prob(torch.where(mask[..., None], s, 0.0))
-        assert torch.allclose(trace.nodes["s"]["log_prob"], (wanted * mask).sum(-1))

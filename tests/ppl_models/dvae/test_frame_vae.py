@@ -30,7 +30,7 @@ SIZES = [  # of pairs at the benchmark's setting, 513 frequencies and 16 latents
     (DKF, DKFGuide, {}, 516_641),
     (RVAE, RVAEGuide, {}, 553_121),
     (RVAE, RVAEGuide, {"causal": False}, 1_026_849),
-    (DSAE, DSAEGuide, {"code_dim": 16}, 1_650_241),
+    (DSAE, DSAEGuide, {"global_dim": 16}, 1_650_241),
 ]
 
 
@@ -77,7 +77,7 @@ def test_an_rvae_that_is_not_causal_reads_both_ways() -> None:
 
 
 def test_what_stays_of_a_dsae_is_drawn_once_a_sequence() -> None:
-    values = paths(DSAE(3, 2, code_dim=4), 5, 7)
+    values = paths(DSAE(3, 2, global_dim=4), 5, 7)
     assert values["v"].shape == (5, 4) and values["z"].shape == (5, 7, 2)
 
 

@@ -140,7 +140,8 @@ def bounds(pair: tuple[nn.Module, nn.Module], s: Tensor, mask: Tensor | None, a:
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 @pytest.mark.parametrize("modes", [1, K])
 def test_padding_reaches_neither_value_nor_gradient(likelihood: str, modes: int) -> None:
-    pair = story(modes, feedback=True, likelihood=likelihood), KVAEGuide(D, A).double()
+    model = story(modes, feedback=True, likelihood=likelihood)
+    pair = model, KVAEGuide(model).double()
     s, mask = ragged(pair, torch.nan)
     a = torch.randn(3, T, A).double()
     together = bounds(pair, s, mask, a)
@@ -159,7 +160,7 @@ def test_padding_reaches_neither_value_nor_gradient(likelihood: str, modes: int)
 @pytest.mark.parametrize("learn", [False, True])
 def test_the_pair_passes_the_check(modes: int, feedback: bool, learn: bool) -> None:
     model = KVAE(D, A, N, modes, feedback=feedback, learn_noise=learn, likelihood="bernoulli")
-    guide = KVAEGuide(D, A, likelihood="bernoulli")
+    guide = KVAEGuide(model)
     s = model(size=4, length=T).detach()
     report = check(model, guide, s)
     assert {row.name: row.event_shape for row in report.sites} == {"a": (T, A), "s": (T, D)}
@@ -169,7 +170,8 @@ def test_the_pair_passes_the_check(modes: int, feedback: bool, learn: bool) -> N
 
 @pytest.mark.parametrize("modes", [1, K])
 def test_one_frame(modes: int) -> None:
-    pair = story(modes, feedback=True), KVAEGuide(D, A).double()
+    model = story(modes, feedback=True)
+    pair = model, KVAEGuide(model).double()
     s = pair[0](size=2, length=1).detach()
     assert s.shape == (2, 1, D)
     assert Trace_ELBO().differentiable_loss(*pair, s).isfinite()

@@ -1,9 +1,9 @@
-"""SRNN and DeepAR: one site a sequence tells what one site a frame would."""
+"""SRNN and DeepAR of the path of an object: one site a sequence scores what one a frame would."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
+from typing import Any
 
 import pyro
 import pytest
@@ -12,35 +12,48 @@ from pyro import poutine
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from guides.dvae.srnn import DeepARGuide, SRNNGuide
-from ppl_models.dvae.srnn import DVAE, SRNN, DeepAR, SamplingSchedule, ToldPath
+from guides.dvae.deepar import DeepARGuide
+from guides.dvae.srnn import SRNNGuide
+from ppl_models.dvae.base import DynamicalVAE
+from ppl_models.dvae.conditionals import FrameConditionals
+from ppl_models.dvae.deepar import DeepAR
+from ppl_models.dvae.motion import Motion
+from ppl_models.dvae.srnn import SRNN
 from ppl_models.errors import InputError
 
-STORIES = [SRNN, DeepAR]
+BOTH = [SRNN, DeepAR]
 
 
-def make(story: type[DVAE], increments: bool = False, **options) -> DVAE:
+def make(kind: type[DynamicalVAE], increments: bool = False) -> Any:
     torch.manual_seed(0)
-    return story(
-        increments=increments, unit=0.1, inertia=increments, floor=0.05, **options
-    ).double()
+    motion = Motion(increments=increments, unit=0.1, inertia=increments, floor=0.05)
+    return kind(likelihood=motion).double()  # type: ignore[call-arg]
 
 
-def told(model: nn.Module, *data, z: Tensor | None = None, **options) -> poutine.Trace:
+def scored(model: nn.Module, *data, z: Tensor | None = None, **options) -> poutine.Trace:
     given = {} if z is None else {"z": z}
     trace = poutine.trace(poutine.condition(model, given)).get_trace(*data, **options)
     trace.compute_log_prob()
     return trace
 
 
+def moments(trace: poutine.Trace, site: str, value: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    fn, value = trace.nodes[site]["fn"], trace.nodes[site]["value"] if value is None else value
+    if site == "z":
+        return fn.moments(value)
+    frames = fn.distribution(value).base_dist
+    return frames.loc, frames.scale
+
+
 def drawn(model: nn.Module, size: int = 3, length: int = 7) -> tuple[Tensor, Tensor | None]:
-    nodes = told(model, size=size, length=length).nodes
+    nodes = scored(model, size=size, length=length).nodes
     return nodes["s"]["value"].detach(), nodes["z"]["value"].detach() if "z" in nodes else None
 
 
-def score_by_frame(model: DVAE, s: Tensor, z: Tensor | None) -> Tensor:
+def score_by_frame(model: Any, s: Tensor, z: Tensor | None) -> Tensor:
     """The joint density (B,), one frame after another, straight from the equations."""
-    state, total = model.recurrence.start(s.shape[:-2], s), torch.zeros(len(s), dtype=s.dtype)
+    motion, total = model.likelihood, torch.zeros(len(s), dtype=s.dtype)
+    state = model.recurrence.start(s.shape[:-2], s)
     move = torch.zeros_like(s[..., 0, :])
     last_z = None if z is None else torch.zeros_like(z[..., 0, :])
     for t in range(s.shape[-2]):
@@ -48,12 +61,13 @@ def score_by_frame(model: DVAE, s: Tensor, z: Tensor | None) -> Tensor:
         z_t = None if z is None else z[..., t, :]
         if z is not None:
             total = total + Normal(*model.prior(state[0], last_z)).log_prob(z_t).sum(-1)
-        mean, scale = model.emission(state[0], z_t)
+        raw = model.emission(state[0], z_t)
+        mean, scale = raw[..., :4], (raw[..., 4:].exp() + 0.05**2).sqrt()
         now, before = s[..., t, :], s[..., max(t - 1, 0), :]
-        if model.motion.increments:
-            unit = model.motion.unit
+        if motion.increments:
+            unit = motion.unit
             move = (now - before) / unit
-            share, keep = model.motion.kept()
+            share, keep = motion.inertia.rates()
             carried = sum(
                 (1 - keep) * keep ** (t - 1 - k) * (s[..., k, :] - s[..., k - 1, :])
                 for k in range(1, t)
@@ -67,13 +81,13 @@ def score_by_frame(model: DVAE, s: Tensor, z: Tensor | None) -> Tensor:
     return total
 
 
-def joint(model: DVAE, s: Tensor, z: Tensor | None) -> Tensor:
-    trace = told(model, s, z=z)
+def joint(model: Any, s: Tensor, z: Tensor | None) -> Tensor:
+    trace = scored(model, s, z=z)
     return sum(site["log_prob"] for site in trace.nodes.values() if "log_prob" in site)
 
 
 @pytest.mark.parametrize("increments", [False, True])
-@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("story", BOTH)
 @pytest.mark.parametrize("length", [1, 2, 9])
 def test_all_at_once_equals_frame_by_frame(story, increments: bool, length: int) -> None:
     model = make(story, increments)
@@ -95,7 +109,7 @@ def test_all_at_once_equals_frame_by_frame(story, increments: bool, length: int)
 
 
 @pytest.mark.parametrize("increments", [False, True])
-@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("story", BOTH)
 def test_simulations_are_scored_and_repeat(story, increments: bool) -> None:
     model = make(story, increments)
     torch.manual_seed(1)
@@ -110,9 +124,9 @@ def test_draws_follow_the_density() -> None:
     """Standardised by its own conditionals, a simulated path is white noise."""
     model = make(SRNN, increments=True)
     s, z = drawn(model, size=4_000, length=5)
-    trace = told(model, s, z=z)
+    trace = scored(model, s, z=z)
     for name, value in (("z", z), ("s", s)):
-        mean, scale = trace.nodes[name]["fn"].moments(trace.nodes[name]["value"])
+        mean, scale = moments(trace, name)
         e = ((value - mean) / scale).flatten(1).detach()
         n = len(e)
         assert e.mean(0).abs().max() < 4.5 / n**0.5
@@ -134,27 +148,27 @@ def test_conditionals_see_exactly_the_allowed_past(increments: bool) -> None:
     s, z = drawn(model, size=1)
     frames = torch.arange(7)
 
-    def moments(site: str, s: Tensor, z: Tensor) -> Tensor:
+    def of_site(site: str, s: Tensor, z: Tensor) -> Tensor:
         trace = poutine.trace(poutine.condition(model, {"z": z})).get_trace(s)
-        return torch.cat(trace.nodes[site]["fn"].moments(trace.nodes[site]["value"]), -1)
+        return torch.cat(moments(trace, site), -1)
 
     for t in (2, 5):
         for site in ("z", "s"):
-            past = reach(lambda x, site=site: moments(site, x, z), s, t)
+            past = reach(lambda x, site=site: of_site(site, x, z), s, t)
             assert torch.equal(past, frames < t)
-        assert torch.equal(reach(lambda x: moments("z", s, x), z, t), frames == t - 1)
-        assert torch.equal(reach(lambda x: moments("s", s, x), z, t), frames == t)
+        assert torch.equal(reach(lambda x: of_site("z", s, x), z, t), frames == t - 1)
+        assert torch.equal(reach(lambda x: of_site("s", s, x), z, t), frames == t)
 
 
 @pytest.mark.parametrize("increments", [False, True])
-@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("story", BOTH)
 def test_a_batch_equals_one_by_one_and_padding_is_never_read(story, increments: bool) -> None:
     model = make(story, increments)
     s, z = drawn(model)
     mask = torch.arange(7) < torch.tensor([[7], [4], [1]])
     poisoned = torch.where(mask[..., None], s, torch.tensor(float("nan"), dtype=s.dtype))
     poisoned.requires_grad_()
-    trace = told(model, poisoned, mask, z=z)
+    trace = scored(model, poisoned, mask, z=z)
     total = sum(site["log_prob"] for site in trace.nodes.values() if "log_prob" in site)
     for row, length in enumerate((7, 4, 1)):
         own = None if z is None else z[row, None, :length]
@@ -175,7 +189,7 @@ def test_shapes_follow_the_plates_around_a_path() -> None:
         with plates[0], plates[1], pyro.plate("source", 3, dim=-1):
             return model.path(6)
 
-    trace = told(mixture)
+    trace = scored(mixture)
     for site in ("z", "s"):
         assert trace.nodes[site]["value"].shape == (5, 2, 1, 3, 6, 4)
         assert trace.nodes[site]["log_prob"].shape == (5, 2, 1, 3)
@@ -188,7 +202,7 @@ def test_shapes_follow_the_plates_around_a_path() -> None:
     )
 
 
-@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("story", BOTH)
 def test_without_conditioning_the_same_call_simulates_afresh(story) -> None:
     model = make(story)
     s = torch.full((3, 7, 4), 100.0, dtype=torch.float64)
@@ -202,16 +216,16 @@ def test_z_replayed_and_s_free_is_the_posterior_predictive() -> None:
     """s is then drawn from prod_t p(s_t | s_{1:t-1}, z_t) at that z, on its own past."""
     model = make(SRNN)
     z = torch.randn(1, 5, 4, dtype=torch.float64).expand(4_000, 5, 4)
-    trace = told(model, size=4_000, length=5, z=z)
-    mean, scale = trace.nodes["s"]["fn"].moments(trace.nodes["s"]["value"])
+    trace = scored(model, size=4_000, length=5, z=z)
+    mean, scale = moments(trace, "s")
     e = ((trace.nodes["s"]["value"] - mean) / scale).detach()
     assert e.mean(0).abs().max() < 4.5 / 4_000**0.5
     assert (e.var(0) - 1).abs().max() < 4.5 * (2 / 4_000) ** 0.5
 
 
-def test_z_cannot_be_scored_before_s_is_told() -> None:
-    distribution = ToldPath(make(SRNN), 5).latent()
-    with pytest.raises(RuntimeError, match="once s is told"):
+def test_z_cannot_be_scored_before_s_has_a_value() -> None:
+    distribution = FrameConditionals(make(SRNN), 5).latent()
+    with pytest.raises(RuntimeError, match="once s has a value"):
         distribution.log_prob(distribution.rsample())
 
 
@@ -223,18 +237,7 @@ def test_the_paper_s_sizes(story, size: int) -> None:
         assert sum(p.numel() for p in SRNNGuide(model).parameters()) == 480
 
 
-def test_scheduled_sampling_follows_the_paper_s_schedule() -> None:
-    schedule = SamplingSchedule(200, 1000)
-    assert [schedule(k) for k in (0, 200, 600, 1000, 9999)] == [0, 0, 0.5, 1, 1]
-    model = make(SRNN)
-    model.set_step(600)
-    assert model.sampling_probability == 0
-    model.sampling = schedule
-    model.set_step(600)
-    assert model.sampling_probability == 0.5
-
-
-def scheduled(model: DVAE, s: Tensor, probability: float, guide: nn.Module) -> poutine.Trace:
+def with_guide(model: Any, s: Tensor, probability: float, guide: nn.Module) -> poutine.Trace:
     model.sampling_probability = probability
     torch.manual_seed(3)
     guided = poutine.trace(guide).get_trace(s)
@@ -243,92 +246,71 @@ def scheduled(model: DVAE, s: Tensor, probability: float, guide: nn.Module) -> p
     return trace
 
 
-@pytest.mark.parametrize("story", STORIES)
-def test_scheduled_sampling_reads_made_up_pasts_in_training_only(story) -> None:
-    model = make(story)
+@pytest.mark.parametrize("increments", [False, True])
+@pytest.mark.parametrize("story", BOTH)
+def test_scheduled_sampling_reads_generated_frames_in_training_only(story, increments) -> None:
+    model = make(story, increments)
     guide = (SRNNGuide(model) if story is SRNN else DeepARGuide(model)).double()
     s, _ = drawn(model)
     for training in (True, False):
         model.train(training)
-        forced, rolled = (scheduled(model, s, p, guide).log_prob_sum().item() for p in (0.0, 0.7))
-        assert (abs(forced - rolled) > 1e-6) == training
+        forced, free = (with_guide(model, s, p, guide).log_prob_sum().item() for p in (0.0, 0.7))
+        assert (abs(forced - free) > 1e-6) == training
 
 
-def test_at_probability_one_nothing_of_the_truth_is_read() -> None:
-    model = make(DeepAR)
+@pytest.mark.parametrize("increments", [False, True])
+def test_at_probability_one_nothing_of_the_truth_is_read(increments: bool) -> None:
+    model = make(DeepAR, increments)
     s, _ = drawn(model)
-    distributions = [scheduled(model, x, 1.0, DeepARGuide(model)).nodes["s"] for x in (s, s + 1.0)]
-    means = [site["fn"].moments(site["value"])[0] for site in distributions]
+    means = [
+        moments(with_guide(model, x, 1.0, DeepARGuide(model)), "s")[0]
+        for x in (s, s + torch.randn_like(s))
+    ]
     assert torch.allclose(*means)
 
 
 def test_scheduled_z_and_its_density_come_from_the_mixed_h() -> None:
-    """Guide and story agree on h: z scored again at the h the guide left gives its own moments."""
+    """Guide and model agree on h: z scored again at the h the guide left gives its own moments."""
     model = make(SRNN)
     guide = SRNNGuide(model).double()
     s, _ = drawn(model)
     model.sampling_probability = 0.5
     guided = poutine.trace(guide).get_trace(s)
-    z, distribution = guided.nodes["z"]["value"], guided.nodes["z"]["fn"]
-    h = model.take_h(z, s)
-    assert h is not None and not torch.allclose(h, model.read_moves(s))
-    mean, scale = guide.encoder(guide.context(h, s), torch.cat([0 * z[:, :1], z[:, :-1]], 1))
-    assert torch.allclose(distribution.moments(z)[0], mean) and torch.allclose(
-        distribution.moments(z)[1], scale
-    )
-    model.leave_h(z, s, h)
+    z, kept = guided.nodes["z"]["value"], moments(guided, "z")
+    left = model.take(z, s)
+    h = left.h
+    assert not torch.allclose(h, model.read(model.teacher_forced_past(s, z)))
+    before = torch.cat([0 * z[:, :1], z[:, :-1]], 1)
+    for a, b in zip(kept, guide.encoder(s, torch.cat([before, h], -1)), strict=True):
+        assert torch.allclose(a, b)
+    model.leave(left)
     trace = poutine.trace(poutine.replay(model, guided)).get_trace(s)
-    assert torch.allclose(trace.nodes["s"]["fn"].moments(s)[0], model.emission(h, z)[0])
-
-
-def test_samples_that_are_read_are_detached_and_the_state_is_not() -> None:
-    model = make(DeepAR)
-    model.sampling_probability = 1.0
-    moves = torch.randn(2, 5, 4, dtype=torch.float64)
-    h, _ = model.read_scheduled((2,), moves, lambda t, h, z: z)
-    h[:, -1].sum().backward()
-    assert model.recurrence.cell.weight_hh_l0.grad.abs().sum() > 0
-    assert all(p.grad is None for p in model.emission.parameters())
+    assert torch.allclose(moments(trace, "s")[0], model.emission(h, z)[..., :4])
 
 
 def test_an_estimate_of_the_past_is_read_in_place_of_it() -> None:
     model = make(SRNN, increments=True)
     s, z = drawn(model)
     assert torch.allclose(
-        told(model, s, None, s.clone(), z=z).log_prob_sum(), told(model, s, z=z).log_prob_sum()
+        scored(model, s, None, s.clone(), z=z).log_prob_sum(), scored(model, s, z=z).log_prob_sum()
     )
     past = s + 0.01 * torch.randn_like(s)
-    trace = told(model, s, None, past, z=z)
-    mean, _ = trace.nodes["s"]["fn"].moments(s)
-    around, _ = told(model, past, z=z).nodes["s"]["fn"].moments(past)
+    mean, _ = moments(scored(model, s, None, past, z=z), "s")
+    around, _ = moments(scored(model, past, z=z), "s")
     assert torch.allclose(mean, around)
 
 
-def test_networks_may_read_an_estimate_and_add_to_the_path_itself() -> None:
+def test_networks_may_read_an_estimate_and_the_likelihood_the_path_itself() -> None:
     model = make(DeepAR, increments=True)
     s, _ = drawn(model)
     past = s + 0.01 * torch.randn_like(s)
-    mean, scale = told(model, s, None, past, from_past=False).nodes["s"]["fn"].moments(s)
-    net = model.emission(model.read_moves(model.motion.moves(past)))
-    wanted = model.motion.place(net, s)
-    assert torch.allclose(mean, wanted[0]) and torch.allclose(scale, wanted[1])
-    assert not torch.allclose(mean, told(model, s, None, past).nodes["s"]["fn"].moments(s)[0])
-
-
-def test_what_a_guide_left_is_used_once_and_never_stale() -> None:
-    model = make(SRNN)
-    s, z = drawn(model)
-    h = model.read_moves(s)
-    model.leave_h(z, s, h)
-    assert model.take_h(z, s) is h and model.take_h(z, s) is None
-    for cause in ("other z", "no graph", "a step since"):
-        model.leave_h(z, s, h.detach() if cause == "no graph" else h)
-        if cause == "a step since":
-            with torch.no_grad():
-                model.reader[0].weight += 0.1
-        assert model.take_h(z.clone() if cause == "other z" else z, s) is None
-    model.leave_h(z, s, h)
-    assert copy.deepcopy(model).take_h(z, s) is None
+    found = moments(scored(model, s, None, past, from_past=False), "s")
+    nothing = s.new_zeros(3, 7, 0)
+    h = model.read(model.teacher_forced_past(past, nothing))
+    raw = model.outputs(h, nothing, model.teacher_forced_past(s, nothing))
+    wanted = model.likelihood(raw).base_dist
+    assert torch.allclose(found[0], wanted.loc) and torch.allclose(found[1], wanted.scale)
+    assert not torch.allclose(found[0], moments(scored(model, s, None, past), "s")[0])
 
 
 def test_wrong_data_says_so() -> None:

@@ -19,7 +19,7 @@ def parameters(story: Any) -> int:
 
 def test_the_light_one_is_lighter() -> None:
     """At equal sizes: one decoder of one attention a layer, for two of two."""
-    light, heavy = LigHTDVAE(513, 16, code_dim=32), HiTDVAE(513, 16, code_dim=32)
+    light, heavy = LigHTDVAE(513, 16, global_dim=32), HiTDVAE(513, 16, global_dim=32)
     assert parameters(light) < 0.6 * parameters(heavy)
     assert not any(layer.crossing for layer in light.decoder.layers)
     assert all(layer.crossing for layer in heavy.latent_decoder.layers)

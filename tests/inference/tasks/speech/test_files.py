@@ -108,7 +108,10 @@ def forge(folder: Path, **changes: Any) -> Path:
         ({"options": {"dim": [8] * 1000}}, "dim: 1000 of them"),
         ({"options": {"dim": {"__import__": "os"}}}, "options: "),
         ({"options": {"likelihood": "gaussian"}}, "options: .*multiple values"),
-        ({"options": {"code_dim": 3, "dim": 90_000}}, r"settings of a LigHTDVAE of [\d,]+ numbers"),
+        (
+            {"options": {"global_dim": 3, "dim": 90_000}},
+            r"of a LigHTDVAE of [\d,]+ numbers",
+        ),
         ({"stft": {"rate": 1000}}, r"stft: \{'rate': 1000\}\n.*window_ms"),
         ({"stft": {"rate": 1000, "window_ms": 1, "hop_ms": 3}}, "STFT: a window of 1 samples"),
         ({"floor": float("nan")}, "floor: nan\n"),

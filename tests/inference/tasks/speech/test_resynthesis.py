@@ -48,13 +48,13 @@ def test_a_ragged_batch_is_told_as_one_by_one(name: str) -> None:
 def test_a_closed_loop_reads_what_it_told(name: str) -> None:
     """Shown its own frames as the truth, a story tells them again; or it has read no frame."""
     model, guide = pair(name)
-    reads = model.feeds_back and not getattr(model, "forget", 0.0)
+    reads = model.autoregressive and not getattr(model, "forget", 0.0)
     latents = analyse(model, guide, powers()[None])
     told = tell(model, latents)
-    if reads or not model.feeds_back:
+    if reads or not model.autoregressive:
         torch.testing.assert_close(tell_forced(model, latents, told), told, atol=1e-5, rtol=1e-4)
     forced = tell_forced(model, latents, powers()[None])
-    assert model.feeds_back != bool(torch.allclose(forced, told, rtol=1e-4))
+    assert model.autoregressive != bool(torch.allclose(forced, told, rtol=1e-4))
 
 
 @pytest.mark.parametrize("samples", [1, 16, 17, 500])

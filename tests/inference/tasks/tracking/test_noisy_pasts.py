@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from guides.dvae.srnn import DeepARGuide, SRNNGuide
+from guides.dvae.deepar import DeepARGuide
+from guides.dvae.srnn import SRNNGuide
 from inference.tasks.tracking.noisy_pasts import (
     DETECTION_SCALE,
     FIRST_SEEN,
@@ -12,7 +13,9 @@ from inference.tasks.tracking.noisy_pasts import (
     simulate_detections,
 )
 from ppl_models.data.trajectories import walking_trajectories
-from ppl_models.dvae.srnn import SRNN, DeepAR
+from ppl_models.dvae.deepar import DeepAR
+from ppl_models.dvae.motion import Motion
+from ppl_models.dvae.srnn import SRNN
 
 
 def test_detections_are_held_where_there_is_none() -> None:
@@ -39,7 +42,7 @@ def test_gaps_are_long_and_end() -> None:
 
 
 def test_pasts_are_estimates_or_the_truth_and_follow_the_guide() -> None:
-    story = DeepAR(increments=True)
+    story = DeepAR(likelihood=Motion(increments=True))
     s = walking_trajectories(64, length=20)
     pasts = EstimatedPasts(s, DeepARGuide(story), share=0.5, passes=1)
     batch = pasts.__getitems__(list(range(64)))
@@ -55,7 +58,7 @@ def test_pasts_are_estimates_or_the_truth_and_follow_the_guide() -> None:
 
 
 def test_batches_come_whole_and_in_a_new_order() -> None:
-    story = SRNN(increments=True)
+    story = SRNN(likelihood=Motion(increments=True))
     loader = EstimatedPasts(walking_trajectories(50, length=8), SRNNGuide(story)).loader(16)
     epochs = [[batch["s"] for batch in loader] for _ in range(2)]
     assert [len(batch) for batch in epochs[0]] == [16, 16, 16] and len(loader) == 3
