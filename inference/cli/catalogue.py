@@ -209,7 +209,7 @@ STORIES: tuple[Story, ...] = (
         "An LSTM over past frames, and above it a chain of latents that drives the next frame.",
     ),
     _boxes(
-        "dvae.srnn:DeepAR",
+        "dvae.deepar:DeepAR",
         DYNAMICAL,
         "000/001",
         "An LSTM generates each frame from the frames before it, without latents.",
