@@ -14,7 +14,7 @@ from pyro.distributions import Independent
 from pyro.distributions.torch_distribution import MaskedDistribution
 from torch import Tensor
 
-from inference.tracing import Place, Plate, Sampler, Traces, node
+from inference.tracing import Place, Plate, Sampler, Traces, node, scale_of
 
 ACTIVE = 0.01
 
@@ -86,10 +86,13 @@ def _rates(
     value = node(traces.guide, name)["value"]
     terms = []
     for trace in (traces.guide, traces.model):
-        base = _elementwise(node(trace, name)["fn"])
+        site = node(trace, name)
+        base, scale = _elementwise(site["fn"]), torch.as_tensor(scale_of(site, plate.name))
         if base is None or len(base.batch_shape) > place.nesting + 1 + place.event_dim:
             return None
-        terms.append(_by_datum(base.log_prob(value).double(), place, plate, traces.size))
+        scale = scale.reshape(scale.shape + (1,) * (place.event_dim * bool(scale.dim())))
+        log_prob = base.log_prob(value).double() * scale
+        terms.append(_by_datum(log_prob, place, plate, traces.size))
     return (terms[0] - terms[1]).mean(1)
 
 
