@@ -45,6 +45,41 @@ class Unit:
         return self.spread > ACTIVE
 
 
+@dataclass(frozen=True)
+class SiteReport:
+    """One latent site of the guide.
+
+    Parameters
+    ----------
+    site
+        Its name.
+    information, error
+        What it carries of the data beyond the sites before it in the guide: I_q(x; z_k | z_{<k}), in
+        nats a datum. They add up to the information of all sites.
+    units
+        Its numbers, one by one.
+    """
+
+    site: str
+    information: float
+    error: float
+    units: tuple[Unit, ...]
+
+    @property
+    def active(self) -> int:
+        """The number of active units."""
+        return sum(unit.active for unit in self.units)
+
+    @property
+    def idle(self) -> str:
+        """The units that are not active, in words, if they are few; else empty."""
+        idle = [unit.index for unit in self.units if not unit.active]
+        if not idle or len(idle) == len(self.units):
+            return ""
+        words = [",".join(map(str, index)) for index in idle[:8]]
+        return f" (not {'; '.join(words)}{'; ...' if len(idle) > 8 else ''})"
+
+
 def units(sampler: Sampler, num_samples: list[Traces], name: str, plate: Plate) -> list[Unit]:
     """Return the units of a guide's site, from draws of the pair."""
     place = sampler.guide_places[name]
