@@ -54,8 +54,8 @@ class SiteReport:
     site
         Its name.
     information, error
-        What it carries of the data beyond the sites before it in the guide: I_q(x; z_k | z_{<k}), in
-        nats a datum. They add up to the information of all sites.
+        What it carries of the data beyond the sites before it in the guide, in nats a datum:
+        I_q(x; z_k | z_{<k}). They add up to the information of all sites.
     units
         Its numbers, one by one.
     """
