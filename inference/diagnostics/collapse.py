@@ -18,7 +18,7 @@ from inference.diagnostics.amortisation import Gap, amortisation_gap
 from inference.diagnostics.importance import importance
 from inference.diagnostics.information import Information, log_ratio
 from inference.diagnostics.rates import Rates, rates
-from inference.diagnostics.units import Unit, units
+from inference.diagnostics.units import SiteReport, units
 from inference.randomness import derive
 from inference.tracing import (
     Columns,
@@ -34,32 +34,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COMPARED = 5  # draws that each datum compares with all data
-
-
-@dataclass(frozen=True)
-class SiteReport:
-    """One latent site of the guide.
-
-    Parameters
-    ----------
-    site
-        Its name.
-    information, error
-        What it tells of the data beyond the sites before it in the guide: I_q(x; z_k | z_{<k}), in
-        nats a datum. They add up to the information of all sites.
-    units
-        Its numbers, one by one.
-    """
-
-    site: str
-    information: float
-    error: float
-    units: tuple[Unit, ...]
-
-    @property
-    def active(self) -> int:
-        """The number of active units."""
-        return sum(unit.active for unit in self.units)
 
 
 @dataclass(frozen=True)
@@ -116,7 +90,7 @@ class CollapseReport:
         for site in self.sites:
             lines.append(
                 f"{site.site:<{width}}  {site.information:12.4f}  {site.error:8.4f}  "
-                f"{site.active} of {len(site.units)}{_named(site)}"
+                f"{site.active} of {len(site.units)}{site.idle}"
             )
         lines += [
             "",
@@ -257,15 +231,6 @@ def _sites(
         reports.append(SiteReport(name, *mean_and_error(total - before), parts))
         before = total
     return tuple(reports), Information.of(joined[-1], stack_draws(ratios), names)
-
-
-def _named(site: SiteReport) -> str:
-    """Name the units that are not active, if they are few."""
-    idle = [unit.index for unit in site.units if not unit.active]
-    if not idle or len(idle) == len(site.units):
-        return ""
-    words = [",".join(map(str, index)) for index in idle[:8]]
-    return f" (not {'; '.join(words)}{'; ...' if len(idle) > 8 else ''})"
 
 
 COLLAPSED = 0.1  # nats: a rate, or an information, under which nothing is told

@@ -14,7 +14,7 @@ from pyro.distributions import Independent
 from pyro.distributions.torch_distribution import MaskedDistribution
 from torch import Tensor
 
-from inference.tracing import Place, Plate, Sampler, Traces, node
+from inference.tracing import Place, Plate, Sampler, Traces, node, scale_of
 
 ACTIVE = 0.01
 
@@ -43,6 +43,41 @@ class Unit:
     def active(self) -> bool:
         """Whether it moves with the data."""
         return self.spread > ACTIVE
+
+
+@dataclass(frozen=True)
+class SiteReport:
+    """One latent site of the guide.
+
+    Parameters
+    ----------
+    site
+        Its name.
+    information, error
+        What it carries of the data beyond the sites before it in the guide, in nats a datum:
+        I_q(x; z_k | z_{<k}). They add up to the information of all sites.
+    units
+        Its numbers, one by one.
+    """
+
+    site: str
+    information: float
+    error: float
+    units: tuple[Unit, ...]
+
+    @property
+    def active(self) -> int:
+        """The number of active units."""
+        return sum(unit.active for unit in self.units)
+
+    @property
+    def idle(self) -> str:
+        """The units that are not active, in words, if they are few; else empty."""
+        idle = [unit.index for unit in self.units if not unit.active]
+        if not idle or len(idle) == len(self.units):
+            return ""
+        words = [",".join(map(str, index)) for index in idle[:8]]
+        return f" (not {'; '.join(words)}{'; ...' if len(idle) > 8 else ''})"
 
 
 def units(sampler: Sampler, num_samples: list[Traces], name: str, plate: Plate) -> list[Unit]:
@@ -86,10 +121,13 @@ def _rates(
     value = node(traces.guide, name)["value"]
     terms = []
     for trace in (traces.guide, traces.model):
-        base = _elementwise(node(trace, name)["fn"])
+        site = node(trace, name)
+        base, scale = _elementwise(site["fn"]), torch.as_tensor(scale_of(site, plate.name))
         if base is None or len(base.batch_shape) > place.nesting + 1 + place.event_dim:
             return None
-        terms.append(_by_datum(base.log_prob(value).double(), place, plate, traces.size))
+        scale = scale.reshape(scale.shape + (1,) * (place.event_dim * bool(scale.dim())))
+        log_prob = base.log_prob(value).double() * scale
+        terms.append(_by_datum(log_prob, place, plate, traces.size))
     return (terms[0] - terms[1]).mean(1)
 
 

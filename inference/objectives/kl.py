@@ -116,7 +116,7 @@ def divergence_parts(q: Any, p: Any, closed_form: bool) -> Divergence:
         values = _factor_kl(a, b, z, closed_form)
         kept, hidden = a.dims, _both(a.mask, b.mask)
     else:
-        values, kept, hidden = divergence(_plain(q), _plain(p), closed_form), 0, None
+        values, kept, hidden = divergence(unweighted(q), unweighted(p), closed_form), 0, None
     ones = torch.ones((), dtype=values.dtype, device=values.device)
     weights = ones if hidden is None else torch.where(hidden, ones, 0 * ones)
     outer = [_widen(q[key], kept) for key in ("scale", "mask")]
@@ -160,7 +160,8 @@ def _factor_kl(a: _Factors, b: _Factors, z: Tensor, closed_form: bool) -> Tensor
     return _where(a.mask, a.base.log_prob(z)) - _where(b.mask, b.base.log_prob(z))
 
 
-def _plain(site: Any) -> Any:
+def unweighted(site: Any) -> Any:
+    """Return a site without scale and mask: its distribution and value alone."""
     return {**site, "scale": 1.0, "mask": None, "log_prob": None}
 
 

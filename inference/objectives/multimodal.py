@@ -17,8 +17,8 @@ from typing import Any, Literal, get_args
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
-from torch.distributions import kl_divergence
 
+from inference.objectives.kl import divergence, unweighted
 from inference.objectives.losses import LossResult
 from inference.objectives.objective import Objective
 from inference.objectives.pair_trace import PairTrace
@@ -166,8 +166,9 @@ class SubsetKL(Penalty):
                 masks = {"mask": present, "observed": seen}
                 with Sites() as part:
                     pair.guide(*pair.args, **(pair.kwargs | masks))
-                divergence = _divergence(whole, part.sites[codes.name]["fn"])
-                total = total + torch.where(counts, divergence, 0 * divergence).sum() / len(counts)
+                alone = {**part.sites[codes.name], "value": whole["value"]}
+                kl = divergence(unweighted(whole), unweighted(alone), closed_form=True)
+                total = total + torch.where(counts, kl, 0 * kl).sum() / len(counts)
         return total
 
 
@@ -211,13 +212,3 @@ def subsets(count: int, random: int) -> Iterator[Tensor]:
     for _ in range(random if count > 2 else 0):
         size = int(torch.randint(2, count, ()))
         yield torch.zeros(count, dtype=torch.bool).index_fill(0, torch.randperm(count)[:size], True)
-
-
-def _divergence(whole: Any, part: Any) -> Tensor:
-    """KL of what one site's two distributions say, (B,)."""
-    try:
-        return kl_divergence(whole["fn"], part)
-    except NotImplementedError:
-        z = whole["value"]
-        difference: Tensor = whole["fn"].log_prob(z) - part.log_prob(z)
-        return difference

@@ -131,11 +131,6 @@ class Objective:
         """Whether it is a bound of many draws a datum."""
         return self.kind in ("iwae", "renyi")
 
-    @property
-    def shaped(self) -> bool:
-        """Whether it is more than an evidence lower bound with a weight that is known before."""
-        return self.many or bool(self.whole_batch)
-
     def loss(
         self,
         model: Callable[..., Any],
@@ -192,7 +187,7 @@ class Objective:
         at = Step.of(model, guide, args, kwargs, data_size, plate, step)
         weight = self.weight(step)
         refuse_weight(at.shape, weight, self.steered, self.many)
-        if not self.shaped:
+        if not (self.many or self.whole_batch):
             kind = self.resolve(at.shape)
             return LossResult(plain_loss(kind, at, weight, self.num_particles))
         with no_warnings():

@@ -59,6 +59,7 @@ from inference.tracing.terms import (
     log_density,
     outside,
     rows_of,
+    scale_of,
     subsampled_share,
     to_plate,
 )
@@ -114,6 +115,7 @@ __all__ = [
     "run_pair",
     "sample_sites",
     "sampler_of",
+    "scale_of",
     "scaled",
     "source",
     "stack_draws",

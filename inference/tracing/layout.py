@@ -80,10 +80,8 @@ def layout(
         The data plate is ambiguous, or none has the name ``plate``.
     """
     kwargs = kwargs or {}
-    shape = tuple(_dims(value) for value in (*args, *kwargs.values()))
     known = _layouts.setdefault(model, WeakKeyDictionary()).setdefault(guide, {})
-    batch = batch_length(args, kwargs)
-    key = plate, batch, shape, tuple(kwargs)
+    batch, key = batch_length(args, kwargs), (plate, *call_key(args, kwargs))
     if key not in known:
         found = (past.plate.name for past in known.values() if past.plate is not None)
         name = plate or next(found, None)
@@ -94,8 +92,11 @@ def layout(
     return known[key]
 
 
-def _dims(value: Any) -> int | None:
-    return value.dim() if isinstance(value, Tensor) else None
+def call_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what makes a call another one: B, the ranks of tensors, and the names."""
+    values = (*args, *kwargs.values())
+    ranks = tuple(value.dim() if isinstance(value, Tensor) else None for value in values)
+    return batch_length(args, kwargs), ranks, tuple(kwargs)
 
 
 def _layout(

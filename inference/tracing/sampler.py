@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from inference.tracing.layout import Layout, batch_length, untouched
+from inference.tracing.layout import Layout, call_key, untouched
 from inference.tracing.probe import disagreement
 from inference.tracing.runner import Mode, Runner
 from inference.tracing.traces import Traces
@@ -131,8 +131,7 @@ def sampler_of(
 ) -> Sampler:
     """Return what draws from a pair with a data plate; the pair is probed in evaluation mode."""
     assert shape.plate is not None
-    dims = tuple(v.dim() if isinstance(v, Tensor) else None for v in (*args, *kwargs.values()))
-    key = shape.plate.name, batch_length(args, kwargs), dims, tuple(kwargs)
+    key = shape.plate.name, *call_key(args, kwargs)
     known = _samplers.setdefault(model, WeakKeyDictionary()).setdefault(guide, {})
     if key not in known:
         with quiet(model, guide, seed=0):

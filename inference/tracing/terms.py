@@ -21,7 +21,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import torch
-from pyro.distributions.util import scale_and_mask
+from pyro.distributions.util import is_identically_one, scale_and_mask
 from pyro.poutine import Trace
 from pyro.poutine.indep_messenger import CondIndepStackFrame
 from torch import Tensor
@@ -114,9 +114,10 @@ def log_density(site: Site, plate: str | None = None) -> Tensor:
 
 def frame_of(site: Site, plate: str | None) -> CondIndepStackFrame | None:
     """Return a site's frame of the plate of this name; None if it is outside."""
-    if plate is None:
-        return None
-    return next((f for f in site["cond_indep_stack"] if f.name == plate), None)
+    for frame in site["cond_indep_stack"]:
+        if frame.name == plate:
+            return frame
+    return None
 
 
 def subsampled_share(site: Site, plate: str | None) -> float:
@@ -163,7 +164,8 @@ def to_plate(
         shape[dim] = size
     values = values.expand(torch.broadcast_shapes(values.shape, tuple(shape)))
     values = values.movedim([dim for dim, _ in kept], list(range(len(kept))))
-    return values.reshape(*(size for _, size in kept), -1).sum(-1)
+    values = values.reshape(*(size for _, size in kept), -1)
+    return values[..., 0] if values.shape[-1] == 1 else values.sum(-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,11 +196,9 @@ class Terms:
     @cached_property
     def dense(self) -> dict[str, Tensor]:
         """Log densities of the model's sites, by name, that depend on no enumerated site."""
-        return {
-            name: value * scale_of(self.site(name), self.plate)
-            for name, value in self._unscaled.items()
-            if value.dim() <= self._depth
-        }
+        free = {name: v for name, v in self._unscaled.items() if v.dim() <= self._depth}
+        scales = {name: scale_of(self.site(name), self.plate) for name in free}
+        return {n: v if is_identically_one(scales[n]) else v * scales[n] for n, v in free.items()}
 
     @cached_property
     def summed(self) -> dict[str, Tensor]:
@@ -220,7 +220,11 @@ class Terms:
 
     def site(self, name: str) -> Site:
         """Return a site of the model by name."""
-        return next(row.p for row in self.rows if row.name == name and row.p is not None)
+        return self._sites[name]
+
+    @cached_property
+    def _sites(self) -> dict[str, Site]:
+        return {row.name: row.p for row in self.rows if row.p is not None}
 
     def log_density(self, site: Site) -> Tensor:
         """Return a site's log density, the data plate's N / B taken out."""

@@ -133,10 +133,10 @@ def test_a_pair_with_sites_summed_out_has_no_view() -> None:
 
 
 def test_what_is_plain_stays_as_it_was() -> None:
-    assert not Objective(kl_weight=cyclical(5)).shaped
+    assert not Objective(kl_weight=cyclical(5)).whole_batch
     assert repr(Objective()) == "Objective(kind='auto', kl_weight=1.0, num_particles=1)"
     assert repr(Objective(alpha=0.2)).endswith("num_particles=1, alpha=0.2)")
-    assert Objective(kl_weight=TargetRate(1.0)).shaped
+    assert Objective(kl_weight=TargetRate(1.0)).whole_batch
 
 
 class Nothing(nn.Module):

@@ -10,10 +10,11 @@ import pytest
 import torch
 from pyro import poutine
 from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
+from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
 from inference import check
-from inference.diagnostics import importance, rates
+from inference.diagnostics import collapse_report, importance, rates
 from inference.errors import NonFiniteError, PairError
 from inference.objectives import FreeBits, Objective
 from inference.randomness import seeded
@@ -302,3 +303,37 @@ def test_terms_that_are_judged_are_finite() -> None:
         with pytest.raises(NonFiniteError) as caught:
             log_weights(terms)
     assert caught.value.site == "x"
+
+
+def test_a_scale_means_the_same_to_units() -> None:
+    x = torch.randn(40, 4)
+    model, guide = pairs.Amortised(), pairs.AmortisedGuide()
+    halved = [Halved(part) for part in (model, guide)]
+    plain, scaled = (
+        collapse_report(*pair, x, num_samples=5, num_particles=5, steps=2)
+        for pair in ((model, guide), halved)
+    )
+    assert scaled.rates["z"].nats == pytest.approx(0.5 * plain.rates["z"].nats, rel=1e-5)
+    for one, other in zip(plain.sites[0].units, scaled.sites[0].units, strict=True):
+        assert one.rate is not None and other.rate == pytest.approx(0.5 * one.rate, rel=1e-5)
+    # the information is that of the distribution, which has no scale
+    assert scaled.information.nats == pytest.approx(plain.information.nats, rel=1e-5)
+    assert scaled.information.rate == pytest.approx(plain.information.rate, rel=1e-5)
+
+
+class Halved(nn.Module):
+    """A model or guide whose latent sites have scale 0.5."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> None:
+        with HalfLatent():
+            self.inner(x)
+
+
+class HalfLatent(Messenger):
+    def _pyro_sample(self, msg: Any) -> None:
+        if not msg["is_observed"]:
+            msg["scale"] = msg["scale"] * 0.5
