@@ -178,8 +178,8 @@ STORIES = (
         simulate=_later("paths"),
     ),
     Story(
-        "ppl_models.dvae.srnn:DeepAR",
-        "guides.dvae.srnn:DeepARGuide",
+        "ppl_models.dvae.deepar:DeepAR",
+        "guides.dvae.deepar:DeepARGuide",
         "000/001",
         "A path is told frame by frame from its own past alone.",
         settings=lambda data: {"data_dim": data["s"].shape[-1]},
