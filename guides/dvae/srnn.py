@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from guides.dvae.base import Chain, DynamicalGuide, frame_by_frame, scheduled
 from guides.dvae.motion_filter import (
@@ -85,29 +86,37 @@ class SRNNGuide(DynamicalGuide[SRNN]):
         self, s: Tensor, features: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
     ) -> Chain:
         """z_t from z_{t-1}, h_t and s_t or g_t."""
-        model, projected = self.model, self.encoder.project(self.context(features, mask))
+        model, encoder = self.model, self.encoder
+        projected, of_z, of_h = encoder.project(self.context(features, mask)), *self._weights()
 
-        def at(frames: Tensor, h: Tensor, before: Tensor) -> Moments:
-            return self.encoder.step(frames + self.encoder.known(h, model.latent_dim), before)
+        def at(frames: Tensor, before: Tensor) -> Moments:
+            return encoder.split(encoder.head(frames + linear(before, of_z)))
 
         def moments(z: Tensor) -> Moments:
-            return at(projected, self._states(features), shift(z))
+            return at(projected + linear(self._states(features), of_h), shift(z))
 
         def encode(t: int, h: Any, past: Past) -> Moments:
-            return at(projected[..., t : t + 1, :], h, past.z)
+            return at(projected[..., t : t + 1, :] + linear(h, of_h), past.z)
 
         if model.scheduled:
             return scheduled(model, s, features, encode, moments, noise)
         h = self._states(features)
-        frames = projected + self.encoder.known(h, model.latent_dim)
+        frames = projected + linear(h, of_h)
 
         def step(frame: Tensors, z: Tensor, state: Tensors) -> tuple[Moments, Tensors]:
-            return self.encoder.step(frame[0], z), ()
+            return at(frame[0], z), ()
 
         def leave(z: Tensor, states: Tensors) -> None:
             model.leave(Rollout(h, z, s, None))
 
         return frame_by_frame(self, [frames], step, moments, noise, leave=leave)
+
+    def _weights(self) -> tuple[Tensor, Tensor]:
+        """Return the encoder's weights of z_{t-1} and of h_t, sliced once for a loop."""
+        fed = self.encoder.input
+        assert fed is not None
+        of_z, of_h = fed.weight.split([self.model.latent_dim, self.model.recurrence.hidden_dim], 1)
+        return of_z, of_h
 
     def _states(self, features: Tensor) -> Tensor:
         """Return h (..., T, H), which no latent changes."""
@@ -139,10 +148,8 @@ class SRNNGuide(DynamicalGuide[SRNN]):
         if noise is None:
             noise = features.new_empty(*features.shape[:-1], model.latent_dim).normal_()
         h = self._states(features)
-        projected = self.encoder.project(self.context(features))
-        z, q = sample_latents(
-            self.encoder, projected + self.encoder.known(h, model.latent_dim), noise
-        )
+        projected, (_, of_h) = self.encoder.project(self.context(features)), self._weights()
+        z, q = sample_latents(self.encoder, projected + linear(h, of_h), noise)
         if self.smooth:
             posterior = smooth_source(motion_of(model), evidence, model.emission(h, z))
         else:

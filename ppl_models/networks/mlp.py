@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from ppl_models.networks.lstm import LSTM as LSTM
 
@@ -133,9 +132,8 @@ class _Residual(nn.Module):
 class Conditional(nn.Module):
     """A network of two inputs, a context c and a value u, with tanh layers.
 
-    What c adds to the first layer is computed for all frames at once (`project`), and so are the
-    last numbers of u that are known (`known`); a loop in which only the others are fed back pays
-    for the rest (`step`).
+    What c adds to the first layer is computed for all frames at once (`project`); a loop in which u
+    is fed back pays for the rest (`step`).
 
     Parameters
     ----------
@@ -166,15 +164,10 @@ class Conditional(nn.Module):
         """Return what the context adds to the first layer, bias included (..., hidden[0])."""
         return self.context(context)
 
-    def known(self, u: Tensor, start: int) -> Tensor:
-        """Return what u (..., U), the input's numbers from ``start`` on, add to `project`."""
-        assert self.input is not None
-        return linear(u, self.input.weight[:, start : start + u.shape[-1]])
-
     def step(self, projected: Tensor, u: Tensor | None = None) -> Any:
-        """Return the output from the projected context and u, or the first numbers of it."""
+        """Return the output from the projected context and u."""
         if self.input is not None and u is not None:
-            projected = projected + linear(u, self.input.weight[:, : u.shape[-1]])
+            projected = projected + self.input(u)
         return self.head(projected)
 
 
