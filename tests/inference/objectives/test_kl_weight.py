@@ -115,7 +115,7 @@ def test_the_setting_is_kept_as_it_was() -> None:
 
 
 def test_the_history_has_a_column_a_site() -> None:
-    options: dict[str, Any] = {"epochs": 2, "batch_size": 5, "progress": False}
+    options: dict[str, Any] = {"epochs": 2, "batch_size": 5, "progress": False, "report_every": 1}
     weights = {"a": linear(100), "b": linear(1, end=0.1)}
     run = fit(Levels(), LevelsGuide(), x(), objective=Objective(kl_weight=weights), **options)
     assert [row["kl_weight a"] for row in run.history] == [0.0, 0.01]
