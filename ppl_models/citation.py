@@ -171,7 +171,7 @@ def _model_of(thing: Any) -> list[Any]:
 def _parts(thing: Any) -> Iterator[object]:
     """Yield an object and what of these packages it is built from, however deep."""
     yield thing
-    if hasattr(thing, "modules"):
+    if hasattr(thing, "named_parameters"):  # an nn.Module, without importing torch for it
         inner: Iterable[Any] = (part for part in thing.modules() if part is not thing)
         yield from (part for part in inner if _ours(part))
         return

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from guides.dvae.base import Chain, DynamicalGuide, at_once
 from guides.dvae.dsae import last
-from ppl_models.dvae.transformer import HiTDVAE, LigHTDVAE, _TransformerDVAE
+from ppl_models.dvae import HiTDVAE, LigHTDVAE, TransformerDVAE
 from ppl_models.networks import LSTM, ConditionalNormal, Transformer
 from ppl_models.sequences import Moments
 
-Model = TypeVar("Model", bound=_TransformerDVAE)
+Model = TypeVar("Model", bound=TransformerDVAE)
 
 
 class _TransformerGuide(DynamicalGuide[Model]):

@@ -15,7 +15,7 @@ from ppl_models.dvae.rvae import RVAE
 from ppl_models.dvae.scheduled_sampling import SamplingSchedule
 from ppl_models.dvae.srnn import SRNN
 from ppl_models.dvae.storn import STORN
-from ppl_models.dvae.transformer import HiTDVAE, LigHTDVAE
+from ppl_models.dvae.transformer import HiTDVAE, LigHTDVAE, TransformerDVAE
 from ppl_models.dvae.vrnn import VRNN
 
 __all__ = [
@@ -38,5 +38,6 @@ __all__ = [
     "SRNN",
     "STORN",
     "SamplingSchedule",
+    "TransformerDVAE",
     "VRNN",
 ]

@@ -44,7 +44,7 @@ from ppl_models.networks import ConditionalNormal, ResidualMLP, Transformer, tog
 from ppl_models.sequences import Moments
 
 
-class _TransformerDVAE(DynamicalVAE):
+class TransformerDVAE(DynamicalVAE):
     """What both share: how frames, latents and w become tokens (..., T, C).
 
     Parameters
@@ -113,7 +113,7 @@ class _TransformerDVAE(DynamicalVAE):
         return tokens
 
 
-class HiTDVAE(_TransformerDVAE):
+class HiTDVAE(TransformerDVAE):
     """Hierarchical Transformer DVAE: a decoder for latents and one for frames.
 
     Parameters are those of the base class: ``data_dim``, ``latent_dim``, ``global_dim``, ``dim``,
@@ -145,7 +145,7 @@ class HiTDVAE(_TransformerDVAE):
         return raw
 
 
-class LigHTDVAE(_TransformerDVAE):
+class LigHTDVAE(TransformerDVAE):
     """The light one: prior and emission share one decoder, and nothing is crossed.
 
     Where the KL term is weighed down, frames alone shape what is shared; so the prior also has two
