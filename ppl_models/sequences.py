@@ -39,11 +39,11 @@ def check_paths(s: Tensor, mask: Tensor | None, data_dim: int) -> None:
     if mask is None:
         return
     if mask.shape != s.shape[:2] or mask.dtype != torch.bool:
-        seen, wanted = f"{tuple(mask.shape)}, {mask.dtype}", f"{tuple(s.shape[:2])}, torch.bool"
-        raise InputError("mask", seen, wanted, "say of every frame whether it exists")
+        found, wanted = f"{tuple(mask.shape)}, {mask.dtype}", f"{tuple(s.shape[:2])}, torch.bool"
+        raise InputError("mask", found, wanted, "give a bool for every frame")
     if bool((mask[:, 1:] & ~mask[:, :-1]).any()):
-        seen, wanted = "a frame after a missing one", "the existing frames first, then padding"
-        raise InputError("mask", seen, wanted, "cut paths at their gaps")
+        found, wanted = "a frame after a missing one", "the existing frames first, then padding"
+        raise InputError("mask", found, wanted, "cut paths at their gaps")
 
 
 @contextmanager

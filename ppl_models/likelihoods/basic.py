@@ -63,9 +63,9 @@ class Likelihood(nn.Module):
             ``raw`` has another last dim than ``raw_dim``.
         """
         if raw.shape[-1] != self.raw_dim:
-            seen, what = f"{raw.shape[-1]} outputs", type(self).__name__
+            found, what = f"{raw.shape[-1]} outputs", type(self).__name__
             cure = "give the decoder's last layer likelihood.raw_dim outputs"
-            raise InputError("decoder", seen, f"{self.raw_dim}, which {what} reads", cure)
+            raise InputError("decoder", found, f"{self.raw_dim}, which {what} reads", cure)
         return self.distribution(raw).to_event(1)
 
     def distribution(self, raw: Tensor) -> TorchDistribution:

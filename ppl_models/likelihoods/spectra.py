@@ -3,7 +3,7 @@ r"""The likelihood of sound: complex Gaussian bins of a short-time Fourier trans
 .. math:: x_f \sim N_c(0, v_f), \qquad p(|x_f|^2) = \mathrm{Exponential}(1 / v_f), \qquad
     \log p(|x|^2) = -\log v - |x|^2 / v.
 
-The phase is uniform and tells nothing of v, so a model of powers |x|^2 is the model of the complex
+The phase is uniform and independent of v, so a model of powers |x|^2 is the model of the complex
 bins: their log density is lower by log(pi) a bin. Up to a term without v, minus the log density is
 the Itakura-Saito divergence |x|^2 / v - log(|x|^2 / v) - 1.
 
@@ -25,8 +25,8 @@ from ppl_models.inputs import check_positive
 from ppl_models.likelihoods.basic import Likelihood
 
 QUIET = 1e-6
-"""Power that nothing is told apart below, where a sound's largest sample is 1: some 90 dB below the
-power of a soft voice, and above the rounding of 16 bits."""
+"""Power below which sounds are taken for silence, where a sound's largest sample is 1: some 90 dB
+below the power of a soft voice, and above the rounding of 16 bits."""
 
 
 class Power(TorchDistribution):
@@ -86,7 +86,7 @@ class _LogDensity(torch.autograd.Function):
 
 
 class ComplexGaussian(Likelihood):
-    """x_f ~ N_c(0, v_f), seen as powers |x_f|^2 (..., D): log v_f = centre_f + spread raw_f.
+    """x_f ~ N_c(0, v_f), observed as powers |x_f|^2 (..., D): log v_f = centre_f + spread raw_f.
 
     Encoders read (log(|x_f|^2 + floor) - centre_f) / spread. `start_from` takes centre and spread
     from data, so that networks read and write numbers of order 1.
@@ -119,8 +119,8 @@ class ComplexGaussian(Likelihood):
         """
         frames = s[mask] if mask is not None else s.reshape(-1, s.shape[-1])
         if frames.shape[-1] != self.data_dim or len(frames) == 0:
-            seen, cure = f"shape {tuple(s.shape)}", "give frames of powers, and their mask"
-            raise InputError("s", seen, f"one frame or more (..., {self.data_dim})", cure)
+            found, cure = f"shape {tuple(s.shape)}", "give frames of powers, and their mask"
+            raise InputError("s", found, f"one frame or more (..., {self.data_dim})", cure)
         self._look(frames)
         levels = (frames + self.reader.floor).log()
         centre = levels.mean(0)
@@ -131,8 +131,8 @@ class ComplexGaussian(Likelihood):
     def _look(self, x: Tensor) -> None:
         super()._look(x)
         if not (x.min() >= 0 and torch.isfinite(x).all()):
-            seen, cure = "negative or non-finite numbers", "give |STFT|^2, `STFT.power(wave)`"
-            raise InputError("s", seen, "powers, at least 0", cure)
+            found, cure = "negative or non-finite numbers", "give |STFT|^2, `STFT.power(wave)`"
+            raise InputError("s", found, "powers, at least 0", cure)
 
 
 class LogPower(nn.Module):

@@ -1,4 +1,4 @@
-r"""Recurrences over long sequences: how much of them back-propagation holds, and an LSTM that asks.
+r"""Recurrences over long sequences: an LSTM, and how many frames back-propagation holds at a time.
 
 Memory of a recurrence is linear in T. Two ways to hold less of it, in segments of n frames:
 
