@@ -44,27 +44,27 @@ class Told(NamedTuple):
 
 
 @torch.no_grad()
-def told(story: MixDVAE, **sizes: int) -> Told:
+def told(model: MixDVAE, **sizes: int) -> Told:
     """Simulate clips; the start to look from is near the truth."""
     around = frames(**sizes)
-    nodes = poutine.trace(story).get_trace(None, **around).nodes
+    nodes = poutine.trace(model).get_trace(None, **around).nodes
     boxes = nodes["_RETURN"]["value"]
     start = boxes + 0.02 * torch.randn_like(boxes)
     data = {"o": nodes["o"]["value"], **around, "start": start}
     return Told(data, boxes, nodes["w"]["value"])
 
 
-def mixture(story: MixDVAE, data: Data) -> Mixture:
+def mixture(model: MixDVAE, data: Data) -> Mixture:
     """The same clips as `inference.vem` takes them."""
     region = data["region"]
     log_clutter = -(region[:, 1] - region[:, 0]).log().sum(-1)
     return Mixture(
         **{name: data[name] for name in ("o", "mask", "size", "origin", "unit")},
-        log_clutter=log_clutter if story.clutter_weight else None,
-        clutter_weight=story.clutter_weight,
-        phi=story.phi,
-        phi_strength=story.phi_strength or 20.0,
-        learn_phi=story.phi_strength is not None,
+        log_clutter=log_clutter if model.clutter_weight else None,
+        clutter_weight=model.clutter_weight,
+        phi=model.phi,
+        phi_strength=model.phi_strength or 20.0,
+        learn_phi=model.phi_strength is not None,
     )
 
 

@@ -19,8 +19,8 @@ T, D = 12, 4
 
 
 def pair(causal: bool = False) -> tuple[LinearMotion, LinearMotionGuide]:
-    story = LinearMotion(decay=(1.0, 0.9, 0.5, 0.8)).double()
-    return story, LinearMotionGuide(story, causal=causal)
+    model = LinearMotion(decay=(1.0, 0.9, 0.5, 0.8)).double()
+    return model, LinearMotionGuide(model, causal=causal)
 
 
 def some_evidence(batch: tuple[int, ...] = (3,), length: int = T) -> Evidence:
@@ -33,18 +33,18 @@ def some_evidence(batch: tuple[int, ...] = (3,), length: int = T) -> Evidence:
 
 def test_velocity_given_the_path_is_exact() -> None:
     """Joint less q is the evidence, whatever z; and q has the moments of dense conditioning."""
-    story, guide = pair()
-    s = story(size=5, length=T).detach()
+    model, guide = pair()
+    s = model(size=5, length=T).detach()
     q = guide.velocity(s)
     evidence = sum(
         MultivariateNormal(torch.zeros(T).double(), cov[T:, T:]).log_prob(s[..., d])
-        for d, cov in enumerate(covariance(story, T))
+        for d, cov in enumerate(covariance(model, T))
     )
     for z in (q.rsample(), torch.randn_like(s), torch.zeros_like(s)):
-        trace = poutine.trace(poutine.condition(story, data={"z": z})).get_trace(s)
+        trace = poutine.trace(poutine.condition(model, data={"z": z})).get_trace(s)
         # z far off has 1e7 nats or so, of which doubles keep nine digits after the point
         assert torch.allclose(trace.log_prob_sum(), (evidence + q.log_prob(z)).sum(), rtol=1e-12)
-    for d, cov in enumerate(covariance(story, T)):
+    for d, cov in enumerate(covariance(model, T)):
         gain = cov[:T, T:] @ torch.linalg.inv(cov[T:, T:])
         assert torch.allclose(q.loc[..., d], s[..., d] @ gain.T, atol=1e-9)
         precision = q.precision_tril[d] @ q.precision_tril[d].T
@@ -106,19 +106,19 @@ def alone_precision(guide: LinearMotionGuide, s: Tensor) -> Tensor:
 
 
 def test_simulation_based_calibration() -> None:
-    story, guide = pair()
+    model, guide = pair()
     s = torch.zeros(500, 4, D, dtype=torch.float64)
     # a right guide fails one seed in 1,000; this one is fixed
-    assert sbc(story, guide, s, simulations=500, num_samples=49).pvalue("z") > 1e-3
+    assert sbc(model, guide, s, simulations=500, num_samples=49).pvalue("z") > 1e-3
 
 
 @pytest.mark.parametrize("length", [1, 2, T])
 def test_smoother_is_dense_conditioning(length: int) -> None:
-    story, guide = pair()
+    model, guide = pair()
     seen = some_evidence(length=length)
     q = guide.source_posterior(seen)
     log_evidence = torch.zeros(3, dtype=torch.float64)
-    for d, cov in enumerate(covariance(story, length)):
+    for d, cov in enumerate(covariance(model, length)):
         prior = cov[length:, length:]
         for b in range(3):
             precision, weighted = seen.precision[b, :, d], seen.weighted[b, :, d]
@@ -141,11 +141,11 @@ def test_smoother_is_dense_conditioning(length: int) -> None:
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_no_evidence_gives_the_prior(causal: bool) -> None:
-    story, guide = pair(causal)
+    model, guide = pair(causal)
     zeros = torch.zeros(2, T, D, dtype=torch.float64)
     q = guide.source_posterior(Evidence(zeros, zeros))
     assert torch.equal(q.mean, zeros)
-    prior = covariance(story, T)[:, T:, T:].diagonal(dim1=-2, dim2=-1).T
+    prior = covariance(model, T)[:, T:, T:].diagonal(dim1=-2, dim2=-1).T
     assert torch.allclose(q.variance, prior.expand(2, -1, -1))
     if not causal:
         assert q.rate.abs().max() < 1e-10
@@ -162,17 +162,17 @@ def test_padding_without_evidence_costs_nothing() -> None:
         assert causal or torch.allclose(longer.rate, q.rate, rtol=1e-9)
 
 
-def textbook_filter(story: LinearMotion, seen: Evidence, d: int) -> tuple[Tensor, Tensor]:
+def textbook_filter(model: LinearMotion, seen: Evidence, d: int) -> tuple[Tensor, Tensor]:
     """Kalman 1960 with matrices: state (s, z), detections of variance 1 / precision."""
-    a, length = story.decay[d], seen.precision.shape[0]
+    a, length = model.decay[d], seen.precision.shape[0]
     qz, qs, q0 = (
-        (2 * x[d]).exp() for x in (story.log_speed_noise, story.log_position_noise, story.log_speed)
+        (2 * x[d]).exp() for x in (model.log_speed_noise, model.log_position_noise, model.log_speed)
     )
     move = torch.stack([torch.stack([a / a, a]), torch.stack([0 * a, a])])
     noise = torch.stack([torch.stack([qs + qz, qz]), torch.stack([qz, qz])])
     look = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
     mean = torch.zeros(2, 1, dtype=torch.float64)
-    cov = torch.diag(torch.stack([a / a * story.start_scale**2, q0]))
+    cov = torch.diag(torch.stack([a / a * model.start_scale**2, q0]))
     means, variances = [], []
     for t in range(length):
         if t:
@@ -189,11 +189,11 @@ def textbook_filter(story: LinearMotion, seen: Evidence, d: int) -> tuple[Tensor
 
 @torch.no_grad()
 def test_causal_is_the_textbook_kalman_filter() -> None:
-    story, guide = pair(causal=True)
+    model, guide = pair(causal=True)
     seen = some_evidence((), length=40)
     q = guide.source_posterior(seen)
     for d in range(D):
-        mean, variance = textbook_filter(story, seen, d)
+        mean, variance = textbook_filter(model, seen, d)
         assert torch.allclose(q.mean[:, d], mean, atol=1e-6)
         assert torch.allclose(q.variance[:, d], variance, rtol=1e-6)
     assert torch.isnan(q.rate)  # a filter is no posterior of the path
@@ -202,8 +202,8 @@ def test_causal_is_the_textbook_kalman_filter() -> None:
 @pytest.mark.parametrize("causal", [False, True])
 def test_long_clips_with_long_gaps_in_float32(causal: bool) -> None:
     """After 900 unseen frames variances of 1e3 are subtracted, and 1e-6 must remain."""
-    story = LinearMotion()
-    guide = LinearMotionGuide(story, causal=causal)
+    model = LinearMotion()
+    guide = LinearMotionGuide(model, causal=causal)
     precision = torch.zeros(2, 1_000, D)
     precision[:, :50] = precision[:, -50:] = 1e6
     o = (torch.randn(2, 1_000, D) * 0.02).cumsum(1)

@@ -14,7 +14,7 @@ from ppl_models.networks import MLP
 
 FIELDS = r"((?:  \w+ = \{.+\},\n)+)"
 ENTRY = re.compile(rf"@(inproceedings|article|phdthesis|misc)\{{([a-z0-9]+),\n{FIELDS}\}}")
-CLASSES = sorted({path for story in STORIES for path in (story.model, story.guide)})
+CLASSES = sorted({path for row in STORIES for path in (row.model, row.guide)})
 
 
 def entries(text: str) -> dict[str, dict[str, str]]:

@@ -132,7 +132,7 @@ def test_levels_without_a_code_are_an_error(sizes: object) -> None:
 def test_two_levels_beat_one_of_the_same_width_on_digits() -> None:
     with seeded(0):
         bits = torch.tensor(load_digits().data > 8).float()[torch.randperm(1797)]
-    seen, unseen = bits[:1500], bits[1500:]
+    train, held_out = bits[:1500], bits[1500:]
     with seeded(1):
         model = HierarchicalVAE(64, (4, 8), hidden_dim=64, likelihood="bernoulli")
         decoder = MLP(12, 64, 64, 64, activation=nn.GELU)
@@ -140,12 +140,11 @@ def test_two_levels_beat_one_of_the_same_width_on_digits() -> None:
         flat = VAE(64, 12, likelihood="bernoulli", decoder=decoder)
         pairs = (model, HierarchicalVAEGuide(model)), (flat, VAEGuide(flat, encoder=encoder))
     bounds = []
-    for story, guide in pairs:
+    for pair in pairs:
         run = fit(
-            story,
-            guide,
-            seen,
-            validation=unseen,
+            *pair,
+            train,
+            validation=held_out,
             epochs=40,
             batch_size=100,
             learning_rate=3e-3,
@@ -154,5 +153,5 @@ def test_two_levels_beat_one_of_the_same_width_on_digits() -> None:
         )
         bounds.append(run.best_bound)
     assert bounds[0] > bounds[1] + 0.3  # nats a digit; a standard error of the difference is 0.1
-    found = rates(*pairs[0], unseen, num_samples=20)
+    found = rates(*pairs[0], held_out, num_samples=20)
     assert all(found[f"z{n}"].nats > 0.05 for n in (0, 1))

@@ -23,7 +23,7 @@ ENDS = torch.tensor([T, 3, 1, 2, T])
 CLOSE: Any = {"rtol": 0, "atol": 1e-8}
 
 
-def story(form: Any = "exact") -> LDS:
+def build(form: Any = "exact") -> LDS:
     """A model with no two numbers alike, in double precision."""
     model = LDS(D, L, form=form).double()
     for parameter in model.parameters():
@@ -44,7 +44,7 @@ def dense(model: LDS, length: int) -> tuple[Tensor, Tensor]:
 
 
 def test_answers_are_those_of_a_dense_gaussian() -> None:
-    model = story()
+    model = build()
     s, mask = ragged(model)
     evidence = model.log_evidence(s, mask)
     filtered, smoothed = model.filter(s, mask), model.smooth(s, mask)
@@ -65,7 +65,7 @@ def test_answers_are_those_of_a_dense_gaussian() -> None:
 
 
 def test_evidence_agrees_with_pyro_s_gaussian_hmm() -> None:
-    model = story()
+    model = build()
     s = model(size=B, length=T).detach()
     p = model.dynamics()
     theirs = dist.GaussianHMM(
@@ -83,7 +83,7 @@ def test_evidence_agrees_with_pyro_s_gaussian_hmm() -> None:
 
 
 def test_joint_density_is_the_dense_gaussian_s() -> None:
-    model = story("joint")
+    model = build("joint")
     trace: Any = poutine.trace(model).get_trace(size=B, length=T)
     z, s = (trace.nodes[name]["value"].detach() for name in "zs")
     mean, cov = dense(model, T)
@@ -95,7 +95,7 @@ def test_joint_density_is_the_dense_gaussian_s() -> None:
 
 @pytest.mark.parametrize("form", ["exact", "joint"])
 def test_simulated_paths_have_the_dense_moments(form: Any) -> None:
-    model, draws = story(form), 10_000
+    model, draws = build(form), 10_000
     s = model(size=draws, length=3).detach().flatten(1)
     mean, cov = (part.detach() for part in dense(model, 3))
     mean, cov = mean[3 * L :], cov[3 * L :, 3 * L :]
@@ -109,7 +109,7 @@ def test_simulated_paths_have_the_dense_moments(form: Any) -> None:
 
 @pytest.mark.parametrize("form", ["exact", "joint"])
 def test_every_draw_s_bound_is_the_evidence_and_its_gradient(form: Any) -> None:
-    model = story(form)
+    model = build(form)
     guide, names = LDSGuide(model), list(model.parameters())
     s, mask = ragged(model)
     exact = model.log_evidence(s, mask).mean()
@@ -122,7 +122,7 @@ def test_every_draw_s_bound_is_the_evidence_and_its_gradient(form: Any) -> None:
 
 
 def test_a_ragged_batch_is_its_paths_one_by_one() -> None:
-    model = story()
+    model = build()
     s, mask = ragged(model)
     names = list(model.parameters())
     together = model.log_evidence(s, mask)
@@ -142,7 +142,7 @@ def test_the_pair_passes_check(form: Any) -> None:
 
 
 def test_a_forecast_is_dense_conditioning() -> None:
-    model = story()
+    model = build()
     s, mask = ragged(model)
     told = model.forecast(s, mask, steps=2)
     for row, n in enumerate(ENDS.tolist()):
@@ -202,7 +202,7 @@ def test_gradients_recover_what_was_simulated() -> None:
 
 
 def test_em_of_single_frames_learns_no_motion() -> None:
-    model = story()
+    model = build()
     before = model.transition.clone()
     history = fit_em(model, model(size=50, length=1).detach(), steps=5, tolerance=0)
     assert torch.equal(model.transition, before)

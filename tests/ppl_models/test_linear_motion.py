@@ -18,7 +18,7 @@ from tests.dense import covariance
 T, D = 6, 4
 
 
-def story() -> LinearMotion:
+def build() -> LinearMotion:
     return LinearMotion(decay=(1.0, 0.9, 0.5, 0.8)).double()
 
 
@@ -31,7 +31,7 @@ def told(model: LinearMotion, s: Tensor, z: Tensor, mask: Tensor | None = None):
 
 
 def test_joint_density_is_the_dense_gaussian_s() -> None:
-    model = story()
+    model = build()
     s, z = torch.randn(2, 3, T, D, dtype=torch.float64)
     joint = sum(told(model, s, z))
     expected = sum(
@@ -45,7 +45,7 @@ def test_joint_density_is_the_dense_gaussian_s() -> None:
 
 
 def test_simulated_paths_have_the_dense_moments() -> None:
-    model, draws = story(), 20_000
+    model, draws = build(), 20_000
     trace = poutine.trace(model).get_trace(size=draws, length=T)
     z, s = (trace.nodes[name]["value"].detach() for name in "zs")
     for d, cov in enumerate(covariance(model, T)):
@@ -59,7 +59,7 @@ def test_simulated_paths_have_the_dense_moments() -> None:
 
 
 def test_step_by_step_is_all_at_once_in_value_and_gradient() -> None:
-    model = story()
+    model = build()
     s, z = torch.randn(2, 3, T, D, dtype=torch.float64, requires_grad=True)
     at_once = sum(part.sum() for part in told(model, s, z))
     steps = []
@@ -80,7 +80,7 @@ def test_step_by_step_is_all_at_once_in_value_and_gradient() -> None:
 
 
 def test_padding_counts_nothing_whatever_it_holds() -> None:
-    model = story()
+    model = build()
     s, z = torch.randn(2, 3, T, D, dtype=torch.float64)
     lengths = torch.tensor([T, 3, 1])
     mask = torch.arange(T) < lengths[:, None]
@@ -107,7 +107,7 @@ def test_walk_expands_to_the_plates_around() -> None:
 
 
 def test_walk_in_plates_tells_one_path_a_place() -> None:
-    model = story()
+    model = build()
     with pyro.plate("sequence", 3, dim=-3), pyro.plate("source", 2, dim=-1):
         z, s = model.path(T)
     assert z.shape == s.shape == (3, 1, 2, T, D)

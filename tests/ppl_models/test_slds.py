@@ -22,7 +22,7 @@ ENDS = torch.tensor([T, 3, 1, 2, T])
 CLOSE: Any = {"rtol": 0, "atol": 1e-8}
 
 
-def story(form: Any = "enumerated") -> SLDS:
+def build(form: Any = "enumerated") -> SLDS:
     """A model with no two numbers alike, in double precision."""
     model = SLDS(D, L, K, form=form).double()
     for parameter in model.parameters():
@@ -59,7 +59,7 @@ def by_hand(model: SLDS, s: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def test_evidence_and_bound_are_the_sum_over_all_paths() -> None:
-    model = story()
+    model = build()
     s, mask = ragged(model)
     expected = [by_hand(model, s[i, :n])[1].logsumexp(0) for i, n in enumerate(ENDS.tolist())]
     exact = model.log_evidence(s, mask)
@@ -73,7 +73,7 @@ def test_evidence_and_bound_are_the_sum_over_all_paths() -> None:
 
 
 def test_states_given_regimes_are_dense_conditioning() -> None:
-    model = story()
+    model = build()
     s, mask = ragged(model)
     k, z = torch.randint(K, (B, T)), torch.randn(B, T, L).double()
     ours = model.states(s, k, mask).log_prob(z)
@@ -107,7 +107,7 @@ def test_one_regime_is_the_linear_system() -> None:
 
 
 def test_a_forecast_is_the_mixture_of_all_paths() -> None:
-    model = story()
+    model = build()
     s = model(size=1, length=2).detach()
     told = model.forecast(s, steps=2, num_particles=20_000)
     for row in range(len(s)):
@@ -130,7 +130,7 @@ def test_a_forecast_is_the_mixture_of_all_paths() -> None:
 
 @pytest.mark.parametrize("form", ["sampled", "enumerated"])
 def test_a_ragged_batch_is_its_paths_one_by_one(form: Any) -> None:
-    model = story(form)
+    model = build(form)
     s, mask = ragged(model)
     ends = list(enumerate(ENDS.tolist()))
     alone = torch.cat([model.log_evidence(s[i : i + 1, :n]) for i, n in ends])

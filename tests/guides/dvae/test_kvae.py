@@ -10,13 +10,13 @@ from guides.dvae.kvae import KVAEGuide, complete, forecast, impute
 from ppl_models.dvae.kvae import KVAE
 from ppl_models.errors import InputError
 from tests.ppl_models.distributions.test_kalman import condition
-from tests.ppl_models.dvae.test_kvae import A, D, K, N, T, of_one, story
+from tests.ppl_models.dvae.test_kvae import A, D, K, N, T, build, of_one
 
 SEEN = torch.tensor([[1, 1, 0, 0, 1, 1], [0, 1, 0, 1, 1, 0]], dtype=torch.bool)
 
 
 def pair(modes: int = K, feedback: bool = False) -> tuple[KVAE, KVAEGuide]:
-    model = story(modes, feedback=feedback)
+    model = build(modes, feedback=feedback)
     return model, KVAEGuide(model).double()
 
 

@@ -18,11 +18,11 @@ from ppl_models.errors import InputError
 from tests.sequences import chain_of
 
 
-def guides(story: type = SRNN, increments: bool = False, causal: bool = True):
+def guides(model_class: type = SRNN, increments: bool = False, causal: bool = True):
     torch.manual_seed(0)
     motion = Motion(increments=increments, unit=0.1, inertia=increments, floor=0.05)
-    model = story(likelihood=motion).double()
-    guide = SRNNGuide(model, causal=causal) if story is SRNN else DeepARGuide(model)
+    model = model_class(likelihood=motion).double()
+    guide = SRNNGuide(model, causal=causal) if model_class is SRNN else DeepARGuide(model)
     return model, guide.double()
 
 
@@ -71,12 +71,12 @@ def by_hand(model, guide, seen: Evidence, previous: Tensor, noise: Tensor | None
 
 @pytest.mark.parametrize("length", [1, 2, 7])
 @pytest.mark.parametrize("increments", [False, True])
-@pytest.mark.parametrize(("story", "causal"), [(SRNN, True), (SRNN, False), (DeepAR, True)])
-def test_recursion_is_the_paper_s(story, causal: bool, increments: bool, length: int) -> None:
-    model, guide = guides(story, increments, causal)
+@pytest.mark.parametrize(("model_class", "causal"), [(SRNN, True), (SRNN, False), (DeepAR, True)])
+def test_recursion_is_the_paper_s(model_class, causal: bool, increments: bool, length: int) -> None:
+    model, guide = guides(model_class, increments, causal)
     seen = evidence(length=length)
     previous = torch.randn(2, 3, length, 4, dtype=torch.float64)
-    noise = noise_like(previous) if story is SRNN else None
+    noise = noise_like(previous) if model_class is SRNN else None
     with torch.no_grad():
         posterior = guide.source_posterior(seen, previous, noise)
         assert posterior.rate.shape == (2, 3)
@@ -88,13 +88,13 @@ def test_recursion_is_the_paper_s(story, causal: bool, increments: bool, length:
                 assert torch.allclose(value[b, n], wanted, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("story", [SRNN, DeepAR])
-def test_no_evidence_gives_the_prediction_and_all_evidence_the_detections(story) -> None:
-    _, guide = guides(story)
+@pytest.mark.parametrize("model", [SRNN, DeepAR])
+def test_no_evidence_gives_the_prediction_and_all_evidence_the_detections(model) -> None:
+    _, guide = guides(model)
     o, zeros = torch.randn(5, 6, 4, dtype=torch.float64), torch.zeros(5, 6, 4, dtype=torch.float64)
     blind = guide.source_posterior(Evidence(zeros, zeros), zeros, zeros)
     prior_only = guide.source_posterior(Evidence(zeros, zeros), o, zeros)
-    if story is DeepAR:
+    if model is DeepAR:
         assert torch.allclose(blind.rate, torch.zeros(5, dtype=torch.float64), atol=1e-12)
         assert torch.allclose(blind.mean, prior_only.mean)
     sure = guide.source_posterior(Evidence(zeros + 1e12, 1e12 * o), zeros, zeros)
@@ -136,10 +136,10 @@ def test_float32_long_clips_stay_finite() -> None:
     assert all(torch.isfinite(part).all() for part in q)
 
 
-@pytest.mark.parametrize("story", [SRNN, DeepAR])
-def test_other_likelihoods_than_motion_are_refused(story) -> None:
-    model = story(likelihood="gaussian")
-    guide = SRNNGuide(model) if story is SRNN else DeepARGuide(model)
+@pytest.mark.parametrize("model_class", [SRNN, DeepAR])
+def test_other_likelihoods_than_motion_are_refused(model_class) -> None:
+    model = model_class(likelihood="gaussian")
+    guide = SRNNGuide(model) if model_class is SRNN else DeepARGuide(model)
     zeros = torch.zeros(1, 5, 4)
     with pytest.raises(InputError, match="likelihood=Motion"):
         guide.source_posterior(Evidence(zeros, zeros), zeros)

@@ -40,9 +40,9 @@ def test_stories_prints_a_line_a_story(ppl: Ppl) -> None:
     code, out, _ = ppl("stories")
     lines = out.splitlines()
     assert code == 0 and len(lines) == len(STORIES)
-    for line, story in zip(lines, STORIES, strict=True):
-        assert line.split()[:3] == [story.name, story.guide_name, story.source]
-        assert line.endswith(story.sentence)
+    for line, model in zip(lines, STORIES, strict=True):
+        assert line.split()[:3] == [model.name, model.guide_name, model.source]
+        assert line.endswith(model.sentence)
 
 
 def test_stories_does_not_wait_for_torch() -> None:

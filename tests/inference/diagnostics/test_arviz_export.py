@@ -68,11 +68,11 @@ def test_a_sequence_is_one_variable_and_masked_frames_count_nothing():
     assert "speed" not in result["log_likelihood"] and "speed" not in result["observed_data"]
 
 
-@pytest.mark.parametrize("story", [Tracks, LoopedTracks])
-def test_several_plates_and_assignments_given_each_draw(story):
+@pytest.mark.parametrize("model_class", [Tracks, LoopedTracks])
+def test_several_plates_and_assignments_given_each_draw(model_class):
     o = torch.tensor([[[-1.0, 1.0], [1.0, -1.0], [-1.1, 0.9]]])
     guide = Fixed()
-    result = posterior(story(), guide, o, num_samples=30)
+    result = posterior(model_class(), guide, o, num_samples=30)
     assert result["posterior"]["s"].dims == ("chain", "draw", "sequence", "source", "s_dim_0")
     w = result["posterior"]["w"]
     assert w.dims == ("chain", "draw", "sequence", "frame", "detection")

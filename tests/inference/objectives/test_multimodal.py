@@ -169,10 +169,10 @@ def _classes(size: int) -> tuple[dict[str, Tensor], Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("story", "look"), [(MVAE, MVAEGuide), (DMVAE, DMVAEGuide)])
-def test_what_one_sense_says_of_the_other_is_right(story: Any, look: Any) -> None:
+@pytest.mark.parametrize(("model_class", "look"), [(MVAE, MVAEGuide), (DMVAE, DMVAEGuide)])
+def test_what_one_sense_says_of_the_other_is_right(model_class: Any, look: Any) -> None:
     data, _ = _classes(2000)
-    model = story({"image": 8, "sound": 4}, 4, hidden_dims=(32, 32))
+    model = model_class({"image": 8, "sound": 4}, 4, hidden_dims=(32, 32))
     guide = look(model)
     fit(
         model,

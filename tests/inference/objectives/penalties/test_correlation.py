@@ -37,9 +37,9 @@ def truth(weight: Tensor = MIXING, shift: float = 0.0) -> tuple[float, float, fl
 @pytest.mark.parametrize("estimator", ["mws", "mss"])
 def test_parts_of_a_gaussian(estimator: Any) -> None:
     """Within 15 % of the truth from batches of 512 of 5000, whose own s.e. is 3 %."""
-    found, story, guide = [], *affine(shift=1.0)
+    found, model, guide = [], *affine(shift=1.0)
     for _ in range(8):
-        seen = view(story, guide, torch.randn(512, 3), data_size=5000)
+        seen = view(model, guide, torch.randn(512, 3), data_size=5000)
         with torch.no_grad():
             found.append(torch.stack(Decomposition(estimator=estimator).parts(seen)))
     expected = torch.tensor(truth(shift=1.0))
@@ -93,18 +93,18 @@ def test_the_plain_estimate_is_chens_up_to_a_constant() -> None:
 
 @pytest.mark.parametrize("estimator", ["mws", "mss"])
 def test_the_gradient_reaches_the_guide_alone(estimator: Any) -> None:
-    story, guide = affine()
-    value = TotalCorrelation(2.0, estimator=estimator)(view(story, guide, torch.randn(30, 3)))
-    assert gradients(value, story) == [False]
+    model, guide = affine()
+    value = TotalCorrelation(2.0, estimator=estimator)(view(model, guide, torch.randn(30, 3)))
+    assert gradients(value, model) == [False]
     assert gradients(value, guide) == [True, False, True]  # a shift changes no correlation
 
 
 def test_its_gradient_makes_codes_independent() -> None:
-    story, guide = affine()
+    model, guide = affine()
     optimizer = torch.optim.Adam([guide.weight], 0.03)
     for _ in range(40):
         optimizer.zero_grad()
-        TotalCorrelation(1.0)(view(story, guide, torch.randn(128, 3))).backward()
+        TotalCorrelation(1.0)(view(model, guide, torch.randn(128, 3))).backward()
         optimizer.step()
     assert truth(guide.weight.detach())[1] < 0.1 * truth()[1]
 
@@ -144,10 +144,10 @@ def test_masked_data_do_not_count() -> None:
                 loc = torch.where(known[:, None], x, 0.0) @ self.weight.T
                 pyro.sample("z", dist.Normal(loc, self.scale).to_event(1))
 
-    story, guide, x = Story(), Masked(MIXING), torch.randn(40, 3)
+    model, guide, x = Story(), Masked(MIXING), torch.randn(40, 3)
     x[10:] = torch.nan
-    seen = view(story, guide, x)
-    whole = view(story, guide, x[:10])
+    seen = view(model, guide, x)
+    whole = view(model, guide, x[:10])
     z = whole.q["z"]["value"] = seen.q["z"]["value"][:10]
     assert len(z) == 10
     for penalty in (TotalCorrelation(1.0), Decomposition(1.0, 1.0, 1.0)):

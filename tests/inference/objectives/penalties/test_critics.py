@@ -57,10 +57,10 @@ def test_a_judge_of_shifted_codes_can_tell() -> None:
 @pytest.mark.parametrize("kind", [AdversarialPrior, WassersteinCritic])
 def test_together_codes_come_to_the_prior(kind: Any) -> None:
     """A game of two: codes 2 away from the prior come to within 0.5 in 60 steps."""
-    penalty, (story, guide) = kind(1.0, (32, 32), learning_rate=5e-3), affine(dim=2, shift=2.0)
+    penalty, (model, guide) = kind(1.0, (32, 32), learning_rate=5e-3), affine(dim=2, shift=2.0)
     optimizer = torch.optim.Adam([guide.shift], 0.05, betas=(0.5, 0.9))
     for _ in range(60):
-        seen = view(story, guide, torch.randn(64, 2))
+        seen = view(model, guide, torch.randn(64, 2))
         optimizer.zero_grad()
         penalty(seen).backward()
         optimizer.step()
@@ -70,15 +70,15 @@ def test_together_codes_come_to_the_prior(kind: Any) -> None:
 
 @every
 def test_the_guide_is_moved_and_the_critic_is_not(kind: Any) -> None:
-    penalty, (story, guide) = kind(1.0), affine(shift=1.0)
-    seen = view(story, guide, torch.randn(30, 3))
+    penalty, (model, guide) = kind(1.0), affine(shift=1.0)
+    seen = view(model, guide, torch.randn(30, 3))
     value = penalty(seen)
     assert list(penalty.parameters())
     assert any(gradients(value, guide))
     assert not any(gradients(value, penalty))
-    before = [p.detach().clone() for p in (*story.parameters(), *guide.parameters())]
+    before = [p.detach().clone() for p in (*model.parameters(), *guide.parameters())]
     penalty.learn(seen)
-    after = [*story.parameters(), *guide.parameters()]
+    after = [*model.parameters(), *guide.parameters()]
     assert all(torch.equal(a, b) and b.grad is None for a, b in zip(before, after, strict=True))
 
 

@@ -83,13 +83,12 @@ def test_a_run_that_has_not_ended_is_named(tmp_path: Path) -> None:
 # -- strangers' files --------------------------------------------------------------------------
 
 
-def forge(folder: Path, **changes: Any) -> Path:
+def forge(folder: Path, *, header: str = "LigHTDVAE", **changes: Any) -> Path:
     """Save a sound pair, with another header."""
     model, guide = pair("LigHTDVAE")
     config = {**DESIGNS["LigHTDVAE"].as_json(), **changes}
-    story = changes.get("story", "LigHTDVAE")
     config = {name: value for name, value in config.items() if value != "gone"}
-    save(folder / FILE, {"model": model, "guide": guide}, model=story, config=config)
+    save(folder / FILE, {"model": model, "guide": guide}, model=header, config=config)
     return folder
 
 
@@ -138,8 +137,8 @@ def test_a_strangers_file_runs_no_code(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="a zip archive"):
         load_speech(tmp_path)
     assert not (tmp_path / "boom").exists()
-    for story in ("os:system", "antigravity", "../evil", "LigHTDVAE.__class__"):
-        forged = forge(tmp_path, story=story)
+    for name in ("os:system", "antigravity", "../evil", "LigHTDVAE.__class__"):
+        forged = forge(tmp_path, header=name)
         with pytest.raises(CheckpointError, match="model"):
             load_speech(forged)
     assert "antigravity" not in sys.modules

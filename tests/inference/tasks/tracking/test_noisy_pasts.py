@@ -42,24 +42,24 @@ def test_gaps_are_long_and_end() -> None:
 
 
 def test_pasts_are_estimates_or_the_truth_and_follow_the_guide() -> None:
-    story = DeepAR(likelihood=Motion(increments=True))
+    model = DeepAR(likelihood=Motion(increments=True))
     s = walking_trajectories(64, length=20)
-    pasts = EstimatedPasts(s, DeepARGuide(story), share=0.5, passes=1)
+    pasts = EstimatedPasts(s, DeepARGuide(model), share=0.5, passes=1)
     batch = pasts.__getitems__(list(range(64)))
     true = (batch["past"] == batch["s"]).all(-1).all(-1)
     assert torch.equal(batch["s"], s) and 16 < true.sum() < 48
     torch.manual_seed(0)
     before = pasts.estimated(s)
     with torch.no_grad():
-        story.emission.head[1][-1].bias += 0.5
+        model.emission.head[1][-1].bias += 0.5
     torch.manual_seed(0)
     assert not torch.allclose(pasts.estimated(s), before)
     assert pasts[3]["past"].shape == (20, 4)
 
 
 def test_batches_come_whole_and_in_a_new_order() -> None:
-    story = SRNN(likelihood=Motion(increments=True))
-    loader = EstimatedPasts(walking_trajectories(50, length=8), SRNNGuide(story)).loader(16)
+    model = SRNN(likelihood=Motion(increments=True))
+    loader = EstimatedPasts(walking_trajectories(50, length=8), SRNNGuide(model)).loader(16)
     epochs = [[batch["s"] for batch in loader] for _ in range(2)]
     assert [len(batch) for batch in epochs[0]] == [16, 16, 16] and len(loader) == 3
     assert not torch.equal(epochs[0][0], epochs[1][0])
