@@ -35,7 +35,7 @@ def frames(
     }
 
 
-class Told(NamedTuple):
+class Generated(NamedTuple):
     """What the story told: the data, the sources' boxes (B, N, T, D), and whose w (B, T, K) was."""
 
     data: Data
@@ -44,14 +44,14 @@ class Told(NamedTuple):
 
 
 @torch.no_grad()
-def told(model: MixDVAE, **sizes: int) -> Told:
+def generate(model: MixDVAE, **sizes: int) -> Generated:
     """Simulate clips; the start to look from is near the truth."""
     around = frames(**sizes)
     nodes = poutine.trace(model).get_trace(None, **around).nodes
     boxes = nodes["_RETURN"]["value"]
     start = boxes + 0.02 * torch.randn_like(boxes)
     data = {"o": nodes["o"]["value"], **around, "start": start}
-    return Told(data, boxes, nodes["w"]["value"])
+    return Generated(data, boxes, nodes["w"]["value"])
 
 
 def mixture(model: MixDVAE, data: Data) -> Mixture:
@@ -137,14 +137,14 @@ def walkers(
     corner = begin[:, None] + speed[:, None] * np.arange(length)[:, None]
     size = np.stack([0.4 * height, height], -1)[:, None].repeat(length, 1)
     truth = np.concatenate([corner, size], -1)
-    seen = truth + noise * np.tile(size, 2) * rng.standard_normal(truth.shape)
-    seen[rng.random((objects, length)) < drop] = np.nan
+    observed = truth + noise * np.tile(size, 2) * rng.standard_normal(truth.shape)
+    observed[rng.random((objects, length)) < drop] = np.nan
     for n in range(objects if gap else 0):
         at = rng.integers(3, length - gap)
-        seen[n, at : at + gap] = np.nan
+        observed[n, at : at + gap] = np.nan
     extra = rng.uniform((0, 0, 20, 60), (1000, 900, 80, 160), (length, 4))
     extra[rng.random(length) >= clutter] = np.nan
-    places = np.concatenate([np.moveaxis(seen, 0, 1), extra[:, None]], 1)
+    places = np.concatenate([np.moveaxis(observed, 0, 1), extra[:, None]], 1)
     order = rng.permuted(np.tile(np.arange(places.shape[1]), (length, 1)), axis=1)
     places = np.take_along_axis(places, order[..., None], 1)
     return Clip(Boxes.from_padded(places, first, name), truth)

@@ -28,7 +28,7 @@ def covariance(model: LinearMotion, length: int) -> Tensor:
     return torch.stack(result)
 
 
-def hidden_and_seen(
+def hidden_and_observed(
     initial_mean: Tensor,
     initial_cov: Tensor,
     transition: Tensor,
@@ -60,8 +60,8 @@ def hidden_and_seen(
     return mean, cov
 
 
-def conditioned(mean: Tensor, cov: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+def conditioned(mean: Tensor, cov: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and covariance of the first coordinates, given the last ones."""
-    n = len(mean) - len(seen)
+    n = len(mean) - len(observed)
     gain = torch.linalg.solve(cov[n:, n:], cov[n:, :n]).T
-    return mean[:n] + gain @ (seen - mean[n:]), cov[:n, :n] - gain @ cov[n:, :n]
+    return mean[:n] + gain @ (observed - mean[n:]), cov[:n, :n] - gain @ cov[n:, :n]

@@ -17,13 +17,13 @@ def test_the_lds_has_the_dkf_s_very_density() -> None:
             parameter.normal_(std=0.5)
         same = as_lds(model).double()
         same.form = "joint"
-        told = poutine.trace(model).get_trace(size=5, length=7)
-        given: dict[str, Any] = {name: told.nodes[name]["value"] for name in ("z", "s")}
+        generated = poutine.trace(model).get_trace(size=5, length=7)
+        given: dict[str, Any] = {name: generated.nodes[name]["value"] for name in ("z", "s")}
         other = poutine.trace(poutine.condition(same, given)).get_trace(size=5, length=7)
-        told.compute_log_prob()
+        generated.compute_log_prob()
         other.compute_log_prob()
     for name in given:
-        ours, theirs = (trace.nodes[name]["log_prob"] for trace in (told, other))
+        ours, theirs = (trace.nodes[name]["log_prob"] for trace in (generated, other))
         assert torch.allclose(ours, theirs, rtol=1e-5)  # its copies of them are single precision
 
 

@@ -115,13 +115,13 @@ def test_simulation_based_calibration() -> None:
 @pytest.mark.parametrize("length", [1, 2, T])
 def test_smoother_is_dense_conditioning(length: int) -> None:
     model, guide = pair()
-    seen = some_evidence(length=length)
-    q = guide.source_posterior(seen)
+    evidence = some_evidence(length=length)
+    q = guide.source_posterior(evidence)
     log_evidence = torch.zeros(3, dtype=torch.float64)
     for d, cov in enumerate(covariance(model, length)):
         prior = cov[length:, length:]
         for b in range(3):
-            precision, weighted = seen.precision[b, :, d], seen.weighted[b, :, d]
+            precision, weighted = evidence.precision[b, :, d], evidence.weighted[b, :, d]
             variance = torch.linalg.inv(torch.linalg.inv(prior) + precision.diag())
             assert torch.allclose(q.mean[b, :, d], variance @ weighted, atol=1e-8)
             assert torch.allclose(q.variance[b, :, d], variance.diag(), rtol=1e-8)
@@ -130,10 +130,10 @@ def test_smoother_is_dense_conditioning(length: int) -> None:
             total = prior[there][:, there] + (1 / precision[there]).diag()
             log_evidence[b] += MultivariateNormal(torch.zeros(len(o)).double(), total).log_prob(o)
     # E_q log p(o | s) - KL(q || p) is the evidence, q being the posterior
-    there = seen.precision > 0
-    o = torch.where(there, seen.weighted / seen.precision, 0.0)
+    there = evidence.precision > 0
+    o = torch.where(there, evidence.weighted / evidence.precision, 0.0)
     error = (o - q.mean) ** 2 + q.variance
-    fit = 0.5 * (seen.precision.log() - 1.8378770664093453 - seen.precision * error)
+    fit = 0.5 * (evidence.precision.log() - 1.8378770664093453 - evidence.precision * error)
     bound = torch.where(there, fit, 0.0).sum((-1, -2)) - q.rate
     assert torch.allclose(bound, log_evidence, rtol=1e-9)
     assert (q.rate > 0).all()
@@ -154,34 +154,34 @@ def test_no_evidence_gives_the_prior(causal: bool) -> None:
 def test_padding_without_evidence_costs_nothing() -> None:
     for causal in (False, True):
         _, guide = pair(causal)
-        seen = some_evidence()
-        more = Evidence(*(torch.cat([x, torch.zeros(3, 5, D)], 1) for x in seen))
-        q, longer = guide.source_posterior(seen), guide.source_posterior(more)
+        evidence = some_evidence()
+        more = Evidence(*(torch.cat([x, torch.zeros(3, 5, D)], 1) for x in evidence))
+        q, longer = guide.source_posterior(evidence), guide.source_posterior(more)
         assert torch.allclose(longer.mean[:, :T], q.mean)
         assert torch.allclose(longer.variance[:, :T], q.variance)
         assert causal or torch.allclose(longer.rate, q.rate, rtol=1e-9)
 
 
-def textbook_filter(model: LinearMotion, seen: Evidence, d: int) -> tuple[Tensor, Tensor]:
+def textbook_filter(model: LinearMotion, evidence: Evidence, d: int) -> tuple[Tensor, Tensor]:
     """Kalman 1960 with matrices: state (s, z), detections of variance 1 / precision."""
-    a, length = model.decay[d], seen.precision.shape[0]
+    a, length = model.decay[d], evidence.precision.shape[0]
     qz, qs, q0 = (
         (2 * x[d]).exp() for x in (model.log_speed_noise, model.log_position_noise, model.log_speed)
     )
     move = torch.stack([torch.stack([a / a, a]), torch.stack([0 * a, a])])
     noise = torch.stack([torch.stack([qs + qz, qz]), torch.stack([qz, qz])])
-    look = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    emission = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
     mean = torch.zeros(2, 1, dtype=torch.float64)
     cov = torch.diag(torch.stack([a / a * model.start_scale**2, q0]))
     means, variances = [], []
     for t in range(length):
         if t:
             mean, cov = move @ mean, move @ cov @ move.T + noise
-        if seen.precision[t, d] > 0:
-            innovation = look @ cov @ look.T + 1 / seen.precision[t, d]
-            gain = cov @ look.T / innovation
-            o = seen.weighted[t, d] / seen.precision[t, d]
-            mean, cov = mean + gain * (o - look @ mean), cov - gain @ look @ cov
+        if evidence.precision[t, d] > 0:
+            innovation = emission @ cov @ emission.T + 1 / evidence.precision[t, d]
+            gain = cov @ emission.T / innovation
+            o = evidence.weighted[t, d] / evidence.precision[t, d]
+            mean, cov = mean + gain * (o - emission @ mean), cov - gain @ emission @ cov
         means.append(mean[0, 0])
         variances.append(cov[0, 0])
     return torch.stack(means), torch.stack(variances)
@@ -190,10 +190,10 @@ def textbook_filter(model: LinearMotion, seen: Evidence, d: int) -> tuple[Tensor
 @torch.no_grad()
 def test_causal_is_the_textbook_kalman_filter() -> None:
     model, guide = pair(causal=True)
-    seen = some_evidence((), length=40)
-    q = guide.source_posterior(seen)
+    evidence = some_evidence((), length=40)
+    q = guide.source_posterior(evidence)
     for d in range(D):
-        mean, variance = textbook_filter(model, seen, d)
+        mean, variance = textbook_filter(model, evidence, d)
         assert torch.allclose(q.mean[:, d], mean, atol=1e-6)
         assert torch.allclose(q.variance[:, d], variance, rtol=1e-6)
     assert torch.isnan(q.rate)  # a filter is no posterior of the path
@@ -222,9 +222,9 @@ def test_long_clips_with_long_gaps_in_float32(causal: bool) -> None:
 
 def test_batches_are_their_sequences() -> None:
     _, guide = pair()
-    seen = some_evidence((2, 3))
-    q = guide.source_posterior(seen)
-    one = guide.source_posterior(Evidence(seen.precision[1, 2], seen.weighted[1, 2]))
+    evidence = some_evidence((2, 3))
+    q = guide.source_posterior(evidence)
+    one = guide.source_posterior(Evidence(evidence.precision[1, 2], evidence.weighted[1, 2]))
     for whole, part in zip(q, one, strict=True):
         assert torch.allclose(whole[1, 2], part, rtol=1e-12, atol=1e-14)
 

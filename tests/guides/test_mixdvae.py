@@ -14,7 +14,7 @@ from inference.objectives.objective import Objective
 from ppl_models.errors import InputError
 from ppl_models.linear_motion import LinearMotion
 from ppl_models.mixdvae import MixDVAE
-from tests.clips import Data, White, WhiteGuide, frames, told
+from tests.clips import Data, White, WhiteGuide, frames, generate
 
 ENUM = Objective("enum")
 GIVEN = ("o", "mask", "size", "origin", "unit", "start")
@@ -74,7 +74,7 @@ def test_a_path_is_told_in_its_own_frame() -> None:
 def test_what_it_finds_is_nearer_the_truth_than_the_start() -> None:
     """Root mean square errors of 600 coordinates: a detection in three is closer, and is heard."""
     model, guide = pair(phi=0.01)
-    clip = told(model, batch=5, length=15, places=6)
+    clip = generate(model, batch=5, length=15, places=6)
     start = clip.boxes + 0.2 * torch.randn_like(clip.boxes)
     data = clip.data | {"start": start}
     boxes = data["origin"][:, :, None] + data["unit"][:, :, None] * moments(guide, data)[0]
@@ -84,7 +84,7 @@ def test_what_it_finds_is_nearer_the_truth_than_the_start() -> None:
 
 def test_refining_adds_offsets_to_the_network_s_outputs() -> None:
     model, guide = pair()
-    data = told(model).data
+    data = generate(model).data
     before = set(guide.state_dict())
     mean, scale = moments(guide, data)
     offset = guide.refined(2, 2, 5)
@@ -116,7 +116,7 @@ def test_other_clips_get_offsets_of_their_own() -> None:
     model, guide = pair()
     guide.refined(2, 2, 5)["shift"].data += 1.0
     assert not guide.refined(3, 1, 7)["shift"].any()
-    ENUM.bound(model, guide, (), told(model, batch=3, sources=1, length=7).data)
+    ENUM.bound(model, guide, (), generate(model, batch=3, sources=1, length=7).data)
 
 
 def test_a_fixed_phi_leaves_no_parameter_of_it() -> None:
@@ -125,7 +125,7 @@ def test_a_fixed_phi_leaves_no_parameter_of_it() -> None:
     assert not [name for name in guide.state_dict() if "phi" in name]
     phi = guide.phi(torch.zeros(2, 5, 3, 4).double())
     assert torch.allclose(phi, torch.tensor(0.3).double())
-    data = told(model).data
+    data = generate(model).data
     assert "phi" not in poutine.trace(guide).get_trace(**data).nodes
 
 
@@ -133,7 +133,7 @@ def test_a_fixed_phi_leaves_no_parameter_of_it() -> None:
 def test_gradient_reaches_all_parameters(refine: bool) -> None:
     """At first through the last layer only, whose weights are 0: so they are moved."""
     model, guide = pair()
-    data = told(model).data
+    data = generate(model).data
     if refine:
         guide.refined(2, 2, 5)
     with torch.no_grad():
@@ -154,7 +154,7 @@ def test_the_state_dict_is_the_guides_alone() -> None:
 def test_it_takes_clips_of_any_size() -> None:
     model, guide = pair()
     for sizes in ({"batch": 1, "length": 1, "places": 1, "sources": 1}, {"batch": 4, "length": 30}):
-        data = told(model, **sizes).data
+        data = generate(model, **sizes).data
         assert moments(guide, data)[0].shape == data["start"].shape
         assert torch.isfinite(ENUM.bound(model, guide, (), data)).all()
 
@@ -169,7 +169,7 @@ def test_the_unit_of_a_clip_is_the_size_of_what_is_seen() -> None:
 def test_without_data_to_condition_on_it_says_so(missing: str) -> None:
     model, guide = pair()
     with pytest.raises(InputError, match=rf"(?s){missing}.*a tensor to condition on"):
-        guide(**(told(model).data | {missing: None}))
+        guide(**(generate(model).data | {missing: None}))
 
 
 def test_a_prior_without_a_number_of_coordinates_is_named() -> None:
@@ -184,7 +184,7 @@ def test_training_on_simulated_clips_makes_it_better_on_others() -> None:
     model, guide = pair(phi=0.01)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    train, held_out = told(model, batch=256, length=12), told(model, batch=64, length=12)
+    train, held_out = generate(model, batch=256, length=12), generate(model, batch=64, length=12)
 
     def bounds() -> Tensor:
         torch.manual_seed(1)

@@ -66,12 +66,12 @@ def test_a_mixture_of_all_products_holds_the_exact_posterior_as_one_part() -> No
     assert (bound < truth).all()
 
 
-@pytest.mark.parametrize(("model_class", "look"), PAIRS, ids=IDS)
+@pytest.mark.parametrize(("model_class", "guide_class"), PAIRS, ids=IDS)
 def test_what_stands_in_the_padding_reaches_neither_value_nor_gradient(
-    model_class: Any, look: Any
+    model_class: Any, guide_class: Any
 ) -> None:
     model = model_class(PARTS, 3, hidden_dims=(8, 8))
-    guide = look(model)
+    guide = guide_class(model)
     data = {name: x.detach().float() for name, x in model(size=8).items()}
     answers = []
     for padding in (torch.nan, 0.0, torch.inf):
@@ -89,10 +89,10 @@ def test_what_stands_in_the_padding_reaches_neither_value_nor_gradient(
         assert all(torch.equal(a, b) for a, b in zip(answers[0], other, strict=True))
 
 
-@pytest.mark.parametrize(("model_class", "look"), PAIRS, ids=IDS)
-def test_rows_together_are_rows_one_by_one(model_class: Any, look: Any) -> None:
+@pytest.mark.parametrize(("model_class", "guide_class"), PAIRS, ids=IDS)
+def test_rows_together_are_rows_one_by_one(model_class: Any, guide_class: Any) -> None:
     model = model_class(PARTS, 3, hidden_dims=(8, 8))
-    guide = look(model)
+    guide = guide_class(model)
     data = model(size=8)
     codes = {n: torch.randn(8, 2) for n in ("z_image", "z_label", "z_sound")}
     codes["z"] = torch.randn(8, 3)
@@ -113,12 +113,12 @@ def test_rows_together_are_rows_one_by_one(model_class: Any, look: Any) -> None:
     assert torch.allclose(together, alone, atol=1e-5)
 
 
-@pytest.mark.parametrize(("model_class", "look"), PAIRS, ids=IDS)
+@pytest.mark.parametrize(("model_class", "guide_class"), PAIRS, ids=IDS)
 def test_a_row_of_which_nothing_is_seen_has_the_prior_and_a_bound_of_zero(
-    model_class: Any, look: Any
+    model_class: Any, guide_class: Any
 ) -> None:
     model = model_class(PARTS, 3, hidden_dims=(8, 8))
-    guide = look(model)
+    guide = guide_class(model)
     data = model(size=3)
     mask = torch.tensor([[1, 0, 1], [0, 0, 0], [0, 0, 0]]).bool()
     for kind in ("trace", "meanfield"):
@@ -126,18 +126,20 @@ def test_a_row_of_which_nothing_is_seen_has_the_prior_and_a_bound_of_zero(
         assert bound[0] != 0 and bound[1:].abs().max() < 1e-6
 
 
-@pytest.mark.parametrize(("model_class", "look"), PAIRS, ids=IDS)
+@pytest.mark.parametrize(("model_class", "guide_class"), PAIRS, ids=IDS)
 def test_the_number_of_parameters_is_linear_in_the_number_of_modalities(
-    model_class: Any, look: Any
+    model_class: Any, guide_class: Any
 ) -> None:
     def count(modalities: int) -> int:
         model = model_class({f"sense{m}": 5 for m in range(modalities)}, 3, hidden_dims=(8, 8))
-        return sum(p.numel() for part in (model, look(model)) for p in part.parameters())
+        return sum(p.numel() for part in (model, guide_class(model)) for p in part.parameters())
 
     first, second, third = count(3), count(4), count(5)
     grown = second - first
-    told = 8 if model_class is JMVAE else 0  # the joint encoder's first layer reads the mask too
-    assert third - second == grown and grown < first and told < grown
+    mask_inputs = (
+        8 if model_class is JMVAE else 0
+    )  # the joint encoder's first layer reads the mask too
+    assert third - second == grown and grown < first and mask_inputs < grown
 
 
 def test_a_mixture_of_experts_weighs_those_that_are_seen_alike() -> None:

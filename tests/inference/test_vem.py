@@ -86,12 +86,12 @@ def test_known_assignments_give_the_exact_posterior(causal: bool) -> None:
     model = motion(2)
     end = vem(mixture, start, smoother(model, causal=causal), iterations=2)
     for b, n, d in itertools.product(range(2), range(3), range(2)):
-        seen = mixture.mask[b, :, n]
+        observed = mixture.mask[b, :, n]
         noise = mixture.phi * mixture.size[b, :, n, d] ** 2
         prior = covariance(model, 8)[d, 8:, 8:] * mixture.unit[b, n, d] ** 2
         offset = mixture.o[b, :, n, d] - mixture.origin[b, n, d]
         for t in range(8) if causal else [7]:
-            now = seen & (torch.arange(8) <= t)
+            now = observed & (torch.arange(8) <= t)
             gain = prior[:, now] @ torch.linalg.inv(prior[now][:, now] + noise[now].diag())
             mean = mixture.origin[b, n, d] + gain @ offset[now]
             variance = (prior - gain @ prior[now]).diag()
@@ -195,8 +195,8 @@ def test_any_prior_of_sources_and_evidence_is_a_product_of_gaussians() -> None:
     start = start_of(mixture)
     end = vem(mixture, start, white, iterations=1)
     phi = torch.full((3,), mixture.phi, dtype=torch.float64)
-    seen = mixture.mask[..., None]
-    typical = (seen * mixture.size**2).sum((1, 2)) / seen.sum((1, 2))
+    observed = mixture.mask[..., None]
+    typical = (observed * mixture.size**2).sum((1, 2)) / observed.sum((1, 2))
     doubt = (mixture.phi * typical)[:, None, None].expand_as(start)
     eta, _ = responsibilities(mixture, start, doubt, phi)
     x = torch.linspace(-2, 2, 5, dtype=torch.float64)[:, None]  # five places of each box
@@ -214,18 +214,18 @@ def test_any_prior_of_sources_and_evidence_is_a_product_of_gaussians() -> None:
 
 
 def test_the_update_sees_the_path_of_before_in_the_sources_frame() -> None:
-    mixture, seen = hard(1), []
+    mixture, observed = hard(1), []
     start = start_of(mixture)
 
     def update(precision: Tensor, weighted: Tensor, path: Tensor) -> Apart:
-        seen.append(path)
+        observed.append(path)
         return white(precision, weighted, path)
 
     first = vem(mixture, start, update, iterations=1)
     vem(mixture, start, update, iterations=2)
     origin, unit = mixture.origin[:, :, None], mixture.unit[:, :, None]
-    assert torch.allclose(seen[0] * unit + origin, start)
-    assert torch.allclose(seen[2] * unit + origin, first.mean)
+    assert torch.allclose(observed[0] * unit + origin, start)
+    assert torch.allclose(observed[2] * unit + origin, first.mean)
 
 
 def test_responsibilities_by_hand() -> None:
@@ -239,9 +239,9 @@ def test_responsibilities_by_hand() -> None:
             assert (eta[b, t, k] == 0).all()
             continue
         noise = phi[b] * mixture.size[b, t, k] ** 2
-        seen = Normal(mean[b, :, t], noise.sqrt()).log_prob(mixture.o[b, t, k])
-        seen = (seen - 0.5 * variance[b, :, t] / noise).sum(-1) + math.log(0.9 / 3)
-        logits = torch.cat([seen, mixture.log_clutter[b, None] + math.log(0.1)])
+        observed = Normal(mean[b, :, t], noise.sqrt()).log_prob(mixture.o[b, t, k])
+        observed = (observed - 0.5 * variance[b, :, t] / noise).sum(-1) + math.log(0.9 / 3)
+        logits = torch.cat([observed, mixture.log_clutter[b, None] + math.log(0.1)])
         assert torch.allclose(eta[b, t, k], logits.softmax(0))
         total[b] += logits.logsumexp(0)
     assert torch.allclose(fit, total)

@@ -185,7 +185,7 @@ def test_em_never_falls(kind: str) -> None:
     assert history[-1] > history[0] + 1
 
 
-def clear_story() -> HMM:
+def well_separated() -> HMM:
     """Three states that lie apart and last four frames."""
     truth = HMM(2, 3).double()
     with torch.no_grad():
@@ -204,7 +204,7 @@ def same_up_to_names(truth: HMM, model: HMM) -> None:
 
 
 def test_em_recovers_what_was_simulated() -> None:
-    truth = clear_story()
+    truth = well_separated()
     s = truth(size=100, length=30).detach()
     model = HMM(2, 3).double().start_from(s)
     history = fit_em(model, s, steps=60)
@@ -213,7 +213,7 @@ def test_em_recovers_what_was_simulated() -> None:
 
 
 def test_gradients_recover_what_was_simulated() -> None:
-    truth = clear_story()
+    truth = well_separated()
     s = truth(size=100, length=30).detach()
     model = HMM(2, 3).double().start_from(s)
     fit(model, HMMGuide(model), s, epochs=50, batch_size=100, learning_rate=0.1, progress=False)
@@ -223,18 +223,18 @@ def test_gradients_recover_what_was_simulated() -> None:
 def test_a_forecast_is_the_filter_of_frames_that_say_nothing() -> None:
     model = build()
     s, mask = ragged(model)
-    told = model.forecast(s, mask, steps=2)
+    forecast = model.forecast(s, mask, steps=2)
     longer = torch.cat([s, torch.full((B, 2, 2), torch.nan)], 1)
     states = model.filter(longer, torch.cat([mask, torch.zeros(B, 2, dtype=torch.bool)], 1))
     distribution = model.likelihood(model.emission)
     for row, n in enumerate(mask.sum(-1).tolist()):
-        assert torch.allclose(told.states[row], states[row, n : n + 2])
-        assert torch.allclose(told.frames.mean[row], states[row, n : n + 2] @ distribution.mean)
+        assert torch.allclose(forecast.states[row], states[row, n : n + 2])
+        assert torch.allclose(forecast.frames.mean[row], states[row, n : n + 2] @ distribution.mean)
     # and the chain rule: p(s_{1:T}, s_{T+1}) = p(s_{1:T}) p(s_{T+1} | s_{1:T})
     x = torch.randn(B, 2).double()
     whole = s[[0, 4]], torch.cat([s[[0, 4]], x[[0, 4], None]], 1)
     ratio = model.log_evidence(whole[1]) - model.log_evidence(whole[0])
-    assert torch.allclose(told.frames.log_prob(x[:, None].expand(B, 2, 2))[[0, 4], 0], ratio)
+    assert torch.allclose(forecast.frames.log_prob(x[:, None].expand(B, 2, 2))[[0, 4], 0], ratio)
 
 
 @pytest.mark.parametrize("form", ["scan", "enumerated"])

@@ -16,7 +16,7 @@ from guides.lds import LDSGuide
 from inference import Objective, check, fit, fit_em
 from ppl_models.errors import InputError
 from ppl_models.lds import LDS
-from tests.dense import conditioned, hidden_and_seen
+from tests.dense import conditioned, hidden_and_observed
 
 D, L, T, B = 3, 2, 6, 5
 ENDS = torch.tensor([T, 3, 1, 2, T])
@@ -40,7 +40,7 @@ def ragged(model: LDS) -> tuple[Tensor, Tensor]:
 def dense(model: LDS, length: int) -> tuple[Tensor, Tensor]:
     """Mean and covariance of (z, s), both flat."""
     params = [part.expand(length, *part.shape[1:]) for part in model.dynamics()[2:]]
-    return hidden_and_seen(*model.dynamics()[:2], *params)
+    return hidden_and_observed(*model.dynamics()[:2], *params)
 
 
 def test_answers_are_those_of_a_dense_gaussian() -> None:
@@ -50,10 +50,10 @@ def test_answers_are_those_of_a_dense_gaussian() -> None:
     filtered, smoothed = model.filter(s, mask), model.smooth(s, mask)
     for row, n in enumerate(ENDS.tolist()):
         mean, cov = dense(model, n)
-        seen = s[row, :n].flatten()
+        observed = s[row, :n].flatten()
         distribution = MultivariateNormal(mean[n * L :], cov[n * L :, n * L :])
-        assert torch.allclose(evidence[row], distribution.log_prob(seen), **CLOSE)
-        m, c = conditioned(mean, cov, seen)
+        assert torch.allclose(evidence[row], distribution.log_prob(observed), **CLOSE)
+        m, c = conditioned(mean, cov, observed)
         assert torch.allclose(smoothed.mean[row, :n].flatten(), m, **CLOSE)
         blocks = c.reshape(n, L, n, L)
         for t in range(n):
@@ -144,18 +144,18 @@ def test_the_pair_passes_check(form: Any) -> None:
 def test_a_forecast_is_dense_conditioning() -> None:
     model = build()
     s, mask = ragged(model)
-    told = model.forecast(s, mask, steps=2)
+    forecast = model.forecast(s, mask, steps=2)
     for row, n in enumerate(ENDS.tolist()):
         mean, cov = dense(model, n + 2)
         keep = torch.cat([torch.arange((n + 2) * L), torch.arange(n * D) + (n + 2) * L])
         m, c = conditioned(mean[keep], cov[keep][:, keep], s[row, :n].flatten())
-        assert torch.allclose(told.mean[row].flatten(), m[n * L :], **CLOSE)
-        assert torch.allclose(told.cov[row, 1], c[-L:, -L:], **CLOSE)
+        assert torch.allclose(forecast.mean[row].flatten(), m[n * L :], **CLOSE)
+        assert torch.allclose(forecast.cov[row, 1], c[-L:, -L:], **CLOSE)
         # and of the frame itself: p(s_{1:n+1}) = p(s_{1:n}) p(s_{n+1} | s_{1:n})
         x = torch.randn(1, D).double()
         longer = torch.cat([s[row, :n], x])[None]
         ratio = model.log_evidence(longer) - model.log_evidence(longer[:, :n])
-        assert torch.allclose(told.frames.log_prob(x)[row, :1], ratio, **CLOSE)
+        assert torch.allclose(forecast.frames.log_prob(x)[row, :1], ratio, **CLOSE)
 
 
 def truth() -> LDS:

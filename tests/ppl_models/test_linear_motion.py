@@ -22,7 +22,7 @@ def build() -> LinearMotion:
     return LinearMotion(decay=(1.0, 0.9, 0.5, 0.8)).double()
 
 
-def told(model: LinearMotion, s: Tensor, z: Tensor, mask: Tensor | None = None):
+def log_probs(model: LinearMotion, s: Tensor, z: Tensor, mask: Tensor | None = None):
     """Log densities of z and of s given z, (B) each, and the trace."""
     conditioned = poutine.condition(model, data={"z": z})
     trace = poutine.trace(conditioned).get_trace(s, mask)
@@ -33,7 +33,7 @@ def told(model: LinearMotion, s: Tensor, z: Tensor, mask: Tensor | None = None):
 def test_joint_density_is_the_dense_gaussian_s() -> None:
     model = build()
     s, z = torch.randn(2, 3, T, D, dtype=torch.float64)
-    joint = sum(told(model, s, z))
+    joint = sum(log_probs(model, s, z))
     expected = sum(
         MultivariateNormal(torch.zeros(2 * T, dtype=torch.float64), cov).log_prob(
             torch.cat([z[..., d], s[..., d]], -1)
@@ -61,7 +61,7 @@ def test_simulated_paths_have_the_dense_moments() -> None:
 def test_step_by_step_is_all_at_once_in_value_and_gradient() -> None:
     model = build()
     s, z = torch.randn(2, 3, T, D, dtype=torch.float64, requires_grad=True)
-    at_once = sum(part.sum() for part in told(model, s, z))
+    at_once = sum(part.sum() for part in log_probs(model, s, z))
     steps = []
     nu, sigma, epsilon = (
         x.exp() for x in (model.log_speed, model.log_speed_noise, model.log_position_noise)
@@ -86,9 +86,9 @@ def test_padding_counts_nothing_whatever_it_holds() -> None:
     mask = torch.arange(T) < lengths[:, None]
     hidden = torch.where(mask[..., None], s, torch.nan).requires_grad_()
     wild = torch.where(mask[..., None], z, torch.nan)
-    joint = sum(told(model, hidden, wild, mask))
+    joint = sum(log_probs(model, hidden, wild, mask))
     for b, length in enumerate(lengths):
-        alone = sum(told(model, s[b : b + 1, :length], z[b : b + 1, :length]))
+        alone = sum(log_probs(model, s[b : b + 1, :length], z[b : b + 1, :length]))
         assert torch.allclose(joint[b], alone[0], rtol=1e-12)
     joint.sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())

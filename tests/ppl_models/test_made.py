@@ -20,9 +20,9 @@ def test_no_conditional_sees_its_own_number_or_a_later_one(kind: str) -> None:
     for d in range(5):
         distribution = model.conditionals(x)
         fixed = torch.ones(4, 5)  # scored elsewhere than at x: x counts as context alone
-        (seen,) = torch.autograd.grad(distribution.log_prob(fixed)[:, d].sum(), x)
-        assert (seen[:, d:] == 0).all()
-        others[d] = seen[:, :d].abs().min() if d else 1.0
+        (gradient,) = torch.autograd.grad(distribution.log_prob(fixed)[:, d].sum(), x)
+        assert (gradient[:, d:] == 0).all()
+        others[d] = gradient[:, :d].abs().min() if d else 1.0
     assert (others > 0).all()  # and each sees all of those before it
 
 

@@ -23,7 +23,7 @@ from ppl_models.dvae.srnn import SRNN
 from ppl_models.errors import InputError
 from ppl_models.linear_motion import LinearMotion
 from ppl_models.mixdvae import Detection, MixDVAE, place
-from tests.clips import Data, Known, Nothing, White, WhiteGuide, frames, mixture, told
+from tests.clips import Data, Known, Nothing, White, WhiteGuide, frames, generate, mixture
 
 ENUM = Objective("enum")
 
@@ -66,8 +66,8 @@ def brute_force(data: Data, paths: Tensor, phi: float, clutter: float) -> Tensor
                     total = total + math.log(clutter) + uniform
                     continue
                 distribution = Normal(boxes[b, n, t], math.sqrt(phi) * data["size"][b, t, k])
-                seen = distribution.log_prob(data["o"][b, t, k]).sum()
-                total = total + math.log((1 - clutter) / sources) + seen
+                log_prob = distribution.log_prob(data["o"][b, t, k]).sum()
+                total = total + math.log((1 - clutter) / sources) + log_prob
             each.append(total)
         result.append(torch.stack(each).logsumexp(0))
     return torch.stack(result)
@@ -84,7 +84,7 @@ def tiny(clutter: float = 0.1, phi: float = 0.3) -> tuple[Data, Tensor]:
 @pytest.mark.parametrize("prior", ["linear", "srnn", "deepar", "own"])
 def test_any_prior_can_be_plugged_in(prior: str) -> None:
     model, guide = pair(prior)
-    data = told(model).data
+    data = generate(model).data
     rows = {row.name: row for row in check(model, guide, **data).sites}
     latent = ["phi", "z", "s"] if prior in ("linear", "srnn") else ["phi", "s"]
     assert list(rows) == [*latent, "w", "o"]
@@ -131,7 +131,7 @@ def test_vem_and_the_story_say_the_same_of_w(clutter: float) -> None:
 
 def test_a_guide_that_is_nearly_sure_agrees_with_vem_too() -> None:
     model, guide = pair(phi=0.05)
-    data = told(model).data
+    data = generate(model).data
     guide.refined(2, 2, 5)["log_scale"].data -= 12.0  # standard deviations of e^-12
     mean, scale = guide.moments(
         *(data[n] for n in ("o", "mask", "size", "origin", "unit", "start"))
@@ -147,7 +147,7 @@ def test_the_prior_of_phi_is_that_of_vem() -> None:
     from inference.vem import _log_prior
 
     model, _ = pair(phi=0.002, phi_strength=12.0)
-    data = told(model).data
+    data = generate(model).data
     phi = torch.tensor([0.001, 0.003]).double()
     sites = poutine.trace(poutine.condition(model, {"phi": phi[:, None, None]})).get_trace(**data)
     sites.compute_log_prob()
@@ -159,7 +159,7 @@ def test_the_prior_of_phi_is_that_of_vem() -> None:
 @pytest.mark.parametrize("prior", ["linear", "srnn"])
 def test_what_is_masked_is_not_read(prior: str) -> None:
     model, guide = pair(prior)
-    data = told(model).data
+    data = generate(model).data
     gone = ~data["mask"][..., None]
     assert gone.any()
     answers = []
@@ -175,7 +175,7 @@ def test_what_is_masked_is_not_read(prior: str) -> None:
 
 def test_the_order_of_detections_means_nothing() -> None:
     model, guide = pair()
-    data = told(model, places=4).data
+    data = generate(model, places=4).data
     order = torch.rand(data["mask"].shape).argsort(-1)
     other = data | {"mask": data["mask"].gather(-1, order)}
     wide = order[..., None].expand_as(data["o"])
@@ -194,7 +194,7 @@ def test_the_order_of_detections_means_nothing() -> None:
 @pytest.mark.parametrize(("places", "sources"), [(1, 4), (5, 1), (3, 3)])
 def test_as_many_detections_as_there_are(places: int, sources: int) -> None:
     model, guide = pair()
-    data = told(model, places=places, sources=sources).data
+    data = generate(model, places=places, sources=sources).data
     assert data["o"].shape == (2, 5, places, 4)
     check(model, guide, **data)
     assert torch.isfinite(ENUM.bound(model, guide, (), data)).all()
@@ -203,7 +203,7 @@ def test_as_many_detections_as_there_are(places: int, sources: int) -> None:
 def test_a_frame_without_detections_tells_nothing() -> None:
     """Two clips that differ in an empty frame's places only have the same bound."""
     model, guide = pair()
-    data = told(model).data
+    data = generate(model).data
     data["mask"][:, 2] = False
     moved = data | {"o": data["o"].clone()}
     moved["o"][:, 2] += 100.0
@@ -216,14 +216,14 @@ def test_a_frame_without_detections_tells_nothing() -> None:
 
 def test_without_clutter_there_is_no_such_class() -> None:
     model, guide = pair(clutter_weight=0.0)
-    clip = told(model, places=5)
+    clip = generate(model, places=5)
     assert set(clip.w.unique().tolist()) == {0, 1}
     assert enumerated(model, guide, **clip.data)["w"].probs.shape[-1] == 2
 
 
 def test_phi_may_be_fixed() -> None:
     model, guide = pair(phi_strength=None)
-    data = told(model).data
+    data = generate(model).data
     assert "phi" not in {row.name for row in check(model, guide, **data).sites}
     model, guide = pair()
     assert "phi" in {row.name for row in check(model, guide, **data).sites}
@@ -232,7 +232,7 @@ def test_phi_may_be_fixed() -> None:
 def test_simulation_tells_detections_near_their_source() -> None:
     """Standardised errors of 4 dims of some 600 detections are N(0, 1), to 5 standard errors."""
     model, _ = pair(phi=0.05, phi_strength=None)
-    clip = told(model, batch=20, length=10, places=4)
+    clip = generate(model, batch=20, length=10, places=4)
     assert clip.boxes.shape == (20, 2, 10, 4) and clip.w.shape == (20, 10, 4)
     boxes = clip.boxes.transpose(1, 2).gather(
         2, clip.w.clamp(max=1)[..., None].expand(*clip.w.shape, 4)
@@ -252,7 +252,9 @@ def test_simulation_tells_detections_near_their_source() -> None:
 
 def test_float32_is_kept() -> None:
     model, guide = pair()
-    data = {name: x.float() if x.is_floating_point() else x for name, x in told(model).data.items()}
+    data = {
+        name: x.float() if x.is_floating_point() else x for name, x in generate(model).data.items()
+    }
     bound = ENUM.bound(model.float(), guide.float(), (), data)
     assert bound.dtype == torch.float32 and torch.isfinite(bound).all()
 
@@ -260,7 +262,7 @@ def test_float32_is_kept() -> None:
 def test_draws_are_made_all_at_once() -> None:
     """Draws from the guide's own distributions: means to 5 standard errors."""
     model, guide = pair("deepar", phi=0.05)
-    data = told(model).data
+    data = generate(model).data
     sampler = Sampler(model, guide, (), data)
     assert sampler.vectorised, sampler.reason
     draws = 200

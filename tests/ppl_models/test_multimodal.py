@@ -73,8 +73,8 @@ def test_each_modality_is_told_from_what_is_shared_and_from_its_own() -> None:
     image = model.observation(
         "image", torch.cat([nodes["z"]["value"], nodes["z_image"]["value"]], 1)
     )
-    told = nodes["image"]["fn"]
-    assert torch.equal(image.mean, told.mean)
+    distribution = nodes["image"]["fn"]
+    assert torch.equal(image.mean, distribution.mean)
 
 
 def test_a_private_code_changes_its_own_modality_only() -> None:

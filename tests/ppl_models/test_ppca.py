@@ -12,7 +12,7 @@ from ppl_models.errors import InputError
 from ppl_models.ppca import PPCA, LinearAutoencoder
 
 
-def told(data_dim: int = 6, latent_dim: int = 2, scale: float = 0.3) -> PPCA:
+def build(data_dim: int = 6, latent_dim: int = 2, scale: float = 0.3) -> PPCA:
     """A story with parameters of its own, in double precision."""
     model = PPCA(data_dim, latent_dim).double()
     with torch.no_grad():
@@ -32,7 +32,7 @@ def digits() -> torch.Tensor:
 
 @pytest.mark.parametrize("scale", [1.0, 0.3, 1e-4])
 def test_evidence_is_that_of_the_dense_gaussian(scale: float) -> None:
-    model = told(scale=scale)
+    model = build(scale=scale)
     x = model(size=50).detach()
     dense = MultivariateNormal(model.mean, covariance(model)).log_prob(x)
     # the dense form is the one that loses digits, as the square of the ratio of W to the noise
@@ -40,14 +40,14 @@ def test_evidence_is_that_of_the_dense_gaussian(scale: float) -> None:
 
 
 def test_evidence_holds_with_little_noise_in_single_precision() -> None:
-    model = told(20, 3, scale=1e-3)
+    model = build(20, 3, scale=1e-3)
     x = model(size=50).detach()
     exact = model.evidence(x)
     assert torch.allclose(model.float().evidence(x.float()).double(), exact, rtol=1e-2)
 
 
 def test_posterior_is_bayes_rule() -> None:
-    model = told()
+    model = build()
     x, z = model(size=5).detach(), torch.randn(4, 1, 2, dtype=torch.float64)
     prior = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(-1)
     noise = torch.distributions.Normal(model.decode(z), model.log_scale.exp())
@@ -56,14 +56,14 @@ def test_posterior_is_bayes_rule() -> None:
 
 
 def test_missing_numbers_are_left_out_and_never_read() -> None:
-    model = told()
+    model = build()
     x, mask = model(size=8).detach(), torch.rand(8, 6) < 0.6
     mask[0], mask[1] = False, True
     hidden = torch.where(mask, x, torch.nan)
     found = model.evidence(hidden, mask)
-    for row, seen, value in zip(x, mask, found, strict=True):
-        part = MultivariateNormal(model.mean[seen], covariance(model)[seen][:, seen])
-        expected = part.log_prob(row[seen]) if seen.any() else torch.zeros(())
+    for row, observed, value in zip(x, mask, found, strict=True):
+        part = MultivariateNormal(model.mean[observed], covariance(model)[observed][:, observed])
+        expected = part.log_prob(row[observed]) if observed.any() else torch.zeros(())
         assert torch.isclose(value, expected.double())
     assert torch.allclose(model.posterior(hidden, mask).mean[0], torch.zeros(2).double())
     found.sum().backward()

@@ -36,7 +36,7 @@ def noise_like(x: Tensor) -> Tensor:
     return torch.randn(x.shape, dtype=x.dtype)
 
 
-def by_hand(model, guide, seen: Evidence, previous: Tensor, noise: Tensor | None):
+def by_hand(model, guide, given: Evidence, previous: Tensor, noise: Tensor | None):
     """Frame after frame, one path, from the equations of the module's docstring."""
     length, motion, zeros = previous.shape[-2], model.likelihood, torch.zeros_like(previous)
     z_path, rate = None, torch.tensor(0.0, dtype=previous.dtype)
@@ -61,8 +61,8 @@ def by_hand(model, guide, seen: Evidence, previous: Tensor, noise: Tensor | None
             last = z_path[t - 1] if t else torch.zeros_like(z_path[0])
             p = Normal(*model.prior(h, last))
             rate = rate + kl_divergence(Normal(q.mean[t], q.stddev[t]), p).sum()
-        variance = 1 / (seen.precision[t] + 1 / scale**2)
-        mean = variance * (seen.weighted[t] + mu / scale**2)
+        variance = 1 / (given.precision[t] + 1 / scale**2)
+        mean = variance * (given.weighted[t] + mu / scale**2)
         rate = rate + kl_divergence(Normal(mean, variance.sqrt()), Normal(mu, scale)).sum()
         means.append(mean)
         variances.append(variance)
@@ -74,14 +74,14 @@ def by_hand(model, guide, seen: Evidence, previous: Tensor, noise: Tensor | None
 @pytest.mark.parametrize(("model_class", "causal"), [(SRNN, True), (SRNN, False), (DeepAR, True)])
 def test_recursion_is_the_paper_s(model_class, causal: bool, increments: bool, length: int) -> None:
     model, guide = guides(model_class, increments, causal)
-    seen = evidence(length=length)
+    given = evidence(length=length)
     previous = torch.randn(2, 3, length, 4, dtype=torch.float64)
     noise = noise_like(previous) if model_class is SRNN else None
     with torch.no_grad():
-        posterior = guide.source_posterior(seen, previous, noise)
+        posterior = guide.source_posterior(given, previous, noise)
         assert posterior.rate.shape == (2, 3)
         for b, n in ((0, 0), (1, 2)):
-            one = Evidence(seen.precision[b, n], seen.weighted[b, n])
+            one = Evidence(given.precision[b, n], given.weighted[b, n])
             own = None if noise is None else noise[b, n]
             expected = by_hand(model, guide, one, previous[b, n], own)
             for value, wanted in zip(posterior, expected, strict=True):
@@ -118,11 +118,11 @@ def test_rate_and_likelihood_make_the_predictive_density_of_the_detections() -> 
 
 def test_common_noise_repeats_and_drawn_noise_differs() -> None:
     _, guide = guides()
-    seen, previous = evidence(), torch.randn(2, 3, 7, 4, dtype=torch.float64)
+    given, previous = evidence(), torch.randn(2, 3, 7, 4, dtype=torch.float64)
     noise = noise_like(previous)
-    first, again = (guide.source_posterior(seen, previous, noise) for _ in range(2))
+    first, again = (guide.source_posterior(given, previous, noise) for _ in range(2))
     assert torch.equal(first.mean, again.mean)
-    assert not torch.equal(guide.source_posterior(seen, previous).mean, first.mean)
+    assert not torch.equal(guide.source_posterior(given, previous).mean, first.mean)
     assert not first.mean.requires_grad
 
 

@@ -66,8 +66,8 @@ def test_z_reads_the_path_as_far_as_its_form_allows(causal: bool, increments: bo
     for t in (2, 5):
         mean = chain_of(guide, s).moments(z)[0]
         (grad,) = torch.autograd.grad(mean[0, t].sum(), s)
-        seen = (grad[0] != 0).any(-1)
-        assert torch.equal(seen, torch.arange(7) <= (t if causal else 7))
+        reached = (grad[0] != 0).any(-1)
+        assert torch.equal(reached, torch.arange(7) <= (t if causal else 7))
 
 
 @pytest.mark.parametrize("causal", [True, False])

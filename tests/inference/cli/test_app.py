@@ -98,8 +98,8 @@ def test_mistakes_get_a_message_and_their_exit_code(
     rows[3, 1] = np.nan
     np.save(tmp_path / "nan.npy", rows)
     (tmp_path / "text.npy").write_text("1 2 3")
-    seen, out, err = ppl(*arguments)
-    assert seen == code
+    found, out, err = ppl(*arguments)
+    assert found == code
     assert message in err and "Trace" not in err and not out
 
 

@@ -137,7 +137,7 @@ def test_sequences_further_plates_and_masks():
 
 def test_a_pair_that_cannot_be_drawn_at_once_gives_the_same():
     class Alone(ConjugateGuide):
-        def forward(self, x, num_data=1):
+        def forward(self, x, size=1):
             with pyro.plate("data", len(x), dim=-1):
                 z = pyro.sample("z", dist.Normal(self.slope * x, self.log_scale.exp()))
                 assert z.dim() == 1

@@ -21,8 +21,8 @@ NAMES = tuple(WIDTHS)
 def test_own_terms_are_the_evidence_of_the_whole_and_of_each_single_modality() -> None:
     model, guide = exact_pair()
     data = simulated(model, 6)
-    told = [ALL, *torch.eye(3).bool()]
-    known = -sum(evidence(model, data, mask).mean() for mask in told)
+    masks = [ALL, *torch.eye(3).bool()]
+    known = -sum(evidence(model, data, mask).mean() for mask in masks)
     loss = SubsetObjective(modalities=NAMES).loss(model, guide, (), data)
     assert (loss - known).abs() < 1e-6
 
@@ -52,10 +52,12 @@ def test_cross_terms_tell_all_from_each_one() -> None:
     torch.manual_seed(3)
     loss = SubsetObjective(modalities=NAMES, terms="cross").loss(model, guide, (), data)
     torch.manual_seed(3)
-    told = {"mask": ALL.expand(5, 3)}
+    scored = {"mask": ALL.expand(5, 3)}
     known = Objective().loss(model, guide, (), data)
     for single in torch.eye(3).bool():
-        known += Objective().loss(model, guide, (), data | told | {"observed": single.expand(5, 3)})
+        known += Objective().loss(
+            model, guide, (), data | scored | {"observed": single.expand(5, 3)}
+        )
     assert (loss - known).abs() < 1e-9
     # a looser bound on the same evidence
     assert loss > -4 * evidence(model, data, ALL).mean()
@@ -169,11 +171,11 @@ def _classes(size: int) -> tuple[dict[str, Tensor], Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("model_class", "look"), [(MVAE, MVAEGuide), (DMVAE, DMVAEGuide)])
-def test_what_one_sense_says_of_the_other_is_right(model_class: Any, look: Any) -> None:
+@pytest.mark.parametrize(("model_class", "guide_class"), [(MVAE, MVAEGuide), (DMVAE, DMVAEGuide)])
+def test_what_one_sense_says_of_the_other_is_right(model_class: Any, guide_class: Any) -> None:
     data, _ = _classes(2000)
     model = model_class({"image": 8, "sound": 4}, 4, hidden_dims=(32, 32))
-    guide = look(model)
+    guide = guide_class(model)
     fit(
         model,
         guide,
@@ -188,6 +190,6 @@ def test_what_one_sense_says_of_the_other_is_right(model_class: Any, look: Any) 
     sound = impute(model, guide, image=test["image"], num_samples=20).draws["sound"]
     image = impute(model, guide, sound=test["sound"], num_samples=20).draws["image"]
     heard = (sound.argmin(-1) + 1) % 4
-    seen = image.unflatten(-1, (2, 4)).sum(-2).argmax(-1)
-    for told in (heard, seen):
-        assert (told == label).double().mean() > 0.9  # by chance 0.25
+    observed = image.unflatten(-1, (2, 4)).sum(-2).argmax(-1)
+    for predicted in (heard, observed):
+        assert (predicted == label).double().mean() > 0.9  # by chance 0.25

@@ -44,7 +44,7 @@ def test_its_state_travels_and_its_settings_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"nats": 0}, "nats is 0"),
         ({"nats": math.nan}, "nats is nan"),
@@ -53,8 +53,8 @@ def test_its_state_travels_and_its_settings_are_told() -> None:
         ({"start": 10, "most": 5}, "start is 10"),
     ],
 )
-def test_settings_are_checked(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_settings_are_checked(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         TargetRate(**{"nats": 1.0, **wrong})
 
 

@@ -63,10 +63,10 @@ def dense(params: LinearGaussian) -> tuple[Tensor, Tensor, Tensor]:
     return (inverse @ offset[..., None])[..., 0], inverse @ q @ inverse.mT, c
 
 
-def condition(params: LinearGaussian, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def condition(params: LinearGaussian, x: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return mean, covariance of z given the frames ``seen`` (T) of x (T, D); their log p."""
     mean, cov, c = dense(params)
-    rows = seen.repeat_interleave(x.shape[-1])
+    rows = observed.repeat_interleave(x.shape[-1])
     c, r = c[rows], params.noise_variance.flatten()[rows]
     error = (x - params.emission_offset).flatten()[rows] - c @ mean
     if not rows.any():
@@ -219,9 +219,9 @@ def track(batch: tuple[int, ...] = (), dtype: torch.dtype = torch.float) -> Line
     """Return a position that is seen and its velocity that is not, the same in all frames."""
     move = torch.tensor([[1.0, 1.0], [0.0, 1.0]], dtype=dtype)
     q = torch.tensor([[1e-4, 0.0], [0.0, 1e-6]], dtype=dtype)
-    seen = torch.tensor([[1.0, 0.0]], dtype=dtype)
+    observed = torch.tensor([[1.0, 0.0]], dtype=dtype)
     zeros = torch.zeros(1, 2, dtype=dtype)
-    parts = (zeros[0], 20 * torch.eye(2, dtype=dtype), move[None], zeros, q[None], seen[None])
+    parts = (zeros[0], 20 * torch.eye(2, dtype=dtype), move[None], zeros, q[None], observed[None])
     noise = (zeros[:, :1], torch.full((1, 1), 1e-4, dtype=dtype))
     return LinearGaussian(*(part.expand(*batch, *part.shape) for part in (*parts, *noise)))
 
@@ -273,7 +273,7 @@ def _not_positive(params: LinearGaussian) -> LinearGaussian:
 
 
 @pytest.mark.parametrize(
-    ("change", "mask", "told"),
+    ("change", "mask", "message"),
     [
         (_long, None, "emission"),
         (_not_positive, None, "frame 0"),
@@ -282,7 +282,7 @@ def _not_positive(params: LinearGaussian) -> LinearGaussian:
     ],
 )
 def test_refused(
-    change: Callable[[LinearGaussian], LinearGaussian], mask: Tensor | None, told: str
+    change: Callable[[LinearGaussian], LinearGaussian], mask: Tensor | None, message: str
 ) -> None:
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         kalman_filter(change(track()), torch.zeros(T, 1), mask)

@@ -26,13 +26,13 @@ def test_particles_estimate_the_evidence_without_bias() -> None:
 def test_filtered_regimes_are_the_sum_s() -> None:
     model = build()
     s, mask = ragged(model)
-    told = model.filter(s, mask, num_particles=4000)
+    filtered = model.filter(s, mask, num_particles=4000)
     for row, n in enumerate(ENDS.tolist()):
         paths, scores = by_hand(model, s[row, :n])
         last = torch.nn.functional.one_hot(paths[:, -1], K).double()
         expected = scores.softmax(0) @ last
         # within 0.03, some 4 sqrt(p (1 - p) / 4000)
-        assert torch.allclose(told.regimes[row, n - 1], expected, rtol=0, atol=0.03)
+        assert torch.allclose(filtered.regimes[row, n - 1], expected, rtol=0, atol=0.03)
 
 
 def test_the_same_seed_gives_the_same_particles(untouched: None) -> None:
@@ -59,8 +59,8 @@ def test_equal_parents_keep_different_children() -> None:
         model.transition.copy_(model.transition[:1].expand_as(model.transition))
         model.transition_offset.zero_()
         model.process_log_scale.zero_()
-    told = track(model, torch.randn(1, 3, 3).double(), num_particles=300)
-    assert torch.allclose(told.regimes[0, 1:], torch.full((2, K), 1 / K).double(), atol=1e-9)
+    filtered = track(model, torch.randn(1, 3, 3).double(), num_particles=300)
+    assert torch.allclose(filtered.regimes[0, 1:], torch.full((2, K), 1 / K).double(), atol=1e-9)
     exact = model.log_evidence(torch.zeros(1, 3, 3).double())
     one = track(model, torch.zeros(1, 3, 3).double(), num_particles=300).log_evidence
     assert torch.allclose(one, exact)  # regimes differ in nothing: any particle is right

@@ -54,7 +54,7 @@ def test_given_the_modes_it_is_dense_conditioning(modes: int, feedback: bool) ->
     a = 3 * torch.randn(2, T, A).double()
     with torch.no_grad():
         params, smoothed, filtered = model.dynamics(a), model.smooth(a), model.filter(a)
-        told = model_log_prob(model, a)
+        log_prob = model_log_prob(model, a)
     covs = smoothed.cov.expand(2, T, N, N)
     for b in range(2):
         everything = torch.ones(T, dtype=torch.bool)
@@ -63,7 +63,7 @@ def test_given_the_modes_it_is_dense_conditioning(modes: int, feedback: bool) ->
         assert torch.allclose(smoothed.mean[b], mean.view(T, N), rtol=1e-9, atol=1e-9)
         assert torch.allclose(covs[b], blocks[range(T), range(T)], rtol=1e-9, atol=1e-9)
         assert torch.allclose(filtered.log_evidence[b].sum(), evidence, rtol=1e-9)
-        assert torch.allclose(told[b], evidence, rtol=1e-9)
+        assert torch.allclose(log_prob[b], evidence, rtol=1e-9)
     # the reference code never wrote the filter's means, and smoothed to zeros everywhere
     assert (smoothed.mean.abs().amax(-1) > 1e-2).all()
 
@@ -201,7 +201,7 @@ def test_without_data_it_simulates_by_the_generator() -> None:
 
 
 @pytest.mark.parametrize(
-    ("build", "told"),
+    ("build", "message"),
     [
         (lambda: KVAE(D, 0), "pseudo_dim"),
         (lambda: KVAE(D, num_modes=0), "num_modes"),
@@ -211,6 +211,6 @@ def test_without_data_it_simulates_by_the_generator() -> None:
         (lambda: KVAE(D, likelihood="bernoulli")(torch.full((2, 3, D), 0.5)), "bits"),
     ],
 )
-def test_refused(build: Callable[[], object], told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_refused(build: Callable[[], object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         build()

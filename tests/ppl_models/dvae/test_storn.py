@@ -60,8 +60,8 @@ def test_vrnn_reads_frame_and_latent_before_and_adds_the_latent_of_now() -> None
     values = paths(model, 2, 5)
     (mean, scale), raw = conditionals(model, values["s"], values["z"], None)
     state = model.recurrence.start((2,), raw)
-    told = zip(*frames(model, values["s"], values["z"]), strict=True)
-    for t, (s, z, last) in enumerate(told):
+    steps = zip(*frames(model, values["s"], values["z"]), strict=True)
+    for t, (s, z, last) in enumerate(steps):
         read = torch.cat([model.reader(s), model.latent_reader(last)], -1)
         state = model.recurrence.step(read, state)
         wanted = model.prior(state[0])

@@ -30,9 +30,9 @@ def test_the_code_is_drawn_once_and_told_in_every_frame(model_class: Any) -> Non
     model = model_class(3, 2, **ATTENTION).double()
     values = paths(model, 4, 6)
     assert values["w"].shape == (4, 2)
-    told = conditionals(model, values["s"], values["z"], values["w"])[1]
+    decoded = conditionals(model, values["s"], values["z"], values["w"])[1]
     other = conditionals(model, values["s"], values["z"], values["w"] + 1)[1]
-    assert ((told - other).abs() > 1e-9).any(-1).all()
+    assert ((decoded - other).abs() > 1e-9).any(-1).all()
     standard = torch.distributions.Normal(0.0, 1.0).log_prob(values["w"]).sum(-1)
     assert torch.allclose(scores(model, values)["w"], standard)
 
@@ -55,11 +55,11 @@ def test_a_decoder_that_can_forget_tells_of_latents_alone(model_class: Any) -> N
     model = model_class(3, 2, **ATTENTION | {"forget": 0.5}).double()
     values, lengths = paths(model), torch.tensor([[7], [4], [1]])
     z, w, mask = values["z"], values["w"], torch.arange(7) < lengths
-    told = model.eval().closed_loop(z, w, mask)
+    decoded = model.eval().closed_loop(z, w, mask)
     model.train().forget = 1.0  # of which nothing is kept
-    assert torch.allclose(conditionals(model, values["s"], z, w)[1], told)
+    assert torch.allclose(conditionals(model, values["s"], z, w)[1], decoded)
     model.eval().forget = 0.0
-    assert not torch.allclose(model.closed_loop(z, w), told)
+    assert not torch.allclose(model.closed_loop(z, w), decoded)
 
 
 @BOTH

@@ -35,10 +35,10 @@ LENGTH = 7
 
 
 def pair_of(name: str) -> tuple[Any, Any]:
-    story_type, guide_type, options, guide_options = PAIRS[name]
+    model_class, guide_class, options, guide_options = PAIRS[name]
     torch.manual_seed(0)
-    model = story_type(3, 2, **options)
-    guide = guide_type(model, **guide_options)
+    model = model_class(3, 2, **options)
+    guide = guide_class(model, **guide_options)
     return model.double(), guide.double()
 
 
@@ -105,6 +105,6 @@ def test_a_span_is_of_guide_and_story_and_travels_with_copies() -> None:
     guide.span = Span(5)
     nets = [m for part in (model, guide) for m in part.modules() if isinstance(m, LSTM)]
     assert len(nets) == 3 and all(net.span == Span(5) for net in nets)
-    twin_story, twin = copy.deepcopy((model, guide))
-    assert twin.span == Span(5) and twin.model is twin_story
+    twin_model, twin_guide = copy.deepcopy((model, guide))
+    assert twin_guide.span == Span(5) and twin_guide.model is twin_model
     assert set(guide.state_dict()) == set(pair_of("RVAE")[1].state_dict())  # it is no weight

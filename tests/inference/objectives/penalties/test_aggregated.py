@@ -37,11 +37,11 @@ def test_mmd_of_shifted_gaussians_by_a_gaussian_kernel() -> None:
 
 
 def test_mmd_against_pairs_by_hand() -> None:
-    seen = view(*affine(), torch.randn(4, 3))
+    trace = view(*affine(), torch.randn(4, 3))
     torch.manual_seed(5)
-    found = MMD(1.0, scales=(0.5, 2.0), variance=1.5)(seen).item()
+    found = MMD(1.0, scales=(0.5, 2.0), variance=1.5)(trace).item()
     torch.manual_seed(5)
-    prior, z = torch.randn(4, 3), seen.q["z"]["value"]
+    prior, z = torch.randn(4, 3), trace.q["z"]["value"]
 
     def kernel(a: torch.Tensor, b: torch.Tensor) -> float:
         return sum(c / (c + (a - b).square().sum().item()) for c in (9 * 0.5, 9 * 2.0))
@@ -69,8 +69,8 @@ def test_sliced_distance_in_one_dim_is_the_distance(p: float, expected: float) -
     with torch.no_grad():
         guide.weight.fill_(0.4)  # 0.4^2 + 0.3^2 = 0.5^2
         penalty = SlicedWasserstein(1.0, projections=2, p=p)
-        seen = [penalty(view(model, guide, torch.randn(4000, 1))) for _ in range(5)]
-    assert torch.stack(seen).mean().item() == pytest.approx(expected, rel=0.05)
+        trace = [penalty(view(model, guide, torch.randn(4000, 1))) for _ in range(5)]
+    assert torch.stack(trace).mean().item() == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize("penalty", [MMD(1.0), SlicedWasserstein(1.0)], ids=["MMD", "sliced"])

@@ -30,8 +30,10 @@ def test_a_pair_comes_back_as_it_was(name: str, tmp_path: Path, untouched: None)
     found = load_speech(tmp_path)
     assert path == found.path == tmp_path / FILE and found.design == DESIGNS[name]
     assert not found.model.training and not found.guide.training
-    told, again = (resynthesise(*p, voice(), found.stft).wave for p in ((model, guide), found[:2]))
-    assert torch.equal(told, again)
+    before, again = (
+        resynthesise(*p, voice(), found.stft).wave for p in ((model, guide), found[:2])
+    )
+    assert torch.equal(before, again)
 
 
 def test_the_least_power_is_kept(tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ def forge(folder: Path, *, header: str = "LigHTDVAE", **changes: Any) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"model": "os.system"}, "model: 'os.system'\n.*one of DKF, DSAE, FrameVAE"),
         ({"model": "FrameVAE"}, "options: .*unexpected keyword"),
@@ -117,9 +119,9 @@ def forge(folder: Path, *, header: str = "LigHTDVAE", **changes: Any) -> Path:
     ],
 )
 def test_a_strangers_settings_are_not_trusted(
-    tmp_path: Path, changes: dict[str, Any], told: str
+    tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         load_speech(forge(tmp_path, **changes))
 
 

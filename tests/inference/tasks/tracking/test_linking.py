@@ -12,7 +12,7 @@ from inference.tasks.tracking.kalman import Motion
 from inference.tasks.tracking.linking import Sight, best_chains, gains, links
 from inference.tasks.tracking.tracklets import Clip, Settings, Tracklet, tracklets
 from ppl_models.linear_motion import LinearMotion
-from tests.inference.tasks.clips import anywhere, clip_of, seen, straight
+from tests.inference.tasks.clips import anywhere, clip_of, detected, straight
 
 T = 30
 
@@ -23,7 +23,7 @@ def scene(seed: int, clutter: int = 3) -> tuple[Clip, list[Tracklet], Motion]:
     truth = truth + draw.normal(size=truth.shape) * [1.6, 4, 0.04, 0.04]
     there = (draw.random((3, T)) > 0.4).astype(float)
     there[:, 10:18] = 0
-    clip = clip_of([b + anywhere(clutter, draw) for b in seen(truth, there)], draw)
+    clip = clip_of([b + anywhere(clutter, draw) for b in detected(truth, there)], draw)
     motion = Motion(LinearMotion(), T, 1.0)
     return clip, tracklets(clip, motion, Settings()), motion
 
@@ -80,9 +80,9 @@ def test_sight_is_a_sum_over_hidden_states() -> None:
     visible, usual = np.array([1.0, 0.0]), np.array([0.6, 0.4])
     for d in range(frames):
         assert math.isclose(sight.tail[d], math.log(chance(visible, [False] * d)), abs_tol=1e-12)
-        gone_then_seen = [False] * d + [True]
-        assert math.isclose(sight.gap[d + 1], math.log(chance(visible, gone_then_seen)))
-        assert math.isclose(sight.head[d], math.log(chance(usual, gone_then_seen)))
+        gone_then_detected = [False] * d + [True]
+        assert math.isclose(sight.gap[d + 1], math.log(chance(visible, gone_then_detected)))
+        assert math.isclose(sight.head[d], math.log(chance(usual, gone_then_detected)))
 
 
 def test_rate_is_that_of_long_tracklets() -> None:
@@ -129,7 +129,7 @@ def test_a_chain_s_total_counts_its_ends_once() -> None:
 
 def test_fewer_tracklets_than_objects() -> None:
     truth = straight([(300, 500)], [(1, 0)], T)
-    clip = clip_of(seen(truth))
+    clip = clip_of(detected(truth))
     motion = Motion(LinearMotion(), T, 1.0)
     runs = tracklets(clip, motion, Settings())
     assert best_chains(clip, runs, 3, motion, Settings()) == [[0]]

@@ -21,22 +21,22 @@ from ppl_models.dvae.srnn import SRNN
 def test_detections_are_held_where_there_is_none() -> None:
     s = walking_trajectories(400, length=40)
     evidence, held = simulate_detections(s, spread=0.0)
-    seen = evidence.precision[..., 0] > 0
-    assert seen[:, :FIRST_SEEN].all()
-    assert 0.4 < seen.float().mean() < 0.9
+    observed = evidence.precision[..., 0] > 0
+    assert observed[:, :FIRST_SEEN].all()
+    assert 0.4 < observed.float().mean() < 0.9
     o = evidence.weighted / evidence.precision
-    assert torch.allclose(held[seen], o[seen], atol=1e-5)
-    unseen = ~seen[:, 1:]
-    assert torch.equal(held[:, 1:][unseen], held[:, :-1][unseen])
-    error = (o - s)[seen].std(0) / torch.tensor(DETECTION_SCALE)
+    assert torch.allclose(held[observed], o[observed], atol=1e-5)
+    missed = ~observed[:, 1:]
+    assert torch.equal(held[:, 1:][missed], held[:, :-1][missed])
+    error = (o - s)[observed].std(0) / torch.tensor(DETECTION_SCALE)
     # the standard deviation of n values has relative standard error 1 / sqrt(2 n)
-    assert (error - 1).abs().max() < 4.5 / (2 * seen.sum()) ** 0.5
+    assert (error - 1).abs().max() < 4.5 / (2 * observed.sum()) ** 0.5
 
 
 def test_gaps_are_long_and_end() -> None:
     s = torch.zeros(500, 60, 4)
-    seen = simulate_detections(s)[0].precision[..., 0] > 0
-    often = seen.float().mean(1)
+    observed = simulate_detections(s)[0].precision[..., 0] > 0
+    often = observed.float().mean(1)
     assert often.min() < 0.4 and (often == 1).any()
     assert simulate_detections(torch.zeros(3, 1, 4))[1].shape == (3, 1, 4)
 

@@ -57,8 +57,8 @@ def exact(batch: Batch, start: Tensor, phi: float) -> float:
         frame = spots[mine, 0]
         same = paths[:, frame[:, None], frame] * unit[n][:, None, None] ** 2
         noise = torch.diag_embed(phi * size[mine].T ** 2)
-        seen = MultivariateNormal(origin[n][:, None].expand(-1, len(mine)), same + noise)
-        return seen.log_prob(o[mine].T).sum() + share * len(mine)
+        density = MultivariateNormal(origin[n][:, None].expand(-1, len(mine)), same + noise)
+        return density.log_prob(o[mine].T).sum() + share * len(mine)
 
     table: dict[tuple[int, tuple[int, ...]], Tensor] = {}
     total = []

@@ -46,10 +46,10 @@ def test_objects_are_followed_through_gaps_drops_and_clutter(prior: Any, seed: i
 def test_detections_are_given_to_their_objects() -> None:
     clip = walkers(**HARD)
     [tracks] = track([clip.boxes], objects=3, frames=(1, 40))
-    seen, assignment = tracks.detections, tracks.assignment
+    detections, assignment = tracks.detections, tracks.assignment
     assert tracks.responsibilities.shape == (*assignment.shape, 4)
     for t in range(40):
-        near = overlaps(tracks.boxes[:, t], seen[t][assignment[t] >= 0])
+        near = overlaps(tracks.boxes[:, t], detections[t][assignment[t] >= 0])
         mine = assignment[t][assignment[t] >= 0]
         for k, n in enumerate(mine):
             assert near[:, k].argmax() == n if n < 3 else near[:, k].max() < 0.5
@@ -162,14 +162,14 @@ def test_half_of_the_clip_without_any_detection(gone: range) -> None:
     clip = walkers(20)
     kept = clip.boxes.select(~np.isin(clip.boxes.frame, gone))
     [tracks] = track([kept], objects=3, frames=(1, 20), prior="linear")
-    unseen = np.isin(np.arange(1, 21), gone)
-    assert overlap(tracks.boxes[:, ~unseen], clip.truth[:, ~unseen]).mean() > 0.8
+    missed = np.isin(np.arange(1, 21), gone)
+    assert overlap(tracks.boxes[:, ~missed], clip.truth[:, ~missed]).mean() > 0.8
     least = 1.3 if gone.start == 6 else 3.0
-    assert tracks.sd[:, unseen, :2].mean() > least * tracks.sd[:, ~unseen, :2].mean()
+    assert tracks.sd[:, missed, :2].mean() > least * tracks.sd[:, ~missed, :2].mean()
     if gone.start == 6:
         assert accuracy(tracks, clip.truth) > 0.8
     z = (tracks.mean[..., :2] - _by_track(tracks, clip.truth)[..., :2]) / tracks.sd[..., :2]
-    assert np.abs(z[:, unseen]).max() < 5
+    assert np.abs(z[:, missed]).max() < 5
 
 
 def _by_track(tracks: Any, truth: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -209,11 +209,13 @@ def test_without_clutter_each_detection_is_of_an_object() -> None:
 def test_the_image_s_size_sets_the_density_of_clutter() -> None:
     clip = walkers(12, 2)
     padded = [clip.boxes.padded(1, 12)]
-    seen, small, large = (prepare(padded, size) for size in (None, (1920, 1080), (19200, 10800)))
+    detections, small, large = (
+        prepare(padded, size) for size in (None, (1920, 1080), (19200, 10800))
+    )
     assert (large.log_clutter - small.log_clutter).item() == pytest.approx(-math.log(100), 1e-6)
     assert small.region[0, :, :2].tolist() == [[0, 0], [1920, 1080]]
-    centres = seen.o[seen.mask]
-    assert (centres >= seen.region[0, 0]).all() and (centres <= seen.region[0, 1]).all()
+    centres = detections.o[detections.mask]
+    assert (centres >= detections.region[0, 0]).all() and (centres <= detections.region[0, 1]).all()
     given, not_given = (
         track([clip.boxes], objects=2, image_size=size, prior="linear")[0]
         for size in ((1920, 1080), None)
