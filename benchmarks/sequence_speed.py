@@ -1,10 +1,10 @@
 """Training steps of the dynamical VAEs: against plain torch, a naive loop, and one fused LSTM.
 
 Run ``python -m benchmarks.sequence_speed`` (``--rounds 20`` for steadier numbers, ``--part`` for
-one of ``steps``, ``compile``, ``long``). Sizes: 32 pieces of 50 frames of 513 powers, L = 16, the
-networks of `benchmarks.speech`; a step is the loss and its gradient. Rivals take turns in one
-process and one thread, as in `benchmarks.overhead`; what is printed are medians of the rounds' own
-ratios of CPU time.
+one of ``steps``, ``handover``, ``compile``, ``long``). Sizes: 32 pieces of 50 frames of 513 powers,
+L = 16, the networks of `benchmarks.speech`; a step is the loss and its gradient. Rivals take turns
+in one process and one thread, as in `benchmarks.overhead`; what is printed are medians of the
+rounds' own ratios of CPU time.
 
 ``long`` measures memory as the bytes that the graph keeps for the way back, and as what a process
 of its own grew by at its peak.
@@ -17,7 +17,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
-from statistics import median
+from statistics import median, quantiles
 from time import process_time
 from typing import Any
 
@@ -171,6 +171,28 @@ def _loss_of(rival: Rival, pair: tuple[Any, Any], s: Tensor) -> Callable[[], Ten
     return lambda: rival.loss(s, *noises(pair, s))
 
 
+# --- what the guide hands over --------------------------------------------------------------------
+
+
+def handover(rounds: int) -> None:
+    """A step whose model computes again what its guide has, over one whose model takes it."""
+    s = powers(32, 50)
+    print("\nA step without what the guide hands over / with it: median, quartiles")
+    for name in ("SRNN", "VRNN"):
+        for probability in (0.0, 0.5):
+            work: dict[str, Work] = {}
+            for kind in ("with", "without"):
+                pair = pair_of(name, s)
+                pair[0].sampling_probability = probability
+                if kind == "without":
+                    pair[0].leave = lambda rollout: None
+                work[kind] = backward(elbo(pair, s), *pair)
+            times = race(work, rounds)
+            laps = [b / a for a, b in zip(times["with"], times["without"], strict=True)]
+            low, middle, high = quantiles(laps, n=4, method="inclusive")
+            print(f"{name}, p = {probability}: {middle:.2f} ({low:.2f} to {high:.2f})", flush=True)
+
+
 # --- torch.compile --------------------------------------------------------------------------------
 
 
@@ -267,7 +289,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--only", nargs="+", choices=RIVALS, default=list(RIVALS))
-    parser.add_argument("--part", choices=("steps", "compile", "long"))
+    parser.add_argument("--part", choices=("steps", "handover", "compile", "long"))
     parser.add_argument("--compile", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--probe", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -278,6 +300,8 @@ def main() -> None:
         return
     if options.part in (None, "steps"):
         steps(options.rounds, options.only)
+    if options.part in (None, "handover"):
+        handover(options.rounds)
     if options.part in (None, "compile"):
         compiled(options.rounds, options.compile)
     if options.part in (None, "long"):

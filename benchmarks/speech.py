@@ -34,11 +34,11 @@ from inference.tasks.speech import (
     RECIPES,
     Recipe,
     analyse,
+    decode_forced,
     generate,
     load_speech,
     resynthesise,
     save_speech,
-    tell_forced,
 )
 from ppl_models.data.speech import an4, padded, sounds, spectra
 from ppl_models.data.stft import STFT
@@ -54,7 +54,7 @@ ROWS = {
     "HiT": RECIPES["HiTDVAE"],
     "LigHT": RECIPES["LigHTDVAE"],
     # nats of w as cheap as those of z
-    "LigHT-w": replace(RECIPES["LigHTDVAE"], code_weight=0.01),
+    "LigHT-w": replace(RECIPES["LigHTDVAE"], global_weight=0.01),
     "STORN": RECIPES["STORN"],
     "VRNN": RECIPES["VRNN"],
     "DSAE": RECIPES["DSAE"],
@@ -101,7 +101,7 @@ def reading(model: Any, guide: Any, wave: Tensor) -> dict[str, float]:
     latents = analyse(model, guide, power)
     own = model.likelihood.point(DynamicalVAE.closed_loop(model, latents.z, latents.w))
     scores = {}
-    seen = tell_forced(model, analyse(model, guide, power, forced=True), power)
+    seen = decode_forced(model, analyse(model, guide, power, forced=True), power)
     for name, power in (("forced", seen), ("own", own)):
         back = stft.invert(torch.polar(power[0].sqrt(), spectra.angle()), length=len(wave))
         scores[name] = si_sdr(wave, back).item()
@@ -132,7 +132,7 @@ def talk(run: Any, data: Data, recipe: Recipe, seed: int) -> dict[str, float]:
     model, count, point = run.model.eval(), 100, recipe.design.scheduled
 
     def distance(code: Tensor | None = None) -> FrechetDistance:
-        waves = generate(model, count, 150, code=code, seed=seed, point=point).wave
+        waves = generate(model, count, 150, w=code, seed=seed, point=point).wave
         return frechet_speech_distance(data.recorded, list(waves), seed=seed)
 
     found = distance()

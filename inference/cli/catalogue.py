@@ -35,7 +35,7 @@ def find(name: str) -> Story:
     for story in STORIES:
         if story.name.lower() == name.lower():
             return story
-    raise unknown("story", name, (story.name for story in STORIES))
+    raise unknown("model", name, (story.name for story in STORIES))
 
 
 def _example(name: str) -> Callable[..., Any]:

@@ -43,7 +43,7 @@ class Layout(StrEnum):
 Model = Annotated[
     str, typer.Option(metavar="RUN", help="A run's folder, its file, or a name that ships.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make anew what is there.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make again what is there.")]
 Resample = Annotated[bool, typer.Option("--resample", help="Turn another rate into the model's.")]
 Channel = Annotated[
     str | None,
@@ -80,7 +80,7 @@ def resynth(
     skip_errors: SkipErrors = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Analyse recordings and tell them anew, in a closed loop, with their own phases.
+    """Encode recordings and decode them, in a closed loop, with their own phases.
 
     Copies that are there already are kept: a command that was stopped goes on. A recording that
     cannot be used ends it all, unless --skip-errors; what was written is whole.
@@ -103,7 +103,7 @@ def resynth(
                 step(copy.source.name, done)
                 try:
                     if copy.target in todo:
-                        _tell(copy, voice, code, settings)
+                        _resynthesise(copy, voice, code, settings)
                     if swap is None and (report or copy.target in todo):
                         rows.append(_scored(copy, voice, settings, report))
                     elif copy.target in todo:
@@ -138,14 +138,14 @@ def generate(
     _require_audio(False)
     from inference.cli.track_jobs import make_folder
     from inference.randomness import derive
-    from inference.tasks.speech import generate as tell
+    from inference.tasks.speech import generate as generate_speech
     from inference.tasks.speech import load_speech
     from ppl_models.data.sound import write_sound
 
     voice = load_speech(model)
     targets = [out / f"generated-{number:03d}.wav" for number in range(count)]
     if there := [target for target in targets if target.exists() and not overwrite]:
-        cure = "--overwrite makes it anew; or name another folder"
+        cure = "--overwrite makes it again; or name another folder"
         raise InputError("--out", f"{there[0]}, which is there", "a new folder", cure)
     make_folder(out)
     samples = max(1, round(seconds * voice.stft.rate))
@@ -154,15 +154,17 @@ def generate(
         for number, target in enumerate(targets):
             step(target.name, number)
             one = derive(seed, "sound", number)
-            told = tell(voice.model, 1, frames, voice.stft, seed=one, point=point)
-            write_sound(target, told.wave[0, :samples], voice.stft.rate)
+            made = generate_speech(voice.model, 1, frames, voice.stft, seed=one, point=point)
+            write_sound(target, made.wave[0, :samples], voice.stft.rate)
             typer.echo(f"{target}")
 
 
 def fit_speech(
     corpus: Annotated[Path, typer.Argument(help="Folder of recordings.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; `--model` takes it.")],
-    story: Annotated[str, typer.Option(help="One of the dynamical VAE family.")] = "LigHTDVAE",
+    architecture: Annotated[
+        str, typer.Option(help="One of the dynamical VAE family.")
+    ] = "LigHTDVAE",
     layout: Annotated[Layout, typer.Option(help="How its files lie there.")] = Layout.folder,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the data.", show_default="the recipe's")
@@ -175,7 +177,7 @@ def fit_speech(
         bool, typer.Option("--resume", help="Go on with a run that stopped.")
     ] = False,
 ) -> None:
-    """Train a story of speech on a corpus, by the recipe of the project's own tables.
+    """Train a model of speech on a corpus, by the recipe of the project's own tables.
 
     One tenth of a folder's utterances is kept back for validation and one for tests; a published
     corpus has its own parts.
@@ -185,7 +187,7 @@ def fit_speech(
     from inference.tasks.speech import save_speech
     from ppl_models.data import corpora
 
-    recipe = speech_training.recipe_of(story)
+    recipe = speech_training.recipe_of(architecture)
     listed = {"folder": corpora.speech_folder}.get(layout.value) or getattr(corpora, layout.value)
     found = listed(corpus)
     typer.echo(str(found))
@@ -220,13 +222,13 @@ def _require_audio(report: bool) -> None:
 
 
 def _voice_of(swap: Path | None, voice: SpeechModel, resample: bool, channel: Any) -> Tensor | None:
-    """Return the code w of the recording whose voice is wanted."""
+    """Return the global latent w of the recording whose voice is wanted."""
     if swap is None:
         return None
-    from inference.tasks.speech import code_of
+    from inference.tasks.speech import encode_global
 
     wave = read(swap, voice.stft.rate, resample, channel).wave
-    return code_of(voice.model, voice.guide, wave, voice.stft)
+    return encode_global(voice.model, voice.guide, wave, voice.stft)
 
 
 def _todo(
@@ -247,16 +249,18 @@ def _todo(
     return left_to_do(copies, out, made, overwrite)
 
 
-def _tell(copy: Copy, voice: SpeechModel, code: Tensor | None, settings: dict[str, Any]) -> None:
+def _resynthesise(
+    copy: Copy, voice: SpeechModel, w: Tensor | None, settings: dict[str, Any]
+) -> None:
     """Write one copy."""
     from inference.tasks.speech import resynthesise_long
     from ppl_models.data.sound import write_sound
 
     sound = read(copy.source, voice.stft.rate, **settings)
     if sound.clipped > LOUD:
-        told = f"{sound.clipped:.1%} of its samples are at full scale: it was recorded too loud"
-        typer.echo(f"{copy.source}: {told}", err=True)
-    wave = resynthesise_long(voice.model, voice.guide, sound.wave, voice.stft, code=code)
+        warning = f"{sound.clipped:.1%} of its samples are at full scale: it was recorded too loud"
+        typer.echo(f"{copy.source}: {warning}", err=True)
+    wave = resynthesise_long(voice.model, voice.guide, sound.wave, voice.stft, w=w)
     copy.target.parent.mkdir(parents=True, exist_ok=True)
     write_sound(copy.target, wave, voice.stft.rate)
 
@@ -268,12 +272,17 @@ def _scored(
     from inference.metrics.speech import si_sdr, speech_scores
 
     rate = voice.stft.rate
-    wave, told = read(copy.source, rate, **settings).wave, read(copy.target, rate, False, None).wave
+    wave, decoded = (
+        read(copy.source, rate, **settings).wave,
+        read(copy.target, rate, False, None).wave,
+    )
     head = f"{copy.source} -> {copy.target}"
     if not wave.any():
         typer.echo(f"{head}  silence")
         return {}
-    scores = speech_scores(wave, told, rate) if report else {"si_sdr": float(si_sdr(wave, told))}
+    scores = (
+        speech_scores(wave, decoded, rate) if report else {"si_sdr": float(si_sdr(wave, decoded))}
+    )
     shown = (form.format(scores[name]) for name, form in SHOWN.items() if name in scores)
     typer.echo("  ".join((head, *shown)))
     return scores
@@ -288,8 +297,8 @@ def _sum_up(total: int, kept: int, skipped: list[InputError], rows: list[dict[st
         shown = "  ".join(form.format(means[name].mean) for name, form in SHOWN.items())
         typer.echo(f"mean of {len(rows)}: {shown}")
     if total > 1:
-        told = f"{total - kept - len(skipped)} written"
-        told += f", {kept} already there (--overwrite makes them anew)" if kept else ""
-        typer.echo(told + (f", {len(skipped)} skipped" if skipped else ""))
+        summary = f"{total - kept - len(skipped)} written"
+        summary += f", {kept} already there (--overwrite makes them again)" if kept else ""
+        typer.echo(summary + (f", {len(skipped)} skipped" if skipped else ""))
     if len(skipped) == total:
         raise InputError("inputs", f"{total}, all skipped", "one that can be used", "see above")

@@ -26,14 +26,14 @@ _WRITTEN = (".wav", ".flac")
 
 @dataclass(frozen=True)
 class Copy:
-    """A recording, and where it is told anew."""
+    """A recording, and where its re-synthesis goes."""
 
     source: Path
     target: Path
 
 
 def copies_of(inputs: Sequence[Path], out: Path) -> list[Copy]:
-    """List what is to be told anew: files, and all sounds in folders.
+    """List what is to be re-synthesised: files, and all sounds in folders.
 
     One file may go to a file (``out`` ends in .wav or .flac); else ``out`` is a folder, in which
     folders are mirrored.
@@ -84,7 +84,7 @@ def left_to_do(copies: Sequence[Copy], out: Path, made: dict[str, Any], again: b
     """Return the targets that are to be written, and keep in ``out`` how they are made.
 
     ``again``: all of them. Else those that are not there; but copies that were made in another
-    way, which nothing in the folder tells apart from the new ones, are refused.
+    way, which look like the new ones, are refused.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def left_to_do(copies: Sequence[Copy], out: Path, made: dict[str, Any], again: b
     record = out / RECORD
     if there and not again and _recorded(record) != made:
         seen = f"{len(there)} of the copies, made with another model or other options"
-        cure = "--overwrite makes them anew; or name another folder"
+        cure = "--overwrite makes them again; or name another folder"
         raise InputError(str(out), seen, "a new folder, or one of the same command", cure)
     if again:
         for target in there:
@@ -129,7 +129,7 @@ def read_channel(text: str | None) -> int | Literal["mix"] | None:
 
 
 def read(path: Path, rate: int, resample: bool, channel: int | Literal["mix"] | None) -> Sound:
-    """Read a recording; cures are told in options of the command.
+    """Read a recording; cures are in options of the command.
 
     Raises
     ------

@@ -103,8 +103,8 @@ def track(
     size, window = parse_size(image_size), parse_window(frames)
     folders = folders_of(detections, out)
     if gt and len(gt) != len(detections):
-        told = f"{len(detections)} files of detections, but --gt {len(gt)} times"
-        raise typer.BadParameter(f"{told}; give one for each, in the same order")
+        found = f"{len(detections)} files of detections, but --gt {len(gt)} times"
+        raise typer.BadParameter(f"{found}; give one for each, in the same order")
     truths: Sequence[Path | None] = gt or [None] * len(detections)
     jobs = [
         read_job(path, truth, window, min_score, folder)
@@ -137,12 +137,12 @@ def demo(
     _follow([job], {"objects": DEMO_OBJECTS})
     boxed = len(anonymous.between(*DEMO_FRAMES)) / len(truth)
     typer.echo(f"The detector boxed {boxed:.0%} of the people in these frames: the paths through")
-    typer.echo("the rest are the story's own, with the uncertainty that the picture shows:")
+    typer.echo("the rest are the model's own, with the uncertainty that the picture shows:")
     typer.echo(f"  {job.folder / 'tracks.png'}")
 
 
 def _follow(jobs: Sequence[Job], settings: dict[str, Any]) -> None:
-    """Track all jobs in one batch; write, score and tell."""
+    """Track all jobs in one batch; write, score and report."""
     if any(job.truth is not None for job in jobs):
         from inference.metrics.tracking import require_motmetrics
 
@@ -180,7 +180,7 @@ def _answers(jobs: Sequence[Job], settings: dict[str, Any]) -> Iterator[Tracks]:
 
 
 def _write(job: Job, tracks: Tracks) -> tuple[str, Score | None]:
-    """Write one answer; return the line that says where it is, and its score."""
+    """Write one answer; return the line with its place, and its score."""
     metrics = job.folder / "metrics.json"
     metrics.unlink(missing_ok=True)  # an earlier run's is not of these tracks
     written = list(tracks.write(job.folder).values())

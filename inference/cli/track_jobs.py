@@ -131,8 +131,8 @@ def parse_window(text: str | None) -> tuple[int, int] | None:
         return None
     match = re.fullmatch(r"(\d+):(\d+)", text)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
-        told = "--frames takes A:B, first and last frame, from 1, as in 1:60"
-        raise typer.BadParameter(f"{told}; saw {text!r}")
+        usage = "--frames takes A:B, first and last frame, from 1, as in 1:60"
+        raise typer.BadParameter(f"{usage}; saw {text!r}")
     return int(match[1]), int(match[2])
 
 

@@ -109,6 +109,6 @@ def _missing(sampler: Sampler) -> dict[str, Tensor]:
             None,
             f"the observed sites {', '.join(found) or '(none)'}, no value of them masked",
             "something missing",
-            "say what is: mask=, or leave a modality out",
+            "mark what is there: mask=, or leave a modality out",
         )
     return found

@@ -142,7 +142,7 @@ def _few(data: Columns) -> Columns:
 def _family(
     targets: Sequence[float | TargetRate], betas: Sequence[float]
 ) -> dict[str, float | TargetRate]:
-    """Name the members, and say their KL weights."""
+    """Name the members, with their KL weights."""
     steered = [t if isinstance(t, TargetRate) else TargetRate(float(t)) for t in targets]
     family: dict[str, float | TargetRate] = {f"rate {t.nats:g}": t for t in steered}
     family |= {f"beta {beta:g}": float(beta) for beta in betas}

@@ -14,8 +14,8 @@ class Handover(nn.Module):
     """A module that a guide may leave a rollout with.
 
     A guide that reads h_t saves the model the second reading, and the second rollout where sampling
-    is scheduled: a factor of 1.3 to 1.8 of a training step (docs/speed.md). With scheduled sampling
-    the two must besides have read the same frames.
+    is scheduled: without it a training step takes 1.3 to 1.7 times as long (docs/speed.md). With
+    scheduled sampling the two must besides have read the same frames.
     """
 
     _left: tuple[Rollout, int] | None = None

@@ -123,14 +123,15 @@ class Recursion(Handover):
         features
             (..., T, F), what networks read of frames: by default the features of s.
         """
+        estimated = features is not None
         if features is None and s is not None:
             features = self.features(s, mask)
         before = z.new_zeros(()) if features is None else shift(features)
         past = Past(before, shift(z), None if w is None else w[..., None, :], Memory(), mask)
         if s is None or not self.likelihood.reads_past:
             return past
-        s = clean(s, mask)
-        return past._replace(frame=shift(s), frame_features=shift(self.likelihood.features(s)))
+        own = shift(self.features(s, mask)) if estimated else before
+        return past._replace(frame=shift(clean(s, mask)), frame_features=own)
 
     @torch.no_grad()
     def closed_loop(self, z: Tensor, w: Tensor | None = None, mask: Tensor | None = None) -> Tensor:

@@ -3,13 +3,13 @@ from .files import load_speech as load_speech
 from .files import save_speech as save_speech
 from .long_recordings import OVERLAP as OVERLAP
 from .long_recordings import PIECE as PIECE
-from .long_recordings import code_of as code_of
+from .long_recordings import encode_global as encode_global
 from .long_recordings import resynthesise_long as resynthesise_long
 from .recipes import RECIPES as RECIPES
 from .recipes import Recipe as Recipe
 from .resynthesis import analyse as analyse
+from .resynthesis import decode as decode
+from .resynthesis import decode_forced as decode_forced
 from .resynthesis import generate as generate
 from .resynthesis import resynthesise as resynthesise
 from .resynthesis import swap as swap
-from .resynthesis import tell as tell
-from .resynthesis import tell_forced as tell_forced

@@ -43,7 +43,7 @@ FAMILY = (
     "HiTDVAE",
     "LigHTDVAE",
 )
-"""Stories that can tell speech."""
+"""Models of speech."""
 FILE = "pair.safetensors"
 LARGEST = 100_000
 """Largest size in a file's settings; with it, settings alone fill neither memory nor an hour."""
@@ -62,14 +62,14 @@ class Design:
     latent_dim
         L.
     options, guide_options
-        Other arguments of model and guide, which JSON can say.
+        Other arguments of model and guide, as JSON holds them.
     stft
         How spectra are taken.
     floor
         Least power, of `ComplexGaussian`.
     scheduled
-        Whether the model learns to read frames that it told itself: means of them. Generation then
-        feeds means back, and not draws.
+        Whether the model is trained to read the means of frames that it decoded itself. Generation
+        then feeds means back, and not draws.
     """
 
     model: str
@@ -115,7 +115,7 @@ class Design:
 
     @classmethod
     def from_json(cls, config: Mapping[str, Any]) -> Design:
-        """Read what a file says, and trust nothing in it.
+        """Read the settings of a file, and trust nothing in it.
 
         Raises
         ------
@@ -171,7 +171,7 @@ def save_speech(
         What the pair was built from.
     model, guide
     extra
-        More that JSON can say: how it was trained, how good it is.
+        More that JSON holds: how it was trained, how good it is.
 
     Returns
     -------
@@ -224,8 +224,8 @@ def load_speech(model: str | os.PathLike[str]) -> SpeechModel:
         pair = design.pair()
     except InputError as error:
         _, seen, expected, cure = error.args
-        told = f"{error.argument}: {seen}"
-        raise CheckpointError(path, told, expected, cure) from error
+        where = f"{error.argument}: {seen}"
+        raise CheckpointError(path, where, expected, cure) from error
     load(path, into={"model": pair[0], "guide": pair[1]}, model=design.model)
     _check_finite(path, kept)
     return SpeechModel(pair[0].eval(), pair[1].eval(), design.stft, design, path)
@@ -242,7 +242,7 @@ def _find(model: str | os.PathLike[str]) -> Path:
     path = Path(model)
     if path.is_dir():
         if not (path / FILE).exists() and (path / WEIGHTS).exists():
-            seen = f"{WEIGHTS} of a run, but no {FILE}, which says what pair it is"
+            seen = f"{WEIGHTS} of a run, but no {FILE}, which names the pair"
             cure = "let the run end (--resume), or save_speech(folder, design, model, guide)"
             raise CheckpointError(path, seen, FILE, cure)
         return path / FILE

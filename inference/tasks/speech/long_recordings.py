@@ -1,11 +1,11 @@
-"""Long recordings: told anew in pieces, within the memory of a few of them, and cross-faded.
+"""Long recordings: re-synthesised in pieces, within the memory of a few of them, and cross-faded.
 
-A recording of up to `PIECE` seconds is told whole. A longer one is cut into pieces of that length,
-each of which begins `OVERLAP` seconds before the one before it ends. Each is analysed and told as
-an utterance of its own: a code w of the whole sequence is that of the piece. In the middle half of
-an overlap one fades into the other, sample by sample: both have the recording's phases, so that
-they add up. The quarters beside it, where one of the two has little past or little future to read,
-are the other's alone.
+A recording of up to `PIECE` seconds is decoded whole. A longer one is cut into pieces of that
+length, each of which begins `OVERLAP` seconds before the one before it ends. Each is encoded and
+decoded as an utterance of its own: a global latent w is that of the piece. In the middle half of an
+overlap one fades into the other, sample by sample: both have the recording's phases, so that they
+add up. The quarters beside it, where one of the two has little past or little future to read, are
+the other's alone.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from inference.tasks.speech.resynthesis import (
     Analysis,
     analyse,
     check_wave,
+    decode,
     finite,
     resynthesise,
-    tell,
 )
 from ppl_models.data.speech import padded
 from ppl_models.data.stft import STFT
@@ -40,17 +40,17 @@ def resynthesise_long(
     wave: Tensor,
     stft: STFT | None = None,
     *,
-    code: Tensor | None = None,
+    w: Tensor | None = None,
     seconds: float = PIECE,
     overlap: float = OVERLAP,
 ) -> Tensor:
-    """Tell a recording (N,) of any length anew, as `resynthesise`; return the sound (N,).
+    """Re-synthesise a recording (N,) of any length, as `resynthesise`; return the sound (N,).
 
     Memory beyond the recording's own is that of `AT_ONCE` pieces.
 
     Parameters
     ----------
-    model, guide, wave, stft, code
+    model, guide, wave, stft, w
         As in `resynthesise`, which does it all if the recording is no longer than a piece.
     seconds, overlap
         Length of a piece, and what it shares with the next.
@@ -65,13 +65,13 @@ def resynthesise_long(
     length, shared = _samples(seconds, overlap, stft)
     level = wave.abs().max()
     if len(wave) <= length or level == 0:
-        return resynthesise(model, guide, wave, stft, code=code).wave
+        return resynthesise(model, guide, wave, stft, w=w).wave
     starts = range(0, len(wave) - shared, length - shared)
     out, fade = torch.zeros_like(wave), _fade(shared, wave)
     for first in range(0, len(starts), AT_ONCE):
         some = starts[first : first + AT_ONCE]
-        told = _tell([wave[s : s + length] / level for s in some], model, guide, stft, code)
-        for start, piece in zip(some, told, strict=True):
+        decoded = _decode([wave[s : s + length] / level for s in some], model, guide, stft, w)
+        for start, piece in zip(some, decoded, strict=True):
             piece = level * piece
             if start:
                 before = out[start : start + shared]
@@ -81,7 +81,7 @@ def resynthesise_long(
 
 
 @torch.no_grad()
-def code_of(model: Any, guide: Any, wave: Tensor, stft: STFT | None = None) -> Tensor:
+def encode_global(model: Any, guide: Any, wave: Tensor, stft: STFT | None = None) -> Tensor:
     """Return the posterior mean of w (W,), whose voice it is, of a recording (N,).
 
     Of one longer than a piece, the mean over pieces, each as its length weighs.
@@ -95,9 +95,9 @@ def code_of(model: Any, guide: Any, wave: Tensor, stft: STFT | None = None) -> T
     check_wave(wave)
     level = wave.abs().max()
     if level == 0 or not model.global_dim:
-        seen = "silence" if level == 0 else f"{type(model).__name__}, whose model has no code"
+        seen = "silence" if level == 0 else f"{type(model).__name__}, which has no global latent"
         cure = "give speech, and one of HiTDVAE, LigHTDVAE and DSAE"
-        raise InputError("code_of", seen, "speech, and a model with a code of the whole", cure)
+        raise InputError("encode_global", seen, "speech, and a model with a global latent", cure)
     total = wave.new_zeros(model.global_dim)
     for piece in (wave / level).split(_samples(PIECE, OVERLAP, stft)[0]):
         w = analyse(model, guide, stft.power(piece)[None]).w
@@ -106,15 +106,15 @@ def code_of(model: Any, guide: Any, wave: Tensor, stft: STFT | None = None) -> T
     return total
 
 
-def _tell(
-    waves: list[Tensor], model: Any, guide: Any, stft: STFT, code: Tensor | None
+def _decode(
+    waves: list[Tensor], model: Any, guide: Any, stft: STFT, given: Tensor | None
 ) -> list[Tensor]:
-    """Tell pieces in one batch."""
+    """Decode pieces in one batch."""
     spectra = [stft.analyse(wave) for wave in waves]
     s, mask = padded([each.abs().square() for each in spectra])
     z, w = analyse(model, guide, s, mask)
-    w = w if code is None else code.expand(len(waves), -1)
-    moduli = finite(tell(model, Analysis(z, w), mask)).sqrt()
+    w = w if given is None else given.expand(len(waves), -1)
+    moduli = finite(decode(model, Analysis(z, w), mask)).sqrt()
     parts = zip(waves, spectra, moduli, strict=True)
     return [
         stft.invert(torch.polar(modulus[: len(x)], x.angle()), length=len(wave))

@@ -1,13 +1,13 @@
 """Train a model of the family on read speech: `RECIPES`, and what they share.
 
 Pieces of 50 frames (0.8 s), L = 16, KL weight 0.01 for latents of frames (as in the hierarchical
-models' own code) and 1 for the code of a whole sequence, both reached in a twentieth of the steps;
-Adam with a cosine, 45 epochs in batches of 8. Sizes of the recurrent networks are those of the
-benchmark of X. Bie et al., arXiv:2106.06500, but for narrow layers, of 64 and 32 units, that learn
-too slowly in so few steps: DKF has two wide ones in place of five, SRNN's prior and encoder one in
-place of two. Those of the Transformers are ours. SRNN reads frames that it told itself more and
-more often, always after an eighth of the steps ("scheduled sampling"): a loop that costs little
-more for 16 pieces than for 8, so it has as many steps, of 16.
+models' own code) and 1 for the latent of a whole sequence, both reached in a twentieth of the
+steps; Adam with a cosine, 45 epochs in batches of 8. Sizes of the recurrent networks are those of
+the benchmark of X. Bie et al., arXiv:2106.06500, but for narrow layers, of 64 and 32 units, that
+learn too slowly in so few steps: DKF has two wide ones in place of five, SRNN's prior and encoder
+one in place of two. Those of the Transformers are ours. SRNN reads frames that it decoded itself
+more and more often, always after an eighth of the steps ("scheduled sampling"): a loop that costs
+little more for 16 pieces than for 8, so it has as many steps, of 16.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Recipe:
     design
         What is trained.
     epochs, learning_rate, batch_size
-    kl_weight, code_weight
-        Of the latents of frames, and of the code of a whole sequence, once they are reached. One
-        code to 50 frames weighs little beside them; at 0.01 they settle far from their prior, and
-        speech of codes that the prior draws suffers (HiT-DVAE's most: docs/benchmarks.md).
+    kl_weight, global_weight
+        Of the latents of frames, and of the latent of a whole sequence, once they are reached. One
+        such latent to 50 frames weighs little beside them; at 0.01 they settle far from their
+        prior, and speech generated from prior draws suffers (HiT-DVAE's most: docs/benchmarks.md).
     piece
         Frames of a training sequence.
     """
@@ -50,7 +50,7 @@ class Recipe:
     learning_rate: float = 2e-3
     batch_size: int = 8
     kl_weight: float = 0.01
-    code_weight: float = 1.0
+    global_weight: float = 1.0
     piece: int = 50
 
     def pieces(self, utterances: list[Utterance], **settings: Any) -> tuple[Tensor, list[str]]:
@@ -116,7 +116,7 @@ class Recipe:
     def _weights(self, model: Any, warmup: int) -> dict[str, Schedule]:
         weights: dict[str, Schedule] = {model.site: linear(warmup, end=self.kl_weight)}
         if model.global_dim:
-            weights[model.global_site] = linear(warmup, end=self.code_weight)
+            weights[model.global_site] = linear(warmup, end=self.global_weight)
         return weights
 
 

@@ -167,7 +167,7 @@ def test_folders_are_mirrored(ppl: Ppl, tmp_path: Path) -> None:
     assert {p.relative_to(made).as_posix() for p in made.rglob("*.wav")} == wanted
     assert out.splitlines()[-1] == "4 written"
     out, _ = resynth(ppl, "in", "--out", "in/copies")  # its own copies are no recordings
-    assert out.splitlines() == ["0 written, 4 already there (--overwrite makes them anew)"]
+    assert out.splitlines() == ["0 written, 4 already there (--overwrite makes them again)"]
 
 
 def test_a_corrupt_file_ends_it_or_is_skipped(ppl: Ppl, tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_another_voice(ppl: Ppl, tmp_path: Path) -> None:
     assert code == 2 and "--swap" in err
     saved(tmp_path / "run", "SRNN")
     _, err = resynth(ppl, "a.wav", "--out", "x.wav", "--swap", "b.wav", code=1)
-    assert "SRNN, whose model has no code" in err
+    assert "SRNN, which has no global latent" in err
 
 
 def test_a_model_that_cannot_be_read_is_named(ppl: Ppl, tmp_path: Path) -> None:
@@ -361,7 +361,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_story_is_trained_on_a_folder_and_used(ppl: Ppl, tmp_path: Path, small: None) -> None:
     folder(tmp_path / "in", 10)
-    code, out, err = ppl("fit-speech", "in", "--out", "mine", "--story", "lightdvae")
+    code, out, err = ppl("fit-speech", "in", "--out", "mine", "--architecture", "lightdvae")
     assert code == 0, err
     assert "in: 8 train, 1 validation, 1 test utterances" in out and "32 pieces" in out
     assert "saved: mine/pair.safetensors" in out and (tmp_path / "mine" / FILE).exists()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from inference.tasks.speech import long_recordings as speech_pieces
-from inference.tasks.speech.long_recordings import code_of, resynthesise_long
+from inference.tasks.speech.long_recordings import encode_global, resynthesise_long
 from inference.tasks.speech.resynthesis import analyse, resynthesise
 from ppl_models.errors import InputError
 from tests.inference.speech import DESIGNS, STFT_SMALL, pair, voice
@@ -59,9 +59,7 @@ def test_a_piece_keeps_the_level_of_its_recording() -> None:
     wave = torch.cat([voice(3000), 1e-6 * voice(3000, seed=1)])
     resynthesised = resynthesise_long(model, guide, wave, STFT_SMALL, **SHORT)
     alone = 0.5 * resynthesise(model, guide, voice(3000, seed=1), STFT_SMALL).wave
-    assert resynthesised.isfinite().all() and not torch.allclose(
-        resynthesised[4000:], 1e-6 * alone[1000:]
-    )
+    assert resynthesised.isfinite().all() and not torch.allclose(resynthesised[4000:], 1e-6 * alone[1000:])
     assert resynthesise_long(model, guide, torch.zeros(6000), STFT_SMALL, **SHORT).abs().max() == 0
 
 
@@ -70,8 +68,8 @@ def test_the_voice_of_a_recording() -> None:
     wave = voice()
     w = analyse(model, guide, STFT_SMALL.power(2 * wave)[None]).w
     assert w is not None
-    torch.testing.assert_close(code_of(model, guide, wave, STFT_SMALL), w[0])
-    resynthesised = resynthesise_long(model, guide, voice(5000), STFT_SMALL, code=w[0] + 1, **SHORT)
+    torch.testing.assert_close(encode_global(model, guide, wave, STFT_SMALL), w[0])
+    resynthesised = resynthesise_long(model, guide, voice(5000), STFT_SMALL, w=w[0] + 1, **SHORT)
     own = resynthesise_long(model, guide, voice(5000), STFT_SMALL, **SHORT)
     assert not torch.allclose(resynthesised, own, atol=1e-3)
 
@@ -86,14 +84,14 @@ def test_the_voice_of_a_long_recording_is_a_mean(monkeypatch: pytest.MonkeyPatch
         for part in (wave[:992], wave[992:])
     ]
     mean = (2 * parts[0][0] + parts[1][0]) / 3  # type: ignore[index]
-    torch.testing.assert_close(code_of(model, guide, wave, STFT_SMALL), mean)
+    torch.testing.assert_close(encode_global(model, guide, wave, STFT_SMALL), mean)
 
 
 def test_what_has_no_voice_is_refused() -> None:
-    with pytest.raises(InputError, match="SRNN, whose model has no code"):
-        code_of(*pair("SRNN"), voice(), STFT_SMALL)
+    with pytest.raises(InputError, match="SRNN, which has no global latent"):
+        encode_global(*pair("SRNN"), voice(), STFT_SMALL)
     with pytest.raises(InputError, match="saw silence"):
-        code_of(*pair("HiTDVAE"), torch.zeros(100), STFT_SMALL)
+        encode_global(*pair("HiTDVAE"), torch.zeros(100), STFT_SMALL)
 
 
 def test_pieces_must_be_longer_than_what_they_share() -> None:

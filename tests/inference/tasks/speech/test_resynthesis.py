@@ -9,11 +9,11 @@ from inference.randomness import derive, seeded
 from inference.tasks.speech.resynthesis import (
     Analysis,
     analyse,
+    decode,
+    decode_forced,
     generate,
     resynthesise,
     swap,
-    tell,
-    tell_forced,
 )
 from ppl_models.data.speech import padded
 from ppl_models.errors import InputError
@@ -29,7 +29,7 @@ def test_a_ragged_batch_is_told_as_one_by_one(name: str) -> None:
     rows = [powers(seed=seed)[:length] for seed, length in enumerate(LENGTHS)]
     s, mask = padded(rows)
     together = analyse(model, guide, s, mask)
-    decoded, forced = tell(model, together, mask), tell_forced(model, together, s, mask)
+    decoded, forced = decode(model, together, mask), decode_forced(model, together, s, mask)
     for row, alone in enumerate(rows):
         length = len(alone)
         latents = analyse(model, guide, alone[None])
@@ -37,8 +37,8 @@ def test_a_ragged_batch_is_told_as_one_by_one(name: str) -> None:
         if latents.w is not None and together.w is not None:
             torch.testing.assert_close(together.w[row], latents.w[0], atol=1e-5, rtol=1e-5)
         for batch, one in (
-            (decoded, tell(model, latents)),
-            (forced, tell_forced(model, latents, alone[None])),
+            (decoded, decode(model, latents)),
+            (forced, decode_forced(model, latents, alone[None])),
         ):
             torch.testing.assert_close(batch[row, :length], one[0], atol=1e-5, rtol=1e-5)
             assert (batch[row, length:] == 0).all()
@@ -50,12 +50,10 @@ def test_a_closed_loop_reads_what_it_told(name: str) -> None:
     model, guide = pair(name)
     reads = model.autoregressive and not getattr(model, "forget", 0.0)
     latents = analyse(model, guide, powers()[None])
-    decoded = tell(model, latents)
+    decoded = decode(model, latents)
     if reads or not model.autoregressive:
-        torch.testing.assert_close(
-            tell_forced(model, latents, decoded), decoded, atol=1e-5, rtol=1e-4
-        )
-    forced = tell_forced(model, latents, powers()[None])
+        torch.testing.assert_close(decode_forced(model, latents, decoded), decoded, atol=1e-5, rtol=1e-4)
+    forced = decode_forced(model, latents, powers()[None])
     assert model.autoregressive != bool(torch.allclose(forced, decoded, rtol=1e-4))
 
 
@@ -101,7 +99,7 @@ def test_a_story_that_tells_no_numbers_is_named() -> None:
     model, guide = pair("FrameVAE")
     with torch.no_grad():
         next(model.emission.parameters()).fill_(float("nan"))
-    with pytest.raises(InputError, match=r"model: saw it tells \d+ powers that are not finite"):
+    with pytest.raises(InputError, match=r"model: saw it decodes \d+ powers that are not finite"):
         resynthesise(model, guide, voice(), STFT_SMALL)
 
 
@@ -125,17 +123,15 @@ def test_speech_of_a_given_code(name: str) -> None:
         drawn = torch.randn(2, 3)
     options: dict[str, Any] = {"seed": 3, "iterations": 3}
     generated = generate(model, 2, 12, STFT_SMALL, **options)
-    assert torch.equal(
-        generate(model, 2, 12, STFT_SMALL, code=drawn, **options).power, generated.power
-    )
-    one = generate(model, 2, 12, STFT_SMALL, code=drawn[1], **options).power
+    assert torch.equal(generate(model, 2, 12, STFT_SMALL, w=drawn, **options).power, generated.power)
+    one = generate(model, 2, 12, STFT_SMALL, w=drawn[1], **options).power
     assert torch.equal(one[1], generated.power[1]) and not torch.equal(one[0], generated.power[0])
-    with pytest.raises(InputError, match=r"code: saw shape \(4, 3\), 0 .*\n.*\(3,\) or \(2, 3\)"):
-        generate(model, 2, 12, STFT_SMALL, code=torch.zeros(4, 3))
+    with pytest.raises(InputError, match=r"w: saw shape \(4, 3\), 0 .*\n.*\(3,\) or \(2, 3\)"):
+        generate(model, 2, 12, STFT_SMALL, w=torch.zeros(4, 3))
     with pytest.raises(InputError, match="3 numbers not finite"):
-        generate(model, 2, 12, STFT_SMALL, code=torch.full((3,), float("nan")))
+        generate(model, 2, 12, STFT_SMALL, w=torch.full((3,), float("nan")))
     with pytest.raises(InputError, match="FrameVAE, which has none"):
-        generate(pair("FrameVAE")[0], 2, 12, STFT_SMALL, code=drawn)
+        generate(pair("FrameVAE")[0], 2, 12, STFT_SMALL, w=drawn)
 
 
 @pytest.mark.parametrize("name", ["HiTDVAE", "LigHTDVAE", "DSAE"])
@@ -145,9 +141,9 @@ def test_voices_are_exchanged_and_back(name: str) -> None:
     swapped = swap(model, guide, one, other)
     assert [len(s) for s in swapped] == [len(one), len(other)]
     w = analyse(model, guide, other[None]).w
-    wanted = tell(model, Analysis(analyse(model, guide, one[None]).z, w))[0]
+    wanted = decode(model, Analysis(analyse(model, guide, one[None]).z, w))[0]
     assert torch.equal(swapped[0], wanted)
-    assert not torch.allclose(swapped[0], tell(model, analyse(model, guide, one[None]))[0])
+    assert not torch.allclose(swapped[0], decode(model, analyse(model, guide, one[None]))[0])
 
 
 def test_a_voice_of_another_recording() -> None:
@@ -156,7 +152,7 @@ def test_a_voice_of_another_recording() -> None:
     wave, other = voice(seed=1), 2 * voice(1000, seed=2)  # of largest modulus 1
     w = analyse(model, guide, STFT_SMALL.power(other)[None]).w
     assert w is not None
-    resynthesised = resynthesise(model, guide, 2 * wave, STFT_SMALL, code=w[0])
+    resynthesised = resynthesise(model, guide, 2 * wave, STFT_SMALL, w=w[0])
     first, _ = swap(model, guide, STFT_SMALL.power(2 * wave), STFT_SMALL.power(other))
     torch.testing.assert_close(resynthesised.power, first, rtol=1e-3, atol=1e-6)
 
@@ -166,6 +162,6 @@ def test_a_story_without_a_voice_is_refused() -> None:
     with pytest.raises(InputError, match="SRNN, which has none"):
         swap(model, guide, powers(), powers())
     with pytest.raises(InputError, match="SRNN, which has none"):
-        resynthesise(model, guide, voice(), STFT_SMALL, code=torch.zeros(3))
-    with pytest.raises(InputError, match=r"code: saw shape \(2,\)"):
-        resynthesise(*pair("HiTDVAE"), voice(), STFT_SMALL, code=torch.zeros(2))
+        resynthesise(model, guide, voice(), STFT_SMALL, w=torch.zeros(3))
+    with pytest.raises(InputError, match=r"w: saw shape \(2,\)"):
+        resynthesise(*pair("HiTDVAE"), voice(), STFT_SMALL, w=torch.zeros(2))
