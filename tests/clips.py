@@ -36,7 +36,7 @@ def frames(
 
 
 class Generated(NamedTuple):
-    """What the story told: the data, the sources' boxes (B, N, T, D), and whose w (B, T, K) was."""
+    """Generated data, the sources' boxes (B, N, T, D), and the assignments w (B, T, K)."""
 
     data: Data
     boxes: Tensor
@@ -45,7 +45,7 @@ class Generated(NamedTuple):
 
 @torch.no_grad()
 def generate(model: MixDVAE, **sizes: int) -> Generated:
-    """Simulate clips; the start to look from is near the truth."""
+    """Simulate clips; the start of the posterior is near the truth."""
     around = frames(**sizes)
     nodes = poutine.trace(model).get_trace(None, **around).nodes
     boxes = nodes["_RETURN"]["value"]
@@ -82,7 +82,7 @@ class Known(nn.Module):
 
 
 class Nothing(nn.Module):
-    """A guide for a story with nothing left but what is summed."""
+    """A guide for a model with nothing left but what is summed."""
 
     def forward(self, *data: Tensor, **named: Tensor) -> None: ...
 

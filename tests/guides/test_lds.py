@@ -37,7 +37,7 @@ def test_its_draws_have_the_moments_of_dense_conditioning() -> None:
         assert (error.abs() / scale < 5 * ((1 + (cov / scale) ** 2) / 4000).sqrt()).all()
 
 
-def test_it_has_the_sites_that_its_story_leaves() -> None:
+def test_it_has_the_latent_sites_of_its_model() -> None:
     for form, sites in (("exact", set()), ("joint", {"z", "data"})):
         model = build(form)
         trace = poutine.trace(LDSGuide(model)).get_trace(model(size=2, length=3).detach())

@@ -24,7 +24,7 @@ def pair(causal: bool = False) -> tuple[LinearMotion, LinearMotionGuide]:
 
 
 def some_evidence(batch: tuple[int, ...] = (3,), length: int = T) -> Evidence:
-    """Detections of 1 to 10 % of a height, and frames in which nothing is seen."""
+    """Detections of 1 to 10 % of a height, and frames without a detection."""
     precision = 10 ** (2 + 2 * torch.rand(*batch, length, D, dtype=torch.float64))
     precision[..., 1::3, :] = 0.0
     precision[..., 4:8, :] = 0.0
@@ -201,7 +201,7 @@ def test_causal_is_the_textbook_kalman_filter() -> None:
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_long_clips_with_long_gaps_in_float32(causal: bool) -> None:
-    """After 900 unseen frames variances of 1e3 are subtracted, and 1e-6 must remain."""
+    """After 900 missed frames variances of 1e3 are subtracted, and 1e-6 must remain."""
     model = LinearMotion()
     guide = LinearMotionGuide(model, causal=causal)
     precision = torch.zeros(2, 1_000, D)
@@ -210,13 +210,13 @@ def test_long_clips_with_long_gaps_in_float32(causal: bool) -> None:
     q = guide.source_posterior(Evidence(precision, precision * o))
     assert q.mean.dtype == torch.float32
     assert (q.variance > 0).all() and torch.isfinite(q.variance).all()
-    # a path is no surer than what was seen of it, by float32's 1e-7
+    # a path is no surer than what was observed of it, by float32's 1e-7
     assert (q.variance[:, :50] <= 1.001e-6).all() and (q.variance[:, 500] > 1e-4).all()
     exact = LinearMotionGuide(LinearMotion().double(), causal=causal).source_posterior(
         Evidence(precision.double(), (precision * o).double())
     )
     for value, wanted in zip(q, exact, strict=True):
-        # the stories' constants themselves are rounded: 1e-7 of each, some 1e-5 of a long gap's
+        # the models' constants themselves are rounded: 1e-7 of each, some 1e-5 of a long gap's
         assert torch.allclose(value.double(), wanted, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
@@ -234,5 +234,5 @@ def test_the_guide_looks_at_paths() -> None:
         pair()[1](None)
 
 
-def test_the_guide_owns_nothing_of_the_story() -> None:
+def test_the_guide_owns_nothing_of_the_model() -> None:
     assert not list(pair()[1].parameters())

@@ -62,7 +62,7 @@ def test_with_nothing_near_the_path_stays() -> None:
     assert moments(guide, data)[0].item() == pytest.approx(2.5)
 
 
-def test_a_path_is_told_in_its_own_frame() -> None:
+def test_a_path_is_modelled_in_its_own_frame_of_reference() -> None:
     guide, data = one([3.1], start=3.0)
     data |= {"origin": torch.full((1, 1, 1), 3.0).double(), "unit": data["unit"] * 2}
     mean, scale = moments(guide, data)
@@ -159,7 +159,7 @@ def test_it_takes_clips_of_any_size() -> None:
         assert torch.isfinite(ENUM.bound(model, guide, (), data)).all()
 
 
-def test_the_unit_of_a_clip_is_the_size_of_what_is_seen() -> None:
+def test_the_unit_of_a_clip_is_the_size_of_what_is_observed() -> None:
     size = torch.tensor([[[[3.0], [4.0], [math.nan]]], [[[7.0], [math.nan], [math.nan]]]])
     mask = torch.tensor([[[True, True, False]], [[False, False, False]]])
     assert torch.allclose(unit_of(size, mask)[:, 0, 0], torch.tensor([math.sqrt(12.5), 1.0]))

@@ -114,7 +114,7 @@ def test_rows_together_are_rows_one_by_one(model_class: Any, guide_class: Any) -
 
 
 @pytest.mark.parametrize(("model_class", "guide_class"), PAIRS, ids=IDS)
-def test_a_row_of_which_nothing_is_seen_has_the_prior_and_a_bound_of_zero(
+def test_a_row_of_which_nothing_is_observed_has_the_prior_and_a_bound_of_zero(
     model_class: Any, guide_class: Any
 ) -> None:
     model = model_class(PARTS, 3, hidden_dims=(8, 8))
@@ -131,18 +131,16 @@ def test_the_number_of_parameters_is_linear_in_the_number_of_modalities(
     model_class: Any, guide_class: Any
 ) -> None:
     def count(modalities: int) -> int:
-        model = model_class({f"sense{m}": 5 for m in range(modalities)}, 3, hidden_dims=(8, 8))
+        model = model_class({f"modality{m}": 5 for m in range(modalities)}, 3, hidden_dims=(8, 8))
         return sum(p.numel() for part in (model, guide_class(model)) for p in part.parameters())
 
     first, second, third = count(3), count(4), count(5)
     grown = second - first
-    mask_inputs = (
-        8 if model_class is JMVAE else 0
-    )  # the joint encoder's first layer reads the mask too
+    mask_inputs = 8 if model_class is JMVAE else 0  # its joint encoder reads the mask too
     assert third - second == grown and grown < first and mask_inputs < grown
 
 
-def test_a_mixture_of_experts_weighs_those_that_are_seen_alike() -> None:
+def test_a_mixture_of_experts_weighs_observed_modalities_alike() -> None:
     model, product = exact_pair()
     guide = MMVAEGuide(model, encoders=product.encoders).double()
     data = simulated(model, 2)
@@ -156,7 +154,7 @@ def test_a_mixture_of_experts_weighs_those_that_are_seen_alike() -> None:
 
 
 def test_of_many_modalities_a_part_of_the_subsets_stands_for_all() -> None:
-    model = MoPoE({f"sense{m}": 2 for m in range(12)}, 2, hidden_dims=(4, 4))
+    model = MoPoE({f"modality{m}": 2 for m in range(12)}, 2, hidden_dims=(4, 4))
     guide = MoPoEGuide(model, max_subsets=20)
     assert guide.family.shape == (20, 12) and len(guide.family.unique(dim=0)) == 20
     assert guide.family.all(-1).any() and (guide.family.sum(-1) == 1).sum() >= 12
@@ -182,7 +180,7 @@ def test_jmvae_reads_one_modality_by_its_own_encoder_and_several_by_the_joint_on
     assert torch.equal(changed, several | (PATTERNS == image).all(-1))
 
 
-def test_two_modalities_are_joined_without_being_told_which_they_are() -> None:
+def test_two_modalities_are_joined_without_a_mask() -> None:
     model = JMVAE({"image": 4, "sound": 5}, 3, hidden_dims=(8, 8))
     assert JMVAEGuide(model).joint[0].in_features == 16
 

@@ -21,7 +21,7 @@ def bound(model: PPCA, guide: PPCAGuide, *data: torch.Tensor) -> torch.Tensor:
 
 
 def pair(covariance: str, aligned: bool) -> tuple[PPCA, PPCAGuide, torch.Tensor]:
-    """An exact guide and its story, W with orthogonal columns or not, and data."""
+    """An exact guide and its model, W with orthogonal columns or not, and data."""
     x = torch.randn(60, 5) @ torch.randn(5, 5)
     model = PPCA(5, 2).fit_exact(x).double()
     if not aligned:

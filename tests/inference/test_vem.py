@@ -239,9 +239,9 @@ def test_responsibilities_by_hand() -> None:
             assert (eta[b, t, k] == 0).all()
             continue
         noise = phi[b] * mixture.size[b, t, k] ** 2
-        observed = Normal(mean[b, :, t], noise.sqrt()).log_prob(mixture.o[b, t, k])
-        observed = (observed - 0.5 * variance[b, :, t] / noise).sum(-1) + math.log(0.9 / 3)
-        logits = torch.cat([observed, mixture.log_clutter[b, None] + math.log(0.1)])
+        log_prob = Normal(mean[b, :, t], noise.sqrt()).log_prob(mixture.o[b, t, k])
+        log_prob = (log_prob - 0.5 * variance[b, :, t] / noise).sum(-1) + math.log(0.9 / 3)
+        logits = torch.cat([log_prob, mixture.log_clutter[b, None] + math.log(0.1)])
         assert torch.allclose(eta[b, t, k], logits.softmax(0))
         total[b] += logits.logsumexp(0)
     assert torch.allclose(fit, total)
@@ -275,7 +275,7 @@ def test_what_is_masked_is_never_read() -> None:
     assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def test_nothing_seen_leaves_the_prior() -> None:
+def test_nothing_observed_leaves_the_prior() -> None:
     mixture = hard(5)
     nothing = mixture._replace(mask=torch.zeros_like(mixture.mask))
     end = vem(nothing, start_of(mixture), smoother(motion(2)), iterations=3)
@@ -329,7 +329,7 @@ def test_learned_noise_is_that_put_in() -> None:
     )
     end = vem(mixture, start, smoother(calm), iterations=12)
     count = d * int(mixture.mask.sum())
-    # the paths are all but straight, so nearly every coordinate seen tells of the noise
+    # the paths are all but straight, so nearly every observed coordinate informs of the noise
     assert abs(end.phi[0] / truth - 1) < 3 * math.sqrt(2 / count)
 
 

@@ -21,7 +21,7 @@ def test_survives_a_worker_process() -> None:
 
 
 def test_survives_a_trace_of_pyro_s() -> None:
-    """Pyro raises a story's ValueError anew, from a string."""
+    """Pyro raises a model's ValueError again, from a string."""
 
     def model() -> None:
         raise InputError("x", "shape (3,)", "shape (N, 2)", "reshape it")

@@ -112,7 +112,7 @@ def test_a_ragged_batch_is_its_paths_one_by_one(form: Any) -> None:
 
 
 @pytest.mark.parametrize("form", ["scan", "enumerated"])
-def test_simulated_frames_have_the_moments_of_the_story(form: Any) -> None:
+def test_simulated_frames_have_the_moments_of_the_model(form: Any) -> None:
     model = build(form=form)
     s = model(size=4000, length=3).detach()
     p, a = model.initial_logits.softmax(-1), model.transition_logits.softmax(-1)
@@ -220,7 +220,7 @@ def test_gradients_recover_what_was_simulated() -> None:
     same_up_to_names(truth, model)
 
 
-def test_a_forecast_is_the_filter_of_frames_that_say_nothing() -> None:
+def test_a_forecast_is_the_filter_of_frames_that_are_not_observed() -> None:
     model = build()
     s, mask = ragged(model)
     forecast = model.forecast(s, mask, steps=2)
@@ -248,7 +248,7 @@ def test_one_frame(form: Any) -> None:
 
 
 def test_the_scan_stands_frames_that_are_sure() -> None:
-    """513 numbers a frame tell states apart by thousands of nats, in single precision."""
+    """513 numbers a frame separate states by thousands of nats, in single precision."""
     model = HMM(513, 4)
     s = model(size=2, length=200).detach()
     assert (model.smooth(s).amax(-1) > 0.999).all()
@@ -258,7 +258,7 @@ def test_the_scan_stands_frames_that_are_sure() -> None:
     assert torch.allclose(scan.double(), exact, rtol=1e-6)
 
 
-def test_the_scan_stands_transitions_that_em_never_saw() -> None:
+def test_the_scan_allows_transitions_that_em_never_met() -> None:
     model = HMM(2, 4)
     with torch.no_grad():  # a circle; frames that jump about in it
         circle = torch.eye(4).roll(1, 1)

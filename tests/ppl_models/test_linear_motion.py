@@ -1,4 +1,4 @@
-"""Linear motion against dense Gaussians, written out from the story's equations."""
+"""Linear motion against dense Gaussians, written out from the model's equations."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_walk_expands_to_the_plates_around() -> None:
     assert masked.batch_shape == (4,) and masked.expand((3, 4)).rsample((2,)).shape[:3] == (2, 3, 4)
 
 
-def test_walk_in_plates_tells_one_path_a_place() -> None:
+def test_a_walk_in_plates_draws_one_path_a_place() -> None:
     model = build()
     with pyro.plate("sequence", 3, dim=-3), pyro.plate("source", 2, dim=-1):
         z, s = model.path(T)

@@ -47,7 +47,7 @@ def pair(prior: str = "linear", **settings: float | None) -> tuple[MixDVAE, MixD
 
 
 def known(data: Data, paths: Tensor, **settings: float | None) -> MixDVAE:
-    """The story of clips whose paths and phi are known."""
+    """The model of clips whose paths and phi are known."""
     return MixDVAE(Known(paths), phi_strength=None, **settings).double()  # type: ignore[arg-type]
 
 
@@ -116,7 +116,7 @@ def test_so_is_its_gradient() -> None:
 
 
 @pytest.mark.parametrize("clutter", [0.1, 0.0])
-def test_vem_and_the_story_say_the_same_of_w(clutter: float) -> None:
+def test_vem_and_the_model_agree_on_w(clutter: float) -> None:
     """At paths without doubt, E-W is the exact posterior of w, and its fit the exact evidence."""
     data, paths = tiny()
     model = known(data, paths, clutter_weight=clutter, phi=0.3)
@@ -200,7 +200,7 @@ def test_as_many_detections_as_there_are(places: int, sources: int) -> None:
     assert torch.isfinite(ENUM.bound(model, guide, (), data)).all()
 
 
-def test_a_frame_without_detections_tells_nothing() -> None:
+def test_a_frame_without_detections_changes_nothing() -> None:
     """Two clips that differ in an empty frame's places only have the same bound."""
     model, guide = pair()
     data = generate(model).data
@@ -229,7 +229,7 @@ def test_phi_may_be_fixed() -> None:
     assert "phi" in {row.name for row in check(model, guide, **data).sites}
 
 
-def test_simulation_tells_detections_near_their_source() -> None:
+def test_simulated_detections_are_near_their_source() -> None:
     """Standardised errors of 4 dims of some 600 detections are N(0, 1), to 5 standard errors."""
     model, _ = pair(phi=0.05, phi_strength=None)
     clip = generate(model, batch=20, length=10, places=4)
@@ -288,7 +288,7 @@ def test_draws_are_made_all_at_once() -> None:
 
 
 @pytest.mark.parametrize("weight", [-0.1, 1.0, 1.5, math.nan])
-def test_a_share_of_clutter_out_of_range_is_told(weight: float) -> None:
+def test_a_share_of_clutter_out_of_range_is_an_error(weight: float) -> None:
     with pytest.raises(InputError, match="0 <= weight < 1"):
         MixDVAE(White(), clutter_weight=weight)
 

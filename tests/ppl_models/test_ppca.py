@@ -13,7 +13,7 @@ from ppl_models.ppca import PPCA, LinearAutoencoder
 
 
 def build(data_dim: int = 6, latent_dim: int = 2, scale: float = 0.3) -> PPCA:
-    """A story with parameters of its own, in double precision."""
+    """A model with parameters of its own, in double precision."""
     model = PPCA(data_dim, latent_dim).double()
     with torch.no_grad():
         model.mean.copy_(torch.randn(data_dim))

@@ -35,7 +35,7 @@ def test_simulated_sentences_have_the_frequencies_that_are_scored():
     assert (counts - probability).abs().max() < 0.01
 
 
-def test_a_token_is_told_from_those_before_it_and_the_code():
+def test_a_token_is_decoded_from_those_before_it_and_the_code():
     model, z = build(), torch.randn(1, 2)
     x = torch.tensor([[0, 1, 2, 0]])
     other = torch.tensor([[0, 1, 1, 2]])

@@ -185,7 +185,7 @@ def test_one_frame_of_one_sequence(member: Member) -> None:
 
 
 @EACH
-def test_silence_and_clipping_are_told_of(member: Member) -> None:
+def test_silence_and_clipping_are_generated(member: Member) -> None:
     """Powers of 0, and of 1e8, in single precision: finite bounds and gradients."""
     model, guide = member.pair(ComplexGaussian(D))
     model, guide = model.float(), guide.float()
@@ -226,7 +226,7 @@ def test_sampled_and_closed_form_bounds_agree(member: Member) -> None:
 @KINDS
 @EACH
 def test_validation_changes_no_loss(member: Member, kind: str) -> None:
-    """Also where Pyro's traces are not used, and where frames told are read again."""
+    """Also where Pyro's traces are not used, and where generated frames are read again."""
     model, guide = member.pair()
     s, mask = ragged(paths(model)["s"], (7, 4, 2))
     for probability in (0.0, 0.5):
@@ -240,7 +240,7 @@ def test_validation_changes_no_loss(member: Member, kind: str) -> None:
 
 @KINDS
 @LATENT
-def test_the_kl_weight_is_seen(member: Member, kind: str) -> None:
+def test_the_kl_weight_takes_effect(member: Member, kind: str) -> None:
     """Linear in it: D + beta R, at the same draws."""
     model, guide = member.pair()
     s = paths(model)["s"]
@@ -308,7 +308,7 @@ def test_scheduled_sampling_trains(member: Member) -> None:
 
 
 @LATENT
-def test_guide_and_story_own_disjoint_parameters_and_are_copied_together(member: Member) -> None:
+def test_model_and_guide_own_disjoint_parameters_and_are_copied_together(member: Member) -> None:
     model, guide = member.pair()
     assert not {id(p) for p in model.parameters()} & {id(p) for p in guide.parameters()}
     again, twin = copy.deepcopy((model, guide))

@@ -1,4 +1,4 @@
-"""Guides of stories whose frames read latents: networks as described, read step by step."""
+"""Guides of models whose frames read latents: networks as described, read step by step."""
 
 from __future__ import annotations
 

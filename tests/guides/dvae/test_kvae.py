@@ -94,7 +94,7 @@ def test_a_forecast_is_a_fill_at_the_end() -> None:
     observed = (torch.arange(T) < 4).expand(2, T)
     ahead = forecast(model, guide, s[:, :4], T - 4)
     assert ahead.shape == (2, T - 4, D)
-    for smooth in (False, True):  # after the last frame that is seen, nothing is left to read
+    for smooth in (False, True):  # after the last observed frame, nothing is left to read
         assert torch.allclose(ahead, impute(model, guide, s, observed, smooth=smooth)[:, 4:])
 
 

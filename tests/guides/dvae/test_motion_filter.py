@@ -28,7 +28,7 @@ def guides(model_class: type = SRNN, increments: bool = False, causal: bool = Tr
 
 def evidence(batch: tuple[int, ...] = (2, 3), length: int = 7) -> Evidence:
     precision = 20 * torch.rand(*batch, length, 4, dtype=torch.float64)
-    precision[..., ::3, :] = 0.0  # frames where nothing is seen
+    precision[..., ::3, :] = 0.0  # frames without a detection
     return Evidence(precision, precision * torch.randn_like(precision))
 
 

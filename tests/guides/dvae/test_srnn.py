@@ -71,7 +71,7 @@ def test_z_reads_the_path_as_far_as_its_form_allows(causal: bool, increments: bo
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_guide_and_story_own_disjoint_parameters(causal: bool) -> None:
+def test_model_and_guide_own_disjoint_parameters(causal: bool) -> None:
     model, guide = pair(causal=causal)
     assert not {id(p) for p in model.parameters()} & {id(p) for p in guide.parameters()}
     assert all(name.startswith(("encoder", "backward")) for name in guide.state_dict())
@@ -80,7 +80,7 @@ def test_guide_and_story_own_disjoint_parameters(causal: bool) -> None:
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
 
 
-def test_h_read_by_the_guide_gives_the_story_the_same_elbo_and_gradient() -> None:
+def test_h_read_by_the_guide_gives_the_model_the_same_elbo_and_gradient() -> None:
     model, guide = pair()
     s = path(model)
     results = []

@@ -1,4 +1,4 @@
-"""Guides of STORN and VRNN: the papers' networks; VRNN's shares the story's reading of frames."""
+"""Guides of STORN and VRNN: the papers' networks; VRNN's shares the model's reading of frames."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_storn_s_latents_are_drawn_without_reading_one_another() -> None:
         assert torch.allclose(found, wanted)
 
 
-def test_vrnn_s_guide_reads_h_and_s_with_the_story_s_own_networks() -> None:
+def test_vrnn_s_guide_reads_h_and_s_with_the_model_s_own_networks() -> None:
     model = VRNN(3, 2).double()
     guide = VRNNGuide(model).double()
     values = paths(model, 2, 5)

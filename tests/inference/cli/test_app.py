@@ -36,7 +36,7 @@ def ppl(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     return run
 
 
-def test_stories_prints_a_line_a_story(ppl: Ppl) -> None:
+def test_stories_prints_a_line_for_each_model(ppl: Ppl) -> None:
     code, out, _ = ppl("stories")
     lines = out.splitlines()
     assert code == 0 and len(lines) == len(STORIES)

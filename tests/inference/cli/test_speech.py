@@ -192,7 +192,7 @@ def test_all_skipped_is_an_error(ppl: Ppl, tmp_path: Path) -> None:
 def test_a_stopped_command_goes_on(
     ppl: Ppl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped while the second is told: the first is whole, and it is not told again."""
+    """Stopped at the second: the first is whole, and it is not made again."""
     folder(tmp_path / "in")
     resynth(ppl, "in", "--out", "whole", "--report")
     report, _ = resynth(ppl, "in", "--out", "whole", "--report")
@@ -293,7 +293,7 @@ def test_a_model_that_cannot_be_read_is_named(ppl: Ppl, tmp_path: Path) -> None:
     assert "model.recurrence.cell.weight_hh_l0 holds 1 of" in err and not Path("b.wav").exists()
 
 
-def test_a_missing_package_is_told_before_the_work(
+def test_a_missing_package_is_named_before_the_work(
     ppl: Ppl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from importlib import util
@@ -332,7 +332,7 @@ def test_generated_sounds_are_not_lost(ppl: Ppl) -> None:
     assert ppl("generate", *options, "--overwrite")[0] == 0
 
 
-def test_a_story_that_read_its_own_means_reads_them_now(
+def test_a_model_trained_on_its_own_means_reads_them_now(
     ppl: Ppl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
@@ -359,7 +359,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(speech_training.RECIPES, "LigHTDVAE", recipe)
 
 
-def test_a_story_is_trained_on_a_folder_and_used(ppl: Ppl, tmp_path: Path, small: None) -> None:
+def test_a_model_is_trained_on_a_folder_and_used(ppl: Ppl, tmp_path: Path, small: None) -> None:
     folder(tmp_path / "in", 10)
     code, out, err = ppl("fit-speech", "in", "--out", "mine", "--architecture", "lightdvae")
     assert code == 0, err

@@ -160,7 +160,7 @@ def test_many_files_share_one_batch(
         (["a.txt", "--objects", "2", "--min-score", "0.95"], 1, "lower --min-score"),
     ],
 )
-def test_mistakes_are_told_before_any_work(
+def test_mistakes_are_named_before_any_work(
     ppl: Ppl, tmp_path: Path, arguments: list[str], code: int, message: str
 ) -> None:
     walk(tmp_path / "a.txt")
@@ -174,14 +174,14 @@ def test_mistakes_are_told_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
-def test_an_out_that_is_a_file_is_told(ppl: Ppl, tmp_path: Path) -> None:
+def test_an_out_that_is_a_file_is_named(ppl: Ppl, tmp_path: Path) -> None:
     walk(tmp_path / "a.txt")
     (tmp_path / "out").write_text("mine")
     _, err = track(ppl, "a.txt", "--objects", "2", code=1)
     assert "change --out" in err and (tmp_path / "out").read_text() == "mine"
 
 
-def test_ground_truth_without_motmetrics_is_told_before_any_work(
+def test_ground_truth_without_motmetrics_is_named_before_any_work(
     ppl: Ppl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     walk(tmp_path / "a.txt")

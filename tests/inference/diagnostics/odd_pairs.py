@@ -67,7 +67,7 @@ class Tracks(nn.Module):
 
 
 class LoopedTracks(Tracks):
-    """The same story, written for one run only: it does not broadcast over draws."""
+    """The same model, written for one run only: it does not broadcast over draws."""
 
     def forward(self, o: Tensor) -> None:
         batch, frames, detections = o.shape

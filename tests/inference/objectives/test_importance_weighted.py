@@ -191,7 +191,7 @@ def test_a_pair_that_does_not_broadcast_is_drawn_from_again_and_again() -> None:
 
 
 class WithoutLatents(nn.Module):
-    """x ~ N(loc, 1): a story without latents."""
+    """x ~ N(loc, 1): a model without latents."""
 
     def __init__(self) -> None:
         super().__init__()

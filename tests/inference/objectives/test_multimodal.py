@@ -46,17 +46,17 @@ def test_random_subsets_are_larger_than_one_and_smaller_than_all() -> None:
     assert not list(subsets(1, 3)) and len(list(subsets(2, 3))) == 2
 
 
-def test_cross_terms_tell_all_from_each_one() -> None:
+def test_cross_terms_generate_all_modalities_given_each_one() -> None:
     model, guide = exact_pair()
     data = simulated(model, 5)
     torch.manual_seed(3)
     loss = SubsetObjective(modalities=NAMES, terms="cross").loss(model, guide, (), data)
     torch.manual_seed(3)
-    scored = {"mask": ALL.expand(5, 3)}
+    whole = {"mask": ALL.expand(5, 3)}
     known = Objective().loss(model, guide, (), data)
     for single in torch.eye(3).bool():
         known += Objective().loss(
-            model, guide, (), data | scored | {"observed": single.expand(5, 3)}
+            model, guide, (), data | whole | {"observed": single.expand(5, 3)}
         )
     assert (loss - known).abs() < 1e-9
     # a looser bound on the same evidence
@@ -105,8 +105,8 @@ def _divergence(model: Any, guide: MVAEGuide, data: dict[str, Tensor]) -> Tensor
     """Sum KL(q(z | all) || q(z | one)) over the modalities, in closed form."""
     from ppl_models.modalities import read_rows
 
-    def distribution(seen: Tensor) -> Any:
-        return guide.distribution(read_rows(WIDTHS, (), data, None, seen.expand(5, 3), 1))
+    def distribution(observed: Tensor) -> Any:
+        return guide.distribution(read_rows(WIDTHS, (), data, None, observed.expand(5, 3), 1))
 
     parts = [
         torch.distributions.kl_divergence(distribution(ALL), distribution(single))
@@ -172,7 +172,7 @@ def _classes(size: int) -> tuple[dict[str, Tensor], Tensor]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("model_class", "guide_class"), [(MVAE, MVAEGuide), (DMVAE, DMVAEGuide)])
-def test_what_one_sense_says_of_the_other_is_right(model_class: Any, guide_class: Any) -> None:
+def test_one_modality_is_generated_given_the_other(model_class: Any, guide_class: Any) -> None:
     data, _ = _classes(2000)
     model = model_class({"image": 8, "sound": 4}, 4, hidden_dims=(32, 32))
     guide = guide_class(model)

@@ -34,7 +34,7 @@ def linear() -> tuple[DKF, LDS, Tensor]:
         return model, lds, paths(model, 4, 8)["s"]
 
 
-def test_a_linear_story_has_the_evidence_and_the_means_of_kalman_s_filter() -> None:
+def test_a_linear_model_has_the_evidence_and_the_means_of_kalman_s_filter() -> None:
     """Five standard errors: of z by the filter's variance over ESS, of log p by 12 repeats."""
     model, lds, s = linear()
     found = [of(model, s, seed=seed) for seed in range(12)]
@@ -140,7 +140,7 @@ def test_particles_go_where_the_weight_is() -> None:
     assert torch.equal(moved % 3, torch.arange(3.0).expand(50, 3))
 
 
-def test_a_story_is_taken_as_it_is_judged_and_left_as_it_was() -> None:
+def test_a_model_is_taken_in_evaluation_mode_and_left_as_it_was() -> None:
     model = HiTDVAE(D, L, global_dim=2, dim=8, heads=2, forget=0.9)
     s, state = torch.randn(2, 5, D), torch.get_rng_state()
     found = [of(model.train(mode), s, count=20).log_evidence for mode in (True, False)]

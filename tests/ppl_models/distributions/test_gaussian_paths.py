@@ -71,7 +71,7 @@ def test_draws_have_the_moments_of_the_dense_gaussian() -> None:
             assert (error < 5 * ((1 + (c / scale) ** 2) / 5000).sqrt()).all()
 
 
-@pytest.mark.parametrize("kind", ["prior", "posterior", "seen"])
+@pytest.mark.parametrize("kind", ["prior", "posterior", "observed"])
 def test_draws_are_differentiable_and_laws_expand(kind: str) -> None:
     params = parameters()
     params = params._replace(transition=params.transition.requires_grad_())
@@ -79,7 +79,7 @@ def test_draws_are_differentiable_and_laws_expand(kind: str) -> None:
     distributions = {
         "prior": lambda: GaussianChain.prior(params, T),
         "posterior": lambda: GaussianChain.posterior(params, kalman_filter(params, s)),
-        "seen": lambda: ObservedChain(params, T),
+        "observed": lambda: ObservedChain(params, T),
     }
     distribution = distributions[kind]()
     wide = distribution.expand([5, B])

@@ -64,7 +64,7 @@ def dense(params: LinearGaussian) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def condition(params: LinearGaussian, x: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return mean, covariance of z given the frames ``seen`` (T) of x (T, D); their log p."""
+    """Return mean, covariance of z given the frames ``observed`` (T) of x (T, D); their log p."""
     mean, cov, c = dense(params)
     rows = observed.repeat_interleave(x.shape[-1])
     c, r = c[rows], params.noise_variance.flatten()[rows]
@@ -86,9 +86,9 @@ def as_type(params: LinearGaussian, dtype: torch.dtype) -> LinearGaussian:
 
 
 MASKS = {
-    "all seen": [[1] * T, [1] * T],
+    "all observed": [[1] * T, [1] * T],
     "gaps": [[1, 0, 0, 1, 1, 0], [0, 1, 1, 0, 1, 1]],
-    "nothing seen": [[0] * T, [1] + [0] * (T - 1)],
+    "nothing observed": [[0] * T, [1] + [0] * (T - 1)],
 }
 
 
@@ -101,7 +101,7 @@ def test_dense_conditioning(observed: int, name: str, dtype: torch.dtype, tolera
     x = torch.randn(2, T, observed, dtype=torch.double)
     hidden = torch.where(mask[..., None], x, torch.nan).to(dtype)
     params = as_type(exact, dtype)
-    filtered = kalman_filter(params, hidden, None if name == "all seen" else mask)
+    filtered = kalman_filter(params, hidden, None if name == "all observed" else mask)
     smoothed = kalman_smoother(params, filtered)
 
     def close(ours: Tensor, truth: Tensor) -> bool:
@@ -118,11 +118,11 @@ def test_dense_conditioning(observed: int, name: str, dtype: torch.dtype, tolera
         assert close(smoothed.cov[b], blocks[here, here])
         assert close(smoothed.cross[b], blocks[here[1:], here[:-1]])
         for t in range(T):
-            for seen, means, covs in (
+            for given, means, covs in (
                 (mask[b] & (here <= t), filtered.mean, filtered.cov),
                 (mask[b] & (here < t), filtered.predicted_mean, filtered.predicted_cov),
             ):
-                mean, cov, _ = condition(system_b, x_b, seen)
+                mean, cov, _ = condition(system_b, x_b, given)
                 assert close(means[b, t], mean.view(T, N)[t])
                 assert close(covs[b, t], cov[t * N : t * N + N, t * N : t * N + N])
     assert (filtered.log_evidence[~mask] == 0).all()

@@ -1,4 +1,4 @@
-"""Stories whose frames read latents: the papers' networks, the LDS as anchor, and recovery."""
+"""Models whose frames read latents: the papers' networks, the LDS as anchor, and recovery."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_a_gated_transition_is_krishnan_s() -> None:
     assert torch.allclose(scale**2, softplus(net.spread(proposal.relu())), atol=2e-6)
 
 
-def test_a_story_of_frames_has_no_dynamics() -> None:
-    """Frames told in another order are told as well."""
+def test_a_model_of_single_frames_has_no_dynamics() -> None:
+    """Frames in another order have the same density."""
     model = FrameVAE(3, 2).double()
     values, order = paths(model, 2, 6), torch.randperm(6)
     shuffled = {name: value[:, order] for name, value in values.items()}
@@ -129,7 +129,7 @@ def test_a_linear_dkf_is_an_lds() -> None:
 
 
 @pytest.mark.slow
-def test_a_linear_dkf_learns_what_was_told_up_to_its_evidence() -> None:
+def test_a_linear_dkf_learns_what_generated_the_data_up_to_its_evidence() -> None:
     """Its bound on new data is the truth's exact log p(s), to 0.1 nat a frame.
 
     The guide looks ahead with an LSTM, and its noise has no correlations, so that something is

@@ -62,7 +62,7 @@ def test_what_a_guide_left_is_never_stale(member: Member, cause: str) -> None:
 @pytest.mark.parametrize("probability", [0.0, 0.5])
 @LEAVING
 def test_a_padded_batch_finds_what_the_guide_left(member: Member, probability: float) -> None:
-    """With scheduled sampling, story and guide would else read different frames."""
+    """With scheduled sampling, model and guide would else read different frames."""
     model, guide, s, _ = left(member)
     model.sampling_probability = probability
     padded, mask = ragged(s, (7, 4, 1))

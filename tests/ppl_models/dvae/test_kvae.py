@@ -23,7 +23,7 @@ D, A, N, K, T = 5, 2, 3, 3, 6
 
 
 def build(modes: int = K, *, feedback: bool = False, **options: Any) -> KVAE:
-    """Return a story whose modes differ, and depend on what was."""
+    """Return a model whose modes differ, and depend on what was."""
     model = KVAE(D, A, N, modes, recurrent_dim=4, feedback=feedback, **options).double()
     with torch.no_grad():
         model.transition.mul_(0.7).add_(0.3 * torch.randn_like(model.transition))

@@ -26,7 +26,7 @@ def test_the_light_one_is_lighter() -> None:
 
 
 @BOTH
-def test_the_code_is_drawn_once_and_told_in_every_frame(model_class: Any) -> None:
+def test_the_code_is_drawn_once_and_every_frame_is_decoded_from_it(model_class: Any) -> None:
     model = model_class(3, 2, **ATTENTION).double()
     values = paths(model, 4, 6)
     assert values["w"].shape == (4, 2)
@@ -50,7 +50,7 @@ def test_forgotten_frames_change_training_only(model_class: Any) -> None:
 
 
 @BOTH
-def test_a_decoder_that_can_forget_tells_of_latents_alone(model_class: Any) -> None:
+def test_a_decoder_that_can_forget_decodes_from_latents_alone(model_class: Any) -> None:
     """In a closed loop: as if every frame had been left out, and in all frames at once."""
     model = model_class(3, 2, **ATTENTION | {"forget": 0.5}).double()
     values, lengths = paths(model), torch.tensor([[7], [4], [1]])
@@ -64,7 +64,7 @@ def test_a_decoder_that_can_forget_tells_of_latents_alone(model_class: Any) -> N
 
 @BOTH
 def test_frames_far_back_are_not_kept(model_class: Any) -> None:
-    """A long telling is the same with its beginning cut off, beyond what the layers reach.
+    """A long sequence is decoded the same without its beginning, beyond what the layers reach.
 
     Prior and emission reach layers x (window - 1) tokens back, each with the frame before it.
     """

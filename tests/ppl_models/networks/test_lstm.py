@@ -100,7 +100,7 @@ def test_within_a_segment_the_truncated_gradient_is_that_of_the_segment_by_itsel
     assert all(near(in_sequence, torch.autograd.grad(alone, weights)))
 
 
-def test_a_span_is_of_guide_and_story_and_travels_with_copies() -> None:
+def test_a_span_is_shared_by_model_and_guide_and_survives_a_copy() -> None:
     model, guide = pair_of("RVAE")
     guide.span = Span(5)
     nets = [m for part in (model, guide) for m in part.modules() if isinstance(m, LSTM)]

@@ -100,7 +100,7 @@ def test_the_weight_multiplies(kind: Callable[..., Penalty]) -> None:
 
 
 @every
-def test_its_name_tells_its_settings(kind: Callable[..., Penalty]) -> None:
+def test_its_name_shows_its_settings(kind: Callable[..., Penalty]) -> None:
     assert repr(kind(2.5)) != repr(kind(2.0))
     assert "site='w'" in repr(kind(2.0, site="w"))
 

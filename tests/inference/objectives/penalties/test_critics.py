@@ -44,12 +44,12 @@ def test_a_transport_critic_sees_the_distance(shift: float) -> None:
     assert taught(critic, affine(dim=1, shift=shift), 60, 1) == pytest.approx(2.0, rel=0.15)
 
 
-def test_a_judge_of_equal_things_cannot_tell() -> None:
+def test_a_critic_of_equal_distributions_cannot_separate_them() -> None:
     critic = AdversarialPrior(1.0, hidden_dims=(32, 32))
     assert taught(critic, affine(dim=2), 100, 2) == pytest.approx(math.log(2), abs=0.05)
 
 
-def test_a_judge_of_shifted_codes_can_tell() -> None:
+def test_a_critic_of_shifted_codes_can_separate_them() -> None:
     critic = AdversarialPrior(1.0, hidden_dims=(32, 32))
     assert taught(critic, affine(dim=2, shift=2.0), 100, 2) > 1.5
 

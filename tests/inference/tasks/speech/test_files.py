@@ -37,7 +37,7 @@ def test_a_pair_comes_back_as_it_was(name: str, tmp_path: Path, untouched: None)
 
 
 def test_the_least_power_is_kept(tmp_path: Path) -> None:
-    """It is no tensor of the pair, and changes what is told."""
+    """It is no tensor of the pair, and changes what is generated."""
     design = replace(DESIGNS["FrameVAE"], floor=0.5)
     save_speech(tmp_path / "a.safetensors", design, *design.pair())
     assert load_speech(tmp_path / "a.safetensors").model.likelihood.reader.floor == 0.5
@@ -164,7 +164,7 @@ def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
         load_speech(tmp_path)
 
 
-def test_settings_that_no_story_takes_are_named() -> None:
+def test_settings_that_no_model_takes_are_named() -> None:
     with pytest.raises(InputError, match="model: saw 'LightDVAE'\n.*\n.*did you mean LigHTDVAE"):
         Design("LightDVAE").pair()
     with pytest.raises(InputError, match=r"of the guide \{'layer': 1\}"):

@@ -13,7 +13,7 @@ SHORT = {"seconds": 1.0, "overlap": 0.2}  # 992 samples that share 192
 
 
 @pytest.mark.parametrize("name", DESIGNS)
-def test_a_short_recording_is_told_whole(name: str) -> None:
+def test_a_short_recording_is_resynthesised_whole(name: str) -> None:
     model, guide = pair(name)
     wave = voice(992)
     resynthesised = resynthesise_long(model, guide, wave, STFT_SMALL, **SHORT)
@@ -21,7 +21,7 @@ def test_a_short_recording_is_told_whole(name: str) -> None:
 
 
 @pytest.mark.parametrize("samples", [993, 1792, 1793, 5000])
-def test_a_story_without_memory_shows_no_seam(
+def test_a_model_without_memory_shows_no_seam(
     samples: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each frame by itself: but for the edges of a piece, which are not used, pieces are the whole.
@@ -59,7 +59,9 @@ def test_a_piece_keeps_the_level_of_its_recording() -> None:
     wave = torch.cat([voice(3000), 1e-6 * voice(3000, seed=1)])
     resynthesised = resynthesise_long(model, guide, wave, STFT_SMALL, **SHORT)
     alone = 0.5 * resynthesise(model, guide, voice(3000, seed=1), STFT_SMALL).wave
-    assert resynthesised.isfinite().all() and not torch.allclose(resynthesised[4000:], 1e-6 * alone[1000:])
+    assert resynthesised.isfinite().all() and not torch.allclose(
+        resynthesised[4000:], 1e-6 * alone[1000:]
+    )
     assert resynthesise_long(model, guide, torch.zeros(6000), STFT_SMALL, **SHORT).abs().max() == 0
 
 

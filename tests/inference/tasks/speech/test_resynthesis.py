@@ -23,7 +23,7 @@ LENGTHS = (20, 15, 1, 7)
 
 
 @pytest.mark.parametrize("name", DESIGNS)
-def test_a_ragged_batch_is_told_as_one_by_one(name: str) -> None:
+def test_a_ragged_batch_is_decoded_as_one_by_one(name: str) -> None:
     """Behind the shorter ones stand NaN: none of it is read."""
     model, guide = pair(name)
     rows = [powers(seed=seed)[:length] for seed, length in enumerate(LENGTHS)]
@@ -45,14 +45,16 @@ def test_a_ragged_batch_is_told_as_one_by_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DESIGNS)
-def test_a_closed_loop_reads_what_it_told(name: str) -> None:
-    """Shown its own frames as the truth, a story tells them again; or it has read no frame."""
+def test_a_closed_loop_reads_what_it_decoded(name: str) -> None:
+    """Shown its own frames as the truth, a model decodes them again; or it has read no frame."""
     model, guide = pair(name)
     reads = model.autoregressive and not getattr(model, "forget", 0.0)
     latents = analyse(model, guide, powers()[None])
     decoded = decode(model, latents)
     if reads or not model.autoregressive:
-        torch.testing.assert_close(decode_forced(model, latents, decoded), decoded, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            decode_forced(model, latents, decoded), decoded, atol=1e-5, rtol=1e-4
+        )
     forced = decode_forced(model, latents, powers()[None])
     assert model.autoregressive != bool(torch.allclose(forced, decoded, rtol=1e-4))
 
@@ -95,7 +97,7 @@ def test_what_is_no_recording_is_refused(wave: torch.Tensor, message: str) -> No
         resynthesise(*pair("FrameVAE"), wave, STFT_SMALL)
 
 
-def test_a_story_that_tells_no_numbers_is_named() -> None:
+def test_a_model_that_decodes_no_numbers_is_named() -> None:
     model, guide = pair("FrameVAE")
     with torch.no_grad():
         next(model.emission.parameters()).fill_(float("nan"))
@@ -123,7 +125,9 @@ def test_speech_of_a_given_code(name: str) -> None:
         drawn = torch.randn(2, 3)
     options: dict[str, Any] = {"seed": 3, "iterations": 3}
     generated = generate(model, 2, 12, STFT_SMALL, **options)
-    assert torch.equal(generate(model, 2, 12, STFT_SMALL, w=drawn, **options).power, generated.power)
+    assert torch.equal(
+        generate(model, 2, 12, STFT_SMALL, w=drawn, **options).power, generated.power
+    )
     one = generate(model, 2, 12, STFT_SMALL, w=drawn[1], **options).power
     assert torch.equal(one[1], generated.power[1]) and not torch.equal(one[0], generated.power[0])
     with pytest.raises(InputError, match=r"w: saw shape \(4, 3\), 0 .*\n.*\(3,\) or \(2, 3\)"):
@@ -147,7 +151,7 @@ def test_voices_are_exchanged_and_back(name: str) -> None:
 
 
 def test_a_voice_of_another_recording() -> None:
-    """Given as a code, it tells what `swap` tells."""
+    """Given as w, it generates what `swap` generates."""
     model, guide = pair("HiTDVAE")
     wave, other = voice(seed=1), 2 * voice(1000, seed=2)  # of largest modulus 1
     w = analyse(model, guide, STFT_SMALL.power(other)[None]).w
@@ -157,7 +161,7 @@ def test_a_voice_of_another_recording() -> None:
     torch.testing.assert_close(resynthesised.power, first, rtol=1e-3, atol=1e-6)
 
 
-def test_a_story_without_a_voice_is_refused() -> None:
+def test_a_model_without_a_global_latent_is_refused() -> None:
     model, guide = pair("SRNN")
     with pytest.raises(InputError, match="SRNN, which has none"):
         swap(model, guide, powers(), powers())

@@ -49,14 +49,14 @@ def test_order_of_the_detections_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("which", range(3))
-def test_a_quarter_of_the_clip_unseen_is_bridged(which: int) -> None:
+def test_a_quarter_of_the_clip_without_detections_is_bridged(which: int) -> None:
     truth, there = three(), np.ones((3, T))
     there[which, 15 : 15 + T // 4] = 0
     # straight lines are drawn through gaps, and these objects walk straight
     assert np.allclose(start(clip_of(detected(truth, there), rng())), truth)
 
 
-def test_all_unseen_at_different_times_and_detections_missing() -> None:
+def test_all_missed_at_different_times_and_detections_missing() -> None:
     truth, there = three(), (rng(1).random((3, T)) > 0.4).astype(float)
     there[:, [0, -1]] = 1
     for n in range(3):
@@ -82,7 +82,7 @@ def test_the_whole_clip_says_who_stands_in_a_crowded_first_frame() -> None:
     assert np.allclose(start(clip_of(frames, rng())), three())
 
 
-def test_an_object_seen_late_is_held_before_and_numbered_last() -> None:
+def test_an_object_detected_late_is_held_before_and_numbered_last() -> None:
     truth, there = three(), np.ones((3, T))
     there[0, :10] = 0
     paths = start(clip_of(detected(truth, there)))
@@ -92,7 +92,7 @@ def test_an_object_seen_late_is_held_before_and_numbered_last() -> None:
 
 
 def test_crossing_objects_keep_their_velocity() -> None:
-    """Two walk through each other, within a pixel at the middle: seen, or unseen for ten frames."""
+    """Two walk through each other, within a pixel at the middle: detected, or missed for 10 frames."""
     truth = straight([(500, 500), (740, 500)], [(6, 0.2), (-6, -0.2)], T)
     for hidden in (0, 10):
         there = np.ones((2, T))
@@ -101,7 +101,7 @@ def test_crossing_objects_keep_their_velocity() -> None:
         assert np.abs(paths - truth).max() < 7  # in the middle frames either may be either's
 
 
-def test_fewer_objects_seen_than_there_are() -> None:
+def test_fewer_objects_detected_than_there_are() -> None:
     truth = three()[:1]
     paths = start(clip_of(detected(truth)))
     assert paths.shape == (3, T, 4) and np.array_equal(paths[0], truth[0])
@@ -124,7 +124,7 @@ def test_no_detection_at_all() -> None:
         assert not np.array_equal(a, b)  # equal paths would stay equal for ever
 
 
-def test_nothing_seen_in_half_of_the_clip() -> None:
+def test_nothing_detected_in_half_of_the_clip() -> None:
     truth, there = three(), np.ones((3, T))
     there[:, T // 2 :] = 0
     paths = start(clip_of(detected(truth, there)))
@@ -157,7 +157,7 @@ def test_one_who_jumps_is_one_object_only_where_the_prior_allows_it() -> None:
 
 @pytest.mark.slow
 def test_many_objects_in_a_long_clip() -> None:
-    """20 objects seen 60 % of the time, and 20 clutter boxes a frame: some 20,000 tracklets."""
+    """20 objects detected 60 % of the time, and 20 clutter boxes a frame: some 20,000 tracklets."""
     draw, frames, objects = rng(), 1_000, 20
     x, v = draw.uniform((0, 0), (1920, 1080), (objects, 2)), draw.normal(0, 2, (objects, 2))
     truth = np.tile(np.log([1.0, 1.0, WIDTH, HEIGHT]), (objects, frames, 1))

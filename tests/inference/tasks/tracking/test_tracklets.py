@@ -45,7 +45,7 @@ def test_patience() -> None:
     assert [len(run.frames) for run in runs_of(clip, patience=8)] == [25, 23]
 
 
-def test_what_could_be_either_s_begins_anew() -> None:
+def test_an_ambiguous_detection_begins_a_new_tracklet() -> None:
     """Two walk side by side, a pixel apart in the middle: there, nothing is joined."""
     truth = two()
     truth[1] = truth[0]
@@ -55,13 +55,13 @@ def test_what_could_be_either_s_begins_anew() -> None:
     assert len(joined) == 4 and all(T // 2 not in run.frames for run in joined)
 
 
-def test_jumps_beyond_the_gate_begin_anew() -> None:
+def test_jumps_beyond_the_gate_begin_a_new_tracklet() -> None:
     truth = two()[:1]
     truth[0, 15:, 1] += 60
     assert [len(run.frames) for run in runs_of(clip_of(detected(truth)))] == [15, 15]
 
 
-def test_nothing_seen_is_no_tracklet() -> None:
+def test_without_detections_there_is_no_tracklet() -> None:
     assert runs_of(clip_of([[] for _ in range(T)])) == []
 
 
