@@ -35,8 +35,8 @@ def frames(
     }
 
 
-class Told(NamedTuple):
-    """What the story told: the data, the sources' boxes (B, N, T, D), and whose w (B, T, K) was."""
+class Generated(NamedTuple):
+    """Generated data, the sources' boxes (B, N, T, D), and the assignments w (B, T, K)."""
 
     data: Data
     boxes: Tensor
@@ -44,27 +44,27 @@ class Told(NamedTuple):
 
 
 @torch.no_grad()
-def told(story: MixDVAE, **sizes: int) -> Told:
-    """Simulate clips; the start to look from is near the truth."""
+def generate(model: MixDVAE, **sizes: int) -> Generated:
+    """Simulate clips; the start of the posterior is near the truth."""
     around = frames(**sizes)
-    nodes = poutine.trace(story).get_trace(None, **around).nodes
+    nodes = poutine.trace(model).get_trace(None, **around).nodes
     boxes = nodes["_RETURN"]["value"]
     start = boxes + 0.02 * torch.randn_like(boxes)
     data = {"o": nodes["o"]["value"], **around, "start": start}
-    return Told(data, boxes, nodes["w"]["value"])
+    return Generated(data, boxes, nodes["w"]["value"])
 
 
-def mixture(story: MixDVAE, data: Data) -> Mixture:
+def mixture(model: MixDVAE, data: Data) -> Mixture:
     """The same clips as `inference.vem` takes them."""
     region = data["region"]
     log_clutter = -(region[:, 1] - region[:, 0]).log().sum(-1)
     return Mixture(
         **{name: data[name] for name in ("o", "mask", "size", "origin", "unit")},
-        log_clutter=log_clutter if story.clutter_weight else None,
-        clutter_weight=story.clutter_weight,
-        phi=story.phi,
-        phi_strength=story.phi_strength or 20.0,
-        learn_phi=story.phi_strength is not None,
+        log_clutter=log_clutter if model.clutter_weight else None,
+        clutter_weight=model.clutter_weight,
+        phi=model.phi,
+        phi_strength=model.phi_strength or 20.0,
+        learn_phi=model.phi_strength is not None,
     )
 
 
@@ -82,7 +82,7 @@ class Known(nn.Module):
 
 
 class Nothing(nn.Module):
-    """A guide for a story with nothing left but what is summed."""
+    """A guide for a model with nothing left but what is summed."""
 
     def forward(self, *data: Tensor, **named: Tensor) -> None: ...
 
@@ -137,14 +137,14 @@ def walkers(
     corner = begin[:, None] + speed[:, None] * np.arange(length)[:, None]
     size = np.stack([0.4 * height, height], -1)[:, None].repeat(length, 1)
     truth = np.concatenate([corner, size], -1)
-    seen = truth + noise * np.tile(size, 2) * rng.standard_normal(truth.shape)
-    seen[rng.random((objects, length)) < drop] = np.nan
+    observed = truth + noise * np.tile(size, 2) * rng.standard_normal(truth.shape)
+    observed[rng.random((objects, length)) < drop] = np.nan
     for n in range(objects if gap else 0):
         at = rng.integers(3, length - gap)
-        seen[n, at : at + gap] = np.nan
+        observed[n, at : at + gap] = np.nan
     extra = rng.uniform((0, 0, 20, 60), (1000, 900, 80, 160), (length, 4))
     extra[rng.random(length) >= clutter] = np.nan
-    places = np.concatenate([np.moveaxis(seen, 0, 1), extra[:, None]], 1)
+    places = np.concatenate([np.moveaxis(observed, 0, 1), extra[:, None]], 1)
     order = rng.permuted(np.tile(np.arange(places.shape[1]), (length, 1)), axis=1)
     places = np.take_along_axis(places, order[..., None], 1)
     return Clip(Boxes.from_padded(places, first, name), truth)

@@ -8,27 +8,27 @@ from torch import Tensor
 from ppl_models.linear_motion import LinearMotion
 
 
-def covariance(story: LinearMotion, length: int) -> Tensor:
+def covariance(model: LinearMotion, length: int) -> Tensor:
     """Covariance (D, 2T, 2T) of (z_1..z_T, s_1..s_T), coordinate by coordinate.
 
     With x = W x + e, W strictly triangular and e white: Cov x = (I - W)^-1 Cov e (I - W)^-T.
     """
     result = []
-    for d, decay in enumerate(story.decay.double()):
+    for d, decay in enumerate(model.decay.double()):
         w, q = torch.zeros(2 * length, 2 * length).double(), torch.zeros(2 * length).double()
-        q[0] = (2 * story.log_speed[d]).exp().detach()
-        q[length] = story.start_scale**2
+        q[0] = (2 * model.log_speed[d]).exp().detach()
+        q[length] = model.start_scale**2
         for t in range(1, length):
             w[t, t - 1] = decay
             w[length + t, length + t - 1] = w[length + t, t] = 1.0
-            q[t] = (2 * story.log_speed_noise[d]).exp().detach()
-            q[length + t] = (2 * story.log_position_noise[d]).exp().detach()
+            q[t] = (2 * model.log_speed_noise[d]).exp().detach()
+            q[length + t] = (2 * model.log_position_noise[d]).exp().detach()
         inverse = torch.linalg.inv(torch.eye(2 * length).double() - w)
         result.append(inverse @ torch.diag(q) @ inverse.T)
     return torch.stack(result)
 
 
-def hidden_and_seen(
+def hidden_and_observed(
     initial_mean: Tensor,
     initial_cov: Tensor,
     transition: Tensor,
@@ -60,8 +60,8 @@ def hidden_and_seen(
     return mean, cov
 
 
-def conditioned(mean: Tensor, cov: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+def conditioned(mean: Tensor, cov: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and covariance of the first coordinates, given the last ones."""
-    n = len(mean) - len(seen)
+    n = len(mean) - len(observed)
     gain = torch.linalg.solve(cov[n:, n:], cov[n:, :n]).T
-    return mean[:n] + gain @ (seen - mean[n:]), cov[:n, :n] - gain @ cov[n:, :n]
+    return mean[:n] + gain @ (observed - mean[n:]), cov[:n, :n] - gain @ cov[n:, :n]

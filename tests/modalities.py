@@ -35,7 +35,7 @@ class Expert(nn.Module):
 
 
 def exact_pair() -> tuple[MultimodalVAE, MVAEGuide]:
-    """Return the story, and the guide that is its posterior; both in double precision."""
+    """Return the model, and the guide that is its posterior; both in double precision."""
     decoders = {}
     for name, width in WIDTHS.items():
         linear = nn.Linear(LATENT, width).double()

@@ -19,8 +19,8 @@ class Conjugate(nn.Module):
         self.register_buffer("prior", torch.tensor(2.0))
         self.log_noise = nn.Parameter(torch.tensor(math.log(0.5)))
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
-        with pyro.plate("data", num_data if x is None else len(x), dim=-1):
+    def forward(self, x: Tensor | None = None, size: int = 1) -> Tensor:
+        with pyro.plate("data", size if x is None else len(x), dim=-1):
             z = pyro.sample("z", dist.Normal(0 * self.prior, self.prior))
             return pyro.sample("x", dist.Normal(z, self.log_noise.exp()), obs=x)
 
@@ -44,8 +44,8 @@ class ConjugateGuide(nn.Module):
         self.slope = nn.Parameter(torch.tensor(slope))
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> None:
-        with pyro.plate("data", num_data if x is None else len(x), dim=-1):
+    def forward(self, x: Tensor | None = None, size: int = 1) -> None:
+        with pyro.plate("data", size if x is None else len(x), dim=-1):
             pyro.sample("z", dist.Normal(self.slope * x, self.log_scale.exp()))
 
 
@@ -57,9 +57,9 @@ class GlobalMean(nn.Module):
         self.register_buffer("prior", torch.tensor(3.0))
         self.register_buffer("noise", torch.tensor(1.0))
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
+    def forward(self, x: Tensor | None = None, size: int = 1) -> Tensor:
         mu = pyro.sample("mu", dist.Normal(0 * self.prior, self.prior))
-        with pyro.plate("data", num_data if x is None else len(x), dim=-1):
+        with pyro.plate("data", size if x is None else len(x), dim=-1):
             return pyro.sample("x", dist.Normal(mu, self.noise), obs=x)
 
     def posterior(self, x: Tensor) -> dist.Normal:
@@ -82,7 +82,7 @@ class GlobalMeanGuide(nn.Module):
         self.loc = nn.Parameter(torch.tensor(float(loc)))
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> None:
+    def forward(self, x: Tensor | None = None, size: int = 1) -> None:
         pyro.sample("mu", dist.Normal(self.loc, self.log_scale.exp()))
 
 
@@ -95,8 +95,8 @@ class TwoComponents(nn.Module):
         self.loc = nn.Parameter(torch.tensor([-1.0, 1.5]))
         self.log_scale = nn.Parameter(torch.tensor([0.0, -0.5]))
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
-        with pyro.plate("data", num_data if x is None else len(x), dim=-1):
+    def forward(self, x: Tensor | None = None, size: int = 1) -> Tensor:
+        with pyro.plate("data", size if x is None else len(x), dim=-1):
             weights = dist.Categorical(logits=self.logits)
             w = pyro.sample("w", weights, infer={"enumerate": "parallel"})
             component = dist.Normal(self.loc[w], self.log_scale.exp()[w])
@@ -115,7 +115,7 @@ class TwoComponents(nn.Module):
 class NoLatents(nn.Module):
     """A guide for a model whose latent sites are all summed out."""
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> None:
+    def forward(self, x: Tensor | None = None, size: int = 1) -> None:
         pass
 
 
@@ -128,8 +128,8 @@ class MixturePrior(nn.Module):
         self.loc = nn.Parameter(torch.tensor([-2.0, 1.0]))
         self.register_buffer("noise", torch.tensor(0.5))
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
-        with pyro.plate("data", num_data if x is None else len(x), dim=-1):
+    def forward(self, x: Tensor | None = None, size: int = 1) -> Tensor:
+        with pyro.plate("data", size if x is None else len(x), dim=-1):
             weights = dist.Categorical(logits=self.logits)
             w = pyro.sample("w", weights, infer={"enumerate": "parallel"})
             z = pyro.sample("z", dist.Normal(self.loc[w], 2 * self.noise))
@@ -159,8 +159,8 @@ class Amortised(nn.Module):
         self.decoder = nn.Linear(2, 4)
         self.register_buffer("zero", torch.zeros(2))
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
-        with pyro.plate("data", num_data if x is None else len(x), dim=-1):
+    def forward(self, x: Tensor | None = None, size: int = 1) -> Tensor:
+        with pyro.plate("data", size if x is None else len(x), dim=-1):
             z = pyro.sample("z", dist.Normal(self.zero, 1 + self.zero).to_event(1))
             loc = self.decoder(z)
             return pyro.sample("x", dist.Normal(loc, 0.5).to_event(1), obs=x)
@@ -179,7 +179,7 @@ class AmortisedGuide(nn.Module):
         super().__init__()
         self.encoder = nn.Linear(4, 4)
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> None:
-        with pyro.plate("data", num_data if x is None else len(x), dim=-1):
+    def forward(self, x: Tensor | None = None, size: int = 1) -> None:
+        with pyro.plate("data", size if x is None else len(x), dim=-1):
             loc, log_scale = self.encoder(x).chunk(2, -1)
             pyro.sample("z", dist.Normal(loc, log_scale.exp()).to_event(1))

@@ -34,9 +34,11 @@ def test_pairs_have_the_label_and_whole_ones_are_shown_again() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("story", ["MVAE", "DMVAE"])
-def test_a_run_tells_either_sense_and_goes_on_where_it_stopped(story: str, tmp_path: Path) -> None:
-    recipe = Recipe(story, epochs=1, hidden_dim=16)
+@pytest.mark.parametrize("model", ["MVAE", "DMVAE"])
+def test_a_run_generates_either_modality_and_resumes_where_it_stopped(
+    model: str, tmp_path: Path
+) -> None:
+    recipe = Recipe(model, epochs=1, hidden_dim=16)
     run = recipe.train(recipe.rows(digits(), spoken()), tmp_path)
     again = recipe.train(recipe.rows(digits(), spoken()), tmp_path)
     assert again.epochs == 1 and run.history == again.history

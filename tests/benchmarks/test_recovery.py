@@ -1,4 +1,4 @@
-"""A story with known numbers is found again; the table's parts by themselves."""
+"""A model with known parameters is recovered; the table's parts by themselves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.recovery import FAMILY, LENGTH, D, evidence, inside, recover, si
 
 
 @pytest.mark.parametrize("name", FAMILY)
-def test_a_truth_is_held_still_and_tells_something(name: str) -> None:
+def test_a_truth_is_frozen_and_generates_data(name: str) -> None:
     model, guide = truth_of(name, 0)
     assert type(model).__name__ == name and not any(p.requires_grad for p in model.parameters())
     assert all(p.requires_grad for p in guide.parameters())

@@ -16,7 +16,7 @@ NAIVE = [
 
 
 @pytest.mark.parametrize(("name", "naive"), NAIVE)
-def test_a_rival_has_the_loss_and_the_gradient_of_the_story(name: str, naive: bool) -> None:
+def test_a_rival_has_the_loss_and_the_gradient_of_the_model(name: str, naive: bool) -> None:
     s = powers(2, 6, 7)
     pair = pair_of(name, s)
     rival, losses = rival_of(name, pair, naive), []

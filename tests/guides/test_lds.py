@@ -10,11 +10,11 @@ from torch.distributions import MultivariateNormal
 from guides.lds import LDSGuide
 from ppl_models.errors import InputError
 from tests.dense import conditioned
-from tests.ppl_models.test_lds import CLOSE, ENDS, B, L, T, dense, ragged, story
+from tests.ppl_models.test_lds import CLOSE, ENDS, B, L, T, build, dense, ragged
 
 
 def test_its_density_is_that_of_dense_conditioning() -> None:
-    model = story("joint")
+    model = build("joint")
     s, mask = ragged(model)
     posterior = model.posterior(s, mask)
     z = torch.randn(B, T, L).double()
@@ -25,7 +25,7 @@ def test_its_density_is_that_of_dense_conditioning() -> None:
 
 
 def test_its_draws_have_the_moments_of_dense_conditioning() -> None:
-    model = story("joint")
+    model = build("joint")
     s, mask = ragged(model)
     draws = model.posterior(s, mask).sample((4000,)).detach()
     for row, n in enumerate(ENDS.tolist()):
@@ -37,9 +37,9 @@ def test_its_draws_have_the_moments_of_dense_conditioning() -> None:
         assert (error.abs() / scale < 5 * ((1 + (cov / scale) ** 2) / 4000).sqrt()).all()
 
 
-def test_it_has_the_sites_that_its_story_leaves() -> None:
+def test_it_has_the_latent_sites_of_its_model() -> None:
     for form, sites in (("exact", set()), ("joint", {"z", "data"})):
-        model = story(form)
+        model = build(form)
         trace = poutine.trace(LDSGuide(model)).get_trace(model(size=2, length=3).detach())
         assert {name for name in trace.nodes if not name.startswith("_")} == sites
     with pytest.raises(InputError, match="simulate with the model"):

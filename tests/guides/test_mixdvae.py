@@ -14,7 +14,7 @@ from inference.objectives.objective import Objective
 from ppl_models.errors import InputError
 from ppl_models.linear_motion import LinearMotion
 from ppl_models.mixdvae import MixDVAE
-from tests.clips import Data, White, WhiteGuide, frames, told
+from tests.clips import Data, White, WhiteGuide, frames, generate
 
 ENUM = Objective("enum")
 GIVEN = ("o", "mask", "size", "origin", "unit", "start")
@@ -22,8 +22,8 @@ GIVEN = ("o", "mask", "size", "origin", "unit", "start")
 
 def pair(**settings: float | None) -> tuple[MixDVAE, MixDVAEGuide]:
     motion = LinearMotion()
-    story = MixDVAE(motion, **settings).double()  # type: ignore[arg-type]
-    return story, MixDVAEGuide(story, LinearMotionGuide(motion)).double()
+    model = MixDVAE(motion, **settings).double()  # type: ignore[arg-type]
+    return model, MixDVAEGuide(model, LinearMotionGuide(motion)).double()
 
 
 def moments(guide: MixDVAEGuide, data: Data) -> tuple[Tensor, Tensor]:
@@ -32,8 +32,8 @@ def moments(guide: MixDVAEGuide, data: Data) -> tuple[Tensor, Tensor]:
 
 def one(o: list[float], start: float = 0.0, phi: float = 0.01) -> tuple[MixDVAEGuide, Data]:
     """One source, one frame, one dim, detections of size 1 at ``o``: deviations of sqrt(phi)."""
-    story = MixDVAE(White(1), phi=phi).double()
-    guide = MixDVAEGuide(story, WhiteGuide()).double()
+    model = MixDVAE(White(1), phi=phi).double()
+    guide = MixDVAEGuide(model, WhiteGuide()).double()
     data = frames(batch=1, length=1, places=len(o), sources=1, dims=1)
     data |= {
         "o": torch.tensor(o).double().reshape(1, 1, -1, 1),
@@ -62,7 +62,7 @@ def test_with_nothing_near_the_path_stays() -> None:
     assert moments(guide, data)[0].item() == pytest.approx(2.5)
 
 
-def test_a_path_is_told_in_its_own_frame() -> None:
+def test_a_path_is_modelled_in_its_own_frame_of_reference() -> None:
     guide, data = one([3.1], start=3.0)
     data |= {"origin": torch.full((1, 1, 1), 3.0).double(), "unit": data["unit"] * 2}
     mean, scale = moments(guide, data)
@@ -73,8 +73,8 @@ def test_a_path_is_told_in_its_own_frame() -> None:
 
 def test_what_it_finds_is_nearer_the_truth_than_the_start() -> None:
     """Root mean square errors of 600 coordinates: a detection in three is closer, and is heard."""
-    story, guide = pair(phi=0.01)
-    clip = told(story, batch=5, length=15, places=6)
+    model, guide = pair(phi=0.01)
+    clip = generate(model, batch=5, length=15, places=6)
     start = clip.boxes + 0.2 * torch.randn_like(clip.boxes)
     data = clip.data | {"start": start}
     boxes = data["origin"][:, :, None] + data["unit"][:, :, None] * moments(guide, data)[0]
@@ -83,8 +83,8 @@ def test_what_it_finds_is_nearer_the_truth_than_the_start() -> None:
 
 
 def test_refining_adds_offsets_to_the_network_s_outputs() -> None:
-    story, guide = pair()
-    data = told(story).data
+    model, guide = pair()
+    data = generate(model).data
     before = set(guide.state_dict())
     mean, scale = moments(guide, data)
     offset = guide.refined(2, 2, 5)
@@ -113,53 +113,53 @@ def test_refining_adds_offsets_to_the_network_s_outputs() -> None:
 
 
 def test_other_clips_get_offsets_of_their_own() -> None:
-    story, guide = pair()
+    model, guide = pair()
     guide.refined(2, 2, 5)["shift"].data += 1.0
     assert not guide.refined(3, 1, 7)["shift"].any()
-    ENUM.bound(story, guide, (), told(story, batch=3, sources=1, length=7).data)
+    ENUM.bound(model, guide, (), generate(model, batch=3, sources=1, length=7).data)
 
 
 def test_a_fixed_phi_leaves_no_parameter_of_it() -> None:
-    story, guide = pair(phi=0.3, phi_strength=None)
+    model, guide = pair(phi=0.3, phi_strength=None)
     guide.refined(2, 2, 5)
     assert not [name for name in guide.state_dict() if "phi" in name]
     phi = guide.phi(torch.zeros(2, 5, 3, 4).double())
     assert torch.allclose(phi, torch.tensor(0.3).double())
-    data = told(story).data
+    data = generate(model).data
     assert "phi" not in poutine.trace(guide).get_trace(**data).nodes
 
 
 @pytest.mark.parametrize("refine", [False, True])
 def test_gradient_reaches_all_parameters(refine: bool) -> None:
     """At first through the last layer only, whose weights are 0: so they are moved."""
-    story, guide = pair()
-    data = told(story).data
+    model, guide = pair()
+    data = generate(model).data
     if refine:
         guide.refined(2, 2, 5)
     with torch.no_grad():
         guide.head.weight.normal_(0, 0.1)
-    loss = ENUM.loss(story, guide, (), data, step=0)
-    named = {**dict(story.named_parameters()), **dict(guide.named_parameters())}
+    loss = ENUM.loss(model, guide, (), data, step=0)
+    named = {**dict(model.named_parameters()), **dict(guide.named_parameters())}
     for name, gradient in zip(named, torch.autograd.grad(loss, [*named.values()]), strict=True):
         assert torch.isfinite(gradient).all() and gradient.abs().max() > 0, name
 
 
 def test_the_state_dict_is_the_guides_alone() -> None:
-    story, guide = pair()
+    model, guide = pair()
     assert not [name for name in guide.state_dict() if "story" in name or "prior" in name]
     other = pair()[1]
     other.load_state_dict(guide.state_dict())
 
 
 def test_it_takes_clips_of_any_size() -> None:
-    story, guide = pair()
+    model, guide = pair()
     for sizes in ({"batch": 1, "length": 1, "places": 1, "sources": 1}, {"batch": 4, "length": 30}):
-        data = told(story, **sizes).data
+        data = generate(model, **sizes).data
         assert moments(guide, data)[0].shape == data["start"].shape
-        assert torch.isfinite(ENUM.bound(story, guide, (), data)).all()
+        assert torch.isfinite(ENUM.bound(model, guide, (), data)).all()
 
 
-def test_the_unit_of_a_clip_is_the_size_of_what_is_seen() -> None:
+def test_the_unit_of_a_clip_is_the_size_of_what_is_observed() -> None:
     size = torch.tensor([[[[3.0], [4.0], [math.nan]]], [[[7.0], [math.nan], [math.nan]]]])
     mask = torch.tensor([[[True, True, False]], [[False, False, False]]])
     assert torch.allclose(unit_of(size, mask)[:, 0, 0], torch.tensor([math.sqrt(12.5), 1.0]))
@@ -167,31 +167,31 @@ def test_the_unit_of_a_clip_is_the_size_of_what_is_seen() -> None:
 
 @pytest.mark.parametrize("missing", ["o", "start"])
 def test_without_data_to_condition_on_it_says_so(missing: str) -> None:
-    story, guide = pair()
+    model, guide = pair()
     with pytest.raises(InputError, match=rf"(?s){missing}.*a tensor to condition on"):
-        guide(**(told(story).data | {missing: None}))
+        guide(**(generate(model).data | {missing: None}))
 
 
 def test_a_prior_without_a_number_of_coordinates_is_named() -> None:
-    story = MixDVAE(nn.Identity())
+    model = MixDVAE(nn.Identity())
     with pytest.raises(InputError, match="prior: saw data_dim None"):
-        MixDVAEGuide(story, WhiteGuide())
+        MixDVAEGuide(model, WhiteGuide())
 
 
 @pytest.mark.slow
 def test_training_on_simulated_clips_makes_it_better_on_others() -> None:
     """By 10 standard errors of the difference, clip by clip; both bounds with the same draws."""
-    story, guide = pair(phi=0.01)
-    for parameter in story.parameters():
+    model, guide = pair(phi=0.01)
+    for parameter in model.parameters():
         parameter.requires_grad_(False)
-    train, held_out = told(story, batch=256, length=12), told(story, batch=64, length=12)
+    train, held_out = generate(model, batch=256, length=12), generate(model, batch=64, length=12)
 
     def bounds() -> Tensor:
         torch.manual_seed(1)
-        return ENUM.bound(story, guide, (), held_out.data)
+        return ENUM.bound(model, guide, (), held_out.data)
 
     before = bounds()
-    run = fit(story, guide, train.data, epochs=8, batch_size=32, learning_rate=1e-2, progress=False)
+    run = fit(model, guide, train.data, epochs=8, batch_size=32, learning_rate=1e-2, progress=False)
     guide = run.guide  # type: ignore[assignment]
     gain = bounds() - before
     assert gain.mean() > 10 * gain.std() / math.sqrt(len(gain))

@@ -23,7 +23,7 @@ PAIRS = [
     (MMVAE, MMVAEGuide),
     (MoPoE, MoPoEGuide),
 ]
-IDS = [story.__name__ for story, _ in PAIRS]
+IDS = [model.__name__ for model, _ in PAIRS]
 PARTS = {"image": Bernoulli(6), "label": Categorical(1, 3), "sound": 4}
 
 
@@ -66,12 +66,12 @@ def test_a_mixture_of_all_products_holds_the_exact_posterior_as_one_part() -> No
     assert (bound < truth).all()
 
 
-@pytest.mark.parametrize(("story", "look"), PAIRS, ids=IDS)
+@pytest.mark.parametrize(("model_class", "guide_class"), PAIRS, ids=IDS)
 def test_what_stands_in_the_padding_reaches_neither_value_nor_gradient(
-    story: Any, look: Any
+    model_class: Any, guide_class: Any
 ) -> None:
-    model = story(PARTS, 3, hidden_dims=(8, 8))
-    guide = look(model)
+    model = model_class(PARTS, 3, hidden_dims=(8, 8))
+    guide = guide_class(model)
     data = {name: x.detach().float() for name, x in model(size=8).items()}
     answers = []
     for padding in (torch.nan, 0.0, torch.inf):
@@ -89,10 +89,10 @@ def test_what_stands_in_the_padding_reaches_neither_value_nor_gradient(
         assert all(torch.equal(a, b) for a, b in zip(answers[0], other, strict=True))
 
 
-@pytest.mark.parametrize(("story", "look"), PAIRS, ids=IDS)
-def test_rows_together_are_rows_one_by_one(story: Any, look: Any) -> None:
-    model = story(PARTS, 3, hidden_dims=(8, 8))
-    guide = look(model)
+@pytest.mark.parametrize(("model_class", "guide_class"), PAIRS, ids=IDS)
+def test_rows_together_are_rows_one_by_one(model_class: Any, guide_class: Any) -> None:
+    model = model_class(PARTS, 3, hidden_dims=(8, 8))
+    guide = guide_class(model)
     data = model(size=8)
     codes = {n: torch.randn(8, 2) for n in ("z_image", "z_label", "z_sound")}
     codes["z"] = torch.randn(8, 3)
@@ -113,12 +113,12 @@ def test_rows_together_are_rows_one_by_one(story: Any, look: Any) -> None:
     assert torch.allclose(together, alone, atol=1e-5)
 
 
-@pytest.mark.parametrize(("story", "look"), PAIRS, ids=IDS)
-def test_a_row_of_which_nothing_is_seen_has_the_prior_and_a_bound_of_zero(
-    story: Any, look: Any
+@pytest.mark.parametrize(("model_class", "guide_class"), PAIRS, ids=IDS)
+def test_a_row_of_which_nothing_is_observed_has_the_prior_and_a_bound_of_zero(
+    model_class: Any, guide_class: Any
 ) -> None:
-    model = story(PARTS, 3, hidden_dims=(8, 8))
-    guide = look(model)
+    model = model_class(PARTS, 3, hidden_dims=(8, 8))
+    guide = guide_class(model)
     data = model(size=3)
     mask = torch.tensor([[1, 0, 1], [0, 0, 0], [0, 0, 0]]).bool()
     for kind in ("trace", "meanfield"):
@@ -126,21 +126,21 @@ def test_a_row_of_which_nothing_is_seen_has_the_prior_and_a_bound_of_zero(
         assert bound[0] != 0 and bound[1:].abs().max() < 1e-6
 
 
-@pytest.mark.parametrize(("story", "look"), PAIRS, ids=IDS)
+@pytest.mark.parametrize(("model_class", "guide_class"), PAIRS, ids=IDS)
 def test_the_number_of_parameters_is_linear_in_the_number_of_modalities(
-    story: Any, look: Any
+    model_class: Any, guide_class: Any
 ) -> None:
     def count(modalities: int) -> int:
-        model = story({f"sense{m}": 5 for m in range(modalities)}, 3, hidden_dims=(8, 8))
-        return sum(p.numel() for part in (model, look(model)) for p in part.parameters())
+        model = model_class({f"modality{m}": 5 for m in range(modalities)}, 3, hidden_dims=(8, 8))
+        return sum(p.numel() for part in (model, guide_class(model)) for p in part.parameters())
 
     first, second, third = count(3), count(4), count(5)
     grown = second - first
-    told = 8 if story is JMVAE else 0  # the joint encoder's first layer reads the mask too
-    assert third - second == grown and grown < first and told < grown
+    mask_inputs = 8 if model_class is JMVAE else 0  # its joint encoder reads the mask too
+    assert third - second == grown and grown < first and mask_inputs < grown
 
 
-def test_a_mixture_of_experts_weighs_those_that_are_seen_alike() -> None:
+def test_a_mixture_of_experts_weighs_observed_modalities_alike() -> None:
     model, product = exact_pair()
     guide = MMVAEGuide(model, encoders=product.encoders).double()
     data = simulated(model, 2)
@@ -154,7 +154,7 @@ def test_a_mixture_of_experts_weighs_those_that_are_seen_alike() -> None:
 
 
 def test_of_many_modalities_a_part_of_the_subsets_stands_for_all() -> None:
-    model = MoPoE({f"sense{m}": 2 for m in range(12)}, 2, hidden_dims=(4, 4))
+    model = MoPoE({f"modality{m}": 2 for m in range(12)}, 2, hidden_dims=(4, 4))
     guide = MoPoEGuide(model, max_subsets=20)
     assert guide.family.shape == (20, 12) and len(guide.family.unique(dim=0)) == 20
     assert guide.family.all(-1).any() and (guide.family.sum(-1) == 1).sum() >= 12
@@ -180,9 +180,9 @@ def test_jmvae_reads_one_modality_by_its_own_encoder_and_several_by_the_joint_on
     assert torch.equal(changed, several | (PATTERNS == image).all(-1))
 
 
-def test_two_modalities_are_joined_without_being_told_which_they_are() -> None:
-    story = JMVAE({"image": 4, "sound": 5}, 3, hidden_dims=(8, 8))
-    assert JMVAEGuide(story).joint[0].in_features == 16
+def test_two_modalities_are_joined_without_a_mask() -> None:
+    model = JMVAE({"image": 4, "sound": 5}, 3, hidden_dims=(8, 8))
+    assert JMVAEGuide(model).joint[0].in_features == 16
 
 
 def test_a_private_code_follows_its_modality_and_costs_nothing_without_it() -> None:

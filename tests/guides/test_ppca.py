@@ -10,10 +10,10 @@ from ppl_models.errors import InputError
 from ppl_models.ppca import PPCA
 
 
-def bound(story: PPCA, guide: PPCAGuide, *data: torch.Tensor) -> torch.Tensor:
+def bound(model: PPCA, guide: PPCAGuide, *data: torch.Tensor) -> torch.Tensor:
     """The bound of each datum from one draw."""
     guided = poutine.trace(guide).get_trace(*data)
-    scored = poutine.trace(poutine.replay(story, guided)).get_trace(*data)
+    scored = poutine.trace(poutine.replay(model, guided)).get_trace(*data)
     scored.compute_log_prob()
     guided.compute_log_prob()
     values = [scored.nodes[name]["log_prob"] for name in ("z", "x")]
@@ -21,27 +21,27 @@ def bound(story: PPCA, guide: PPCAGuide, *data: torch.Tensor) -> torch.Tensor:
 
 
 def pair(covariance: str, aligned: bool) -> tuple[PPCA, PPCAGuide, torch.Tensor]:
-    """An exact guide and its story, W with orthogonal columns or not, and data."""
+    """An exact guide and its model, W with orthogonal columns or not, and data."""
     x = torch.randn(60, 5) @ torch.randn(5, 5)
-    story = PPCA(5, 2).fit_exact(x).double()
+    model = PPCA(5, 2).fit_exact(x).double()
     if not aligned:
         turn = torch.tensor([[0.6, -0.8], [0.8, 0.6]])
-        story.weight.data = story.weight.data @ turn.double()
-    guide = PPCAGuide(story, covariance=covariance).double()
-    return story, guide.set_exact(), x.double()
+        model.weight.data = model.weight.data @ turn.double()
+    guide = PPCAGuide(model, covariance=covariance).double()
+    return model, guide.set_exact(), x.double()
 
 
 @pytest.mark.parametrize(("covariance", "aligned"), [("full", False), ("diagonal", True)])
 def test_every_draw_of_the_exact_guide_gives_the_evidence(covariance: str, aligned: bool) -> None:
-    story, guide, x = pair(covariance, aligned)
+    model, guide, x = pair(covariance, aligned)
     for _ in range(3):
-        assert torch.allclose(bound(story, guide, x), story.evidence(x))
+        assert torch.allclose(bound(model, guide, x), model.evidence(x))
 
 
 def test_a_diagonal_guide_pays_for_columns_that_are_not_orthogonal() -> None:
-    story, guide, x = pair("diagonal", aligned=False)
+    model, guide, x = pair("diagonal", aligned=False)
     message = guide.posterior(x)
-    exact = story.posterior(x)
+    exact = model.posterior(x)
     # the best diagonal guide has the posterior's means, and its precisions
     guided = torch.distributions.Independent(
         torch.distributions.Normal(exact.mean, message.base_dist.scale), 1
@@ -55,12 +55,12 @@ def test_a_diagonal_guide_pays_for_columns_that_are_not_orthogonal() -> None:
 
 
 def test_the_full_guide_is_exact_whatever_is_missing() -> None:
-    story, guide, x = pair("full", aligned=False)
+    model, guide, x = pair("full", aligned=False)
     mask = torch.rand(x.shape) < 0.5
     mask[0] = False
     hidden = torch.where(mask, x, torch.nan)
-    assert torch.allclose(bound(story, guide, hidden, mask), story.evidence(hidden, mask))
-    loss = Trace_ELBO().differentiable_loss(story, guide, hidden, mask)
+    assert torch.allclose(bound(model, guide, hidden, mask), model.evidence(hidden, mask))
+    loss = Trace_ELBO().differentiable_loss(model, guide, hidden, mask)
     loss.backward()
     assert all(p.grad.isfinite().all() for p in guide.parameters())
 

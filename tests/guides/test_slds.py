@@ -42,10 +42,12 @@ def test_the_bound_is_the_evidence_less_its_divergence() -> None:
     copies = s.expand(4000, -1, -1)
     with torch.no_grad():
         drawn = poutine.trace(guide).get_trace(copies)
-        told = poutine.trace(poutine.replay(model, drawn)).get_trace(copies)
+        trace = poutine.trace(poutine.replay(model, drawn)).get_trace(copies)
         drawn.compute_log_prob()
-        told.compute_log_prob()
-    bound = told.nodes["k"]["log_prob"] + told.nodes["s"]["log_prob"] - drawn.nodes["k"]["log_prob"]
+        trace.compute_log_prob()
+    bound = (
+        trace.nodes["k"]["log_prob"] + trace.nodes["s"]["log_prob"] - drawn.nodes["k"]["log_prob"]
+    )
     error = bound.std() / math.sqrt(4000)
     assert (bound.mean() - (evidence - kl)).abs() < 4 * error  # 4 standard errors
     # unbiased importance weights, too

@@ -96,8 +96,8 @@ class Bomb:
 @pytest.mark.parametrize("protocol", [0, 2, 5])
 def test_a_pickle_in_disguise_is_not_opened(path: Path, protocol: int) -> None:
     path.write_bytes(pickle.dumps(Bomb(), protocol=protocol))
-    seen = error(path).seen
-    assert "pickle" in seen if protocol else "something else" in seen
+    message = error(path).seen
+    assert "pickle" in message if protocol else "something else" in message
     assert not Bomb.exploded
 
 
@@ -109,7 +109,7 @@ def test_a_torch_file_in_disguise_is_not_opened(path: Path) -> None:
     assert not Bomb.exploded
 
 
-def test_another_story_is_refused(path: Path) -> None:
+def test_another_model_is_refused(path: Path) -> None:
     error(path, "'VAE'", "'SRNN'", model="SRNN")
 
 

@@ -165,7 +165,7 @@ def test_draws_of_a_chain_have_the_joint_distribution() -> None:
 
 def test_a_mask_hides_what_is_missing() -> None:
     x = data(5)
-    seen = torch.tensor([True, False, True, True, False])
+    observed = torch.tensor([True, False, True, True, False])
 
     class Masked(nn.Module):
         def forward(self, x: torch.Tensor) -> None:
@@ -173,10 +173,10 @@ def test_a_mask_hides_what_is_missing() -> None:
                 probs = torch.tensor([0.9, 0.1], dtype=x.dtype)
                 w = pyro.sample("w", dist.Categorical(probs), infer=PARALLEL)
                 loc = torch.tensor([-1.0, 1.0], dtype=x.dtype)[w]
-                pyro.sample("x", dist.Normal(loc, 1.0).mask(seen), obs=x)
+                pyro.sample("x", dist.Normal(loc, 1.0).mask(observed), obs=x)
 
     site = enumerated(Masked(), pairs.NoLatents(), x)["w"]
-    assert torch.allclose(site.probs[~seen], torch.tensor([0.9, 0.1], dtype=x.dtype))
+    assert torch.allclose(site.probs[~observed], torch.tensor([0.9, 0.1], dtype=x.dtype))
     assert not torch.allclose(site.probs[0], torch.tensor([0.9, 0.1], dtype=x.dtype))
 
 

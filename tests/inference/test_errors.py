@@ -22,7 +22,7 @@ def test_errors_pickle_and_say_four_things() -> None:
 
 
 @pytest.mark.parametrize("kind", [PairError, NonFiniteError])
-def test_errors_are_what_they_were_after_pyro_raised_them_anew(kind: type[PairError]) -> None:
+def test_errors_are_what_they_were_after_pyro_raised_them_again(kind: type[PairError]) -> None:
     error = kind("z", "a NaN", "a number", "look")
 
     def model() -> None:

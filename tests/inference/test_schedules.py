@@ -18,7 +18,7 @@ def test_linear_rises_and_stays() -> None:
     assert schedule(100) == schedule(10**9) == 1.0
 
 
-def test_cyclical_starts_anew_each_period() -> None:
+def test_cyclical_starts_again_each_period() -> None:
     schedule = cyclical(10, ratio=0.5)
     cycle = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.0, 1.0, 1.0, 1.0]
     assert [schedule(step) for step in range(20)] == pytest.approx(cycle * 2)

@@ -26,8 +26,8 @@ def motion(dim: int) -> LinearMotion:
     return LinearMotion((0.05,) * dim, noise, noise, (0.95,) * dim).double()
 
 
-def smoother(story: LinearMotion, *, causal: bool = False) -> Update:
-    guide = LinearMotionGuide(story, causal=causal)
+def smoother(model: LinearMotion, *, causal: bool = False) -> Update:
+    guide = LinearMotionGuide(model, causal=causal)
     return lambda precision, weighted, path: guide.source_posterior(Evidence(precision, weighted))
 
 
@@ -83,15 +83,15 @@ def test_the_bound_never_falls(seed: int, clutter: bool, learn_phi: bool) -> Non
 @pytest.mark.parametrize("causal", [False, True])
 def test_known_assignments_give_the_exact_posterior(causal: bool) -> None:
     mixture, start = apart(b=2)
-    story = motion(2)
-    end = vem(mixture, start, smoother(story, causal=causal), iterations=2)
+    model = motion(2)
+    end = vem(mixture, start, smoother(model, causal=causal), iterations=2)
     for b, n, d in itertools.product(range(2), range(3), range(2)):
-        seen = mixture.mask[b, :, n]
+        observed = mixture.mask[b, :, n]
         noise = mixture.phi * mixture.size[b, :, n, d] ** 2
-        prior = covariance(story, 8)[d, 8:, 8:] * mixture.unit[b, n, d] ** 2
+        prior = covariance(model, 8)[d, 8:, 8:] * mixture.unit[b, n, d] ** 2
         offset = mixture.o[b, :, n, d] - mixture.origin[b, n, d]
         for t in range(8) if causal else [7]:
-            now = seen & (torch.arange(8) <= t)
+            now = observed & (torch.arange(8) <= t)
             gain = prior[:, now] @ torch.linalg.inv(prior[now][:, now] + noise[now].diag())
             mean = mixture.origin[b, n, d] + gain @ offset[now]
             variance = (prior - gain @ prior[now]).diag()
@@ -102,12 +102,12 @@ def test_known_assignments_give_the_exact_posterior(causal: bool) -> None:
 
 def test_one_source_one_detection_and_causal_is_a_kalman_filter() -> None:
     """Matrices, as in the books; the mixture adds nothing with N = K = 1 and no clutter."""
-    story, length = motion(1), 30
+    model, length = motion(1), 30
     o = torch.randn(1, length, 1, 1, dtype=torch.float64).cumsum(1)
     mask = torch.rand(1, length, 1) > 0.3
     ones = torch.ones(1, 1, 1, dtype=torch.float64)
     mixture = Mixture(o, mask, torch.ones_like(o), 0 * ones, ones, phi=0.2, learn_phi=False)
-    end = vem(mixture, o[:, :, :, 0][:, None, :, :], smoother(story, causal=True), iterations=1)
+    end = vem(mixture, o[:, :, :, 0][:, None, :, :], smoother(model, causal=True), iterations=1)
     q0, qz, qs = 0.05**2, 0.01**2, 0.01**2
     move = torch.tensor([[1.0, 0.95], [0.0, 0.95]], dtype=torch.float64)
     noise = torch.tensor([[qs + qz, qz], [qz, qz]], dtype=torch.float64)
@@ -122,13 +122,13 @@ def test_one_source_one_detection_and_causal_is_a_kalman_filter() -> None:
         assert abs(end.variance[0, 0, t, 0] - cov[0, 0]) < 1e-6
 
 
-def log_evidence(mixture: Mixture, story: LinearMotion) -> Tensor:
+def log_evidence(mixture: Mixture, model: LinearMotion) -> Tensor:
     """Sum over all w of p(w) p(o | w), each a Gaussian density; one sequence."""
     (_, t, k, dim), n = mixture.o.shape, mixture.origin.shape[1]
     places = [(i, j) for i in range(t) for j in range(k) if mixture.mask[0, i, j]]
     clutter = mixture.log_clutter is not None
     weight = 1 - mixture.clutter_weight if clutter else 1.0
-    priors, terms = covariance(story, t)[:, t:, t:], []
+    priors, terms = covariance(model, t)[:, t:, t:], []
     for w in itertools.product(range(n + clutter), repeat=len(places)):
         term = torch.zeros((), dtype=torch.float64)
         for source in range(n):
@@ -195,8 +195,8 @@ def test_any_prior_of_sources_and_evidence_is_a_product_of_gaussians() -> None:
     start = start_of(mixture)
     end = vem(mixture, start, white, iterations=1)
     phi = torch.full((3,), mixture.phi, dtype=torch.float64)
-    seen = mixture.mask[..., None]
-    typical = (seen * mixture.size**2).sum((1, 2)) / seen.sum((1, 2))
+    observed = mixture.mask[..., None]
+    typical = (observed * mixture.size**2).sum((1, 2)) / observed.sum((1, 2))
     doubt = (mixture.phi * typical)[:, None, None].expand_as(start)
     eta, _ = responsibilities(mixture, start, doubt, phi)
     x = torch.linspace(-2, 2, 5, dtype=torch.float64)[:, None]  # five places of each box
@@ -214,18 +214,18 @@ def test_any_prior_of_sources_and_evidence_is_a_product_of_gaussians() -> None:
 
 
 def test_the_update_sees_the_path_of_before_in_the_sources_frame() -> None:
-    mixture, seen = hard(1), []
+    mixture, observed = hard(1), []
     start = start_of(mixture)
 
     def update(precision: Tensor, weighted: Tensor, path: Tensor) -> Apart:
-        seen.append(path)
+        observed.append(path)
         return white(precision, weighted, path)
 
     first = vem(mixture, start, update, iterations=1)
     vem(mixture, start, update, iterations=2)
     origin, unit = mixture.origin[:, :, None], mixture.unit[:, :, None]
-    assert torch.allclose(seen[0] * unit + origin, start)
-    assert torch.allclose(seen[2] * unit + origin, first.mean)
+    assert torch.allclose(observed[0] * unit + origin, start)
+    assert torch.allclose(observed[2] * unit + origin, first.mean)
 
 
 def test_responsibilities_by_hand() -> None:
@@ -239,9 +239,9 @@ def test_responsibilities_by_hand() -> None:
             assert (eta[b, t, k] == 0).all()
             continue
         noise = phi[b] * mixture.size[b, t, k] ** 2
-        seen = Normal(mean[b, :, t], noise.sqrt()).log_prob(mixture.o[b, t, k])
-        seen = (seen - 0.5 * variance[b, :, t] / noise).sum(-1) + math.log(0.9 / 3)
-        logits = torch.cat([seen, mixture.log_clutter[b, None] + math.log(0.1)])
+        log_prob = Normal(mean[b, :, t], noise.sqrt()).log_prob(mixture.o[b, t, k])
+        log_prob = (log_prob - 0.5 * variance[b, :, t] / noise).sum(-1) + math.log(0.9 / 3)
+        logits = torch.cat([log_prob, mixture.log_clutter[b, None] + math.log(0.1)])
         assert torch.allclose(eta[b, t, k], logits.softmax(0))
         total[b] += logits.logsumexp(0)
     assert torch.allclose(fit, total)
@@ -275,7 +275,7 @@ def test_what_is_masked_is_never_read() -> None:
     assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def test_nothing_seen_leaves_the_prior() -> None:
+def test_nothing_observed_leaves_the_prior() -> None:
     mixture = hard(5)
     nothing = mixture._replace(mask=torch.zeros_like(mixture.mask))
     end = vem(nothing, start_of(mixture), smoother(motion(2)), iterations=3)
@@ -329,7 +329,7 @@ def test_learned_noise_is_that_put_in() -> None:
     )
     end = vem(mixture, start, smoother(calm), iterations=12)
     count = d * int(mixture.mask.sum())
-    # the paths are all but straight, so nearly every coordinate seen tells of the noise
+    # the paths are all but straight, so nearly every observed coordinate informs of the noise
     assert abs(end.phi[0] / truth - 1) < 3 * math.sqrt(2 / count)
 
 
@@ -386,8 +386,8 @@ def test_iterations_are_positive() -> None:
 
 
 def test_nothing_is_differentiated() -> None:
-    story = motion(2)
-    assert not vem(hard(0), start_of(hard(0)), smoother(story), iterations=1).mean.requires_grad
+    model = motion(2)
+    assert not vem(hard(0), start_of(hard(0)), smoother(model), iterations=1).mean.requires_grad
 
 
 class Peak(TorchDispatchMode):

@@ -14,7 +14,7 @@ from ppl_models.networks import MLP
 
 FIELDS = r"((?:  \w+ = \{.+\},\n)+)"
 ENTRY = re.compile(rf"@(inproceedings|article|phdthesis|misc)\{{([a-z0-9]+),\n{FIELDS}\}}")
-CLASSES = sorted({path for story in STORIES for path in (story.model, story.guide)})
+CLASSES = sorted({path for row in STORIES for path in (row.model, row.guide)})
 
 
 def entries(text: str) -> dict[str, dict[str, str]]:
@@ -115,7 +115,7 @@ def test_a_reference_in_a_docstring_is_read(text: str, reference: Reference) -> 
     assert list(parse(text)) == [reference]
 
 
-def test_several_references_in_one_paragraph_are_told_apart() -> None:
+def test_several_references_in_one_paragraph_are_separated() -> None:
     text = (
         'Bell and Sejnowski, "One", JASA 7, 1995. MacKay, "Two", 1996, section 2: '
         'the likelihood; M. Chen, "Three", PhD thesis, Sorbonne Université 2020.'

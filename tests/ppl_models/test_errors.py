@@ -21,13 +21,13 @@ def test_survives_a_worker_process() -> None:
 
 
 def test_survives_a_trace_of_pyro_s() -> None:
-    """Pyro raises a story's ValueError anew, from a string."""
+    """Pyro raises a model's ValueError again, from a string."""
 
-    def story() -> None:
+    def model() -> None:
         raise InputError("x", "shape (3,)", "shape (N, 2)", "reshape it")
 
     with pytest.raises(InputError, match=r"shape \(N, 2\)") as caught:
-        poutine.trace(poutine.trace(story).get_trace).get_trace()
+        poutine.trace(poutine.trace(model).get_trace).get_trace()
     assert original(caught.value).cure == "reshape it"  # type: ignore[attr-defined]
 
 

@@ -80,13 +80,13 @@ def test_what_the_guide_leaves_changes_no_value_and_no_gradient() -> None:
     data, found = x(), []
     for forget in (False, True):
         torch.manual_seed(1)
-        looked = poutine.trace(guide).get_trace(data)
+        guided = poutine.trace(guide).get_trace(data)
         assert set(model._left) == {0, 1}
         if forget:
             model._left.clear()
-        told = poutine.trace(poutine.replay(model, looked)).get_trace(data)
+        trace = poutine.trace(poutine.replay(model, guided)).get_trace(data)
         assert not model._left
-        loss = looked.log_prob_sum() - told.log_prob_sum()
+        loss = guided.log_prob_sum() - trace.log_prob_sum()
         parameters = [*model.parameters(), *guide.parameters()]
         found.append([loss, *torch.autograd.grad(loss, parameters)])
     for kept, walked in zip(*found, strict=True):
@@ -95,12 +95,12 @@ def test_what_the_guide_leaves_changes_no_value_and_no_gradient() -> None:
 
 def test_what_was_left_before_a_step_is_not_used_after_it() -> None:
     model, guide = pair(2, 3)
-    looked = poutine.trace(guide).get_trace(x())
+    guided = poutine.trace(guide).get_trace(x())
     with torch.no_grad():
         model.write[0].weight.add_(1.0)
-    told = poutine.trace(poutine.replay(model, looked)).get_trace(x())
-    fresh = model.descend(0, None, looked.nodes["z0"]["value"])
-    assert torch.equal(told.nodes["z1"]["fn"].base_dist.loc, fresh.loc)
+    trace = poutine.trace(poutine.replay(model, guided)).get_trace(x())
+    fresh = model.descend(0, None, guided.nodes["z0"]["value"])
+    assert torch.equal(trace.nodes["z1"]["fn"].base_dist.loc, fresh.loc)
 
 
 def test_a_pair_that_left_something_can_be_copied() -> None:
@@ -116,10 +116,10 @@ def test_outer_plates_go_through() -> None:
     import pyro
 
     with pyro.plate("draws", 4, dim=-2):
-        looked = poutine.trace(guide).get_trace(x(5))
-        told = poutine.trace(poutine.replay(model, looked)).get_trace(x(5))
-    told.compute_log_prob()
-    assert told.nodes["z1"]["log_prob"].shape == (4, 5)
+        guided = poutine.trace(guide).get_trace(x(5))
+        trace = poutine.trace(poutine.replay(model, guided)).get_trace(x(5))
+    trace.compute_log_prob()
+    assert trace.nodes["z1"]["log_prob"].shape == (4, 5)
 
 
 @pytest.mark.parametrize("sizes", [(), 3, (2, 0)])
@@ -132,7 +132,7 @@ def test_levels_without_a_code_are_an_error(sizes: object) -> None:
 def test_two_levels_beat_one_of_the_same_width_on_digits() -> None:
     with seeded(0):
         bits = torch.tensor(load_digits().data > 8).float()[torch.randperm(1797)]
-    seen, unseen = bits[:1500], bits[1500:]
+    train, held_out = bits[:1500], bits[1500:]
     with seeded(1):
         model = HierarchicalVAE(64, (4, 8), hidden_dim=64, likelihood="bernoulli")
         decoder = MLP(12, 64, 64, 64, activation=nn.GELU)
@@ -140,12 +140,11 @@ def test_two_levels_beat_one_of_the_same_width_on_digits() -> None:
         flat = VAE(64, 12, likelihood="bernoulli", decoder=decoder)
         pairs = (model, HierarchicalVAEGuide(model)), (flat, VAEGuide(flat, encoder=encoder))
     bounds = []
-    for story, guide in pairs:
+    for pair in pairs:
         run = fit(
-            story,
-            guide,
-            seen,
-            validation=unseen,
+            *pair,
+            train,
+            validation=held_out,
             epochs=40,
             batch_size=100,
             learning_rate=3e-3,
@@ -154,5 +153,5 @@ def test_two_levels_beat_one_of_the_same_width_on_digits() -> None:
         )
         bounds.append(run.best_bound)
     assert bounds[0] > bounds[1] + 0.3  # nats a digit; a standard error of the difference is 0.1
-    found = rates(*pairs[0], unseen, num_samples=20)
+    found = rates(*pairs[0], held_out, num_samples=20)
     assert all(found[f"z{n}"].nats > 0.05 for n in (0, 1))

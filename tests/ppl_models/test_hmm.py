@@ -26,7 +26,7 @@ KINDS: dict[str, Any] = {
 }
 
 
-def story(kind: Any = "gaussian", **options: Any) -> HMM:
+def build(kind: Any = "gaussian", **options: Any) -> HMM:
     """A model with no two numbers alike, in double precision."""
     model = HMM(2, K, likelihood=KINDS.get(kind, kind), **options).double()
     for parameter in model.parameters():
@@ -54,7 +54,7 @@ def all_paths(model: HMM, s: Tensor) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_answers_are_sums_over_all_paths(kind: str) -> None:
-    model = story(kind)
+    model = build(kind)
     s, mask = ragged(model)
     evidence, filtered = model.log_evidence(s, mask), model.filter(s, mask)
     smoothed, best = model.smooth(s, mask), model.viterbi(s, mask)
@@ -75,7 +75,7 @@ def test_answers_are_sums_over_all_paths(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", ["scan", "enumerated"])
 def test_the_bound_of_both_forms_is_the_forward_algorithm(form: Any, kind: str) -> None:
-    model = story(kind, form=form)
+    model = build(kind, form=form)
     s, mask = ragged(model)
     names = list(model.parameters())
     for data in ((s[:1], None), (s, mask)):
@@ -97,7 +97,7 @@ def test_the_pair_passes_check(form: Any) -> None:
 
 @pytest.mark.parametrize("form", ["scan", "enumerated"])
 def test_a_ragged_batch_is_its_paths_one_by_one(form: Any) -> None:
-    model = story(form=form)
+    model = build(form=form)
     s, mask = ragged(model)
     loss = Objective().loss(model, HMMGuide(model), (s, mask))
     ends = mask.sum(-1).tolist()
@@ -112,8 +112,8 @@ def test_a_ragged_batch_is_its_paths_one_by_one(form: Any) -> None:
 
 
 @pytest.mark.parametrize("form", ["scan", "enumerated"])
-def test_simulated_frames_have_the_moments_of_the_story(form: Any) -> None:
-    model = story(form=form)
+def test_simulated_frames_have_the_moments_of_the_model(form: Any) -> None:
+    model = build(form=form)
     s = model(size=4000, length=3).detach()
     p, a = model.initial_logits.softmax(-1), model.transition_logits.softmax(-1)
     distribution = model.likelihood(model.emission)
@@ -131,7 +131,7 @@ def test_simulated_frames_have_the_moments_of_the_story(form: Any) -> None:
 
 def test_it_agrees_with_hmmlearn() -> None:
     hmm = pytest.importorskip("hmmlearn.hmm")
-    model = story()
+    model = build()
     s = model(size=4, length=50).detach()
     theirs = hmm.GaussianHMM(K, "diag")
     distribution = model.likelihood(model.emission)
@@ -152,7 +152,7 @@ def test_it_agrees_with_hmmlearn() -> None:
 
 def test_a_step_of_em_is_hmmlearn_s() -> None:
     hmm = pytest.importorskip("hmmlearn.hmm")
-    model = story()
+    model = build()
     s = model(size=4, length=50).detach()
     distribution = model.likelihood(model.emission)
     theirs = hmm.GaussianHMM(
@@ -177,7 +177,7 @@ def test_a_step_of_em_is_hmmlearn_s() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_em_never_falls(kind: str) -> None:
-    model = story(kind)
+    model = build(kind)
     s, mask = ragged(model, 12)
     history = fit_em(model, s, mask, steps=30, tolerance=0)
     assert len(history) == 30
@@ -185,7 +185,7 @@ def test_em_never_falls(kind: str) -> None:
     assert history[-1] > history[0] + 1
 
 
-def clear_story() -> HMM:
+def well_separated() -> HMM:
     """Three states that lie apart and last four frames."""
     truth = HMM(2, 3).double()
     with torch.no_grad():
@@ -204,7 +204,7 @@ def same_up_to_names(truth: HMM, model: HMM) -> None:
 
 
 def test_em_recovers_what_was_simulated() -> None:
-    truth = clear_story()
+    truth = well_separated()
     s = truth(size=100, length=30).detach()
     model = HMM(2, 3).double().start_from(s)
     history = fit_em(model, s, steps=60)
@@ -213,33 +213,33 @@ def test_em_recovers_what_was_simulated() -> None:
 
 
 def test_gradients_recover_what_was_simulated() -> None:
-    truth = clear_story()
+    truth = well_separated()
     s = truth(size=100, length=30).detach()
     model = HMM(2, 3).double().start_from(s)
     fit(model, HMMGuide(model), s, epochs=50, batch_size=100, learning_rate=0.1, progress=False)
     same_up_to_names(truth, model)
 
 
-def test_a_forecast_is_the_filter_of_frames_that_say_nothing() -> None:
-    model = story()
+def test_a_forecast_is_the_filter_of_frames_that_are_not_observed() -> None:
+    model = build()
     s, mask = ragged(model)
-    told = model.forecast(s, mask, steps=2)
+    forecast = model.forecast(s, mask, steps=2)
     longer = torch.cat([s, torch.full((B, 2, 2), torch.nan)], 1)
     states = model.filter(longer, torch.cat([mask, torch.zeros(B, 2, dtype=torch.bool)], 1))
     distribution = model.likelihood(model.emission)
     for row, n in enumerate(mask.sum(-1).tolist()):
-        assert torch.allclose(told.states[row], states[row, n : n + 2])
-        assert torch.allclose(told.frames.mean[row], states[row, n : n + 2] @ distribution.mean)
+        assert torch.allclose(forecast.states[row], states[row, n : n + 2])
+        assert torch.allclose(forecast.frames.mean[row], states[row, n : n + 2] @ distribution.mean)
     # and the chain rule: p(s_{1:T}, s_{T+1}) = p(s_{1:T}) p(s_{T+1} | s_{1:T})
     x = torch.randn(B, 2).double()
     whole = s[[0, 4]], torch.cat([s[[0, 4]], x[[0, 4], None]], 1)
     ratio = model.log_evidence(whole[1]) - model.log_evidence(whole[0])
-    assert torch.allclose(told.frames.log_prob(x[:, None].expand(B, 2, 2))[[0, 4], 0], ratio)
+    assert torch.allclose(forecast.frames.log_prob(x[:, None].expand(B, 2, 2))[[0, 4], 0], ratio)
 
 
 @pytest.mark.parametrize("form", ["scan", "enumerated"])
 def test_one_frame(form: Any) -> None:
-    model = story(form=form)
+    model = build(form=form)
     s = model(size=B, length=1).detach()
     loss = Objective().loss(model, HMMGuide(model), (s,))
     assert torch.allclose(-B * loss, model.log_evidence(s).sum())
@@ -248,7 +248,7 @@ def test_one_frame(form: Any) -> None:
 
 
 def test_the_scan_stands_frames_that_are_sure() -> None:
-    """513 numbers a frame tell states apart by thousands of nats, in single precision."""
+    """513 numbers a frame separate states by thousands of nats, in single precision."""
     model = HMM(513, 4)
     s = model(size=2, length=200).detach()
     assert (model.smooth(s).amax(-1) > 0.999).all()
@@ -258,7 +258,7 @@ def test_the_scan_stands_frames_that_are_sure() -> None:
     assert torch.allclose(scan.double(), exact, rtol=1e-6)
 
 
-def test_the_scan_stands_transitions_that_em_never_saw() -> None:
+def test_the_scan_allows_transitions_that_em_never_met() -> None:
     model = HMM(2, 4)
     with torch.no_grad():  # a circle; frames that jump about in it
         circle = torch.eye(4).roll(1, 1)
@@ -271,7 +271,7 @@ def test_the_scan_stands_transitions_that_em_never_saw() -> None:
 
 
 def test_start_from_reads_only_frames_that_exist() -> None:
-    model = story("classes")
+    model = build("classes")
     s, mask = ragged(model, 8)
     first = model.start_from(s, mask, seed=1).emission.clone()
     assert first.isfinite().all()

@@ -20,23 +20,23 @@ def mixed(data_dim: int = 3, size: int = 4000) -> tuple[torch.Tensor, torch.Tens
 
 
 def test_the_density_is_the_change_of_variables() -> None:
-    story = ICA(3)
+    model = ICA(3)
     x = torch.randn(7, 3)
-    trace = poutine.trace(story).get_trace(x)
+    trace = poutine.trace(model).get_trace(x)
     trace.compute_log_prob()
-    z = torch.linalg.solve(story.weight, (x - story.mean).T).T
-    expected = -z.abs().sum(-1) - 3 * torch.tensor(2.0).log() - torch.logdet(story.weight).real
+    z = torch.linalg.solve(model.weight, (x - model.mean).T).T
+    expected = -z.abs().sum(-1) - 3 * torch.tensor(2.0).log() - torch.logdet(model.weight).real
     assert torch.allclose(trace.nodes["x"]["log_prob"], expected, atol=1e-5)
-    assert torch.allclose(story.sources(x), z, atol=1e-5)
+    assert torch.allclose(model.sources(x), z, atol=1e-5)
 
 
 def test_the_density_integrates_to_one() -> None:
-    story = ICA(2)
+    model = ICA(2)
     with torch.no_grad():
-        story.turn.copy_(torch.tensor([[1.0, 0.4], [-0.3, 0.7]]))
+        model.turn.copy_(torch.tensor([[1.0, 0.4], [-0.3, 0.7]]))
     axis = torch.linspace(-15, 15, 601)
     grid = torch.cartesian_prod(axis, axis)
-    total = story.density().log_prob(grid).exp().sum() * (axis[1] - axis[0]) ** 2
+    total = model.density().log_prob(grid).exp().sum() * (axis[1] - axis[0]) ** 2
     assert abs(total.item() - 1) < 2e-3  # the grid's own error at the density's kinks
 
 
@@ -48,22 +48,22 @@ def test_the_pair_passes_check_with_its_empty_guide() -> None:
 def test_a_known_mixing_is_found_again(untouched: None) -> None:
     with torch.random.fork_rng():
         truth, x = mixed()
-        story = ICA(3)
-    story.start_from(x)
-    assert amari_distance(story.weight, truth) > 0.1  # whitening alone does not find it
+        model = ICA(3)
+    model.start_from(x)
+    assert amari_distance(model.weight, truth) > 0.1  # whitening alone does not find it
     rate = cosine(160, start=0.03)
     run = fit(
-        story, ICAGuide(story), x, epochs=10, batch_size=250, learning_rate=rate, progress=False
+        model, ICAGuide(model), x, epochs=10, batch_size=250, learning_rate=rate, progress=False
     )
     assert amari_distance(run.model.weight, truth) < 0.05
 
 
 def test_a_singular_mixing_is_an_error() -> None:
-    story = ICA(2)
+    model = ICA(2)
     with torch.no_grad():
-        story.turn.copy_(torch.tensor([[1.0, 2.0], [2.0, 4.0]]))
+        model.turn.copy_(torch.tensor([[1.0, 2.0], [2.0, 4.0]]))
     with pytest.raises(InputError, match="can be undone"):
-        story(torch.randn(4, 2))
+        model(torch.randn(4, 2))
 
 
 def test_data_without_a_density_are_refused() -> None:

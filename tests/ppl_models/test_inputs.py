@@ -13,7 +13,7 @@ def test_counts_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("x", "seen"),
+    ("x", "message"),
     [
         (torch.zeros(5, 2), r"\(5, 2\)"),
         (torch.zeros(3), r"\(3,\)"),
@@ -23,8 +23,8 @@ def test_counts_rows() -> None:
         (None, "NoneType"),
     ],
 )
-def test_other_shapes_are_named(x: object, seen: str) -> None:
-    with pytest.raises(InputError, match=seen):
+def test_other_shapes_are_named(x: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         count_rows(x, 3)
 
 

@@ -16,14 +16,14 @@ from guides.lds import LDSGuide
 from inference import Objective, check, fit, fit_em
 from ppl_models.errors import InputError
 from ppl_models.lds import LDS
-from tests.dense import conditioned, hidden_and_seen
+from tests.dense import conditioned, hidden_and_observed
 
 D, L, T, B = 3, 2, 6, 5
 ENDS = torch.tensor([T, 3, 1, 2, T])
 CLOSE: Any = {"rtol": 0, "atol": 1e-8}
 
 
-def story(form: Any = "exact") -> LDS:
+def build(form: Any = "exact") -> LDS:
     """A model with no two numbers alike, in double precision."""
     model = LDS(D, L, form=form).double()
     for parameter in model.parameters():
@@ -40,20 +40,20 @@ def ragged(model: LDS) -> tuple[Tensor, Tensor]:
 def dense(model: LDS, length: int) -> tuple[Tensor, Tensor]:
     """Mean and covariance of (z, s), both flat."""
     params = [part.expand(length, *part.shape[1:]) for part in model.dynamics()[2:]]
-    return hidden_and_seen(*model.dynamics()[:2], *params)
+    return hidden_and_observed(*model.dynamics()[:2], *params)
 
 
 def test_answers_are_those_of_a_dense_gaussian() -> None:
-    model = story()
+    model = build()
     s, mask = ragged(model)
     evidence = model.log_evidence(s, mask)
     filtered, smoothed = model.filter(s, mask), model.smooth(s, mask)
     for row, n in enumerate(ENDS.tolist()):
         mean, cov = dense(model, n)
-        seen = s[row, :n].flatten()
+        observed = s[row, :n].flatten()
         distribution = MultivariateNormal(mean[n * L :], cov[n * L :, n * L :])
-        assert torch.allclose(evidence[row], distribution.log_prob(seen), **CLOSE)
-        m, c = conditioned(mean, cov, seen)
+        assert torch.allclose(evidence[row], distribution.log_prob(observed), **CLOSE)
+        m, c = conditioned(mean, cov, observed)
         assert torch.allclose(smoothed.mean[row, :n].flatten(), m, **CLOSE)
         blocks = c.reshape(n, L, n, L)
         for t in range(n):
@@ -65,7 +65,7 @@ def test_answers_are_those_of_a_dense_gaussian() -> None:
 
 
 def test_evidence_agrees_with_pyro_s_gaussian_hmm() -> None:
-    model = story()
+    model = build()
     s = model(size=B, length=T).detach()
     p = model.dynamics()
     theirs = dist.GaussianHMM(
@@ -83,7 +83,7 @@ def test_evidence_agrees_with_pyro_s_gaussian_hmm() -> None:
 
 
 def test_joint_density_is_the_dense_gaussian_s() -> None:
-    model = story("joint")
+    model = build("joint")
     trace: Any = poutine.trace(model).get_trace(size=B, length=T)
     z, s = (trace.nodes[name]["value"].detach() for name in "zs")
     mean, cov = dense(model, T)
@@ -95,7 +95,7 @@ def test_joint_density_is_the_dense_gaussian_s() -> None:
 
 @pytest.mark.parametrize("form", ["exact", "joint"])
 def test_simulated_paths_have_the_dense_moments(form: Any) -> None:
-    model, draws = story(form), 10_000
+    model, draws = build(form), 10_000
     s = model(size=draws, length=3).detach().flatten(1)
     mean, cov = (part.detach() for part in dense(model, 3))
     mean, cov = mean[3 * L :], cov[3 * L :, 3 * L :]
@@ -109,7 +109,7 @@ def test_simulated_paths_have_the_dense_moments(form: Any) -> None:
 
 @pytest.mark.parametrize("form", ["exact", "joint"])
 def test_every_draw_s_bound_is_the_evidence_and_its_gradient(form: Any) -> None:
-    model = story(form)
+    model = build(form)
     guide, names = LDSGuide(model), list(model.parameters())
     s, mask = ragged(model)
     exact = model.log_evidence(s, mask).mean()
@@ -122,7 +122,7 @@ def test_every_draw_s_bound_is_the_evidence_and_its_gradient(form: Any) -> None:
 
 
 def test_a_ragged_batch_is_its_paths_one_by_one() -> None:
-    model = story()
+    model = build()
     s, mask = ragged(model)
     names = list(model.parameters())
     together = model.log_evidence(s, mask)
@@ -142,20 +142,20 @@ def test_the_pair_passes_check(form: Any) -> None:
 
 
 def test_a_forecast_is_dense_conditioning() -> None:
-    model = story()
+    model = build()
     s, mask = ragged(model)
-    told = model.forecast(s, mask, steps=2)
+    forecast = model.forecast(s, mask, steps=2)
     for row, n in enumerate(ENDS.tolist()):
         mean, cov = dense(model, n + 2)
         keep = torch.cat([torch.arange((n + 2) * L), torch.arange(n * D) + (n + 2) * L])
         m, c = conditioned(mean[keep], cov[keep][:, keep], s[row, :n].flatten())
-        assert torch.allclose(told.mean[row].flatten(), m[n * L :], **CLOSE)
-        assert torch.allclose(told.cov[row, 1], c[-L:, -L:], **CLOSE)
+        assert torch.allclose(forecast.mean[row].flatten(), m[n * L :], **CLOSE)
+        assert torch.allclose(forecast.cov[row, 1], c[-L:, -L:], **CLOSE)
         # and of the frame itself: p(s_{1:n+1}) = p(s_{1:n}) p(s_{n+1} | s_{1:n})
         x = torch.randn(1, D).double()
         longer = torch.cat([s[row, :n], x])[None]
         ratio = model.log_evidence(longer) - model.log_evidence(longer[:, :n])
-        assert torch.allclose(told.frames.log_prob(x)[row, :1], ratio, **CLOSE)
+        assert torch.allclose(forecast.frames.log_prob(x)[row, :1], ratio, **CLOSE)
 
 
 def truth() -> LDS:
@@ -202,7 +202,7 @@ def test_gradients_recover_what_was_simulated() -> None:
 
 
 def test_em_of_single_frames_learns_no_motion() -> None:
-    model = story()
+    model = build()
     before = model.transition.clone()
     history = fit_em(model, model(size=50, length=1).detach(), steps=5, tolerance=0)
     assert torch.equal(model.transition, before)

@@ -1,4 +1,4 @@
-"""Linear motion against dense Gaussians, written out from the story's equations."""
+"""Linear motion against dense Gaussians, written out from the model's equations."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.dense import covariance
 T, D = 6, 4
 
 
-def story() -> LinearMotion:
+def build() -> LinearMotion:
     return LinearMotion(decay=(1.0, 0.9, 0.5, 0.8)).double()
 
 
-def told(model: LinearMotion, s: Tensor, z: Tensor, mask: Tensor | None = None):
+def log_probs(model: LinearMotion, s: Tensor, z: Tensor, mask: Tensor | None = None):
     """Log densities of z and of s given z, (B) each, and the trace."""
     conditioned = poutine.condition(model, data={"z": z})
     trace = poutine.trace(conditioned).get_trace(s, mask)
@@ -31,9 +31,9 @@ def told(model: LinearMotion, s: Tensor, z: Tensor, mask: Tensor | None = None):
 
 
 def test_joint_density_is_the_dense_gaussian_s() -> None:
-    model = story()
+    model = build()
     s, z = torch.randn(2, 3, T, D, dtype=torch.float64)
-    joint = sum(told(model, s, z))
+    joint = sum(log_probs(model, s, z))
     expected = sum(
         MultivariateNormal(torch.zeros(2 * T, dtype=torch.float64), cov).log_prob(
             torch.cat([z[..., d], s[..., d]], -1)
@@ -45,7 +45,7 @@ def test_joint_density_is_the_dense_gaussian_s() -> None:
 
 
 def test_simulated_paths_have_the_dense_moments() -> None:
-    model, draws = story(), 20_000
+    model, draws = build(), 20_000
     trace = poutine.trace(model).get_trace(size=draws, length=T)
     z, s = (trace.nodes[name]["value"].detach() for name in "zs")
     for d, cov in enumerate(covariance(model, T)):
@@ -59,9 +59,9 @@ def test_simulated_paths_have_the_dense_moments() -> None:
 
 
 def test_step_by_step_is_all_at_once_in_value_and_gradient() -> None:
-    model = story()
+    model = build()
     s, z = torch.randn(2, 3, T, D, dtype=torch.float64, requires_grad=True)
-    at_once = sum(part.sum() for part in told(model, s, z))
+    at_once = sum(part.sum() for part in log_probs(model, s, z))
     steps = []
     nu, sigma, epsilon = (
         x.exp() for x in (model.log_speed, model.log_speed_noise, model.log_position_noise)
@@ -80,15 +80,15 @@ def test_step_by_step_is_all_at_once_in_value_and_gradient() -> None:
 
 
 def test_padding_counts_nothing_whatever_it_holds() -> None:
-    model = story()
+    model = build()
     s, z = torch.randn(2, 3, T, D, dtype=torch.float64)
     lengths = torch.tensor([T, 3, 1])
     mask = torch.arange(T) < lengths[:, None]
     hidden = torch.where(mask[..., None], s, torch.nan).requires_grad_()
     wild = torch.where(mask[..., None], z, torch.nan)
-    joint = sum(told(model, hidden, wild, mask))
+    joint = sum(log_probs(model, hidden, wild, mask))
     for b, length in enumerate(lengths):
-        alone = sum(told(model, s[b : b + 1, :length], z[b : b + 1, :length]))
+        alone = sum(log_probs(model, s[b : b + 1, :length], z[b : b + 1, :length]))
         assert torch.allclose(joint[b], alone[0], rtol=1e-12)
     joint.sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
@@ -106,8 +106,8 @@ def test_walk_expands_to_the_plates_around() -> None:
     assert masked.batch_shape == (4,) and masked.expand((3, 4)).rsample((2,)).shape[:3] == (2, 3, 4)
 
 
-def test_walk_in_plates_tells_one_path_a_place() -> None:
-    model = story()
+def test_a_walk_in_plates_draws_one_path_a_place() -> None:
+    model = build()
     with pyro.plate("sequence", 3, dim=-3), pyro.plate("source", 2, dim=-1):
         z, s = model.path(T)
     assert z.shape == s.shape == (3, 1, 2, T, D)

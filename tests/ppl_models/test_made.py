@@ -14,48 +14,48 @@ from ppl_models.made import MADE
 
 @pytest.mark.parametrize("kind", ["real", "bits"])
 def test_no_conditional_sees_its_own_number_or_a_later_one(kind: str) -> None:
-    story = MADE(5, (16, 16), kind=kind, num_components=3)
+    model = MADE(5, (16, 16), kind=kind, num_components=3)
     x = torch.randn(4, 5, requires_grad=True)
     others = torch.zeros(5)
     for d in range(5):
-        distribution = story.conditionals(x)
+        distribution = model.conditionals(x)
         fixed = torch.ones(4, 5)  # scored elsewhere than at x: x counts as context alone
-        (seen,) = torch.autograd.grad(distribution.log_prob(fixed)[:, d].sum(), x)
-        assert (seen[:, d:] == 0).all()
-        others[d] = seen[:, :d].abs().min() if d else 1.0
+        (gradient,) = torch.autograd.grad(distribution.log_prob(fixed)[:, d].sum(), x)
+        assert (gradient[:, d:] == 0).all()
+        others[d] = gradient[:, :d].abs().min() if d else 1.0
     assert (others > 0).all()  # and each sees all of those before it
 
 
 def test_the_density_of_bits_sums_to_one() -> None:
-    story = MADE(6, (16, 16), kind="bits")
+    model = MADE(6, (16, 16), kind="bits")
     every = torch.tensor(list(product([0.0, 1.0], repeat=6)))
-    assert torch.isclose(story.density().log_prob(every).logsumexp(0), torch.zeros(()), atol=1e-5)
+    assert torch.isclose(model.density().log_prob(every).logsumexp(0), torch.zeros(()), atol=1e-5)
 
 
 def test_the_density_of_real_numbers_integrates_to_one() -> None:
-    story = MADE(2, (16, 16), num_components=3)
+    model = MADE(2, (16, 16), num_components=3)
     axis = torch.linspace(-12, 12, 401)
-    total = story.density().log_prob(torch.cartesian_prod(axis, axis)).exp().sum()
+    total = model.density().log_prob(torch.cartesian_prod(axis, axis)).exp().sum()
     assert abs(total.item() * (axis[1] - axis[0]).item() ** 2 - 1) < 1e-3
 
 
 def test_draws_are_from_the_density() -> None:
-    story = MADE(3, (16, 16), kind="bits")
+    model = MADE(3, (16, 16), kind="bits")
     with torch.no_grad():
-        for parameter in story.parameters():
+        for parameter in model.parameters():
             parameter.mul_(3)
-    x = story(size=20_000)
+    x = model(size=20_000)
     every = torch.tensor(list(product([0.0, 1.0], repeat=3)))
-    expected = story.density().log_prob(every).exp()
+    expected = model.density().log_prob(every).exp()
     shares = (x[:, None] == every).all(-1).float().mean(0)
     assert (shares - expected).abs().max() < 4 * (0.25 / 20_000) ** 0.5  # four standard errors
 
 
 def test_draws_of_real_numbers_have_the_entropy_of_the_density() -> None:
-    story = MADE(2, (16, 16), num_components=3)
-    values = story.density().log_prob(story(size=20_000))
+    model = MADE(2, (16, 16), num_components=3)
+    values = model.density().log_prob(model(size=20_000))
     axis = torch.linspace(-12, 12, 401)
-    grid = story.density().log_prob(torch.cartesian_prod(axis, axis))
+    grid = model.density().log_prob(torch.cartesian_prod(axis, axis))
     known = (grid.exp() * grid).sum() * (axis[1] - axis[0]) ** 2
     assert abs(values.mean() - known) < 4 * values.std() / 20_000**0.5 + 1e-3
 

@@ -23,7 +23,7 @@ from ppl_models.dvae.srnn import SRNN
 from ppl_models.errors import InputError
 from ppl_models.linear_motion import LinearMotion
 from ppl_models.mixdvae import Detection, MixDVAE, place
-from tests.clips import Data, Known, Nothing, White, WhiteGuide, frames, mixture, told
+from tests.clips import Data, Known, Nothing, White, WhiteGuide, frames, generate, mixture
 
 ENUM = Objective("enum")
 
@@ -42,12 +42,12 @@ def pair(prior: str = "linear", **settings: float | None) -> tuple[MixDVAE, MixD
         guide = DeepARGuide(source)
     else:
         source, guide = White(), WhiteGuide()
-    story = MixDVAE(source, **settings).double()  # type: ignore[arg-type]
-    return story, MixDVAEGuide(story, guide).double()
+    model = MixDVAE(source, **settings).double()  # type: ignore[arg-type]
+    return model, MixDVAEGuide(model, guide).double()
 
 
 def known(data: Data, paths: Tensor, **settings: float | None) -> MixDVAE:
-    """The story of clips whose paths and phi are known."""
+    """The model of clips whose paths and phi are known."""
     return MixDVAE(Known(paths), phi_strength=None, **settings).double()  # type: ignore[arg-type]
 
 
@@ -66,8 +66,8 @@ def brute_force(data: Data, paths: Tensor, phi: float, clutter: float) -> Tensor
                     total = total + math.log(clutter) + uniform
                     continue
                 distribution = Normal(boxes[b, n, t], math.sqrt(phi) * data["size"][b, t, k])
-                seen = distribution.log_prob(data["o"][b, t, k]).sum()
-                total = total + math.log((1 - clutter) / sources) + seen
+                log_prob = distribution.log_prob(data["o"][b, t, k]).sum()
+                total = total + math.log((1 - clutter) / sources) + log_prob
             each.append(total)
         result.append(torch.stack(each).logsumexp(0))
     return torch.stack(result)
@@ -83,9 +83,9 @@ def tiny(clutter: float = 0.1, phi: float = 0.3) -> tuple[Data, Tensor]:
 
 @pytest.mark.parametrize("prior", ["linear", "srnn", "deepar", "own"])
 def test_any_prior_can_be_plugged_in(prior: str) -> None:
-    story, guide = pair(prior)
-    data = told(story).data
-    rows = {row.name: row for row in check(story, guide, **data).sites}
+    model, guide = pair(prior)
+    data = generate(model).data
+    rows = {row.name: row for row in check(model, guide, **data).sites}
     latent = ["phi", "z", "s"] if prior in ("linear", "srnn") else ["phi", "s"]
     assert list(rows) == [*latent, "w", "o"]
     assert rows["w"].kind == "enumerated" and rows["o"].kind == "observed"
@@ -97,8 +97,8 @@ def test_any_prior_can_be_plugged_in(prior: str) -> None:
 @pytest.mark.parametrize("clutter", [0.1, 0.0])
 def test_the_sum_over_w_is_exact(clutter: float) -> None:
     data, paths = tiny()
-    story = known(data, paths, clutter_weight=clutter, phi=0.3)
-    bound = ENUM.bound(story, Nothing(), (), data)
+    model = known(data, paths, clutter_weight=clutter, phi=0.3)
+    bound = ENUM.bound(model, Nothing(), (), data)
     expected = brute_force(data, paths, 0.3, clutter)
     assert bound.shape == (2,)
     assert torch.allclose(bound, expected, atol=1e-9)
@@ -106,9 +106,9 @@ def test_the_sum_over_w_is_exact(clutter: float) -> None:
 
 def test_so_is_its_gradient() -> None:
     data, paths = tiny()
-    story = known(data, paths, phi=0.3)
-    prior = story.prior
-    loss = ENUM.loss(story, Nothing(), (), data, step=0)
+    model = known(data, paths, phi=0.3)
+    prior = model.prior
+    loss = ENUM.loss(model, Nothing(), (), data, step=0)
     [gradient] = torch.autograd.grad(loss, [prior.paths])  # type: ignore[list-item]
     given = paths.clone().requires_grad_()
     [expected] = torch.autograd.grad(-brute_force(data, given, 0.3, 0.1).mean(), [given])
@@ -116,29 +116,29 @@ def test_so_is_its_gradient() -> None:
 
 
 @pytest.mark.parametrize("clutter", [0.1, 0.0])
-def test_vem_and_the_story_say_the_same_of_w(clutter: float) -> None:
+def test_vem_and_the_model_agree_on_w(clutter: float) -> None:
     """At paths without doubt, E-W is the exact posterior of w, and its fit the exact evidence."""
     data, paths = tiny()
-    story = known(data, paths, clutter_weight=clutter, phi=0.3)
+    model = known(data, paths, clutter_weight=clutter, phi=0.3)
     boxes = place(paths, data["origin"], data["unit"])
     phi = torch.full((2,), 0.3).double()
-    eta, fit = responsibilities(mixture(story, data), boxes, 0 * boxes, phi)
-    probs = enumerated(story, Nothing(), **data)["w"].probs
+    eta, fit = responsibilities(mixture(model, data), boxes, 0 * boxes, phi)
+    probs = enumerated(model, Nothing(), **data)["w"].probs
     assert probs.shape == (2, 2, 2, 2 + (clutter > 0))
     assert torch.allclose(eta[data["mask"]], probs[data["mask"]], atol=1e-9)
-    assert torch.allclose(fit, ENUM.bound(story, Nothing(), (), data), atol=1e-9)
+    assert torch.allclose(fit, ENUM.bound(model, Nothing(), (), data), atol=1e-9)
 
 
 def test_a_guide_that_is_nearly_sure_agrees_with_vem_too() -> None:
-    story, guide = pair(phi=0.05)
-    data = told(story).data
+    model, guide = pair(phi=0.05)
+    data = generate(model).data
     guide.refined(2, 2, 5)["log_scale"].data -= 12.0  # standard deviations of e^-12
     mean, scale = guide.moments(
         *(data[n] for n in ("o", "mask", "size", "origin", "unit", "start"))
     )
     boxes = place(mean, data["origin"], data["unit"])
-    eta, _ = responsibilities(mixture(story, data), boxes, 0 * boxes, guide.phi(data["size"]))
-    probs = enumerated(story, guide, **data)["w"].probs
+    eta, _ = responsibilities(mixture(model, data), boxes, 0 * boxes, guide.phi(data["size"]))
+    probs = enumerated(model, guide, **data)["w"].probs
     assert scale.max() < 1e-4
     assert torch.allclose(eta[data["mask"]], probs[data["mask"]], atol=1e-3)
 
@@ -146,36 +146,36 @@ def test_a_guide_that_is_nearly_sure_agrees_with_vem_too() -> None:
 def test_the_prior_of_phi_is_that_of_vem() -> None:
     from inference.vem import _log_prior
 
-    story, _ = pair(phi=0.002, phi_strength=12.0)
-    data = told(story).data
+    model, _ = pair(phi=0.002, phi_strength=12.0)
+    data = generate(model).data
     phi = torch.tensor([0.001, 0.003]).double()
-    sites = poutine.trace(poutine.condition(story, {"phi": phi[:, None, None]})).get_trace(**data)
+    sites = poutine.trace(poutine.condition(model, {"phi": phi[:, None, None]})).get_trace(**data)
     sites.compute_log_prob()
     log_prob = sites.nodes["phi"]["log_prob"].squeeze()
-    assert torch.allclose(log_prob, _log_prior(mixture(story, data), phi))
+    assert torch.allclose(log_prob, _log_prior(mixture(model, data), phi))
     assert torch.allclose(log_prob, InverseGamma(6.0, 6 * 0.002).log_prob(phi))
 
 
 @pytest.mark.parametrize("prior", ["linear", "srnn"])
 def test_what_is_masked_is_not_read(prior: str) -> None:
-    story, guide = pair(prior)
-    data = told(story).data
+    model, guide = pair(prior)
+    data = generate(model).data
     gone = ~data["mask"][..., None]
     assert gone.any()
     answers = []
     for fill in (1.0, math.nan):
         data |= {name: data[name].masked_fill(gone, fill) for name in ("o", "size")}
         torch.manual_seed(3)
-        loss = ENUM.loss(story, guide, (), data, step=0)
-        gradient = torch.autograd.grad(loss, [*story.parameters(), *guide.parameters()])
+        loss = ENUM.loss(model, guide, (), data, step=0)
+        gradient = torch.autograd.grad(loss, [*model.parameters(), *guide.parameters()])
         answers.append((loss, *gradient))
     for a, b in zip(*answers, strict=True):
         assert torch.isfinite(a).all() and torch.allclose(a, b, rtol=1e-10, atol=1e-10)
 
 
 def test_the_order_of_detections_means_nothing() -> None:
-    story, guide = pair()
-    data = told(story, places=4).data
+    model, guide = pair()
+    data = generate(model, places=4).data
     order = torch.rand(data["mask"].shape).argsort(-1)
     other = data | {"mask": data["mask"].gather(-1, order)}
     wide = order[..., None].expand_as(data["o"])
@@ -184,8 +184,8 @@ def test_the_order_of_detections_means_nothing() -> None:
     bounds, w = [], []
     for one in (data, other):
         torch.manual_seed(3)
-        bounds.append(ENUM.bound(story, guide, (), one))
-        w.append(enumerated(story, guide, **one)["w"].probs)
+        bounds.append(ENUM.bound(model, guide, (), one))
+        w.append(enumerated(model, guide, **one)["w"].probs)
     assert torch.allclose(*bounds, atol=1e-9)
     reordered = w[0].gather(-2, order[..., None].expand_as(w[0]))
     assert torch.allclose(reordered, w[1], atol=1e-9)
@@ -193,46 +193,46 @@ def test_the_order_of_detections_means_nothing() -> None:
 
 @pytest.mark.parametrize(("places", "sources"), [(1, 4), (5, 1), (3, 3)])
 def test_as_many_detections_as_there_are(places: int, sources: int) -> None:
-    story, guide = pair()
-    data = told(story, places=places, sources=sources).data
+    model, guide = pair()
+    data = generate(model, places=places, sources=sources).data
     assert data["o"].shape == (2, 5, places, 4)
-    check(story, guide, **data)
-    assert torch.isfinite(ENUM.bound(story, guide, (), data)).all()
+    check(model, guide, **data)
+    assert torch.isfinite(ENUM.bound(model, guide, (), data)).all()
 
 
-def test_a_frame_without_detections_tells_nothing() -> None:
+def test_a_frame_without_detections_changes_nothing() -> None:
     """Two clips that differ in an empty frame's places only have the same bound."""
-    story, guide = pair()
-    data = told(story).data
+    model, guide = pair()
+    data = generate(model).data
     data["mask"][:, 2] = False
     moved = data | {"o": data["o"].clone()}
     moved["o"][:, 2] += 100.0
     bounds = []
     for one in (data, moved):
         torch.manual_seed(0)
-        bounds.append(ENUM.bound(story, guide, (), one))
+        bounds.append(ENUM.bound(model, guide, (), one))
     assert torch.equal(*bounds)
 
 
 def test_without_clutter_there_is_no_such_class() -> None:
-    story, guide = pair(clutter_weight=0.0)
-    clip = told(story, places=5)
+    model, guide = pair(clutter_weight=0.0)
+    clip = generate(model, places=5)
     assert set(clip.w.unique().tolist()) == {0, 1}
-    assert enumerated(story, guide, **clip.data)["w"].probs.shape[-1] == 2
+    assert enumerated(model, guide, **clip.data)["w"].probs.shape[-1] == 2
 
 
 def test_phi_may_be_fixed() -> None:
-    story, guide = pair(phi_strength=None)
-    data = told(story).data
-    assert "phi" not in {row.name for row in check(story, guide, **data).sites}
-    story, guide = pair()
-    assert "phi" in {row.name for row in check(story, guide, **data).sites}
+    model, guide = pair(phi_strength=None)
+    data = generate(model).data
+    assert "phi" not in {row.name for row in check(model, guide, **data).sites}
+    model, guide = pair()
+    assert "phi" in {row.name for row in check(model, guide, **data).sites}
 
 
-def test_simulation_tells_detections_near_their_source() -> None:
+def test_simulated_detections_are_near_their_source() -> None:
     """Standardised errors of 4 dims of some 600 detections are N(0, 1), to 5 standard errors."""
-    story, _ = pair(phi=0.05, phi_strength=None)
-    clip = told(story, batch=20, length=10, places=4)
+    model, _ = pair(phi=0.05, phi_strength=None)
+    clip = generate(model, batch=20, length=10, places=4)
     assert clip.boxes.shape == (20, 2, 10, 4) and clip.w.shape == (20, 10, 4)
     boxes = clip.boxes.transpose(1, 2).gather(
         2, clip.w.clamp(max=1)[..., None].expand(*clip.w.shape, 4)
@@ -251,21 +251,23 @@ def test_simulation_tells_detections_near_their_source() -> None:
 
 
 def test_float32_is_kept() -> None:
-    story, guide = pair()
-    data = {name: x.float() if x.is_floating_point() else x for name, x in told(story).data.items()}
-    bound = ENUM.bound(story.float(), guide.float(), (), data)
+    model, guide = pair()
+    data = {
+        name: x.float() if x.is_floating_point() else x for name, x in generate(model).data.items()
+    }
+    bound = ENUM.bound(model.float(), guide.float(), (), data)
     assert bound.dtype == torch.float32 and torch.isfinite(bound).all()
 
 
 def test_draws_are_made_all_at_once() -> None:
     """Draws from the guide's own distributions: means to 5 standard errors."""
-    story, guide = pair("deepar", phi=0.05)
-    data = told(story).data
-    sampler = Sampler(story, guide, (), data)
+    model, guide = pair("deepar", phi=0.05)
+    data = generate(model).data
+    sampler = Sampler(model, guide, (), data)
     assert sampler.vectorised, sampler.reason
     draws = 200
     idata = posterior(
-        story, guide, **data, num_samples=draws, predictive=False, log_likelihood=False
+        model, guide, **data, num_samples=draws, predictive=False, log_likelihood=False
     )
     s = torch.as_tensor(idata.posterior["s"].to_numpy()[0])
     assert tuple(idata.posterior["s"].dims[2:4]) == ("sequence", "source")
@@ -279,14 +281,14 @@ def test_draws_are_made_all_at_once() -> None:
     many = {name: x.repeat(1000, *[1] * (x.dim() - 1)) for name, x in data.items()}
     paths = Normal(mean, scale).sample((1000,)).flatten(0, 1)
     boxes = place(paths, many["origin"], many["unit"])
-    eta, _ = responsibilities(mixture(story, many), boxes, 0 * boxes, guide.phi(many["size"]))
+    eta, _ = responsibilities(mixture(model, many), boxes, 0 * boxes, guide.phi(many["size"]))
     expected = eta.unflatten(0, (1000, 2)).mean(0)
     expected[~data["mask"]] = torch.tensor([0.45, 0.45, 0.1]).double()  # the prior's
     assert (often - expected).abs().max() < 5 * math.sqrt(0.25 / draws)
 
 
 @pytest.mark.parametrize("weight", [-0.1, 1.0, 1.5, math.nan])
-def test_a_share_of_clutter_out_of_range_is_told(weight: float) -> None:
+def test_a_share_of_clutter_out_of_range_is_an_error(weight: float) -> None:
     with pytest.raises(InputError, match="0 <= weight < 1"):
         MixDVAE(White(), clutter_weight=weight)
 

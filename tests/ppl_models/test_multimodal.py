@@ -13,7 +13,7 @@ from ppl_models.priors.simple import MixturePrior
 PARTS = {"image": Bernoulli(6), "label": Categorical(1, 3), "sound": 4}
 
 
-def test_it_simulates_what_it_can_be_told_of(untouched: None) -> None:
+def test_it_generates_the_modalities_that_it_can_be_given(untouched: None) -> None:
     with torch.random.fork_rng():
         model = MultimodalVAE(PARTS, 3)
         data = model(size=5)
@@ -44,7 +44,7 @@ def test_a_modality_that_is_not_given_is_predicted_all_the_same() -> None:
     assert trace.nodes["sound"]["value"].count_nonzero() == 16
 
 
-def test_a_likelihood_looks_at_what_is_there_only() -> None:
+def test_a_likelihood_reads_observed_modalities_only() -> None:
     model = MultimodalVAE(PARTS, 3)
     data = model(size=2)
     data["image"] = torch.tensor([[0.5] * 6, [1.0] * 6])
@@ -65,7 +65,7 @@ def test_parts_of_ones_own() -> None:
         MultimodalVAE(PARTS, 0)
 
 
-def test_each_modality_is_told_from_what_is_shared_and_from_its_own() -> None:
+def test_each_modality_is_decoded_from_the_shared_code_and_its_own() -> None:
     model = DMVAE({"image": 5, "sound": 4}, 3, private_dim={"image": 1, "sound": 2})
     nodes = poutine.trace(model).get_trace(size=6).nodes
     shapes = {name: tuple(nodes[name]["value"].shape) for name in ("z", "z_image", "z_sound")}
@@ -73,8 +73,8 @@ def test_each_modality_is_told_from_what_is_shared_and_from_its_own() -> None:
     image = model.observation(
         "image", torch.cat([nodes["z"]["value"], nodes["z_image"]["value"]], 1)
     )
-    told = nodes["image"]["fn"]
-    assert torch.equal(image.mean, told.mean)
+    distribution = nodes["image"]["fn"]
+    assert torch.equal(image.mean, distribution.mean)
 
 
 def test_a_private_code_changes_its_own_modality_only() -> None:

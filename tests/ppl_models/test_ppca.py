@@ -12,18 +12,18 @@ from ppl_models.errors import InputError
 from ppl_models.ppca import PPCA, LinearAutoencoder
 
 
-def told(data_dim: int = 6, latent_dim: int = 2, scale: float = 0.3) -> PPCA:
-    """A story with parameters of its own, in double precision."""
-    story = PPCA(data_dim, latent_dim).double()
+def build(data_dim: int = 6, latent_dim: int = 2, scale: float = 0.3) -> PPCA:
+    """A model with parameters of its own, in double precision."""
+    model = PPCA(data_dim, latent_dim).double()
     with torch.no_grad():
-        story.mean.copy_(torch.randn(data_dim))
-        story.log_scale.fill_(torch.tensor(scale).log())
-    return story
+        model.mean.copy_(torch.randn(data_dim))
+        model.log_scale.fill_(torch.tensor(scale).log())
+    return model
 
 
-def covariance(story: PPCA) -> torch.Tensor:
-    noise = (2 * story.log_scale).exp() * torch.eye(story.data_dim, dtype=torch.float64)
-    return story.weight @ story.weight.T + noise
+def covariance(model: PPCA) -> torch.Tensor:
+    noise = (2 * model.log_scale).exp() * torch.eye(model.data_dim, dtype=torch.float64)
+    return model.weight @ model.weight.T + noise
 
 
 def digits() -> torch.Tensor:
@@ -32,54 +32,54 @@ def digits() -> torch.Tensor:
 
 @pytest.mark.parametrize("scale", [1.0, 0.3, 1e-4])
 def test_evidence_is_that_of_the_dense_gaussian(scale: float) -> None:
-    story = told(scale=scale)
-    x = story(size=50).detach()
-    dense = MultivariateNormal(story.mean, covariance(story)).log_prob(x)
+    model = build(scale=scale)
+    x = model(size=50).detach()
+    dense = MultivariateNormal(model.mean, covariance(model)).log_prob(x)
     # the dense form is the one that loses digits, as the square of the ratio of W to the noise
-    assert torch.allclose(story.evidence(x), dense, rtol=1e-6)
+    assert torch.allclose(model.evidence(x), dense, rtol=1e-6)
 
 
 def test_evidence_holds_with_little_noise_in_single_precision() -> None:
-    story = told(20, 3, scale=1e-3)
-    x = story(size=50).detach()
-    exact = story.evidence(x)
-    assert torch.allclose(story.float().evidence(x.float()).double(), exact, rtol=1e-2)
+    model = build(20, 3, scale=1e-3)
+    x = model(size=50).detach()
+    exact = model.evidence(x)
+    assert torch.allclose(model.float().evidence(x.float()).double(), exact, rtol=1e-2)
 
 
 def test_posterior_is_bayes_rule() -> None:
-    story = told()
-    x, z = story(size=5).detach(), torch.randn(4, 1, 2, dtype=torch.float64)
+    model = build()
+    x, z = model(size=5).detach(), torch.randn(4, 1, 2, dtype=torch.float64)
     prior = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(-1)
-    noise = torch.distributions.Normal(story.decode(z), story.log_scale.exp())
+    noise = torch.distributions.Normal(model.decode(z), model.log_scale.exp())
     joint = prior + noise.log_prob(x).sum(-1)
-    assert torch.allclose(joint - story.posterior(x).log_prob(z), story.evidence(x).expand(4, 5))
+    assert torch.allclose(joint - model.posterior(x).log_prob(z), model.evidence(x).expand(4, 5))
 
 
 def test_missing_numbers_are_left_out_and_never_read() -> None:
-    story = told()
-    x, mask = story(size=8).detach(), torch.rand(8, 6) < 0.6
+    model = build()
+    x, mask = model(size=8).detach(), torch.rand(8, 6) < 0.6
     mask[0], mask[1] = False, True
     hidden = torch.where(mask, x, torch.nan)
-    found = story.evidence(hidden, mask)
-    for row, seen, value in zip(x, mask, found, strict=True):
-        part = MultivariateNormal(story.mean[seen], covariance(story)[seen][:, seen])
-        expected = part.log_prob(row[seen]) if seen.any() else torch.zeros(())
+    found = model.evidence(hidden, mask)
+    for row, observed, value in zip(x, mask, found, strict=True):
+        part = MultivariateNormal(model.mean[observed], covariance(model)[observed][:, observed])
+        expected = part.log_prob(row[observed]) if observed.any() else torch.zeros(())
         assert torch.isclose(value, expected.double())
-    assert torch.allclose(story.posterior(hidden, mask).mean[0], torch.zeros(2).double())
+    assert torch.allclose(model.posterior(hidden, mask).mean[0], torch.zeros(2).double())
     found.sum().backward()
-    assert all(p.grad.isfinite().all() for p in story.parameters())
+    assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
 def test_the_exact_fit_is_a_maximum_and_that_of_the_covariance() -> None:
     x = torch.randn(200, 5) @ torch.randn(5, 5) + torch.randn(5)
-    story = PPCA(5, 2).fit_exact(x)
+    model = PPCA(5, 2).fit_exact(x)
     values, axes = torch.linalg.eigh(torch.cov(x.T, correction=0))
     noise = values[:3].mean()
-    assert torch.isclose((2 * story.log_scale).exp(), noise, rtol=1e-4)
-    assert torch.allclose(story.weight.square().sum(0), values[3:].flip(0) - noise, rtol=1e-3)
-    assert principal_angles(story.weight, axes[:, 3:]).max() < 1e-3
-    story.evidence(x).mean().backward()
-    assert all(p.grad.abs().max() < 1e-4 for p in story.parameters())
+    assert torch.isclose((2 * model.log_scale).exp(), noise, rtol=1e-4)
+    assert torch.allclose(model.weight.square().sum(0), values[3:].flip(0) - noise, rtol=1e-3)
+    assert principal_angles(model.weight, axes[:, 3:]).max() < 1e-3
+    model.evidence(x).mean().backward()
+    assert all(p.grad.abs().max() < 1e-4 for p in model.parameters())
 
 
 def test_the_exact_fit_says_what_it_cannot_do() -> None:
@@ -95,8 +95,8 @@ def test_the_exact_fit_says_what_it_cannot_do() -> None:
 
 def test_a_constant_number_and_one_datum_have_an_evidence() -> None:
     x = torch.cat([torch.randn(50, 4), torch.ones(50, 1)], 1)
-    story = PPCA(5, 1).fit_exact(x)
-    assert story.evidence(x[:1]).isfinite().all() and story.evidence(x[:1]).shape == (1,)
+    model = PPCA(5, 1).fit_exact(x)
+    assert model.evidence(x[:1]).isfinite().all() and model.evidence(x[:1]).shape == (1,)
 
 
 @pytest.mark.parametrize("mask", [None, torch.tensor([[True, True, False, False, True]] * 6)])

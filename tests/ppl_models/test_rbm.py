@@ -97,7 +97,7 @@ def test_where_the_sum_is_in_reach_fit_maximises_the_likelihood_itself() -> None
     x = torch.cat([first, 1 - first, first], 1)
     model = RBM(3, 4)
     run = fit(model, RBMGuide(model), x, epochs=20, learning_rate=0.1, progress=False)
-    assert run.history[-1]["bound"] > -0.8  # ln 2 = 0.693 is all there is to tell; 2.08 at first
+    assert run.history[-1]["bound"] > -0.8  # ln 2 = 0.693 is the entropy; 2.08 at first
 
 
 @pytest.mark.parametrize("kind", ["bits", "real"])

@@ -15,14 +15,14 @@ from inference import Objective, check, fit
 from ppl_models.errors import InputError
 from ppl_models.lds import LDS
 from ppl_models.slds import SLDS
-from tests.dense import conditioned, hidden_and_seen
+from tests.dense import conditioned, hidden_and_observed
 
 D, L, K, T, B = 3, 2, 3, 4, 5
 ENDS = torch.tensor([T, 3, 1, 2, T])
 CLOSE: Any = {"rtol": 0, "atol": 1e-8}
 
 
-def story(form: Any = "enumerated") -> SLDS:
+def build(form: Any = "enumerated") -> SLDS:
     """A model with no two numbers alike, in double precision."""
     model = SLDS(D, L, K, form=form).double()
     for parameter in model.parameters():
@@ -40,7 +40,7 @@ def dense(model: SLDS, k: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and covariance of (z, s), both flat, given one path of regimes (T)."""
     params = model.dynamics(k)
     rest = [part.expand(len(k), *part.shape[1:]) for part in params[5:]]
-    return hidden_and_seen(*params[:5], *rest)
+    return hidden_and_observed(*params[:5], *rest)
 
 
 def by_hand(model: SLDS, s: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,7 +59,7 @@ def by_hand(model: SLDS, s: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def test_evidence_and_bound_are_the_sum_over_all_paths() -> None:
-    model = story()
+    model = build()
     s, mask = ragged(model)
     expected = [by_hand(model, s[i, :n])[1].logsumexp(0) for i, n in enumerate(ENDS.tolist())]
     exact = model.log_evidence(s, mask)
@@ -73,7 +73,7 @@ def test_evidence_and_bound_are_the_sum_over_all_paths() -> None:
 
 
 def test_states_given_regimes_are_dense_conditioning() -> None:
-    model = story()
+    model = build()
     s, mask = ragged(model)
     k, z = torch.randint(K, (B, T)), torch.randn(B, T, L).double()
     ours = model.states(s, k, mask).log_prob(z)
@@ -97,19 +97,19 @@ def test_one_regime_is_the_linear_system() -> None:
     bound = -Objective().loss(model, SLDSGuide(model), (s, mask))
     assert torch.allclose(bound, exact.mean(), **CLOSE)
     assert torch.allclose(model.log_evidence(s, mask, num_particles=1), exact, **CLOSE)
-    told, theirs = (
+    forecast, theirs = (
         model.forecast(s, mask, steps=2, num_particles=1),
         linear.forecast(s, mask, steps=2),
     )
-    assert torch.allclose(told.mean, theirs.frames.mean, **CLOSE)
+    assert torch.allclose(forecast.mean, theirs.frames.mean, **CLOSE)
     variance = theirs.frames.covariance_matrix.diagonal(dim1=-2, dim2=-1)
-    assert torch.allclose(told.variance, variance, **CLOSE)
+    assert torch.allclose(forecast.variance, variance, **CLOSE)
 
 
 def test_a_forecast_is_the_mixture_of_all_paths() -> None:
-    model = story()
+    model = build()
     s = model(size=1, length=2).detach()
-    told = model.forecast(s, steps=2, num_particles=20_000)
+    forecast = model.forecast(s, steps=2, num_particles=20_000)
     for row in range(len(s)):
         paths, before = by_hand(model, s[row])
         steps, total = model.switch_logits.log_softmax(-1), []
@@ -124,13 +124,13 @@ def test_a_forecast_is_the_mixture_of_all_paths() -> None:
                     z = conditioned(mean[keep], cov[keep][:, keep], s[row].flatten())[0]
                     means.append(z[-L:] @ model.emission.mT + model.emission_offset)
                 total.append(weight @ torch.stack(means))
-        spread = told.stddev[row, 1] / math.sqrt(20_000)
-        assert ((told.mean[row, 1] - sum(total)).abs() < 5 * spread).all()  # 5 standard errors
+        spread = forecast.stddev[row, 1] / math.sqrt(20_000)
+        assert ((forecast.mean[row, 1] - sum(total)).abs() < 5 * spread).all()  # 5 standard errors
 
 
 @pytest.mark.parametrize("form", ["sampled", "enumerated"])
 def test_a_ragged_batch_is_its_paths_one_by_one(form: Any) -> None:
-    model = story(form)
+    model = build(form)
     s, mask = ragged(model)
     ends = list(enumerate(ENDS.tolist()))
     alone = torch.cat([model.log_evidence(s[i : i + 1, :n]) for i, n in ends])

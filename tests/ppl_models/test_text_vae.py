@@ -13,18 +13,18 @@ from ppl_models.errors import InputError
 from ppl_models.text_vae import TextVAE
 
 
-def story() -> TextVAE:
+def build() -> TextVAE:
     return TextVAE(3, 2, length=4, embedding_dim=4, hidden_dim=6)
 
 
 def test_the_probabilities_of_all_sentences_add_up_to_one():
     every = torch.tensor(list(itertools.product(range(3), repeat=4)))
-    distribution = story().observation(torch.randn(1, 2).expand(len(every), 2))
+    distribution = build().observation(torch.randn(1, 2).expand(len(every), 2))
     assert float(distribution.log_prob(every).logsumexp(0).detach()) == pytest.approx(0.0, abs=1e-5)
 
 
 def test_simulated_sentences_have_the_frequencies_that_are_scored():
-    model, z = story(), torch.tensor([[1.0, -0.5]])
+    model, z = build(), torch.tensor([[1.0, -0.5]])
     drawn = model.generate(z.expand(40_000, 2), 2)
     scored = model.observation(z.expand(9, 2)).log_prob
     every = torch.tensor(list(itertools.product(range(3), repeat=2)))
@@ -35,8 +35,8 @@ def test_simulated_sentences_have_the_frequencies_that_are_scored():
     assert (counts - probability).abs().max() < 0.01
 
 
-def test_a_token_is_told_from_those_before_it_and_the_code():
-    model, z = story(), torch.randn(1, 2)
+def test_a_token_is_decoded_from_those_before_it_and_the_code():
+    model, z = build(), torch.randn(1, 2)
     x = torch.tensor([[0, 1, 2, 0]])
     other = torch.tensor([[0, 1, 1, 2]])
     with torch.no_grad():
@@ -46,7 +46,7 @@ def test_a_token_is_told_from_those_before_it_and_the_code():
 
 
 def test_padding_counts_for_nothing_and_reaches_no_gradient():
-    model = story()
+    model = build()
     guide = TextVAEGuide(model)
     mask = torch.tensor([[True, True, False, False], [True] * 4])
     x = torch.tensor([[0, 1, 2, 0], [2, 2, 1, 0]])
@@ -65,7 +65,7 @@ def test_padding_counts_for_nothing_and_reaches_no_gradient():
 
 
 def test_any_length_and_an_outer_plate_of_draws():
-    model = story()
+    model = build()
     guide = TextVAEGuide(model)
     x = torch.randint(3, (5, 7))
     assert check(model, guide, x).sites
@@ -86,13 +86,13 @@ def test_any_length_and_an_outer_plate_of_draws():
     ],
 )
 def test_what_is_no_sentence_says_so(x, mask, words):
-    for call in (story(), TextVAEGuide(story())):
+    for call in (build(), TextVAEGuide(build())):
         with pytest.raises(InputError, match=words):
             call(x, mask)
 
 
 def test_the_codes_decide_the_batch_shape():
-    distribution = story().observation(torch.zeros(2, 2))
+    distribution = build().observation(torch.zeros(2, 2))
     assert distribution.expand([2]) is distribution
     with pytest.raises(NotImplementedError):
         distribution.expand([3, 2])

@@ -17,7 +17,7 @@ def test_generated_files_are_in_step_with_the_registry(path: tables.Path) -> Non
 
 def test_the_page_of_models_lists_each_of_them_once() -> None:
     page = (tables.ROOT / "docs/models.md").read_text()
-    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == [story.name for story in STORIES]
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == [row.name for row in STORIES]
 
 
 def test_a_new_row_adds_its_line_to_the_stub_and_keeps_the_others() -> None:

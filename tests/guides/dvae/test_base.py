@@ -42,8 +42,8 @@ from tests.sequences import (
 KINDS = pytest.mark.parametrize("kind", ["trace", "meanfield"])
 
 
-def latents(story: Any, size: int = 3, length: int = 7) -> tuple[Tensor, Tensor, Tensor | None]:
-    values = paths(story, size, length)
+def latents(model: Any, size: int = 3, length: int = 7) -> tuple[Tensor, Tensor, Tensor | None]:
+    values = paths(model, size, length)
     return values["s"], values["z"], global_of(values)
 
 
@@ -52,15 +52,15 @@ def latents(story: Any, size: int = 3, length: int = 7) -> tuple[Tensor, Tensor,
 
 @LATENT_IN_TABLE
 def test_every_latent_is_read_off_what_the_table_says(member: Member) -> None:
-    story, guide = member.pair()
-    leaves = [None if v is None else v.requires_grad_() for v in latents(story, 1)]
+    model, guide = member.pair()
+    leaves = [None if v is None else v.requires_grad_() for v in latents(model, 1)]
     s, z, w = leaves
     moments = chain_of(guide, s, w).moments(z)
     assert torch.equal(reached(moments, s), reads(member.posterior, "s", 7))
     assert torch.equal(reached(moments, z), reads(member.posterior, "z", 7))
     if w is not None:
-        assert story.global_site in member.posterior.split(", ") and reached(moments, w).all()
-        code = guide.encode_global(story.features(s), None)
+        assert model.global_site in member.posterior.split(", ") and reached(moments, w).all()
+        code = guide.encode_global(model.features(s), None)
         (grad,) = torch.autograd.grad(sum(part.sum() for part in code), s)
         assert (grad != 0).any(-1).all()
 
@@ -72,8 +72,8 @@ def test_every_latent_is_read_off_what_the_table_says(member: Member) -> None:
 @LATENT
 def test_the_moments_kept_of_a_draw_are_those_of_its_path(member: Member, length: int) -> None:
     """In value, and the draw has them as its own: z = mean + scale e at noise e of the seed."""
-    story, guide = member.pair()
-    s, _, w = latents(story, length=length)
+    model, guide = member.pair()
+    s, _, w = latents(model, length=length)
     chain = chain_of(guide, s, w)
     state = torch.get_rng_state()
     z = chain.draw(torch.Size((3,)))
@@ -87,14 +87,14 @@ def test_the_moments_kept_of_a_draw_are_those_of_its_path(member: Member, length
 
 @LATENT
 def test_without_noise_a_draw_is_the_path_of_means(member: Member) -> None:
-    story, guide = member.pair()
-    s, _, _ = latents(story)
+    model, guide = member.pair()
+    s, _, _ = latents(model)
     nodes = poutine.trace(guide.path).get_trace(s, None, 0.0).nodes
-    z, w = nodes["z"]["value"], nodes[story.global_site]["value"] if story.global_dim else None
+    z, w = nodes["z"]["value"], nodes[model.global_site]["value"] if model.global_dim else None
     assert torch.allclose(chain_of(guide, s, w).moments(z.clone())[0], z)
     if w is not None:
-        assert isinstance(nodes[story.global_site]["fn"], Delta)
-        assert torch.allclose(w, guide.encode_global(story.features(s), None)[0])
+        assert isinstance(nodes[model.global_site]["fn"], Delta)
+        assert torch.allclose(w, guide.encode_global(model.features(s), None)[0])
     again = poutine.trace(guide.path).get_trace(s, None, 0.0).nodes["z"]["value"]
     assert torch.equal(again, z)
 
@@ -102,8 +102,8 @@ def test_without_noise_a_draw_is_the_path_of_means(member: Member) -> None:
 @LATENT
 def test_draws_reach_the_guide_s_parameters(member: Member) -> None:
     """The gradient of z_T in the seed's noise is that of finite differences of a weight."""
-    story, guide = member.pair()
-    s, _, _ = latents(story, length=4)
+    model, guide = member.pair()
+    s, _, _ = latents(model, length=4)
 
     def end() -> Tensor:
         with seeded(3):
@@ -123,19 +123,19 @@ def test_draws_reach_the_guide_s_parameters(member: Member) -> None:
 @LATENT
 def test_long_sequences_in_segments_have_the_same_gradient(member: Member) -> None:
     """Truncated, the same value, and another gradient wherever something is recurrent."""
-    story, guide = member.pair()
-    s = paths(story)["s"]
+    model, guide = member.pair()
+    s = paths(model)["s"]
     found = []
     for span in (Span(), Span(3), Span(3, truncated=True)):
         guide.span = span
         with seeded(2):
-            loss = Objective(kind="meanfield").loss(story, guide, (s,))
+            loss = Objective(kind="meanfield").loss(model, guide, (s,))
         found.append([loss, *gradients(guide, loss)])
     whole, segments, truncated = found
     assert all(torch.allclose(a, b) for a, b in zip(whole, segments, strict=True))
     assert torch.allclose(whole[0], truncated[0])
     same = all(torch.allclose(a, b) for a, b in zip(whole, truncated, strict=True))
-    recurrent = any(isinstance(part, LSTM) for net in (story, guide) for part in net.modules())
+    recurrent = any(isinstance(part, LSTM) for net in (model, guide) for part in net.modules())
     assert same == (not recurrent)
 
 
@@ -145,8 +145,8 @@ def test_long_sequences_in_segments_have_the_same_gradient(member: Member) -> No
 @LATENT
 def test_a_padded_batch_equals_one_by_one(member: Member) -> None:
     """Densities and moments at given latents, and the path of means; whatever the padding holds."""
-    story, guide = member.pair()
-    s, z, w = latents(story)
+    model, guide = member.pair()
+    s, z, w = latents(model)
     padded, mask = ragged(s, (7, 4, 1))
     cleaned = torch.where(mask[..., None], s, 0.0)
     moments = chain_of(guide, cleaned, w, mask).moments(z)
@@ -163,37 +163,37 @@ def test_a_padded_batch_equals_one_by_one(member: Member) -> None:
 @KINDS
 @EACH
 def test_padding_reaches_neither_value_nor_gradient(member: Member, kind: str) -> None:
-    story, guide = member.pair()
-    s = paths(story)["s"]
+    model, guide = member.pair()
+    s = paths(model)["s"]
     padded, mask = ragged(s, (7, 4, 1))
     found = []
     for filled in (padded, torch.where(mask[..., None], s, 1e3)):
         with seeded(1):
-            loss = Objective(kind=kind).loss(story, guide, (filled, mask))
-        found.append([loss, *gradients(story, loss)])
+            loss = Objective(kind=kind).loss(model, guide, (filled, mask))
+        found.append([loss, *gradients(model, loss)])
     assert all(torch.isfinite(part).all() for part in found[0])
     assert all(torch.allclose(a, b) for a, b in zip(*found, strict=True))
 
 
 @EACH
 def test_one_frame_of_one_sequence(member: Member) -> None:
-    story, guide = member.pair()
-    s = paths(story, 1, 1)["s"]
-    loss = Objective().loss(story, guide, (s,))
+    model, guide = member.pair()
+    s = paths(model, 1, 1)["s"]
+    loss = Objective().loss(model, guide, (s,))
     assert loss.shape == () and torch.isfinite(loss)
-    assert torch.isfinite(Objective().bound(story, guide, (s,))).all()
+    assert torch.isfinite(Objective().bound(model, guide, (s,))).all()
 
 
 @EACH
-def test_silence_and_clipping_are_told_of(member: Member) -> None:
+def test_silence_and_clipping_are_generated(member: Member) -> None:
     """Powers of 0, and of 1e8, in single precision: finite bounds and gradients."""
-    story, guide = member.pair(ComplexGaussian(D))
-    story, guide = story.float(), guide.float()
+    model, guide = member.pair(ComplexGaussian(D))
+    model, guide = model.float(), guide.float()
     s = torch.cat([torch.zeros(2, 6, D), torch.full((1, 6, D), 1e8), torch.rand(1, 6, D)])
     s[1, 3:] = 1e8
-    loss = Objective().loss(story, guide, (s,))
+    loss = Objective().loss(model, guide, (s,))
     loss.backward()
-    grads = [p.grad for m in (story, guide) for p in m.parameters() if p.grad is not None]
+    grads = [p.grad for m in (model, guide) for p in m.parameters() if p.grad is not None]
     assert torch.isfinite(loss) and all(torch.isfinite(grad).all() for grad in grads)
 
 
@@ -203,21 +203,21 @@ def test_silence_and_clipping_are_told_of(member: Member) -> None:
 @EACH
 def test_the_pair_passes_the_check(member: Member, untouched: None) -> None:
     with seeded(0):
-        story, guide = member.pair()
-        padded, mask = ragged(paths(story)["s"], (7, 7, 4))
-        report = check(story, guide, padded, mask)
+        model, guide = member.pair()
+        padded, mask = ragged(paths(model)["s"], (7, 7, 4))
+        report = check(model, guide, padded, mask)
     shapes = {row.name: (row.batch_shape, row.event_shape) for row in report.sites}
     assert shapes.pop("s") == ((3,), (7, D))
-    assert shapes.pop("z", None) == (((3,), (7, L)) if story.latent_dim else None)
-    assert shapes == ({story.global_site: ((3,), (2,))} if story.global_dim else {})
+    assert shapes.pop("z", None) == (((3,), (7, L)) if model.latent_dim else None)
+    assert shapes == ({model.global_site: ((3,), (2,))} if model.global_dim else {})
 
 
 @LATENT
 def test_sampled_and_closed_form_bounds_agree(member: Member) -> None:
     """Within 4 standard errors of 600 draws of each."""
-    story, guide = member.pair()
-    s = paths(story, 3, 5)["s"].repeat(200, 1, 1)
-    a, b = (Objective(kind=kind).bound(story, guide, (s,)) for kind in ("trace", "meanfield"))
+    model, guide = member.pair()
+    s = paths(model, 3, 5)["s"].repeat(200, 1, 1)
+    a, b = (Objective(kind=kind).bound(model, guide, (s,)) for kind in ("trace", "meanfield"))
     a, b = (part.reshape(200, 3) for part in (a, b))
     error = ((a.var(0) + b.var(0)) / 200).sqrt()
     assert ((a.mean(0) - b.mean(0)).abs() < 4 * error).all()
@@ -226,28 +226,28 @@ def test_sampled_and_closed_form_bounds_agree(member: Member) -> None:
 @KINDS
 @EACH
 def test_validation_changes_no_loss(member: Member, kind: str) -> None:
-    """Also where Pyro's traces are not used, and where frames told are read again."""
-    story, guide = member.pair()
-    s, mask = ragged(paths(story)["s"], (7, 4, 2))
+    """Also where Pyro's traces are not used, and where generated frames are read again."""
+    model, guide = member.pair()
+    s, mask = ragged(paths(model)["s"], (7, 4, 2))
     for probability in (0.0, 0.5):
-        story.sampling_probability, losses = probability, []
+        model.sampling_probability, losses = probability, []
         for validate in (True, False):
             pyro.enable_validation(validate)
             with seeded(2):
-                losses.append(Objective(kind=kind).loss(story, guide, (s, mask)))
+                losses.append(Objective(kind=kind).loss(model, guide, (s, mask)))
         assert torch.allclose(*losses)
 
 
 @KINDS
 @LATENT
-def test_the_kl_weight_is_seen(member: Member, kind: str) -> None:
+def test_the_kl_weight_takes_effect(member: Member, kind: str) -> None:
     """Linear in it: D + beta R, at the same draws."""
-    story, guide = member.pair()
-    s = paths(story)["s"]
+    model, guide = member.pair()
+    s = paths(model)["s"]
     losses = []
     for beta in (0.0, 0.5, 1.0):
         with seeded(2):
-            losses.append(Objective(kind=kind, kl_weight=beta).loss(story, guide, (s,)))
+            losses.append(Objective(kind=kind, kl_weight=beta).loss(model, guide, (s,)))
     assert torch.allclose(losses[0] + losses[2], 2 * losses[1])
     assert not torch.allclose(losses[0], losses[2])
 
@@ -255,20 +255,20 @@ def test_the_kl_weight_is_seen(member: Member, kind: str) -> None:
 @LATENT
 def test_many_draws_at_once_are_draws_one_by_one(member: Member) -> None:
     """IWAE in a plate of draws, in chunks to the same value; each draw scored as if alone."""
-    story, guide = member.pair()
-    s, mask = ragged(paths(story)["s"], (7, 4, 2))
+    model, guide = member.pair()
+    s, mask = ragged(paths(model)["s"], (7, 4, 2))
 
     def draws(run: Any, *data: Tensor) -> Tensor:
         with pyro.plate("draws", 5, dim=-2):
             return run(*data)
 
     guided = poutine.trace(draws).get_trace(guide, s, mask)
-    trace = poutine.trace(poutine.replay(draws, guided)).get_trace(story, s, mask)
+    trace = poutine.trace(poutine.replay(draws, guided)).get_trace(model, s, mask)
     for each in (guided, trace):
         each.compute_log_prob()
     one = {n: guided.nodes[n]["value"][2] for n in ("z", "w", "v") if n in guided.nodes}
     again = poutine.trace(poutine.condition(guide, one)).get_trace(s, mask)
-    alone = poutine.trace(poutine.condition(story, one)).get_trace(s, mask)
+    alone = poutine.trace(poutine.condition(model, one)).get_trace(s, mask)
     for many, single in ((guided, again), (trace, alone)):
         single.compute_log_prob()
         for name in (*one, "s"):
@@ -281,26 +281,26 @@ def test_many_draws_at_once_are_draws_one_by_one(member: Member) -> None:
 @LATENT
 def test_several_particles_and_bounds_of_many_draws(member: Member) -> None:
     """A bound of many draws is tighter; chunks only save memory."""
-    story, guide = member.pair()
-    s = paths(story, 2, 5)["s"].repeat(50, 1, 1)
+    model, guide = member.pair()
+    s = paths(model, 2, 5)["s"].repeat(50, 1, 1)
     with torch.no_grad():
-        one = Objective(num_particles=2).loss(story, guide, (s,))
-        many = Objective(kind="iwae", num_particles=8, chunk=4).loss(story, guide, (s,))
+        one = Objective(num_particles=2).loss(model, guide, (s,))
+        many = Objective(kind="iwae", num_particles=8, chunk=4).loss(model, guide, (s,))
     assert many < one
-    chunked = Objective(kind="iwae", num_particles=4, chunk=2).loss(story, guide, (s[:2],))
+    chunked = Objective(kind="iwae", num_particles=4, chunk=2).loss(model, guide, (s[:2],))
     assert all(torch.isfinite(grad).all() for grad in gradients(guide, chunked))
 
 
 @AUTOREGRESSIVE
 def test_scheduled_sampling_trains(member: Member) -> None:
     """Where frames are read by chance the loss still has a gradient in every parameter."""
-    story, guide = member.pair()
-    s = paths(story)["s"]
-    story.sampling_probability = 0.5
+    model, guide = member.pair()
+    s = paths(model)["s"]
+    model.sampling_probability = 0.5
     with seeded(1):
-        loss = Objective(kind="meanfield").loss(story, guide, (s,))
+        loss = Objective(kind="meanfield").loss(model, guide, (s,))
     loss.backward()
-    for parameter in (*story.parameters(), *guide.parameters()):
+    for parameter in (*model.parameters(), *guide.parameters()):
         assert torch.isfinite(parameter.grad).all() and parameter.grad.abs().sum() > 0
 
 
@@ -308,14 +308,14 @@ def test_scheduled_sampling_trains(member: Member) -> None:
 
 
 @LATENT
-def test_guide_and_story_own_disjoint_parameters_and_are_copied_together(member: Member) -> None:
-    story, guide = member.pair()
-    assert not {id(p) for p in story.parameters()} & {id(p) for p in guide.parameters()}
-    again, twin = copy.deepcopy((story, guide))
+def test_model_and_guide_own_disjoint_parameters_and_are_copied_together(member: Member) -> None:
+    model, guide = member.pair()
+    assert not {id(p) for p in model.parameters()} & {id(p) for p in guide.parameters()}
+    again, twin = copy.deepcopy((model, guide))
     assert twin.model is again
-    s = paths(story)["s"]
+    s = paths(model)["s"]
     losses = []
-    for pair in ((story, guide), (again, twin)):
+    for pair in ((model, guide), (again, twin)):
         with seeded(1):
             losses.append(Objective().loss(*pair, (s,)))
     assert torch.equal(*losses)
@@ -330,8 +330,8 @@ def test_guides_say_what_they_need() -> None:
 
 
 def test_normal_latents_are_scored_by_their_moments() -> None:
-    story, guide = FAMILY[0].pair()
-    s, _, _ = latents(story)
+    model, guide = FAMILY[0].pair()
+    s, _, _ = latents(model)
     site = poutine.trace(guide).get_trace(s).nodes["z"]
     mean, scale = guide.encoder(s)
     wanted = Normal(mean, scale).log_prob(site["value"]).sum((-2, -1))

@@ -1,4 +1,4 @@
-"""Guides of stories whose frames read latents: networks as described, read step by step."""
+"""Guides of models whose frames read latents: networks as described, read step by step."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.sequences import W, chain_of, paths
 
 def test_the_combiner_of_a_dkf_is_krishnan_s() -> None:
     """(tanh(net(z_{t-1})) + g_t) / 2, or / 3 with an onward LSTM beside the backward one."""
-    story = DKF(3, 2).double()
-    s, z = (paths(story, 1, 4)[name] for name in ("s", "z"))
+    model = DKF(3, 2).double()
+    s, z = (paths(model, 1, 4)[name] for name in ("s", "z"))
     for both_ways in (False, True):
-        guide = DKFGuide(story, both_ways=both_ways).double()
+        guide = DKFGuide(model, both_ways=both_ways).double()
         read = guide.reader(s)
         g = guide.backward(read) + (guide.onward(read) if guide.onward is not None else 0)
         mean, scale = chain_of(guide, s).moments(z)
@@ -38,8 +38,8 @@ def test_the_last_output_is_that_of_the_last_frame_that_exists() -> None:
 
 
 def test_v_of_a_dsae_does_not_hang_on_padding() -> None:
-    story = DSAE(3, 2, global_dim=W).double()
-    guide, s = DSAEGuide(story).double(), torch.randn(1, 6, 3).double()
+    model = DSAE(3, 2, global_dim=W).double()
+    guide, s = DSAEGuide(model).double(), torch.randn(1, 6, 3).double()
     mask = torch.arange(6)[None] < 4
     alone = guide.encode_global(s[:, :4], None)
     padded = guide.encode_global(torch.where(mask[..., None], s, 0.0), mask)

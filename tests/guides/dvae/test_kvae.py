@@ -10,13 +10,13 @@ from guides.dvae.kvae import KVAEGuide, complete, forecast, impute
 from ppl_models.dvae.kvae import KVAE
 from ppl_models.errors import InputError
 from tests.ppl_models.distributions.test_kalman import condition
-from tests.ppl_models.dvae.test_kvae import A, D, K, N, T, of_one, story
+from tests.ppl_models.dvae.test_kvae import A, D, K, N, T, build, of_one
 
-SEEN = torch.tensor([[1, 1, 0, 0, 1, 1], [0, 1, 0, 1, 1, 0]], dtype=torch.bool)
+OBSERVED = torch.tensor([[1, 1, 0, 0, 1, 1], [0, 1, 0, 1, 1, 0]], dtype=torch.bool)
 
 
 def pair(modes: int = K, feedback: bool = False) -> tuple[KVAE, KVAEGuide]:
-    model = story(modes, feedback=feedback)
+    model = build(modes, feedback=feedback)
     return model, KVAEGuide(model).double()
 
 
@@ -39,18 +39,18 @@ def test_with_one_mode_the_fill_is_dense_conditioning() -> None:
     with torch.no_grad():
         params = model.dynamics(a)
         both, past = (
-            complete(model, torch.where(SEEN[..., None], a, torch.nan), SEEN, smooth=smooth)
+            complete(model, torch.where(OBSERVED[..., None], a, torch.nan), OBSERVED, smooth=smooth)
             for smooth in (True, False)
         )
         for b in range(2):
             one = of_one(params, b, T)
-            around = condition(one, a[b], SEEN[b])[0].view(T, N) @ model.emission[0].T
+            around = condition(one, a[b], OBSERVED[b])[0].view(T, N) @ model.emission[0].T
             for t in range(T):
-                before = SEEN[b] & (torch.arange(T) < t)
+                before = OBSERVED[b] & (torch.arange(T) < t)
                 ahead = condition(one, a[b], before)[0].view(T, N) @ model.emission[0].T
-                seen = bool(SEEN[b, t])
-                assert torch.allclose(both[b, t], a[b, t] if seen else around[t])
-                assert torch.allclose(past[b, t], a[b, t] if seen else ahead[t])
+                observed = bool(OBSERVED[b, t])
+                assert torch.allclose(both[b, t], a[b, t] if observed else around[t])
+                assert torch.allclose(past[b, t], a[b, t] if observed else ahead[t])
 
 
 @pytest.mark.parametrize("feedback", [False, True])
@@ -58,12 +58,12 @@ def test_the_forecast_s_modes_are_those_of_what_it_filled_in(feedback: bool) -> 
     model, _ = pair(K, feedback)
     a = torch.randn(2, T, A).double()
     with torch.no_grad():
-        filled = complete(model, a, SEEN, smooth=False)
+        filled = complete(model, a, OBSERVED, smooth=False)
         params = model.dynamics(filled)
         for b in range(2):
             one = of_one(params, b, T)
-            for t in torch.arange(T)[~SEEN[b]].tolist():
-                mean = condition(one, a[b], SEEN[b] & (torch.arange(T) < t))[0].view(T, N)
+            for t in torch.arange(T)[~OBSERVED[b]].tolist():
+                mean = condition(one, a[b], OBSERVED[b] & (torch.arange(T) < t))[0].view(T, N)
                 assert torch.allclose(filled[b, t], one.emission[t] @ mean[t])
 
 
@@ -71,18 +71,18 @@ def test_the_forecast_s_modes_are_those_of_what_it_filled_in(feedback: bool) -> 
 def test_only_what_is_missing_changes_and_what_stood_there_is_not_read(modes: int) -> None:
     model, guide = pair(modes)
     s = path(model)
-    filled = impute(model, guide, s, SEEN)
-    assert torch.equal(filled[SEEN], s[SEEN])
+    filled = impute(model, guide, s, OBSERVED)
+    assert torch.equal(filled[OBSERVED], s[OBSERVED])
     assert filled.isfinite().all() and not filled.requires_grad
-    hidden = torch.where(SEEN[..., None], s, torch.nan)
-    assert torch.equal(impute(model, guide, hidden, SEEN), filled)
+    hidden = torch.where(OBSERVED[..., None], s, torch.nan)
+    assert torch.equal(impute(model, guide, hidden, OBSERVED), filled)
 
 
 def test_the_smoother_reads_the_future_and_the_filter_does_not() -> None:
     model, guide = pair()
     s = path(model)
     other = torch.cat([s[:, :4], torch.randn_like(s[:, 4:])], 1)
-    gap = SEEN[:1].expand(2, -1)
+    gap = OBSERVED[:1].expand(2, -1)
     for smooth in (False, True):
         one, two = (impute(model, guide, each, gap, smooth=smooth)[:, 2:4] for each in (s, other))
         assert torch.allclose(one, two) != smooth
@@ -91,11 +91,11 @@ def test_the_smoother_reads_the_future_and_the_filter_does_not() -> None:
 def test_a_forecast_is_a_fill_at_the_end() -> None:
     model, guide = pair()
     s = path(model)
-    seen = (torch.arange(T) < 4).expand(2, T)
+    observed = (torch.arange(T) < 4).expand(2, T)
     ahead = forecast(model, guide, s[:, :4], T - 4)
     assert ahead.shape == (2, T - 4, D)
-    for smooth in (False, True):  # after the last frame that is seen, nothing is left to read
-        assert torch.allclose(ahead, impute(model, guide, s, seen, smooth=smooth)[:, 4:])
+    for smooth in (False, True):  # after the last observed frame, nothing is left to read
+        assert torch.allclose(ahead, impute(model, guide, s, observed, smooth=smooth)[:, 4:])
 
 
 def test_refused() -> None:

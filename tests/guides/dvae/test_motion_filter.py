@@ -18,17 +18,17 @@ from ppl_models.errors import InputError
 from tests.sequences import chain_of
 
 
-def guides(story: type = SRNN, increments: bool = False, causal: bool = True):
+def guides(model_class: type = SRNN, increments: bool = False, causal: bool = True):
     torch.manual_seed(0)
     motion = Motion(increments=increments, unit=0.1, inertia=increments, floor=0.05)
-    model = story(likelihood=motion).double()
-    guide = SRNNGuide(model, causal=causal) if story is SRNN else DeepARGuide(model)
+    model = model_class(likelihood=motion).double()
+    guide = SRNNGuide(model, causal=causal) if model_class is SRNN else DeepARGuide(model)
     return model, guide.double()
 
 
 def evidence(batch: tuple[int, ...] = (2, 3), length: int = 7) -> Evidence:
     precision = 20 * torch.rand(*batch, length, 4, dtype=torch.float64)
-    precision[..., ::3, :] = 0.0  # frames where nothing is seen
+    precision[..., ::3, :] = 0.0  # frames without a detection
     return Evidence(precision, precision * torch.randn_like(precision))
 
 
@@ -36,7 +36,7 @@ def noise_like(x: Tensor) -> Tensor:
     return torch.randn(x.shape, dtype=x.dtype)
 
 
-def by_hand(model, guide, seen: Evidence, previous: Tensor, noise: Tensor | None):
+def by_hand(model, guide, given: Evidence, previous: Tensor, noise: Tensor | None):
     """Frame after frame, one path, from the equations of the module's docstring."""
     length, motion, zeros = previous.shape[-2], model.likelihood, torch.zeros_like(previous)
     z_path, rate = None, torch.tensor(0.0, dtype=previous.dtype)
@@ -61,8 +61,8 @@ def by_hand(model, guide, seen: Evidence, previous: Tensor, noise: Tensor | None
             last = z_path[t - 1] if t else torch.zeros_like(z_path[0])
             p = Normal(*model.prior(h, last))
             rate = rate + kl_divergence(Normal(q.mean[t], q.stddev[t]), p).sum()
-        variance = 1 / (seen.precision[t] + 1 / scale**2)
-        mean = variance * (seen.weighted[t] + mu / scale**2)
+        variance = 1 / (given.precision[t] + 1 / scale**2)
+        mean = variance * (given.weighted[t] + mu / scale**2)
         rate = rate + kl_divergence(Normal(mean, variance.sqrt()), Normal(mu, scale)).sum()
         means.append(mean)
         variances.append(variance)
@@ -71,30 +71,30 @@ def by_hand(model, guide, seen: Evidence, previous: Tensor, noise: Tensor | None
 
 @pytest.mark.parametrize("length", [1, 2, 7])
 @pytest.mark.parametrize("increments", [False, True])
-@pytest.mark.parametrize(("story", "causal"), [(SRNN, True), (SRNN, False), (DeepAR, True)])
-def test_recursion_is_the_paper_s(story, causal: bool, increments: bool, length: int) -> None:
-    model, guide = guides(story, increments, causal)
-    seen = evidence(length=length)
+@pytest.mark.parametrize(("model_class", "causal"), [(SRNN, True), (SRNN, False), (DeepAR, True)])
+def test_recursion_is_the_paper_s(model_class, causal: bool, increments: bool, length: int) -> None:
+    model, guide = guides(model_class, increments, causal)
+    given = evidence(length=length)
     previous = torch.randn(2, 3, length, 4, dtype=torch.float64)
-    noise = noise_like(previous) if story is SRNN else None
+    noise = noise_like(previous) if model_class is SRNN else None
     with torch.no_grad():
-        posterior = guide.source_posterior(seen, previous, noise)
+        posterior = guide.source_posterior(given, previous, noise)
         assert posterior.rate.shape == (2, 3)
         for b, n in ((0, 0), (1, 2)):
-            one = Evidence(seen.precision[b, n], seen.weighted[b, n])
+            one = Evidence(given.precision[b, n], given.weighted[b, n])
             own = None if noise is None else noise[b, n]
             expected = by_hand(model, guide, one, previous[b, n], own)
             for value, wanted in zip(posterior, expected, strict=True):
                 assert torch.allclose(value[b, n], wanted, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("story", [SRNN, DeepAR])
-def test_no_evidence_gives_the_prediction_and_all_evidence_the_detections(story) -> None:
-    _, guide = guides(story)
+@pytest.mark.parametrize("model", [SRNN, DeepAR])
+def test_no_evidence_gives_the_prediction_and_all_evidence_the_detections(model) -> None:
+    _, guide = guides(model)
     o, zeros = torch.randn(5, 6, 4, dtype=torch.float64), torch.zeros(5, 6, 4, dtype=torch.float64)
     blind = guide.source_posterior(Evidence(zeros, zeros), zeros, zeros)
     prior_only = guide.source_posterior(Evidence(zeros, zeros), o, zeros)
-    if story is DeepAR:
+    if model is DeepAR:
         assert torch.allclose(blind.rate, torch.zeros(5, dtype=torch.float64), atol=1e-12)
         assert torch.allclose(blind.mean, prior_only.mean)
     sure = guide.source_posterior(Evidence(zeros + 1e12, 1e12 * o), zeros, zeros)
@@ -118,11 +118,11 @@ def test_rate_and_likelihood_make_the_predictive_density_of_the_detections() -> 
 
 def test_common_noise_repeats_and_drawn_noise_differs() -> None:
     _, guide = guides()
-    seen, previous = evidence(), torch.randn(2, 3, 7, 4, dtype=torch.float64)
+    given, previous = evidence(), torch.randn(2, 3, 7, 4, dtype=torch.float64)
     noise = noise_like(previous)
-    first, again = (guide.source_posterior(seen, previous, noise) for _ in range(2))
+    first, again = (guide.source_posterior(given, previous, noise) for _ in range(2))
     assert torch.equal(first.mean, again.mean)
-    assert not torch.equal(guide.source_posterior(seen, previous).mean, first.mean)
+    assert not torch.equal(guide.source_posterior(given, previous).mean, first.mean)
     assert not first.mean.requires_grad
 
 
@@ -136,10 +136,10 @@ def test_float32_long_clips_stay_finite() -> None:
     assert all(torch.isfinite(part).all() for part in q)
 
 
-@pytest.mark.parametrize("story", [SRNN, DeepAR])
-def test_other_likelihoods_than_motion_are_refused(story) -> None:
-    model = story(likelihood="gaussian")
-    guide = SRNNGuide(model) if story is SRNN else DeepARGuide(model)
+@pytest.mark.parametrize("model_class", [SRNN, DeepAR])
+def test_other_likelihoods_than_motion_are_refused(model_class) -> None:
+    model = model_class(likelihood="gaussian")
+    guide = SRNNGuide(model) if model_class is SRNN else DeepARGuide(model)
     zeros = torch.zeros(1, 5, 4)
     with pytest.raises(InputError, match="likelihood=Motion"):
         guide.source_posterior(Evidence(zeros, zeros), zeros)

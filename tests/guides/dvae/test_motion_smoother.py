@@ -67,26 +67,28 @@ def test_posterior_and_rate_are_the_exact_ones(length: int, inertia: bool) -> No
 
 def test_float32_keeps_the_rate_of_a_long_far_path() -> None:
     torch.manual_seed(0)
-    story = DeepAR(likelihood=Motion(increments=True, inertia=True))
-    guide = DeepARGuide(story, smooth=True)
+    model = DeepAR(likelihood=Motion(increments=True, inertia=True))
+    guide = DeepARGuide(model, smooth=True)
     o = 5.0 + 0.02 * torch.randn(2, 300, 4).cumsum(1)
     precision = torch.full_like(o, 600.0)
     precision[:, 100:200] = 0
-    precise = DeepARGuide(story, smooth=True)
+    precise = DeepARGuide(model, smooth=True)
     low = guide.source_posterior(Evidence(precision, precision * o), o)
-    story.double()
-    seen = Evidence(precision.double(), precision.double() * o.double())
-    high = precise.source_posterior(seen, o.double())
+    model.double()
+    evidence = Evidence(precision.double(), precision.double() * o.double())
+    high = precise.source_posterior(evidence, o.double())
     assert torch.allclose(low.rate.double(), high.rate, rtol=1e-3, atol=0.05)
     assert torch.allclose(low.mean.double(), high.mean, atol=1e-4)
     assert torch.all(low.variance > 0)
     assert torch.allclose(low.variance.double(), high.variance, rtol=1e-2)
 
 
-@pytest.mark.parametrize("story", [SRNN, DeepAR])
-def test_any_leading_dims_and_independent_sources(story) -> None:
-    model = story(likelihood=Motion(increments=True, inertia=True)).double()
-    guide = SRNNGuide(model, smooth=True) if story is SRNN else DeepARGuide(model, smooth=True)
+@pytest.mark.parametrize("model_class", [SRNN, DeepAR])
+def test_any_leading_dims_and_independent_sources(model_class) -> None:
+    model = model_class(likelihood=Motion(increments=True, inertia=True)).double()
+    guide = (
+        SRNNGuide(model, smooth=True) if model_class is SRNN else DeepARGuide(model, smooth=True)
+    )
     guide.double()
     precision = torch.rand(2, 3, 6, 4, dtype=torch.float64)
     evidence = Evidence(precision, torch.randn_like(precision))

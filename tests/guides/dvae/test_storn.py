@@ -1,4 +1,4 @@
-"""Guides of STORN and VRNN: the papers' networks; VRNN's shares the story's reading of frames."""
+"""Guides of STORN and VRNN: the papers' networks; VRNN's shares the model's reading of frames."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from tests.sequences import paths
 
 
 def test_storn_s_latents_are_drawn_without_reading_one_another() -> None:
-    story = STORN(3, 2)
-    guide, s = STORNGuide(story), torch.randn(2, 5, 3)
+    model = STORN(3, 2)
+    guide, s = STORNGuide(model), torch.randn(2, 5, 3)
     site = poutine.trace(guide).get_trace(s).nodes["z"]
     mean, scale = guide.encoder(guide.recurrence(guide.reader(s)))
     for found, wanted in zip(site["fn"].moments(site["value"] + 1), (mean, scale), strict=True):
         assert torch.allclose(found, wanted)
 
 
-def test_vrnn_s_guide_reads_h_and_s_with_the_story_s_own_networks() -> None:
-    story = VRNN(3, 2).double()
-    guide = VRNNGuide(story).double()
-    values = paths(story, 2, 5)
+def test_vrnn_s_guide_reads_h_and_s_with_the_model_s_own_networks() -> None:
+    model = VRNN(3, 2).double()
+    guide = VRNNGuide(model).double()
+    values = paths(model, 2, 5)
     s, z = values["s"], values["z"]
-    state, distribution = story.recurrence.start((2,), s), guide(s)
+    state, distribution = model.recurrence.start((2,), s), guide(s)
     assert distribution.shape == z.shape
     site = poutine.trace(guide).get_trace(s).nodes["z"]["fn"]
     mean, _ = site.moments(z)
     before = torch.zeros(2, 3).double(), torch.zeros(2, 2).double()
     for t in range(5):
-        read = torch.cat([story.reader(before[0]), story.latent_reader(before[1])], -1)
-        state = story.recurrence.step(read, state)
-        wanted, _ = guide.encoder(story.reader(s[:, t]), state[0])
+        read = torch.cat([model.reader(before[0]), model.latent_reader(before[1])], -1)
+        state = model.recurrence.step(read, state)
+        wanted, _ = guide.encoder(model.reader(s[:, t]), state[0])
         assert torch.allclose(mean[:, t], wanted)
         before = s[:, t], z[:, t]
 
 
 def test_h_left_by_vrnn_s_guide_gives_the_same_loss_and_gradient() -> None:
-    story = VRNN(3, 2).double()
-    guide, s = VRNNGuide(story).double(), torch.randn(2, 5, 3).double()
+    model = VRNN(3, 2).double()
+    guide, s = VRNNGuide(model).double(), torch.randn(2, 5, 3).double()
     found = []
     for left in (True, False):
         if not left:
-            story.leave = lambda reading: None  # type: ignore[method-assign]
+            model.leave = lambda reading: None  # type: ignore[method-assign]
         with seeded(0):
-            loss = Objective(kind="meanfield").loss(story, guide, (s,))
-        parameters = [*story.parameters(), *guide.parameters()]
+            loss = Objective(kind="meanfield").loss(model, guide, (s,))
+        parameters = [*model.parameters(), *guide.parameters()]
         found.append([loss, *torch.autograd.grad(loss, parameters)])
     assert all(torch.allclose(a, b) for a, b in zip(*found, strict=True))

@@ -12,8 +12,8 @@ HIERARCHICAL = {m.title: m for m in FAMILY if "TDVAE" in m.title}
 
 @pytest.mark.parametrize("title", ["HiTDVAE", "LigHTDVAE"])
 def test_a_latent_is_read_off_the_frames_near_by_and_the_code_off_all(title: str) -> None:
-    story, guide = HIERARCHICAL[title].pair(window=2)
-    values = paths(story, 1, 9)
+    model, guide = HIERARCHICAL[title].pair(window=2)
+    values = paths(model, 1, 9)
     s, z, w = values["s"].requires_grad_(), values["z"], values["w"]
     frames = torch.arange(9)
     near = (frames[:, None] - frames).abs() <= 2 * (2 - 1)  # two layers of windows of 2
@@ -24,8 +24,8 @@ def test_a_latent_is_read_off_the_frames_near_by_and_the_code_off_all(title: str
 
 @pytest.mark.parametrize("title", ["HiTDVAE", "LigHTDVAE"])
 def test_the_code_does_not_hang_on_padding(title: str) -> None:
-    story, guide = HIERARCHICAL[title].pair()
-    s, mask = paths(story, 1, 6)["s"], torch.arange(6)[None] < 4
+    model, guide = HIERARCHICAL[title].pair()
+    s, mask = paths(model, 1, 6)["s"], torch.arange(6)[None] < 4
     alone = guide.encode_global(s[:, :4], None)
     padded = guide.encode_global(torch.where(mask[..., None], s, 0.0), mask)
     assert all(torch.allclose(a, b) for a, b in zip(alone, padded, strict=True))

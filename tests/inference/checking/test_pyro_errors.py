@@ -85,7 +85,7 @@ def test_an_error_in_the_users_code_names_where() -> None:
     assert isinstance(error.__cause__, RuntimeError)
 
 
-def test_input_errors_of_a_story_pass_through() -> None:
+def test_input_errors_of_a_model_pass_through() -> None:
     def model(x: torch.Tensor) -> None:
         raise InputError("x", "5 numbers", "6 numbers", "bring one more")
 

@@ -95,7 +95,7 @@ def test_state_kept_between_calls() -> None:
             super().__init__()
             self.register_buffer("calls", torch.zeros(()))
 
-        def forward(self, x: torch.Tensor | None = None, num_data: int = 1) -> torch.Tensor:
+        def forward(self, x: torch.Tensor | None = None, size: int = 1) -> torch.Tensor:
             self.calls += 1
             mu = pyro.sample("mu", dist.Normal(0.0, 3.0))
             with pyro.plate("data", len(x), dim=-1):
@@ -145,7 +145,7 @@ def test_batch_norm_and_dropout_are_no_such_state(untouched: None) -> None:
             super().__init__()
             self.body = nn.Sequential(nn.BatchNorm1d(4), nn.Dropout(0.5))
 
-        def forward(self, x: torch.Tensor | None = None, num_data: int = 1) -> None:
+        def forward(self, x: torch.Tensor | None = None, size: int = 1) -> None:
             super().forward(self.body(x))
 
     with seeded(0):

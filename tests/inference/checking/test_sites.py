@@ -88,21 +88,21 @@ def test_a_discrete_site_that_is_nowhere() -> None:
 
 
 @pytest.mark.parametrize(
-    ("site", "infer", "seen"),
+    ("site", "infer", "message"),
     [
         (dist.Categorical(torch.ones(2)), {"enumerate": "sequential"}, "sequential"),
         (dist.Poisson(2.0), PARALLEL, "marked for enumeration"),
         (dist.Poisson(2.0), {}, "does not sample"),
     ],
 )
-def test_sites_that_cannot_be_enumerated(site: object, infer: dict, seen: str) -> None:
+def test_sites_that_cannot_be_enumerated(site: object, infer: dict, message: str) -> None:
     def model(x: torch.Tensor) -> None:
         w = pyro.sample("w", site, infer=infer)
         with pyro.plate("data", len(x), dim=-1):
             pyro.sample("x", dist.Normal(1.0 * w, 1.0), obs=x)
 
     error = wrong(model, no_guide, X)
-    assert error.site == "w" and seen in error.found
+    assert error.site == "w" and message in error.found
 
 
 def test_undeclared_batch_dims() -> None:
@@ -149,7 +149,7 @@ def test_data_outside_the_support() -> None:
 
 def test_missing_data_are_named_until_they_are_masked() -> None:
     x = torch.tensor([0.5, math.nan, 1.0])
-    seen = ~x.isnan()
+    observed = ~x.isnan()
 
     def careless(x: torch.Tensor) -> None:
         with pyro.plate("data", len(x), dim=-1):
@@ -157,7 +157,7 @@ def test_missing_data_are_named_until_they_are_masked() -> None:
 
     def careful(x: torch.Tensor) -> None:
         with pyro.plate("data", len(x), dim=-1):
-            pyro.sample("x", dist.Normal(0.0, 1.0).mask(seen), obs=x.nan_to_num())
+            pyro.sample("x", dist.Normal(0.0, 1.0).mask(observed), obs=x.nan_to_num())
 
     error = wrong(careless, no_guide, x)
     assert error.site == "x" and "1 of 3" in error.found and "mask" in error.cure

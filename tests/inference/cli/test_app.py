@@ -36,13 +36,13 @@ def ppl(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     return run
 
 
-def test_stories_prints_a_line_a_story(ppl: Ppl) -> None:
+def test_stories_prints_a_line_for_each_model(ppl: Ppl) -> None:
     code, out, _ = ppl("stories")
     lines = out.splitlines()
     assert code == 0 and len(lines) == len(STORIES)
-    for line, story in zip(lines, STORIES, strict=True):
-        assert line.split()[:3] == [story.name, story.guide_name, story.source]
-        assert line.endswith(story.sentence)
+    for line, model in zip(lines, STORIES, strict=True):
+        assert line.split()[:3] == [model.name, model.guide_name, model.source]
+        assert line.endswith(model.sentence)
 
 
 def test_stories_does_not_wait_for_torch() -> None:
@@ -98,8 +98,8 @@ def test_mistakes_get_a_message_and_their_exit_code(
     rows[3, 1] = np.nan
     np.save(tmp_path / "nan.npy", rows)
     (tmp_path / "text.npy").write_text("1 2 3")
-    seen, out, err = ppl(*arguments)
-    assert seen == code
+    found, out, err = ppl(*arguments)
+    assert found == code
     assert message in err and "Trace" not in err and not out
 
 

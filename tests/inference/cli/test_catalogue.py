@@ -22,8 +22,8 @@ from ppl_models.errors import InputError
 ROOT = Path(__file__).parents[3]
 # Files that sample for the models which are built of them; the guides are of those models.
 PARTS = {"simple.py", "base.py", "motion_recurrence.py"}
-NAMES = [story.name for story in STORIES]
-EACH = pytest.mark.parametrize("story", STORIES, ids=NAMES)
+NAMES = [row.name for row in STORIES]
+EACH = pytest.mark.parametrize("row", STORIES, ids=NAMES)
 
 
 def samples(path: Path) -> bool:
@@ -40,13 +40,13 @@ def samples(path: Path) -> bool:
 
 def test_names_are_unique_and_families_stand_together() -> None:
     assert len({name.lower() for name in NAMES}) == len(NAMES)
-    families = [family for family, _ in groupby(story.family for story in STORIES)]
+    families = [family for family, _ in groupby(row.family for row in STORIES)]
     assert len(set(families)) == len(families)
 
 
 @EACH
-def test_a_model_and_its_guide_are_public(story: Story) -> None:
-    for package, path in ((ppl_models, story.model), (guides, story.guide)):
+def test_a_model_and_its_guide_are_public(row: Story) -> None:
+    for package, path in ((ppl_models, row.model), (guides, row.guide)):
         module, _, name = path.partition(":")
         cure = "run python -m tools.tables"
         assert name in dir(package), cure
@@ -54,14 +54,14 @@ def test_a_model_and_its_guide_are_public(story: Story) -> None:
 
 
 @EACH
-def test_a_row_has_one_plain_sentence_and_a_source(story: Story) -> None:
-    assert story.sentence.endswith(".") and ". " not in story.sentence and story.source
-    assert len(story.sentence) <= 90  # a line of `ppl stories` fits a wide terminal
+def test_a_row_has_one_plain_sentence_and_a_source(row: Story) -> None:
+    assert row.sentence.endswith(".") and ". " not in row.sentence and row.source
+    assert len(row.sentence) <= 90  # a line of `ppl stories` fits a wide terminal
 
 
 def test_every_model_of_ppl_models_is_registered() -> None:
     models = {p.name for p in (ROOT / "ppl_models").rglob("*.py") if samples(p)} - PARTS
-    listed = {story.model.partition(":")[0].rpartition(".")[2] + ".py" for story in STORIES}
+    listed = {row.model.partition(":")[0].rpartition(".")[2] + ".py" for row in STORIES}
     assert listed == models, "register the new model in inference/cli/catalogue.py"
     assert models <= {p.name for p in (ROOT / "guides").rglob("*.py")}
 
@@ -71,31 +71,31 @@ def test_every_dynamical_vae_is_in_the_family_that_the_sequence_tests_run_over()
     from tests.sequences import FAMILY
 
     tested = {member.model.__name__ for member in FAMILY}
-    assert {story.model_name for story in STORIES if story.family == DYNAMICAL} == tested
+    assert {row.model_name for row in STORIES if row.family == DYNAMICAL} == tested
 
 
 @EACH
-def test_every_pair_passes_check_on_its_example(story: Story, untouched: None) -> None:
-    model, guide, data = story.example(size=6)
+def test_every_pair_passes_check_on_its_example(row: Story, untouched: None) -> None:
+    model, guide, data = row.example(size=6)
     assert isinstance(model, nn.Module) and isinstance(guide, nn.Module)
-    assert data[story.first_argument].shape[0] == 6
+    assert data[row.first_argument].shape[0] == 6
     with seeded(0):
         assert check(model, guide, **data).sites
 
 
 @EACH
-def test_every_pair_can_be_built_from_data_alone(story: Story) -> None:
-    _, _, data = story.example(size=4)
-    model, guide = story.pair(data)
-    assert type(model).__name__ == story.model_name
-    assert type(guide).__name__ == story.guide_name
+def test_every_pair_can_be_built_from_data_alone(row: Story) -> None:
+    _, _, data = row.example(size=4)
+    model, guide = row.pair(data)
+    assert type(model).__name__ == row.model_name
+    assert type(guide).__name__ == row.guide_name
 
 
 @pytest.mark.parametrize("name", ["VAE", "LDS"])
 def test_sizes_follow_the_data(name: str) -> None:
-    story = find(name)
-    data = {story.first_argument: torch.zeros(3, 5, 7)[:, 0 if name == "VAE" else slice(None)]}
-    assert story.settings(data) == {"data_dim": 7}
+    row = find(name)
+    data = {row.first_argument: torch.zeros(3, 5, 7)[:, 0 if name == "VAE" else slice(None)]}
+    assert row.settings(data) == {"data_dim": 7}
 
 
 @pytest.mark.parametrize(("typo", "cure"), [("vea", "VAE"), ("gausian", "GaussianMixture")])

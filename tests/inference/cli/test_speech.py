@@ -41,8 +41,8 @@ def ppl(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
 
 
 def resynth(ppl: Ppl, *arguments: str, code: int = 0) -> tuple[str, str]:
-    seen, out, err = ppl("resynth", *arguments, "--model", "run")
-    assert seen == code, err
+    found, out, err = ppl("resynth", *arguments, "--model", "run")
+    assert found == code, err
     return out, err
 
 
@@ -64,10 +64,10 @@ def test_a_recording_has_a_copy_and_a_score(ppl: Ppl, tmp_path: Path) -> None:
     out, _ = resynth(ppl, "in.wav", "--out", "new/out.wav")
     assert out.startswith("in.wav -> new/out.wav  SI-SDR ")
     model, guide, stft, *_ = load_speech("run")
-    told = resynthesise(model, guide, read_sound("in.wav", 1000).wave, stft).wave
+    expected = resynthesise(model, guide, read_sound("in.wav", 1000).wave, stft).wave
     written = read_sound("new/out.wav", 1000).wave
-    scale = max(1.0, float(told.abs().max()))
-    torch.testing.assert_close(scale * written, told, atol=2e-4, rtol=1e-3)
+    scale = max(1.0, float(expected.abs().max()))
+    torch.testing.assert_close(scale * written, expected, atol=2e-4, rtol=1e-3)
 
 
 def test_a_report_has_every_score(ppl: Ppl, tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_all_skipped_is_an_error(ppl: Ppl, tmp_path: Path) -> None:
 def test_a_stopped_command_goes_on(
     ppl: Ppl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped while the second is told: the first is whole, and it is not told again."""
+    """Stopped at the second: the first is whole, and it is not made again."""
     folder(tmp_path / "in")
     resynth(ppl, "in", "--out", "whole", "--report")
     report, _ = resynth(ppl, "in", "--out", "whole", "--report")
@@ -233,7 +233,7 @@ def test_copies_of_two_models_are_not_mixed(ppl: Ppl, tmp_path: Path) -> None:
 def test_places_that_cannot_be_are_refused(ppl: Ppl, tmp_path: Path) -> None:
     recording(tmp_path / "a.wav"), recording(tmp_path / "a.flac")
     Path("file").touch(), Path("nothing").mkdir()
-    for arguments, told in {
+    for arguments, message in {
         ("a.wav", "a.flac", "--out", "out"): "both a.wav and a.flac",
         ("a.wav", "a.flac", "--out", "out.wav"): "a folder for several",
         ("a.wav", "--out", "."): "the recording itself",
@@ -241,7 +241,7 @@ def test_places_that_cannot_be_are_refused(ppl: Ppl, tmp_path: Path) -> None:
         ("nothing", "--out", "out"): "files of sound that match",
     }.items():
         _, err = resynth(ppl, *arguments, code=1)
-        assert told in err, err
+        assert message in err, err
     assert not Path("out").exists()
 
 
@@ -293,7 +293,7 @@ def test_a_model_that_cannot_be_read_is_named(ppl: Ppl, tmp_path: Path) -> None:
     assert "model.recurrence.cell.weight_hh_l0 holds 1 of" in err and not Path("b.wav").exists()
 
 
-def test_a_missing_package_is_told_before_the_work(
+def test_a_missing_package_is_named_before_the_work(
     ppl: Ppl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from importlib import util
@@ -332,7 +332,7 @@ def test_generated_sounds_are_not_lost(ppl: Ppl) -> None:
     assert ppl("generate", *options, "--overwrite")[0] == 0
 
 
-def test_a_story_that_read_its_own_means_reads_them_now(
+def test_a_model_trained_on_its_own_means_reads_them_now(
     ppl: Ppl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
@@ -359,7 +359,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(speech_training.RECIPES, "LigHTDVAE", recipe)
 
 
-def test_a_story_is_trained_on_a_folder_and_used(ppl: Ppl, tmp_path: Path, small: None) -> None:
+def test_a_model_is_trained_on_a_folder_and_used(ppl: Ppl, tmp_path: Path, small: None) -> None:
     folder(tmp_path / "in", 10)
     code, out, err = ppl("fit-speech", "in", "--out", "mine", "--architecture", "lightdvae")
     assert code == 0, err

@@ -56,8 +56,8 @@ def walk(path: Path, frames: range = range(1, 13), objects: int = 2, seed: int =
 
 def track(ppl: Ppl, *arguments: str, code: int = 0) -> tuple[str, str]:
     """Run ``ppl track`` with few iterations into the folder out."""
-    seen, out, err = ppl("track", *arguments, "--out", "out", "--iterations", "3")
-    assert seen == code, err
+    found, out, err = ppl("track", *arguments, "--out", "out", "--iterations", "3")
+    assert found == code, err
     return out, err
 
 
@@ -160,7 +160,7 @@ def test_many_files_share_one_batch(
         (["a.txt", "--objects", "2", "--min-score", "0.95"], 1, "lower --min-score"),
     ],
 )
-def test_mistakes_are_told_before_any_work(
+def test_mistakes_are_named_before_any_work(
     ppl: Ppl, tmp_path: Path, arguments: list[str], code: int, message: str
 ) -> None:
     walk(tmp_path / "a.txt")
@@ -174,14 +174,14 @@ def test_mistakes_are_told_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
-def test_an_out_that_is_a_file_is_told(ppl: Ppl, tmp_path: Path) -> None:
+def test_an_out_that_is_a_file_is_named(ppl: Ppl, tmp_path: Path) -> None:
     walk(tmp_path / "a.txt")
     (tmp_path / "out").write_text("mine")
     _, err = track(ppl, "a.txt", "--objects", "2", code=1)
     assert "change --out" in err and (tmp_path / "out").read_text() == "mine"
 
 
-def test_ground_truth_without_motmetrics_is_told_before_any_work(
+def test_ground_truth_without_motmetrics_is_named_before_any_work(
     ppl: Ppl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     walk(tmp_path / "a.txt")
@@ -233,16 +233,16 @@ def test_odd_files_still_give_the_right_tracks(
 
 
 @pytest.mark.usefixtures("tracks_only")
-@pytest.mark.parametrize("unseen", ["first", "middle", "last"])
-def test_no_detection_for_half_the_clip(ppl: Ppl, tmp_path: Path, unseen: str) -> None:
-    gone = {"first": range(1, 13), "middle": range(7, 19), "last": range(13, 25)}[unseen]
+@pytest.mark.parametrize("missed", ["first", "middle", "last"])
+def test_no_detection_for_half_the_clip(ppl: Ppl, tmp_path: Path, missed: str) -> None:
+    gone = {"first": range(1, 13), "middle": range(7, 19), "last": range(13, 25)}[missed]
     rows = walk(tmp_path / "a.txt", range(1, 25))
     kept = [row for row in rows if frame_of(row) not in gone]
     (tmp_path / "a.txt").write_text("".join(kept))
     track(ppl, "a.txt", "--objects", "2", "--gt", "a.gt")
     metrics = json.loads((tmp_path / "out/a/metrics.json").read_text())
     assert metrics["ids"] == 0 and metrics["track_boxes"] == 48
-    assert metrics["idf1"] >= (100 if unseen == "middle" else 75)  # 3 pixels a frame, boxes of 40
+    assert metrics["idf1"] >= (100 if missed == "middle" else 75)  # 3 pixels a frame, boxes of 40
 
 
 @pytest.mark.parametrize("objects", [1, 2, 5])

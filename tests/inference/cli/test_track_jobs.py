@@ -62,7 +62,7 @@ def test_seqinfo_says_how_long_a_sequence_is(tmp_path: Path) -> None:
         ([1, 2_000_000_000], None, None, "at most 100000 frames"),
     ],
 )
-def test_a_range_without_rows_is_told(
+def test_a_range_without_rows_is_named(
     found: list[int], truth: list[int] | None, frames: tuple[int, int] | None, message: str
 ) -> None:
     true = None if truth is None else boxes_of(truth, name="gt.txt")

@@ -67,7 +67,7 @@ class Tracks(nn.Module):
 
 
 class LoopedTracks(Tracks):
-    """The same story, written for one run only: it does not broadcast over draws."""
+    """The same model, written for one run only: it does not broadcast over draws."""
 
     def forward(self, o: Tensor) -> None:
         batch, frames, detections = o.shape
@@ -168,7 +168,7 @@ class HierarchyGuide(nn.Module):
 class OwnNoiseGuide(nn.Module):
     """Makes its noise in torch and reports it by a Delta: an outer plate would repeat one draw."""
 
-    def forward(self, x: Tensor, num_data: int = 1) -> None:
+    def forward(self, x: Tensor, size: int = 1) -> None:
         with pyro.plate("data", len(x), dim=-1):
             q = dist.Normal(0.7 * x, 0.8)
             z = q.sample()

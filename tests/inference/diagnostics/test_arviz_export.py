@@ -45,7 +45,7 @@ def test_the_groups_have_named_dims_and_the_guides_law():
     # q(z) = N(0.7 x, 0.8): standard error 0.8 / sqrt(2000) = 0.018
     assert np.abs(z.values[0].mean(0) - 0.7 * X.numpy()).max() < 0.08
     new = result["posterior_predictive"]["x"].values[0]
-    # x anew: N(0.7 x, 0.8^2 + 0.5^2), whose sd has a standard error of 0.015
+    # x generated again: N(0.7 x, 0.8^2 + 0.5^2), whose sd has a standard error of 0.015
     assert np.abs(new.std(0) - np.sqrt(0.89)).max() < 0.07
     assert np.array_equal(result["observed_data"]["x"].values, X.numpy())
     log_p = dist.Normal(torch.tensor(z.values[0]), 0.5).log_prob(X)
@@ -68,11 +68,11 @@ def test_a_sequence_is_one_variable_and_masked_frames_count_nothing():
     assert "speed" not in result["log_likelihood"] and "speed" not in result["observed_data"]
 
 
-@pytest.mark.parametrize("story", [Tracks, LoopedTracks])
-def test_several_plates_and_assignments_given_each_draw(story):
+@pytest.mark.parametrize("model_class", [Tracks, LoopedTracks])
+def test_several_plates_and_assignments_given_each_draw(model_class):
     o = torch.tensor([[[-1.0, 1.0], [1.0, -1.0], [-1.1, 0.9]]])
     guide = Fixed()
-    result = posterior(story(), guide, o, num_samples=30)
+    result = posterior(model_class(), guide, o, num_samples=30)
     assert result["posterior"]["s"].dims == ("chain", "draw", "sequence", "source", "s_dim_0")
     w = result["posterior"]["w"]
     assert w.dims == ("chain", "draw", "sequence", "frame", "detection")

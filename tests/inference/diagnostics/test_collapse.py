@@ -49,7 +49,7 @@ def test_an_exact_pair_has_every_number_that_is_known():
     assert "Limited" not in report.verdict
 
 
-def test_a_bad_encoder_is_told_from_a_bad_model_by_a_gap_that_is_known():
+def test_a_known_gap_separates_a_bad_encoder_from_a_bad_model():
     x = data(64)
     guide = twisted(0.7, 0.8)
     report = collapse_report(Conjugate(), guide, x, optimised=64)

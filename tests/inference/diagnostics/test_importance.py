@@ -96,12 +96,12 @@ def test_joint_weights_estimate_the_evidence_of_all_data():
 
 def test_a_derived_value_outside_the_plate_weighs_nothing():
     class Telling(Conjugate):
-        def forward(self, x, num_data=1):
+        def forward(self, x, size=1):
             pyro.deterministic("noise", self.log_noise.exp())
             return super().forward(x)
 
     class Looking(ConjugateGuide):
-        def forward(self, x, num_data=1):
+        def forward(self, x, size=1):
             pyro.deterministic("width", self.log_scale.exp())
             super().forward(x)
 
@@ -114,7 +114,7 @@ def test_a_derived_value_outside_the_plate_weighs_nothing():
 
 def test_a_discrete_site_that_the_guide_draws_is_not_summed():
     class Drawing(ConjugateGuide):
-        def forward(self, x, num_data=1):
+        def forward(self, x, size=1):
             with pyro.plate("data", len(x), dim=-1):
                 distribution = dist.Categorical(logits=torch.zeros(len(x), 2))
                 pyro.sample("w", distribution, infer={"enumerate": "parallel"})

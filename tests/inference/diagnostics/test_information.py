@@ -70,7 +70,7 @@ def test_the_marginal_term_is_the_aggregates_distance_to_the_prior():
     assert found.nats == pytest.approx(0.5 * math.log(variance / 0.64), abs=0.05)
 
 
-def test_a_collapsed_guide_tells_nothing():
+def test_a_collapsed_guide_carries_no_information():
     guide = ConjugateGuide()
     guide.slope.data.zero_()
     found = mutual_information(Conjugate(), guide, data(50))
@@ -97,7 +97,7 @@ def test_chunks_change_nothing():
     assert whole.upper == pytest.approx(parts.upper, abs=1e-9)
 
 
-def test_one_datum_has_nothing_to_tell_it_from():
+def test_one_datum_carries_no_information():
     found = mutual_information(Conjugate(), ConjugateGuide(), data(1))
     assert found.nats == 0.0 and math.isnan(found.upper) and math.isnan(found.error)
 
@@ -105,7 +105,7 @@ def test_one_datum_has_nothing_to_tell_it_from():
 def test_sites_together_and_one_that_stands_alone():
     x = data(1500, math.sqrt(3.0))
     both = mutual_information(Chain(), ChainGuide(), x)
-    # b alone has all that x tells: x -> b is a channel of variance 3 into 3 * 4 / 9 + 2 / 3
+    # b alone has all that x informs of: x -> b is a channel of variance 3 into 3 * 4 / 9 + 2 / 3
     assert both.nats == pytest.approx(0.5 * math.log(3), abs=0.06)
     first = mutual_information(Chain(), ChainGuide(), x, site="a")
     assert first.nats == pytest.approx(0.5 * math.log(1.5), abs=0.06)
@@ -137,7 +137,7 @@ def test_sequences_further_plates_and_masks():
 
 def test_a_pair_that_cannot_be_drawn_at_once_gives_the_same():
     class Alone(ConjugateGuide):
-        def forward(self, x, num_data=1):
+        def forward(self, x, size=1):
             with pyro.plate("data", len(x), dim=-1):
                 z = pyro.sample("z", dist.Normal(self.slope * x, self.log_scale.exp()))
                 assert z.dim() == 1

@@ -86,7 +86,7 @@ def test_a_traversal_turns_one_number_and_puts_the_busy_ones_first():
     assert torch.equal(second[0], second[2])  # the second number changes nothing
 
 
-def test_an_imputation_keeps_what_was_seen_and_fills_in_the_rest():
+def test_an_imputation_keeps_what_was_observed_and_fills_in_the_rest():
     x = torch.tensor([[1.0] * 6, [0.0] * 6]).repeat(3, 1)
     missing = torch.tensor([True, True, False, False, False, False])
     figure = plot_imputations(Bits(), BitsGuide(), x, missing=missing, shape=(2, 3), rounds=20)

@@ -12,9 +12,9 @@ from inference.tracing.sampler import Sampler
 from tests.pairs import Conjugate, ConjugateGuide
 
 
-def found(model, guide, *args, told=None, **kwargs):
+def found(model, guide, *args, given=None, **kwargs):
     with torch.no_grad():
-        return replacements(Sampler(model, guide, args, kwargs), told or {})
+        return replacements(Sampler(model, guide, args, kwargs), given or {})
 
 
 class Doubled(Conjugate):
@@ -69,15 +69,15 @@ def test_an_argument_that_is_not_there_is_asked_for():
     with pytest.raises(PairError, match="replace=") as caught:
         found(Doubled(), DoubledGuide(), x)
     assert caught.value.site == "x"
-    assert found(Doubled(), DoubledGuide(), x, told={"x": 0})[0].argument == 0
+    assert found(Doubled(), DoubledGuide(), x, given={"x": 0})[0].argument == 0
 
 
 def test_wrong_replacements_are_refused():
     x = torch.tensor([1.0, 2.0])
     with pytest.raises(PairError, match="no observed site"):
-        found(Conjugate(), ConjugateGuide(), x, told={"z": 0})
+        found(Conjugate(), ConjugateGuide(), x, given={"z": 0})
     with pytest.raises(PairError, match="tensor argument of 2 values"):
-        found(Conjugate(), ConjugateGuide(), x, told={"x": "y"})
+        found(Conjugate(), ConjugateGuide(), x, given={"x": "y"})
 
 
 def test_missing_values_are_equal_to_themselves():

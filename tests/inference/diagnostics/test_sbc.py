@@ -22,7 +22,7 @@ X = torch.zeros(100)
 
 def changed(width: float = 1.0, shift: float = 0.0) -> ConjugateGuide:
     class Shifted(ConjugateGuide):
-        def forward(self, x, num_data=1):
+        def forward(self, x, size=1):
             super().forward(x + shift)
 
     guide = Shifted(exact=True)

@@ -43,8 +43,8 @@ def test_a_single_code_is_its_own_gap() -> None:
     assert mig(factors.float(), factors) == pytest.approx(1.0)
 
 
-def test_codes_that_tell_nothing() -> None:
-    """By chance, counts of 20 x 4 cells tell 19 * 3 / (2 * 4096) = 0.007 nat."""
+def test_codes_without_information() -> None:
+    """By chance, counts of 20 x 4 cells have an information of 19 * 3 / (2 * 4096) = 0.007 nat."""
     factors = grid(4, 256)
     codes = torch.randn(4096, 3)
     assert factor_information(codes, factors).max() < 0.02

@@ -165,7 +165,7 @@ def test_overlaps_against_a_count_of_pixels() -> None:
     assert overlaps(boxes.astype(float), boxes.astype(float)) == pytest.approx(both / either)
 
 
-def test_wrong_input_is_told() -> None:
+def test_wrong_input_is_named() -> None:
     truth = walkers()
     none = truth.select(truth.frame < 0)
     with pytest.raises(InputError, match="no ground truth"):
@@ -178,7 +178,7 @@ def test_wrong_input_is_told() -> None:
         score_many([])
 
 
-def test_a_missing_motmetrics_is_told_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_motmetrics_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "motmetrics", None)
     with pytest.raises(InputError, match=r"pip install 'ppl-models\[tracking\]'"):
         score(walkers(), walkers())

@@ -82,14 +82,14 @@ class TwoPlatesGuide(nn.Module):
             pyro.sample("s", dist.Normal(self.loc, 0.3).expand([len(x), 1, 3]))
 
 
-def two_plates_by_hand(x: torch.Tensor, seed: int, seen: torch.Tensor) -> torch.Tensor:
+def two_plates_by_hand(x: torch.Tensor, seed: int, observed: torch.Tensor) -> torch.Tensor:
     model, guide = TwoPlates(), TwoPlatesGuide()
     q = dist.Normal(guide.loc, 0.3).expand([len(x), 1, 3])
     with seeded(seed):
         s = q.rsample()
     weights = torch.tensor([0.5, 0.3, 0.2], dtype=x.dtype).log()
     terms = weights + dist.Normal(s[:, :, None], 0.5).log_prob(x[..., None])
-    data_term = (terms.logsumexp(-1) * seen).sum((1, 2))
+    data_term = (terms.logsumexp(-1) * observed).sum((1, 2))
     ratio = dist.Normal(model.loc, 1.0).log_prob(s) - q.log_prob(s)
     return data_term + ratio.sum((1, 2))
 

@@ -63,8 +63,8 @@ def test_with_weight_one_it_is_the_bound() -> None:
 class Both(pairs.MixturePrior):
     """The component colours the data too."""
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
-        with pyro.plate("data", num_data if x is None else len(x), dim=-1):
+    def forward(self, x: Tensor | None = None, size: int = 1) -> Tensor:
+        with pyro.plate("data", size if x is None else len(x), dim=-1):
             weights = dist.Categorical(logits=self.logits)
             w = pyro.sample("w", weights, infer={"enumerate": "parallel"})
             z = pyro.sample("z", dist.Normal(self.loc[w], 1.0))
@@ -74,19 +74,19 @@ class Both(pairs.MixturePrior):
 class Shared(pairs.MixturePrior):
     """One component for all data."""
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
+    def forward(self, x: Tensor | None = None, size: int = 1) -> Tensor:
         weights = dist.Categorical(logits=self.logits)
         w = pyro.sample("w", weights, infer={"enumerate": "parallel"})
-        with pyro.plate("data", num_data if x is None else len(x), dim=-1):
+        with pyro.plate("data", size if x is None else len(x), dim=-1):
             z = pyro.sample("z", dist.Normal(self.loc[w], 1.0))
             return pyro.sample("x", dist.Normal(z, self.noise), obs=x)
 
 
 @pytest.mark.parametrize(
-    ("model", "told"), [(Both, "data that depend on 'w'"), (Shared, "outside the data plate")]
+    ("model", "message"), [(Both, "data that depend on 'w'"), (Shared, "outside the data plate")]
 )
-def test_a_sum_that_is_not_over_the_prior_is_refused(model: Any, told: str) -> None:
-    with pytest.raises(PairError, match=told):
+def test_a_sum_that_is_not_over_the_prior_is_refused(model: Any, message: str) -> None:
+    with pytest.raises(PairError, match=message):
         Objective(free_bits=FreeBits(1.0)).loss(model().double(), Mixed().double(), (data(9),))
 
 

@@ -134,15 +134,15 @@ def test_the_mean_over_particles_and_batch_is_inside_the_maximum() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"nats": -1.0}, "nats is -1"),
         ({"nats": math.nan}, "nats is nan"),
         ({"nats": 1.0, "per": "frame"}, "per is 'frame'"),
     ],
 )
-def test_settings_are_checked(wrong: Any, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_settings_are_checked(wrong: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         FreeBits(**wrong)
 
 

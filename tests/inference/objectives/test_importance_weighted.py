@@ -169,14 +169,14 @@ def test_sites_that_are_summed_out_are_summed_in_the_weights() -> None:
 
 
 def test_a_pair_that_does_not_broadcast_is_drawn_from_again_and_again() -> None:
-    class Told(pairs.Conjugate):
-        def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
-            with pyro.plate("data", num_data if x is None else len(x), dim=-1):
+    class Chain(pairs.Conjugate):
+        def forward(self, x: Tensor | None = None, size: int = 1) -> Tensor:
+            with pyro.plate("data", size if x is None else len(x), dim=-1):
                 u = pyro.sample("u", dist.Normal(0 * self.prior, self.prior))
                 z = pyro.sample("z", dist.Normal(u, 1.0))
                 return pyro.sample("x", dist.Normal(z, self.log_noise.exp()), obs=x)
 
-    model, guide, x = Told().double(), Flat().double(), data(5)
+    model, guide, x = Chain().double(), Flat().double(), data(5)
     shape = layout(model, guide, (x,))
     with seeded(2):
         found = draw_many(model, guide, (x,), {}, shape, 3)
@@ -190,8 +190,8 @@ def test_a_pair_that_does_not_broadcast_is_drawn_from_again_and_again() -> None:
         assert guide.slope.grad is not None and guide.slope.grad.isfinite()
 
 
-class Told(nn.Module):
-    """x ~ N(loc, 1): a story without latents."""
+class WithoutLatents(nn.Module):
+    """x ~ N(loc, 1): a model without latents."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -204,7 +204,7 @@ class Told(nn.Module):
 
 def test_without_latents_it_is_the_evidence() -> None:
     x = data(6)
-    loss = Objective("iwae", num_particles=3).loss(Told(), pairs.NoLatents(), (x,))
+    loss = Objective("iwae", num_particles=3).loss(WithoutLatents(), pairs.NoLatents(), (x,))
     torch.testing.assert_close(-loss, dist.Normal(0.3, 1.0).log_prob(x).mean())
 
 

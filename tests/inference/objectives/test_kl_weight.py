@@ -86,7 +86,7 @@ def test_a_site_that_is_not_there_is_named(more: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"kl_weight": {}}, "names no site"),
         ({"kl_weight": "much"}, "kl_weight is 'much'"),
@@ -97,8 +97,8 @@ def test_a_site_that_is_not_there_is_named(more: dict[str, Any]) -> None:
         ({"kl_weight": {"a": 0.5}, "kind": "iwae"}, "one for all"),
     ],
 )
-def test_settings_are_checked(settings: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_settings_are_checked(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Objective(**settings)
 
 

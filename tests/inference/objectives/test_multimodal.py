@@ -21,8 +21,8 @@ NAMES = tuple(WIDTHS)
 def test_own_terms_are_the_evidence_of_the_whole_and_of_each_single_modality() -> None:
     model, guide = exact_pair()
     data = simulated(model, 6)
-    told = [ALL, *torch.eye(3).bool()]
-    known = -sum(evidence(model, data, mask).mean() for mask in told)
+    masks = [ALL, *torch.eye(3).bool()]
+    known = -sum(evidence(model, data, mask).mean() for mask in masks)
     loss = SubsetObjective(modalities=NAMES).loss(model, guide, (), data)
     assert (loss - known).abs() < 1e-6
 
@@ -46,16 +46,18 @@ def test_random_subsets_are_larger_than_one_and_smaller_than_all() -> None:
     assert not list(subsets(1, 3)) and len(list(subsets(2, 3))) == 2
 
 
-def test_cross_terms_tell_all_from_each_one() -> None:
+def test_cross_terms_generate_all_modalities_given_each_one() -> None:
     model, guide = exact_pair()
     data = simulated(model, 5)
     torch.manual_seed(3)
     loss = SubsetObjective(modalities=NAMES, terms="cross").loss(model, guide, (), data)
     torch.manual_seed(3)
-    told = {"mask": ALL.expand(5, 3)}
+    whole = {"mask": ALL.expand(5, 3)}
     known = Objective().loss(model, guide, (), data)
     for single in torch.eye(3).bool():
-        known += Objective().loss(model, guide, (), data | told | {"observed": single.expand(5, 3)})
+        known += Objective().loss(
+            model, guide, (), data | whole | {"observed": single.expand(5, 3)}
+        )
     assert (loss - known).abs() < 1e-9
     # a looser bound on the same evidence
     assert loss > -4 * evidence(model, data, ALL).mean()
@@ -103,8 +105,8 @@ def _divergence(model: Any, guide: MVAEGuide, data: dict[str, Tensor]) -> Tensor
     """Sum KL(q(z | all) || q(z | one)) over the modalities, in closed form."""
     from ppl_models.modalities import read_rows
 
-    def distribution(seen: Tensor) -> Any:
-        return guide.distribution(read_rows(WIDTHS, (), data, None, seen.expand(5, 3), 1))
+    def distribution(observed: Tensor) -> Any:
+        return guide.distribution(read_rows(WIDTHS, (), data, None, observed.expand(5, 3), 1))
 
     parts = [
         torch.distributions.kl_divergence(distribution(ALL), distribution(single))
@@ -169,11 +171,11 @@ def _classes(size: int) -> tuple[dict[str, Tensor], Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("story", "look"), [(MVAE, MVAEGuide), (DMVAE, DMVAEGuide)])
-def test_what_one_sense_says_of_the_other_is_right(story: Any, look: Any) -> None:
+@pytest.mark.parametrize(("model_class", "guide_class"), [(MVAE, MVAEGuide), (DMVAE, DMVAEGuide)])
+def test_one_modality_is_generated_given_the_other(model_class: Any, guide_class: Any) -> None:
     data, _ = _classes(2000)
-    model = story({"image": 8, "sound": 4}, 4, hidden_dims=(32, 32))
-    guide = look(model)
+    model = model_class({"image": 8, "sound": 4}, 4, hidden_dims=(32, 32))
+    guide = guide_class(model)
     fit(
         model,
         guide,
@@ -188,6 +190,6 @@ def test_what_one_sense_says_of_the_other_is_right(story: Any, look: Any) -> Non
     sound = impute(model, guide, image=test["image"], num_samples=20).draws["sound"]
     image = impute(model, guide, sound=test["sound"], num_samples=20).draws["image"]
     heard = (sound.argmin(-1) + 1) % 4
-    seen = image.unflatten(-1, (2, 4)).sum(-2).argmax(-1)
-    for told in (heard, seen):
-        assert (told == label).double().mean() > 0.9  # by chance 0.25
+    observed = image.unflatten(-1, (2, 4)).sum(-2).argmax(-1)
+    for predicted in (heard, observed):
+        assert (predicted == label).double().mean() > 0.9  # by chance 0.25

@@ -16,7 +16,7 @@ from tests import pairs
 from tests.inference.objectives.test_pathwise_elbo import AUTO, NAMES, Coin, CoinGuide, case
 
 
-def seen(name: str, size: int | None = None) -> PairTrace:
+def traced(name: str, size: int | None = None) -> PairTrace:
     model, guide, x = case(name)
     shape = layout(model, guide, (x,))
     with seeded(5):
@@ -31,54 +31,54 @@ def seen(name: str, size: int | None = None) -> PairTrace:
 @pytest.mark.parametrize("validation", [True, False])
 def test_terms_add_up_to_the_bound(name: str, closed_form: bool, validation: bool) -> None:
     with pyro.validation_enabled(validation):
-        view = seen(name)
-    found = rate_distortion(view, closed_form)
+        trace = traced(name)
+    found = rate_distortion(trace, closed_form)
     with seeded(5):
-        whole = pathwise_bound(view.model, view.guide, view.args, {}, closed_form)
+        whole = pathwise_bound(trace.model, trace.guide, trace.args, {}, closed_form)
     assert whole is not None
     # every site counts once, or 6 / 4 times where the plate draws 4 of 6 itself
-    torch.testing.assert_close(-(found.distortion + found.rate) * view.data_size, whole)
+    torch.testing.assert_close(-(found.distortion + found.rate) * trace.data_size, whole)
 
 
 def test_a_batch_stands_for_the_data_set() -> None:
     model, guide, x = case("global")
     with seeded(5):
-        view = trace_pair(model, guide, (x,), {}, layout(model, guide, (x,)), 60)
-    found = rate_distortion(view, True)
+        trace = trace_pair(model, guide, (x,), {}, layout(model, guide, (x,)), 60)
+    found = rate_distortion(trace, True)
     (rate,) = found.rates.values()
-    kl = torch.distributions.kl_divergence(view.guide_sites["mu"]["fn"], view.p["mu"]["fn"])
+    kl = torch.distributions.kl_divergence(trace.guide_sites["mu"]["fn"], trace.p["mu"]["fn"])
     torch.testing.assert_close(rate, kl[None] / 60)  # once a data set
-    data = view.p["x"]["fn"].log_prob(x)
+    data = trace.p["x"]["fn"].log_prob(x)
     torch.testing.assert_close(found.distortion, -data.mean())  # once a datum
-    assert not view.q and view.batch == 6 and view.data_size == 60
+    assert not trace.q and trace.batch == 6 and trace.data_size == 60
 
 
 def test_a_view_has_the_draws() -> None:
-    view = seen("vae")
-    assert view.codes("z").shape == (6, 2) and view.codes("z").requires_grad
-    x = view.args[0]
-    log_prob = view.p["x"]["fn"].log_prob(x)
-    torch.testing.assert_close(view.observed(), log_prob)
-    kl = view.kl("z", "element")
+    trace = traced("vae")
+    assert trace.codes("z").shape == (6, 2) and trace.codes("z").requires_grad
+    x = trace.args[0]
+    log_prob = trace.p["x"]["fn"].log_prob(x)
+    torch.testing.assert_close(trace.observed(), log_prob)
+    kl = trace.kl("z", "element")
     assert kl.shape == (6, 2)
-    torch.testing.assert_close(kl.sum(1, keepdim=True), view.kl("z"))
-    fixed = view.detached()
-    assert not fixed.codes("z").requires_grad and torch.equal(fixed.codes("z"), view.codes("z"))
+    torch.testing.assert_close(kl.sum(1, keepdim=True), trace.kl("z"))
+    fixed = trace.detached()
+    assert not fixed.codes("z").requires_grad and torch.equal(fixed.codes("z"), trace.codes("z"))
     with pytest.raises(PairError, match="one of: z"):
-        view.codes("x")
+        trace.codes("x")
 
 
 def test_a_site_of_the_guide_alone_has_no_kl() -> None:
-    view = seen("masked")
-    assert view.kl("z").shape == (6, 1) and view.codes("e").shape == (6, 1)
+    trace = traced("masked")
+    assert trace.kl("z").shape == (6, 1) and trace.codes("e").shape == (6, 1)
     with pytest.raises(PairError, match="a site of the guide alone"):
-        view.kl("e")
+        trace.kl("e")
     with pytest.raises(PairError, match="one posterior for several sites"):
-        rate_distortion(view, True, {"z": "total"})
+        rate_distortion(trace, True, {"z": "total"})
 
 
 def test_draws_are_averaged() -> None:
-    first, second = (rate_distortion(seen("vae"), False) for _ in range(2))
+    first, second = (rate_distortion(traced("vae"), False) for _ in range(2))
     mean = average([first, second])
     torch.testing.assert_close(mean.rate, (first.rate + second.rate) / 2)
     torch.testing.assert_close(mean.distortion, (first.distortion + second.distortion) / 2)

@@ -35,7 +35,7 @@ def test_the_weight_keeps_within_its_limits() -> None:
     assert target.weight == 0.25
 
 
-def test_its_state_travels_and_its_settings_are_told() -> None:
+def test_its_state_is_copied_and_its_settings_are_shown() -> None:
     target, other = TargetRate(2.0), TargetRate(2.0)
     target.update(9.0)
     assert "nats=2" in repr(target) and repr(target) == repr(other)
@@ -44,7 +44,7 @@ def test_its_state_travels_and_its_settings_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"nats": 0}, "nats is 0"),
         ({"nats": math.nan}, "nats is nan"),
@@ -53,13 +53,13 @@ def test_its_state_travels_and_its_settings_are_told() -> None:
         ({"start": 10, "most": 5}, "start is 10"),
     ],
 )
-def test_settings_are_checked(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_settings_are_checked(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         TargetRate(**{"nats": 1.0, **wrong})
 
 
 @pytest.mark.parametrize("settings", [{}, {"kind": "trace"}, {"kind": "iwae", "num_particles": 4}])
-def test_it_is_told_the_unweighted_rate(settings: dict[str, Any]) -> None:
+def test_it_is_given_the_unweighted_rate(settings: dict[str, Any]) -> None:
     model, guide, x = case("vae")
     target = TargetRate(1e-3, start=0.2)
     objective = Objective(kl_weight=target, **settings)

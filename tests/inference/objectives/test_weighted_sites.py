@@ -83,7 +83,7 @@ def test_uneven_batches_weigh_by_their_size() -> None:
     assert torch.isclose(torch.as_tensor(total), whole, atol=1e-12)
 
 
-def test_a_story_that_subsamples_itself_is_scaled_once() -> None:
+def test_a_model_that_subsamples_itself_is_scaled_once() -> None:
     x = data(12)
     index = torch.tensor([1, 5, 6])
 

@@ -39,7 +39,7 @@ def clip_of(frames: Sequence[Sequence[FloatArray]], rng: np.random.Generator | N
     return Clip(o, mask, size, LOG_CLUTTER)
 
 
-def seen(truth: FloatArray, there: FloatArray | None = None) -> list[list[FloatArray]]:
+def detected(truth: FloatArray, there: FloatArray | None = None) -> list[list[FloatArray]]:
     """Detections of boxes (N, T, 4), without noise, where ``there`` (N, T) is not 0."""
     there = np.ones(truth.shape[:2]) if there is None else there
     return [

@@ -32,7 +32,7 @@ def test_what_is_missing_is_drawn_from_its_exact_predictive_and_the_rest_stays()
     assert torch.equal(low[2], data["touch"][2]) and torch.equal(high[2], data["touch"][2])
 
 
-def test_a_sense_that_is_left_out_is_told_from_the_others() -> None:
+def test_a_modality_that_is_left_out_is_generated_given_the_others() -> None:
     model, guide = exact_pair()
     data = simulated(model, 4)
     found = impute(model, guide, data["sight"], num_samples=5)

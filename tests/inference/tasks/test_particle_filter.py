@@ -24,20 +24,20 @@ from tests.ppl_models.dvae.test_frame_vae import twins
 from tests.sequences import AUTOREGRESSIVE, IN_TURN, D, L, Member, paths, ragged
 
 
-def of(story: Any, *data: Any, count: int = 4000, seed: int = 0) -> Filtered:
-    return particle_filter(story, *data, num_particles=count, seed=seed)
+def of(model: Any, *data: Any, count: int = 4000, seed: int = 0) -> Filtered:
+    return particle_filter(model, *data, num_particles=count, seed=seed)
 
 
 def linear() -> tuple[DKF, LDS, Tensor]:
     with seeded(3):
-        story, lds = twins()
-        return story, lds, paths(story, 4, 8)["s"]
+        model, lds = twins()
+        return model, lds, paths(model, 4, 8)["s"]
 
 
-def test_a_linear_story_has_the_evidence_and_the_means_of_kalman_s_filter() -> None:
+def test_a_linear_model_has_the_evidence_and_the_means_of_kalman_s_filter() -> None:
     """Five standard errors: of z by the filter's variance over ESS, of log p by 12 repeats."""
-    story, lds, s = linear()
-    found = [of(story, s, seed=seed) for seed in range(12)]
+    model, lds, s = linear()
+    found = [of(model, s, seed=seed) for seed in range(12)]
     each = torch.stack([run.log_evidence for run in found])
     error = each.std(0)
     assert (error < 0.3).all()
@@ -53,12 +53,12 @@ def test_a_linear_story_has_the_evidence_and_the_means_of_kalman_s_filter() -> N
 def test_a_kalman_vae_that_is_linear_has_the_evidence_of_its_kalman_filter() -> None:
     """One mode, a decoder without hidden layers: s is an LDS's, whose emission is their product."""
     with seeded(4):
-        story = KVAE(3, 2, 3, 1, hidden_dims=(), start_scale=1.0, noise_scale=0.5).double()
-        torch.nn.init.normal_(story.emission)
-        s = story(size=3, length=6).detach()
-    decoder = [part for part in story.decoder.modules() if isinstance(part, torch.nn.Linear)][0]
-    noise, own = story.likelihood.log_scale.exp().expand(3), story.log_noise.exp()
-    params = story.dynamics(torch.zeros(1, 6, 2).double())
+        model = KVAE(3, 2, 3, 1, hidden_dims=(), start_scale=1.0, noise_scale=0.5).double()
+        torch.nn.init.normal_(model.emission)
+        s = model(size=3, length=6).detach()
+    decoder = [part for part in model.decoder.modules() if isinstance(part, torch.nn.Linear)][0]
+    noise, own = model.likelihood.log_scale.exp().expand(3), model.log_noise.exp()
+    params = model.dynamics(torch.zeros(1, 6, 2).double())
     mean = decoder.weight @ params.emission[..., 0, :, :].expand(3, 2, 3)[0]
     cov = noise.square().diag() + decoder.weight @ own.square().diag() @ decoder.weight.mT
     root = torch.linalg.cholesky(cov)  # white noise: kalman_filter takes a diagonal
@@ -70,7 +70,7 @@ def test_a_kalman_vae_that_is_linear_has_the_evidence_of_its_kalman_filter() -> 
     )
     exact = kalman_filter(white, s @ whiten.mT).log_evidence.sum(-1)
     exact = exact - 6 * root.diagonal().log().sum()
-    found = torch.stack([of(story, s, seed=seed).log_evidence for seed in range(12)])
+    found = torch.stack([of(model, s, seed=seed).log_evidence for seed in range(12)])
     error = found.std(0)
     assert (error < 0.3).all()
     off = found.mean(0) + 0.5 * error**2 - exact
@@ -80,21 +80,21 @@ def test_a_kalman_vae_that_is_linear_has_the_evidence_of_its_kalman_filter() -> 
 @pytest.mark.parametrize("modes", [1, 3])
 def test_a_kalman_vae_has_the_evidence_of_codes_drawn_blindly(modes: int) -> None:
     with seeded(5), torch.no_grad():
-        story = KVAE(3, 2, 3, modes, start_scale=1.0, noise_scale=0.5, feedback=True).double()
-        for parameter in (story.emission, story.control):
+        model = KVAE(3, 2, 3, modes, start_scale=1.0, noise_scale=0.5, feedback=True).double()
+        for parameter in (model.emission, model.control):
             torch.nn.init.normal_(parameter, std=0.5)
-        s = story(size=2, length=3)
-        weights = story.observation(story.simulate((20_000, 2), 3)).log_prob(s)
-    agree(of(story, s, count=5_000), weights)
+        s = model(size=2, length=3)
+        weights = model.observation(model.simulate((20_000, 2), 3)).log_prob(s)
+    agree(of(model, s, count=5_000), weights)
 
 
 @IN_TURN
 def test_frame_by_frame_a_model_has_the_evidence_of_whole_sequences(member: Member) -> None:
     """Particles run frame by frame; importance weights score all frames at once."""
-    story, guide = member.pair()
-    s = paths(story, 2, 3)["s"]
-    weights = importance(story, guide, s, num_samples=40_000).log_weights
-    agree(of(story, s, count=15_000), weights)
+    model, guide = member.pair()
+    s = paths(model, 2, 3)["s"]
+    weights = importance(model, guide, s, num_samples=40_000).log_weights
+    agree(of(model, s, count=15_000), weights)
 
 
 def agree(run: Filtered, weights: Tensor) -> None:
@@ -109,21 +109,21 @@ def agree(run: Filtered, weights: Tensor) -> None:
 @AUTOREGRESSIVE
 def test_padding_is_not_read_and_not_scored(member: Member) -> None:
     """The same noise is drawn frame by frame: alone, a shorter sequence has the same numbers."""
-    story = member.pair()[0]
-    whole = paths(story, 1, 6)["s"]
+    model = member.pair()[0]
+    whole = paths(model, 1, 6)["s"]
     s, mask = ragged(whole, (3,))
-    padded, short = of(story, s, mask, count=50), of(story, whole[:, :3], count=50)
+    padded, short = of(model, s, mask, count=50), of(model, whole[:, :3], count=50)
     assert torch.allclose(padded.log_evidence, short.log_evidence)
     assert torch.allclose(padded.mean[:, :3], short.mean) and padded.mean.isfinite().all()
     assert torch.allclose(padded.ess[:, 3:], torch.tensor(50.0).double())  # nobody is weighed
 
 
 def test_in_parts_and_by_seed(monkeypatch: Any) -> None:
-    story, _, s = linear()
-    once, again, other = (of(story, s, count=100, seed=seed).log_evidence for seed in (1, 1, 2))
+    model, _, s = linear()
+    once, again, other = (of(model, s, count=100, seed=seed).log_evidence for seed in (1, 1, 2))
     assert torch.equal(once, again) and not torch.equal(once, other)
     monkeypatch.setattr(sys.modules[particle_filter.__module__], "AT_ONCE", 150)
-    rows, first = (of(story, x, count=100, seed=1) for x in (s, s[:1]))
+    rows, first = (of(model, x, count=100, seed=1) for x in (s, s[:1]))
     assert rows.mean.shape == (4, 8, 2) and rows.ess.shape == (4, 8)
     assert torch.equal(rows.log_evidence[:1], first.log_evidence)
 
@@ -140,20 +140,20 @@ def test_particles_go_where_the_weight_is() -> None:
     assert torch.equal(moved % 3, torch.arange(3.0).expand(50, 3))
 
 
-def test_a_story_is_taken_as_it_is_judged_and_left_as_it_was() -> None:
-    story = HiTDVAE(D, L, global_dim=2, dim=8, heads=2, forget=0.9)
+def test_a_model_is_taken_in_evaluation_mode_and_left_as_it_was() -> None:
+    model = HiTDVAE(D, L, global_dim=2, dim=8, heads=2, forget=0.9)
     s, state = torch.randn(2, 5, D), torch.get_rng_state()
-    found = [of(story.train(mode), s, count=20).log_evidence for mode in (True, False)]
+    found = [of(model.train(mode), s, count=20).log_evidence for mode in (True, False)]
     assert torch.equal(*found) and torch.equal(state, torch.get_rng_state())
-    of(story.train(), s, count=20)
-    assert story.training
+    of(model.train(), s, count=20)
+    assert model.training
 
 
 def test_refused() -> None:
     s = torch.zeros(1, 2, D)
-    for story in (RVAE(D, L, causal=False), LDS(D)):
+    for model in (RVAE(D, L, causal=False), LDS(D)):
         with pytest.raises(InputError, match="model"):
-            particle_filter(story, s)  # type: ignore[arg-type]
+            particle_filter(model, s)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="num_particles"):
         particle_filter(DKF(D, L), s, num_particles=0)
     with pytest.raises(InputError, match="paths, frames"):

@@ -109,10 +109,10 @@ def test_a_whole_epoch_sees_every_row_once_in_another_order_each_time() -> None:
     seen: list[Tensor] = []
 
     class Watch(pairs.Conjugate):
-        def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
+        def forward(self, x: Tensor | None = None, size: int = 1) -> Tensor:
             if torch.is_grad_enabled() and x is not None:  # a training step
                 seen.append(x.detach().clone())
-            return super().forward(x, num_data)
+            return super().forward(x, size)
 
     x = torch.arange(50.0) / 50
     fit(Watch(), pairs.ConjugateGuide(), x, epochs=2, batch_size=20, **QUIET)
@@ -129,8 +129,8 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "no tensor": ({"data": (3,)}, "data: saw no tensor with rows"),
     "an array": ({"data": np.zeros(3)}, r"ndarray[\s\S]*torch.as_tensor"),
     "an array inside": ({"data": {"x": np.zeros(3)}}, r"data: x: saw a ndarray"),
-    "lengths": ({"data": {"x": data(5), "num_data": data(4)}}, "5 rows of x, 4 rows of num_data"),
-    "lengths by name": ({"data": (data(5), data(4))}, "5 rows of x, 4 rows of num_data"),
+    "lengths": ({"data": {"x": data(5), "size": data(4)}}, "5 rows of x, 4 rows of size"),
+    "lengths by name": ({"data": (data(5), data(4))}, "5 rows of x, 4 rows of size"),
     "keyword": ({"data": {"x": data(5), "y": data(5)}}, r"'y'[\s\S]*what the model takes"),
     "too many": ({"data": (data(5),) * 4}, "too many positional"),
     "batch_size": ({"batch_size": 0}, "batch_size: saw 0"),
@@ -198,7 +198,7 @@ def test_a_gradient_that_is_not_finite_stops_before_it_is_taken() -> None:
     """sqrt has an infinite slope at 0, where the guide's second datum is; the loss is finite."""
 
     class Rooted(pairs.ConjugateGuide):
-        def forward(self, x: Tensor | None = None, num_data: int = 1) -> None:
+        def forward(self, x: Tensor | None = None, size: int = 1) -> None:
             with pyro.plate("data", len(x), dim=-1):
                 loc = (self.slope * x.abs()).sqrt()
                 pyro.sample("z", dist.Normal(loc, self.log_scale.exp()))
@@ -229,7 +229,7 @@ def test_huge_but_finite_gradients_are_no_error() -> None:
 
 def test_an_error_of_the_model_itself_is_not_hidden() -> None:
     class Broken(pairs.Conjugate):
-        def forward(self, x: Tensor | None = None, num_data: int = 1) -> Tensor:
+        def forward(self, x: Tensor | None = None, size: int = 1) -> Tensor:
             raise ValueError("my own mistake")
 
     with pytest.raises(ValueError, match="my own mistake"):

@@ -62,7 +62,7 @@ def test_sums_are_compared_too():
     assert "sum over enumerated sites" in sampler_of(Model(), LocalGuide(), X).reason
 
 
-def test_discrete_noise_of_its_own_is_seen():
+def test_discrete_noise_of_its_own_is_found():
     class Model(nn.Module):
         def forward(self, x):
             with pyro.plate("data", len(x), dim=-1):
@@ -79,6 +79,6 @@ def test_discrete_noise_of_its_own_is_seen():
     assert "repeats it" in sampler.reason
 
 
-def test_one_way_of_drawing_can_be_told():
+def test_one_way_of_drawing_can_be_chosen():
     assert not sampler_of(Conjugate(), ConjugateGuide(), X, vectorised=False).vectorised
     assert sampler_of(Conjugate(), ConjugateGuide(), X, vectorised=True).vectorised

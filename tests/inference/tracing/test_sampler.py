@@ -145,7 +145,7 @@ def test_nothing_is_left_changed():
 
 def test_the_pair_is_judged_in_evaluation_mode():
     class Dropping(ConjugateGuide):
-        def forward(self, x, num_data=1):
+        def forward(self, x, size=1):
             super().forward(torch.nn.functional.dropout(x, 0.9, self.training))
 
     a = importance(Conjugate(), Dropping(), X, num_samples=50)

@@ -30,9 +30,9 @@ def summed_draws(model, guide, *data, draws=4, vectorised=None):
         return sampler, sampler.traces(draws if sampler.vectorised else None, "summed")
 
 
-@pytest.mark.parametrize(("story", "vectorised"), [(Tracks, True), (LoopedTracks, False)])
-def test_sums_over_assignments_match_brute_force(story, vectorised):
-    sampler, traces = summed_draws(story(), TracksGuide(), DETECTIONS)
+@pytest.mark.parametrize(("model_class", "vectorised"), [(Tracks, True), (LoopedTracks, False)])
+def test_sums_over_assignments_match_brute_force(model_class, vectorised):
+    sampler, traces = summed_draws(model_class(), TracksGuide(), DETECTIONS)
     assert sampler.vectorised == vectorised
     total = log_joint(traces.terms(sampler.plate))
     s = traces.value("s")

@@ -138,7 +138,7 @@ def test_settings_are_looked_at(settings: dict[str, Any], argument: str) -> None
     assert found.value.cure
 
 
-def test_its_name_tells_its_settings_and_not_its_state() -> None:
+def test_its_name_shows_its_settings_and_not_its_state() -> None:
     updates = Aggressive(most=50, look=3)
     name = repr(updates)
     after(updates, 1.0, 0.5)

@@ -129,7 +129,7 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize("name", ["target rate", "updates"])
-def test_a_new_run_begins_anew(name: str) -> None:
+def test_a_new_run_starts_from_the_beginning(name: str) -> None:
     settings = CASES[name]()
     assert same(train(epochs=2, **settings), train(epochs=2, **settings))
 

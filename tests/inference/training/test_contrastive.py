@@ -71,7 +71,7 @@ def test_persistent_chains_learn_a_likelihood_near_the_best() -> None:
     assert found > best - 0.1  # nats a datum
 
 
-def test_an_energy_without_a_bottom_is_told() -> None:
+def test_an_energy_without_a_minimum_is_an_error() -> None:
     model = Well()
     model.centre.data.fill_(torch.nan)
     with pytest.raises(NonFiniteError, match="learning_rate"):

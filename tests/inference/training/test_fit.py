@@ -34,7 +34,7 @@ class PointGuide(nn.Module):
         super().__init__()
         self.loc = nn.Parameter(torch.tensor(loc))
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> None:
+    def forward(self, x: Tensor | None = None, size: int = 1) -> None:
         pyro.sample("mu", dist.Delta(self.loc))
 
 
@@ -177,7 +177,7 @@ def test_enumerated_sites_are_summed() -> None:
 
 def test_a_module_that_hides_parameters_in_the_store_is_refused(untouched: None) -> None:
     class Stray(pairs.ConjugateGuide):
-        def forward(self, x: Tensor | None = None, num_data: int = 1) -> None:
+        def forward(self, x: Tensor | None = None, size: int = 1) -> None:
             shift = pyro.param("shift", torch.tensor(0.0))
             with pyro.plate("data", len(x), dim=-1):
                 pyro.sample("z", dist.Normal(self.slope * x + shift, self.log_scale.exp()))
@@ -313,9 +313,9 @@ def test_modules_end_in_evaluation_mode_and_the_report_leaves_their_buffers() ->
             super().__init__()
             self.norm = nn.BatchNorm1d(1)
 
-        def forward(self, x: Tensor | None = None, num_data: int = 1) -> None:
+        def forward(self, x: Tensor | None = None, size: int = 1) -> None:
             x = self.norm(x[:, None])[:, 0]  # type: ignore[index]
-            super().forward(x, num_data)
+            super().forward(x, size)
 
     guide = Normed()
     run = fit(pairs.Conjugate(), guide, data(), epochs=2, batch_size=50, validation=0.1, **QUIET)

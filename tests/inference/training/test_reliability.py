@@ -115,7 +115,7 @@ def test_an_error_leaves_the_last_good_files(tmp_path: Path) -> None:
         def set_step(self, step: int) -> None:
             self.broken = step == 9
 
-        def forward(self, x: Tensor | None = None, num_data: int = 1) -> None:
+        def forward(self, x: Tensor | None = None, size: int = 1) -> None:
             super().forward(x * math.inf if self.training and self.broken else x)  # type: ignore[operator]
 
     class Healed(Fragile):

@@ -42,8 +42,8 @@ class Steep(pairs.ConjugateGuide):
         super().__init__()
         self.size, self.more = slope, nn.Parameter(torch.zeros(4))
 
-    def forward(self, x: Tensor | None = None, num_data: int = 1) -> None:
-        super().forward(x, num_data)
+    def forward(self, x: Tensor | None = None, size: int = 1) -> None:
+        super().forward(x, size)
         pyro.factor("steep", (self.size * self.more).sum(), has_rsample=True)
 
 
@@ -62,7 +62,7 @@ def test_a_gradient_that_is_not_finite_is_named_and_no_parameter_moves(clip: flo
             super().__init__()
             self.more = nn.Parameter(torch.zeros(()))
 
-        def forward(self, x: Tensor | None = None, num_data: int = 1) -> None:
+        def forward(self, x: Tensor | None = None, size: int = 1) -> None:
             with pyro.plate("data", len(x), dim=-1):  # type: ignore[arg-type]
                 shift = self.more.sqrt()  # whose slope at 0 is infinite
                 pyro.sample("z", dist.Normal(self.slope * x + shift, self.log_scale.exp()))

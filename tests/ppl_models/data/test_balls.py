@@ -44,7 +44,7 @@ def test_seed() -> None:
     assert not torch.equal(one, other)
 
 
-@pytest.mark.parametrize(("given", "told"), [({"size": 0}, "size"), ({"radius": 0.0}, "radius")])
-def test_refused(given: dict, told: str) -> None:
-    with pytest.raises(InputError, match=told):
+@pytest.mark.parametrize(("given", "message"), [({"size": 0}, "size"), ({"radius": 0.0}, "radius")])
+def test_refused(given: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         bouncing_balls(**{"size": 2, **given})

@@ -96,7 +96,7 @@ def test_two_rows_in_many_dresses(tmp_path: Path, content: str | bytes) -> None:
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00", "line"),
     ],
 )
-def test_what_is_not_of_this_form_is_told(
+def test_what_is_not_of_this_form_is_named(
     tmp_path: Path, content: str | bytes, message: str
 ) -> None:
     with pytest.raises(InputError, match=message) as error:
@@ -104,14 +104,14 @@ def test_what_is_not_of_this_form_is_told(
     assert "det.txt" in str(error.value) and "cure:" in str(error.value)
 
 
-def test_what_is_not_a_file_is_told(tmp_path: Path) -> None:
+def test_what_is_not_a_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_boxes(tmp_path / "none.txt")
     with pytest.raises(InputError, match="a folder"):
         read_boxes(tmp_path)
 
 
-def test_a_file_that_may_not_be_read_is_told(
+def test_a_file_that_may_not_be_read_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path, ROW)
@@ -157,7 +157,7 @@ def test_ground_truth_keeps_the_rows_that_count(tmp_path: Path) -> None:
         ("1,1,10,20,30,40,1,1,1\n1,1,11,20,30,40,1,1,1", "an id twice"),
     ],
 )
-def test_ground_truth_that_is_none_is_told(tmp_path: Path, content: str, message: str) -> None:
+def test_ground_truth_that_is_none_is_named(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_ground_truth(written(tmp_path, content))
 
@@ -199,7 +199,7 @@ def test_rows_are_sorted_by_frame() -> None:
     assert boxes.frame.tolist() == [1, 1, 2, 3] and boxes.ltwh[:, 0].tolist() == [1, 3, 2, 0]
 
 
-def test_arrays_that_do_not_fit_are_told() -> None:
+def test_arrays_that_do_not_fit_are_named() -> None:
     with pytest.raises(InputError, match="one row a box"):
         Boxes(np.arange(3), np.arange(3), np.ones((2, 4)), np.ones(3))
 

@@ -114,7 +114,7 @@ def test_at_a_low_rate_resonances_stay_below_half_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"size": 0}, "size"),
         ({"rate": 7000}, "rate"),
@@ -125,6 +125,6 @@ def test_at_a_low_rate_resonances_stay_below_half_of_it() -> None:
         ({"tract": (0.0, 19.0)}, "tract"),
     ],
 )
-def test_refused(given: dict, told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_refused(given: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         voices(**{"size": 2, **given})

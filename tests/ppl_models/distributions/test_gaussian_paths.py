@@ -11,7 +11,7 @@ from torch.distributions import MultivariateNormal
 
 from ppl_models.distributions.gaussian_paths import GaussianChain, ObservedChain
 from ppl_models.distributions.kalman import LinearGaussian, kalman_filter
-from tests.dense import conditioned, hidden_and_seen
+from tests.dense import conditioned, hidden_and_observed
 
 B, T, D, N = 3, 4, 2, 3
 CLOSE: Any = {"rtol": 0, "atol": 1e-8}
@@ -37,18 +37,21 @@ def parameters() -> LinearGaussian:
     )
 
 
-def test_hidden_and_seen_paths_are_dense_gaussians() -> None:
+def test_hidden_and_observed_paths_are_dense_gaussians() -> None:
     params = parameters()
     z, s = torch.randn(B, T, N).double(), torch.randn(B, T, D).double()
-    prior, seen = GaussianChain.prior(params, T).log_prob(z), ObservedChain(params, T).log_prob(s)
+    prior, observed = (
+        GaussianChain.prior(params, T).log_prob(z),
+        ObservedChain(params, T).log_prob(s),
+    )
     after = GaussianChain.posterior(params, kalman_filter(params, s)).log_prob(z)
     for row in range(B):
-        mean, cov = hidden_and_seen(*(part[row] for part in params))
+        mean, cov = hidden_and_observed(*(part[row] for part in params))
         n = T * N
         dense = MultivariateNormal(mean[:n], cov[:n, :n]).log_prob(z[row].flatten())
         assert torch.allclose(prior[row], dense, **CLOSE)
         dense = MultivariateNormal(mean[n:], cov[n:, n:]).log_prob(s[row].flatten())
-        assert torch.allclose(seen[row], dense, **CLOSE)
+        assert torch.allclose(observed[row], dense, **CLOSE)
         distribution = MultivariateNormal(*conditioned(mean, cov, s[row].flatten()))
         assert torch.allclose(after[row], distribution.log_prob(z[row].flatten()), **CLOSE)
 
@@ -58,7 +61,7 @@ def test_draws_have_the_moments_of_the_dense_gaussian() -> None:
     z = GaussianChain.prior(params, T).rsample((5000,)).flatten(2)
     s = ObservedChain(params, T).rsample((5000,)).flatten(2)
     for row in range(B):
-        mean, cov = hidden_and_seen(*(part[row] for part in params))
+        mean, cov = hidden_and_observed(*(part[row] for part in params))
         n = T * N
         for drawn, m, c in ((z, mean[:n], cov[:n, :n]), (s, mean[n:], cov[n:, n:])):
             x, deviation = drawn[:, row], c.diag().sqrt()
@@ -68,7 +71,7 @@ def test_draws_have_the_moments_of_the_dense_gaussian() -> None:
             assert (error < 5 * ((1 + (c / scale) ** 2) / 5000).sqrt()).all()
 
 
-@pytest.mark.parametrize("kind", ["prior", "posterior", "seen"])
+@pytest.mark.parametrize("kind", ["prior", "posterior", "observed"])
 def test_draws_are_differentiable_and_laws_expand(kind: str) -> None:
     params = parameters()
     params = params._replace(transition=params.transition.requires_grad_())
@@ -76,7 +79,7 @@ def test_draws_are_differentiable_and_laws_expand(kind: str) -> None:
     distributions = {
         "prior": lambda: GaussianChain.prior(params, T),
         "posterior": lambda: GaussianChain.posterior(params, kalman_filter(params, s)),
-        "seen": lambda: ObservedChain(params, T),
+        "observed": lambda: ObservedChain(params, T),
     }
     distribution = distributions[kind]()
     wide = distribution.expand([5, B])

@@ -63,10 +63,10 @@ def dense(params: LinearGaussian) -> tuple[Tensor, Tensor, Tensor]:
     return (inverse @ offset[..., None])[..., 0], inverse @ q @ inverse.mT, c
 
 
-def condition(params: LinearGaussian, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return mean, covariance of z given the frames ``seen`` (T) of x (T, D); their log p."""
+def condition(params: LinearGaussian, x: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mean, covariance of z given the frames ``observed`` (T) of x (T, D); their log p."""
     mean, cov, c = dense(params)
-    rows = seen.repeat_interleave(x.shape[-1])
+    rows = observed.repeat_interleave(x.shape[-1])
     c, r = c[rows], params.noise_variance.flatten()[rows]
     error = (x - params.emission_offset).flatten()[rows] - c @ mean
     if not rows.any():
@@ -86,9 +86,9 @@ def as_type(params: LinearGaussian, dtype: torch.dtype) -> LinearGaussian:
 
 
 MASKS = {
-    "all seen": [[1] * T, [1] * T],
+    "all observed": [[1] * T, [1] * T],
     "gaps": [[1, 0, 0, 1, 1, 0], [0, 1, 1, 0, 1, 1]],
-    "nothing seen": [[0] * T, [1] + [0] * (T - 1)],
+    "nothing observed": [[0] * T, [1] + [0] * (T - 1)],
 }
 
 
@@ -101,7 +101,7 @@ def test_dense_conditioning(observed: int, name: str, dtype: torch.dtype, tolera
     x = torch.randn(2, T, observed, dtype=torch.double)
     hidden = torch.where(mask[..., None], x, torch.nan).to(dtype)
     params = as_type(exact, dtype)
-    filtered = kalman_filter(params, hidden, None if name == "all seen" else mask)
+    filtered = kalman_filter(params, hidden, None if name == "all observed" else mask)
     smoothed = kalman_smoother(params, filtered)
 
     def close(ours: Tensor, truth: Tensor) -> bool:
@@ -118,11 +118,11 @@ def test_dense_conditioning(observed: int, name: str, dtype: torch.dtype, tolera
         assert close(smoothed.cov[b], blocks[here, here])
         assert close(smoothed.cross[b], blocks[here[1:], here[:-1]])
         for t in range(T):
-            for seen, means, covs in (
+            for given, means, covs in (
                 (mask[b] & (here <= t), filtered.mean, filtered.cov),
                 (mask[b] & (here < t), filtered.predicted_mean, filtered.predicted_cov),
             ):
-                mean, cov, _ = condition(system_b, x_b, seen)
+                mean, cov, _ = condition(system_b, x_b, given)
                 assert close(means[b, t], mean.view(T, N)[t])
                 assert close(covs[b, t], cov[t * N : t * N + N, t * N : t * N + N])
     assert (filtered.log_evidence[~mask] == 0).all()
@@ -219,9 +219,9 @@ def track(batch: tuple[int, ...] = (), dtype: torch.dtype = torch.float) -> Line
     """Return a position that is seen and its velocity that is not, the same in all frames."""
     move = torch.tensor([[1.0, 1.0], [0.0, 1.0]], dtype=dtype)
     q = torch.tensor([[1e-4, 0.0], [0.0, 1e-6]], dtype=dtype)
-    seen = torch.tensor([[1.0, 0.0]], dtype=dtype)
+    observed = torch.tensor([[1.0, 0.0]], dtype=dtype)
     zeros = torch.zeros(1, 2, dtype=dtype)
-    parts = (zeros[0], 20 * torch.eye(2, dtype=dtype), move[None], zeros, q[None], seen[None])
+    parts = (zeros[0], 20 * torch.eye(2, dtype=dtype), move[None], zeros, q[None], observed[None])
     noise = (zeros[:, :1], torch.full((1, 1), 1e-4, dtype=dtype))
     return LinearGaussian(*(part.expand(*batch, *part.shape) for part in (*parts, *noise)))
 
@@ -273,7 +273,7 @@ def _not_positive(params: LinearGaussian) -> LinearGaussian:
 
 
 @pytest.mark.parametrize(
-    ("change", "mask", "told"),
+    ("change", "mask", "message"),
     [
         (_long, None, "emission"),
         (_not_positive, None, "frame 0"),
@@ -282,7 +282,7 @@ def _not_positive(params: LinearGaussian) -> LinearGaussian:
     ],
 )
 def test_refused(
-    change: Callable[[LinearGaussian], LinearGaussian], mask: Tensor | None, told: str
+    change: Callable[[LinearGaussian], LinearGaussian], mask: Tensor | None, message: str
 ) -> None:
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         kalman_filter(change(track()), torch.zeros(T, 1), mask)

@@ -71,10 +71,10 @@ def test_a_mixture_of_many_is_torch_s_in_single_precision(spread: float) -> None
     loc, scale, logits = (part.float() for part in many(500, 40, spread))
     z = torch.cat([loc[:20] + scale[:20] * torch.randn(20, 40), 3 * torch.randn(20, 40)])
     exact = reference(loc.double(), scale.double(), logits.double()).log_prob(z.double())
-    seen = DiagonalMixture(loc, scale, logits).log_prob(z)
-    assert seen.dtype == torch.float32
+    found = DiagonalMixture(loc, scale, logits).log_prob(z)
+    assert found.dtype == torch.float32
     # near components, 1e-4 nats; far ones, whose density is e^-1000 and less, 2e-7 of it
-    assert ((seen - exact).abs() <= 1e-4 + 2e-7 * exact.abs()).all()
+    assert ((found - exact).abs() <= 1e-4 + 2e-7 * exact.abs()).all()
 
 
 def test_a_mixture_has_torch_s_gradient_whole_and_in_parts(monkeypatch) -> None:

@@ -7,11 +7,11 @@ import math
 import torch
 
 from ppl_models.distributions.particles import _resample, track
-from tests.ppl_models.test_slds import ENDS, B, K, by_hand, ragged, story
+from tests.ppl_models.test_slds import ENDS, B, K, build, by_hand, ragged
 
 
 def test_particles_estimate_the_evidence_without_bias() -> None:
-    model, runs = story(), 400
+    model, runs = build(), 400
     s, mask = ragged(model)
     exact = model.log_evidence(s, mask).repeat(runs)
     copies = s.repeat(runs, 1, 1), mask.repeat(runs, 1)
@@ -24,20 +24,20 @@ def test_particles_estimate_the_evidence_without_bias() -> None:
 
 
 def test_filtered_regimes_are_the_sum_s() -> None:
-    model = story()
+    model = build()
     s, mask = ragged(model)
-    told = model.filter(s, mask, num_particles=4000)
+    filtered = model.filter(s, mask, num_particles=4000)
     for row, n in enumerate(ENDS.tolist()):
         paths, scores = by_hand(model, s[row, :n])
         last = torch.nn.functional.one_hot(paths[:, -1], K).double()
         expected = scores.softmax(0) @ last
         # within 0.03, some 4 sqrt(p (1 - p) / 4000)
-        assert torch.allclose(told.regimes[row, n - 1], expected, rtol=0, atol=0.03)
+        assert torch.allclose(filtered.regimes[row, n - 1], expected, rtol=0, atol=0.03)
 
 
 def test_the_same_seed_gives_the_same_particles(untouched: None) -> None:
     with torch.random.fork_rng():
-        model = story()
+        model = build()
         s, mask = ragged(model)
     first, second, third = (track(model, s, mask, num_particles=5, seed=i) for i in (1, 1, 2))
     assert torch.equal(first.mean, second.mean) and not torch.equal(first.mean, third.mean)
@@ -53,14 +53,14 @@ def test_children_are_as_many_as_they_weigh() -> None:
 
 def test_equal_parents_keep_different_children() -> None:
     """300 particles of one past, two regimes as likely: half of them go each way."""
-    model = story()
+    model = build()
     with torch.no_grad():
         model.switch_logits.zero_()
         model.transition.copy_(model.transition[:1].expand_as(model.transition))
         model.transition_offset.zero_()
         model.process_log_scale.zero_()
-    told = track(model, torch.randn(1, 3, 3).double(), num_particles=300)
-    assert torch.allclose(told.regimes[0, 1:], torch.full((2, K), 1 / K).double(), atol=1e-9)
+    filtered = track(model, torch.randn(1, 3, 3).double(), num_particles=300)
+    assert torch.allclose(filtered.regimes[0, 1:], torch.full((2, K), 1 / K).double(), atol=1e-9)
     exact = model.log_evidence(torch.zeros(1, 3, 3).double())
     one = track(model, torch.zeros(1, 3, 3).double(), num_particles=300).log_evidence
     assert torch.allclose(one, exact)  # regimes differ in nothing: any particle is right

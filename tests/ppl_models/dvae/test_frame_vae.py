@@ -1,4 +1,4 @@
-"""Stories whose frames read latents: the papers' networks, the LDS as anchor, and recovery."""
+"""Models whose frames read latents: the papers' networks, the LDS as anchor, and recovery."""
 
 from __future__ import annotations
 
@@ -34,10 +34,12 @@ SIZES = [  # of pairs at the benchmark's setting, 513 frequencies and 16 latents
 ]
 
 
-@pytest.mark.parametrize(("story", "guide", "options", "size"), SIZES)
-def test_the_benchmark_s_sizes(story: Any, guide: Any, options: dict[str, Any], size: int) -> None:
+@pytest.mark.parametrize(("model_class", "guide", "options", "size"), SIZES)
+def test_the_benchmark_s_sizes(
+    model_class: Any, guide: Any, options: dict[str, Any], size: int
+) -> None:
     """Bie et al. 2021: layer by layer the same networks, so as many numbers."""
-    model = story(513, 16, likelihood=ComplexGaussian(513), **options)
+    model = model_class(513, 16, likelihood=ComplexGaussian(513), **options)
     assert count(model, guide(model)) == size
 
 
@@ -51,29 +53,29 @@ def test_a_gated_transition_is_krishnan_s() -> None:
     assert torch.allclose(scale**2, softplus(net.spread(proposal.relu())), atol=2e-6)
 
 
-def test_a_story_of_frames_has_no_dynamics() -> None:
-    """Frames told in another order are told as well."""
-    story = FrameVAE(3, 2).double()
-    values, order = paths(story, 2, 6), torch.randperm(6)
+def test_a_model_of_single_frames_has_no_dynamics() -> None:
+    """Frames in another order have the same density."""
+    model = FrameVAE(3, 2).double()
+    values, order = paths(model, 2, 6), torch.randperm(6)
     shuffled = {name: value[:, order] for name, value in values.items()}
-    for name, score in scores(story, values).items():
-        assert torch.allclose(scores(story, shuffled)[name], score)
+    for name, score in scores(model, values).items():
+        assert torch.allclose(scores(model, shuffled)[name], score)
 
 
 def test_an_rvae_that_is_not_causal_reads_both_ways() -> None:
     """Its emission, by steps of two LSTMs from either end."""
-    story = RVAE(3, 2, causal=False).double()
-    values = paths(story, 2, 5)
+    model = RVAE(3, 2, causal=False).double()
+    values = paths(model, 2, 5)
     z, read = values["z"], []
-    for lstm, frames in ((story.recurrence, range(5)), (story.backward, range(4, -1, -1))):
+    for lstm, frames in ((model.recurrence, range(5)), (model.backward, range(4, -1, -1))):
         assert lstm is not None
         state, outputs = lstm.start((2,), z), {}
         for t in frames:
             state = lstm.step(z[:, t], state)
             outputs[t] = state[0]
         read.append(torch.stack([outputs[t] for t in range(5)], 1))
-    wanted = story.emission(torch.cat(read, -1))
-    assert torch.allclose(conditionals(story, values["s"], z, None)[1], wanted)
+    wanted = model.emission(torch.cat(read, -1))
+    assert torch.allclose(conditionals(model, values["s"], z, None)[1], wanted)
 
 
 def test_what_stays_of_a_dsae_is_drawn_once_a_sequence() -> None:
@@ -87,8 +89,8 @@ def test_what_stays_of_a_dsae_is_drawn_once_a_sequence() -> None:
 def twins(latent_dim: int = 2) -> tuple[DKF, LDS]:
     """A linear DKF, and the LDS with its numbers: z_0 = 0, so z_1 ~ N(b, scale^2)."""
     noise = 0.4
-    story = DKF(3, latent_dim, linear=True, likelihood=Gaussian(3, scale=noise)).double()
-    lds, transition = LDS(3, latent_dim, form="joint").double(), story.transition
+    model = DKF(3, latent_dim, linear=True, likelihood=Gaussian(3, scale=noise)).double()
+    lds, transition = LDS(3, latent_dim, form="joint").double(), model.transition
     assert isinstance(transition, LinearTransition)
     with torch.no_grad():
         rotation = torch.linalg.qr(torch.randn(latent_dim, latent_dim).double())[0]
@@ -101,33 +103,33 @@ def twins(latent_dim: int = 2) -> tuple[DKF, LDS]:
             (lds.transition, transition.linear.weight),
             (lds.transition_offset, transition.linear.bias),
             (lds.process_log_scale, transition.log_scale),
-            (lds.emission, story.emission.weight),
-            (lds.emission_offset, story.emission.bias),
+            (lds.emission, model.emission.weight),
+            (lds.emission_offset, model.emission.bias),
             (lds.noise_log_scale, torch.tensor(noise).log()),
         ):
             assert isinstance(its, Tensor)
             mine.copy_(its)
-    return story, lds
+    return model, lds
 
 
 def test_a_linear_dkf_is_an_lds() -> None:
     """Joint density, site by site; and with the exact posterior every draw's bound is log p(s)."""
-    story, lds = twins()
-    values, lengths = paths(story, 3, 8), torch.tensor([[8], [5], [1]])
+    model, lds = twins()
+    values, lengths = paths(model, 3, 8), torch.tensor([[8], [5], [1]])
     mask = torch.arange(8) < lengths
     with torch.no_grad():
-        mine, its = scores(story, values, mask), scores(lds, values, mask)
+        mine, its = scores(model, values, mask), scores(lds, values, mask)
     for name in ("z", "s"):
         assert torch.allclose(mine[name], its[name], rtol=1e-5)
     posterior = lds.posterior(values["s"])
     z = posterior.sample()
-    joint = sum(scores(story, {"s": values["s"], "z": z}).values())
+    joint = sum(scores(model, {"s": values["s"], "z": z}).values())
     evidence = lds.log_evidence(values["s"])
     assert torch.allclose(joint - posterior.log_prob(z), evidence, rtol=1e-5)
 
 
 @pytest.mark.slow
-def test_a_linear_dkf_learns_what_was_told_up_to_its_evidence() -> None:
+def test_a_linear_dkf_learns_what_generated_the_data_up_to_its_evidence() -> None:
     """Its bound on new data is the truth's exact log p(s), to 0.1 nat a frame.
 
     The guide looks ahead with an LSTM, and its noise has no correlations, so that something is
@@ -136,14 +138,14 @@ def test_a_linear_dkf_learns_what_was_told_up_to_its_evidence() -> None:
     with seeded(1):
         truth, lds = twins()
         s, new = (paths(truth, size, 10)["s"].float() for size in (600, 400))
-        story = DKF(3, 2, linear=True, likelihood=Gaussian(3))
-        guide = DKFGuide(story, input_dim=32, recurrent_dim=32)
+        model = DKF(3, 2, linear=True, likelihood=Gaussian(3))
+        guide = DKFGuide(model, input_dim=32, recurrent_dim=32)
     evidence = lds.log_evidence(new.double())
     objective, epochs, batch = Objective("meanfield"), 60, 50
-    before = objective.bound(story, guide, (new,))
+    before = objective.bound(model, guide, (new,))
     steps = epochs * len(s) // batch
     run = fit(
-        story,
+        model,
         guide,
         s,
         epochs=epochs,

@@ -15,9 +15,9 @@ from tests.sequences import FAMILY, MOVING, Member, paths, ragged
 
 
 def left(member: Member) -> tuple[Any, Any, Tensor, Any]:
-    story, guide = member.pair()
-    s = paths(story)["s"]
-    return story, guide, s, poutine.trace(guide).get_trace(s)
+    model, guide = member.pair()
+    s = paths(model)["s"]
+    return model, guide, s, poutine.trace(guide).get_trace(s)
 
 
 LEAVING = pytest.mark.parametrize(
@@ -29,13 +29,13 @@ LEAVING = pytest.mark.parametrize(
 
 @LEAVING
 def test_what_a_guide_left_is_used_once(member: Member) -> None:
-    story, _, s, guided = left(member)
+    model, _, s, guided = left(member)
     z = guided.nodes["z"]["value"]
-    reading = story.take(z, s)
+    reading = model.take(z, s)
     assert reading is not None and reading.z is z
-    h = story.read(story.teacher_forced_past(s, z))
+    h = model.read(model.teacher_forced_past(s, z))
     assert torch.allclose(reading.h, h)
-    assert story.take(z, s) is None
+    assert model.take(z, s) is None
 
 
 @pytest.mark.parametrize(
@@ -43,36 +43,36 @@ def test_what_a_guide_left_is_used_once(member: Member) -> None:
 )
 @LEAVING
 def test_what_a_guide_left_is_never_stale(member: Member, cause: str) -> None:
-    story, guide, s, guided = left(member)
+    model, guide, s, guided = left(member)
     z = guided.nodes["z"]["value"]
     if cause == "a step since":
         with torch.no_grad():
-            next(story.parameters()).mul_(1.1)
+            next(model.parameters()).mul_(1.1)
     elif cause == "no graph":
         with torch.no_grad():
             z = poutine.trace(guide).get_trace(s).nodes["z"]["value"]
     elif cause == "a copy":
-        story, _ = copy.deepcopy((story, guide))
+        model, _ = copy.deepcopy((model, guide))
     elif cause == "a pickle":
-        story = pickle.loads(pickle.dumps(story))
+        model = pickle.loads(pickle.dumps(model))
     z = z.clone() if cause == "other z" else z
-    assert story.take(z, s + 1 if cause == "other s" else s) is None
+    assert model.take(z, s + 1 if cause == "other s" else s) is None
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.5])
 @LEAVING
 def test_a_padded_batch_finds_what_the_guide_left(member: Member, probability: float) -> None:
-    """With scheduled sampling, story and guide would else read different frames."""
-    story, guide, s, _ = left(member)
-    story.sampling_probability = probability
+    """With scheduled sampling, model and guide would else read different frames."""
+    model, guide, s, _ = left(member)
+    model.sampling_probability = probability
     padded, mask = ragged(s, (7, 4, 1))
     guided = poutine.trace(guide).get_trace(padded, mask)
-    reading = story._left
+    reading = model._left
     assert reading is not None
-    trace = poutine.trace(poutine.replay(story, guided)).get_trace(padded, mask)
+    trace = poutine.trace(poutine.replay(model, guided)).get_trace(padded, mask)
     trace.compute_log_prob()
-    assert story._left is None
+    assert model._left is None
     raw = reading[0].raw
     if probability:
-        wanted = story.likelihood(raw).log_prob(torch.where(mask[..., None], s, 0.0))
+        wanted = model.likelihood(raw).log_prob(torch.where(mask[..., None], s, 0.0))
         assert torch.allclose(trace.nodes["s"]["log_prob"], (wanted * mask).sum(-1))

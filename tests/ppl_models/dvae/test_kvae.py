@@ -22,8 +22,8 @@ from tests.ppl_models.distributions.test_kalman import condition
 D, A, N, K, T = 5, 2, 3, 3, 6
 
 
-def story(modes: int = K, *, feedback: bool = False, **options: Any) -> KVAE:
-    """Return a story whose modes differ, and depend on what was."""
+def build(modes: int = K, *, feedback: bool = False, **options: Any) -> KVAE:
+    """Return a model whose modes differ, and depend on what was."""
     model = KVAE(D, A, N, modes, recurrent_dim=4, feedback=feedback, **options).double()
     with torch.no_grad():
         model.transition.mul_(0.7).add_(0.3 * torch.randn_like(model.transition))
@@ -50,11 +50,11 @@ def of_one(params: LinearGaussian, index: int, length: int) -> LinearGaussian:
 @pytest.mark.parametrize("modes", [1, K])
 @pytest.mark.parametrize("feedback", [False, True])
 def test_given_the_modes_it_is_dense_conditioning(modes: int, feedback: bool) -> None:
-    model = story(modes, feedback=feedback)
+    model = build(modes, feedback=feedback)
     a = 3 * torch.randn(2, T, A).double()
     with torch.no_grad():
         params, smoothed, filtered = model.dynamics(a), model.smooth(a), model.filter(a)
-        told = model_log_prob(model, a)
+        log_prob = model_log_prob(model, a)
     covs = smoothed.cov.expand(2, T, N, N)
     for b in range(2):
         everything = torch.ones(T, dtype=torch.bool)
@@ -63,7 +63,7 @@ def test_given_the_modes_it_is_dense_conditioning(modes: int, feedback: bool) ->
         assert torch.allclose(smoothed.mean[b], mean.view(T, N), rtol=1e-9, atol=1e-9)
         assert torch.allclose(covs[b], blocks[range(T), range(T)], rtol=1e-9, atol=1e-9)
         assert torch.allclose(filtered.log_evidence[b].sum(), evidence, rtol=1e-9)
-        assert torch.allclose(told[b], evidence, rtol=1e-9)
+        assert torch.allclose(log_prob[b], evidence, rtol=1e-9)
     # the reference code never wrote the filter's means, and smoothed to zeros everywhere
     assert (smoothed.mean.abs().amax(-1) > 1e-2).all()
 
@@ -77,7 +77,7 @@ def model_log_prob(model: KVAE, a: Tensor) -> Tensor:
 
 
 def test_modes_are_those_of_the_past_alone() -> None:
-    model, a = story(), torch.randn(2, T, A).double().requires_grad_()
+    model, a = build(), torch.randn(2, T, A).double().requires_grad_()
     weights = model.modes(torch.cat([torch.zeros_like(a[:, :1]), a[:, :-1]], 1))
     assert torch.allclose(weights.sum(-1), torch.ones(2, T).double())
     before, state = torch.zeros(2, A).double(), model.modes.start((2,), a)
@@ -96,7 +96,7 @@ def test_modes_are_those_of_the_past_alone() -> None:
 @pytest.mark.parametrize("modes", [1, K])
 @pytest.mark.parametrize("feedback", [False, True])
 def test_what_it_simulates_is_what_it_scores(modes: int, feedback: bool) -> None:
-    model, size = story(modes, feedback=feedback, start_scale=1.0), 4_000
+    model, size = build(modes, feedback=feedback, start_scale=1.0), 4_000
     with torch.no_grad():
         a = model.simulate((size,), T)
         params, filtered = model.dynamics(a), model.filter(a)
@@ -116,8 +116,8 @@ def test_what_it_simulates_is_what_it_scores(modes: int, feedback: bool) -> None
 
 def test_one_mode_has_covariances_that_all_paths_share() -> None:
     a = torch.randn(7, T, A).double()
-    assert story(1).filter(a).cov.shape == (T, N, N)
-    assert story(K).filter(a).cov.shape == (7, T, N, N)
+    assert build(1).filter(a).cov.shape == (T, N, N)
+    assert build(K).filter(a).cov.shape == (7, T, N, N)
 
 
 def ragged(pair: tuple[nn.Module, nn.Module], filling: float) -> tuple[Tensor, Tensor]:
@@ -140,7 +140,7 @@ def bounds(pair: tuple[nn.Module, nn.Module], s: Tensor, mask: Tensor | None, a:
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 @pytest.mark.parametrize("modes", [1, K])
 def test_padding_reaches_neither_value_nor_gradient(likelihood: str, modes: int) -> None:
-    model = story(modes, feedback=True, likelihood=likelihood)
+    model = build(modes, feedback=True, likelihood=likelihood)
     pair = model, KVAEGuide(model).double()
     s, mask = ragged(pair, torch.nan)
     a = torch.randn(3, T, A).double()
@@ -170,7 +170,7 @@ def test_the_pair_passes_the_check(modes: int, feedback: bool, learn: bool) -> N
 
 @pytest.mark.parametrize("modes", [1, K])
 def test_one_frame(modes: int) -> None:
-    model = story(modes, feedback=True)
+    model = build(modes, feedback=True)
     pair = model, KVAEGuide(model).double()
     s = pair[0](size=2, length=1).detach()
     assert s.shape == (2, 1, D)
@@ -201,7 +201,7 @@ def test_without_data_it_simulates_by_the_generator() -> None:
 
 
 @pytest.mark.parametrize(
-    ("build", "told"),
+    ("build", "message"),
     [
         (lambda: KVAE(D, 0), "pseudo_dim"),
         (lambda: KVAE(D, num_modes=0), "num_modes"),
@@ -211,6 +211,6 @@ def test_without_data_it_simulates_by_the_generator() -> None:
         (lambda: KVAE(D, likelihood="bernoulli")(torch.full((2, 3, D), 0.5)), "bits"),
     ],
 )
-def test_refused(build: Callable[[], object], told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_refused(build: Callable[[], object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         build()

@@ -87,10 +87,10 @@ def joint(model: Any, s: Tensor, z: Tensor | None) -> Tensor:
 
 
 @pytest.mark.parametrize("increments", [False, True])
-@pytest.mark.parametrize("story", BOTH)
+@pytest.mark.parametrize("model_class", BOTH)
 @pytest.mark.parametrize("length", [1, 2, 9])
-def test_all_at_once_equals_frame_by_frame(story, increments: bool, length: int) -> None:
-    model = make(story, increments)
+def test_all_at_once_equals_frame_by_frame(model_class, increments: bool, length: int) -> None:
+    model = make(model_class, increments)
     s, z = drawn(model, length=length)
     values, grads = [], []
     for score in (joint, score_by_frame):
@@ -109,9 +109,9 @@ def test_all_at_once_equals_frame_by_frame(story, increments: bool, length: int)
 
 
 @pytest.mark.parametrize("increments", [False, True])
-@pytest.mark.parametrize("story", BOTH)
-def test_simulations_are_scored_and_repeat(story, increments: bool) -> None:
-    model = make(story, increments)
+@pytest.mark.parametrize("model_class", BOTH)
+def test_simulations_are_scored_and_repeat(model_class, increments: bool) -> None:
+    model = make(model_class, increments)
     torch.manual_seed(1)
     s, z = drawn(model)
     torch.manual_seed(1)
@@ -161,9 +161,9 @@ def test_conditionals_see_exactly_the_allowed_past(increments: bool) -> None:
 
 
 @pytest.mark.parametrize("increments", [False, True])
-@pytest.mark.parametrize("story", BOTH)
-def test_a_batch_equals_one_by_one_and_padding_is_never_read(story, increments: bool) -> None:
-    model = make(story, increments)
+@pytest.mark.parametrize("model_class", BOTH)
+def test_a_batch_equals_one_by_one_and_padding_is_never_read(model_class, increments: bool) -> None:
+    model = make(model_class, increments)
     s, z = drawn(model)
     mask = torch.arange(7) < torch.tensor([[7], [4], [1]])
     poisoned = torch.where(mask[..., None], s, torch.tensor(float("nan"), dtype=s.dtype))
@@ -202,9 +202,9 @@ def test_shapes_follow_the_plates_around_a_path() -> None:
     )
 
 
-@pytest.mark.parametrize("story", BOTH)
-def test_without_conditioning_the_same_call_simulates_afresh(story) -> None:
-    model = make(story)
+@pytest.mark.parametrize("model_class", BOTH)
+def test_without_conditioning_the_same_call_simulates_afresh(model_class) -> None:
+    model = make(model_class)
     s = torch.full((3, 7, 4), 100.0, dtype=torch.float64)
     trace = poutine.trace(poutine.uncondition(model)).get_trace(s)
     assert trace.nodes["s"]["value"].shape == s.shape
@@ -229,11 +229,11 @@ def test_z_cannot_be_scored_before_s_has_a_value() -> None:
         distribution.log_prob(distribution.rsample())
 
 
-@pytest.mark.parametrize(("story", "size"), [(SRNN, 1540 - 480), (DeepAR, 748)])
-def test_the_paper_s_sizes(story, size: int) -> None:
-    model = story()
+@pytest.mark.parametrize(("model_class", "size"), [(SRNN, 1540 - 480), (DeepAR, 748)])
+def test_the_paper_s_sizes(model_class, size: int) -> None:
+    model = model_class()
     assert sum(p.numel() for p in model.parameters()) == size
-    if story is SRNN:
+    if model_class is SRNN:
         assert sum(p.numel() for p in SRNNGuide(model).parameters()) == 480
 
 
@@ -247,10 +247,12 @@ def with_guide(model: Any, s: Tensor, probability: float, guide: nn.Module) -> p
 
 
 @pytest.mark.parametrize("increments", [False, True])
-@pytest.mark.parametrize("story", BOTH)
-def test_scheduled_sampling_reads_generated_frames_in_training_only(story, increments) -> None:
-    model = make(story, increments)
-    guide = (SRNNGuide(model) if story is SRNN else DeepARGuide(model)).double()
+@pytest.mark.parametrize("model_class", BOTH)
+def test_scheduled_sampling_reads_generated_frames_in_training_only(
+    model_class, increments
+) -> None:
+    model = make(model_class, increments)
+    guide = (SRNNGuide(model) if model_class is SRNN else DeepARGuide(model)).double()
     s, _ = drawn(model)
     for training in (True, False):
         model.train(training)

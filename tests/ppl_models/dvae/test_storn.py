@@ -26,16 +26,16 @@ SIZES = [  # of pairs at the benchmark's setting, 513 frequencies and 16 latents
 ]
 
 
-@pytest.mark.parametrize(("story", "guide", "options", "guide_options", "size"), SIZES)
+@pytest.mark.parametrize(("model_class", "guide", "options", "guide_options", "size"), SIZES)
 def test_the_benchmark_s_sizes(
-    story: Any, guide: Any, options: dict[str, Any], guide_options: dict[str, Any], size: int
+    model_class: Any, guide: Any, options: dict[str, Any], guide_options: dict[str, Any], size: int
 ) -> None:
     """Bie et al. 2021: layer by layer the same networks, so as many numbers."""
-    model = story(513, 16, likelihood=ComplexGaussian(513), **options)
+    model = model_class(513, 16, likelihood=ComplexGaussian(513), **options)
     assert count(model, guide(model, **guide_options)) == size
 
 
-def frames(story: Any, s: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def frames(model: Any, s: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return s_{t-1}, z_t and z_{t-1}, each (T, B, .)."""
     zero_s, zero_z = torch.zeros_like(s[:, :1]), torch.zeros_like(z[:, :1])
     before_s, before_z = torch.cat([zero_s, s], 1)[:, :-1], torch.cat([zero_z, z], 1)[:, :-1]
@@ -43,27 +43,27 @@ def frames(story: Any, s: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def test_storn_reads_the_frame_before_and_the_noise_of_now() -> None:
-    story = STORN(3, 2).double()
-    values = paths(story, 2, 5)
-    (mean, scale), raw = conditionals(story, values["s"], values["z"], None)
+    model = STORN(3, 2).double()
+    values = paths(model, 2, 5)
+    (mean, scale), raw = conditionals(model, values["s"], values["z"], None)
     assert (mean == 0).all() and (scale == 1).all()
-    state = story.recurrence.start((2,), raw)
-    for t, (s, z, _) in enumerate(zip(*frames(story, values["s"], values["z"]), strict=True)):
-        state = story.recurrence.step(
-            torch.cat([story.reader(s), story.latent_reader(z)], -1), state
+    state = model.recurrence.start((2,), raw)
+    for t, (s, z, _) in enumerate(zip(*frames(model, values["s"], values["z"]), strict=True)):
+        state = model.recurrence.step(
+            torch.cat([model.reader(s), model.latent_reader(z)], -1), state
         )
-        assert torch.allclose(raw[:, t], story.emission(state[0]))
+        assert torch.allclose(raw[:, t], model.emission(state[0]))
 
 
 def test_vrnn_reads_frame_and_latent_before_and_adds_the_latent_of_now() -> None:
-    story = VRNN(3, 2).double()
-    values = paths(story, 2, 5)
-    (mean, scale), raw = conditionals(story, values["s"], values["z"], None)
-    state = story.recurrence.start((2,), raw)
-    told = zip(*frames(story, values["s"], values["z"]), strict=True)
-    for t, (s, z, last) in enumerate(told):
-        read = torch.cat([story.reader(s), story.latent_reader(last)], -1)
-        state = story.recurrence.step(read, state)
-        wanted = story.prior(state[0])
+    model = VRNN(3, 2).double()
+    values = paths(model, 2, 5)
+    (mean, scale), raw = conditionals(model, values["s"], values["z"], None)
+    state = model.recurrence.start((2,), raw)
+    steps = zip(*frames(model, values["s"], values["z"]), strict=True)
+    for t, (s, z, last) in enumerate(steps):
+        read = torch.cat([model.reader(s), model.latent_reader(last)], -1)
+        state = model.recurrence.step(read, state)
+        wanted = model.prior(state[0])
         assert torch.allclose(mean[:, t], wanted[0]) and torch.allclose(scale[:, t], wanted[1])
-        assert torch.allclose(raw[:, t], story.emission(state[0], story.latent_reader(z)))
+        assert torch.allclose(raw[:, t], model.emission(state[0], model.latent_reader(z)))

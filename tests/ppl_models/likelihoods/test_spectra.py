@@ -97,7 +97,7 @@ def test_white_noise_has_the_density_of_its_own_variance() -> None:
 
 
 @pytest.mark.parametrize(
-    ("s", "seen"),
+    ("s", "message"),
     [
         (torch.rand(3, D + 1), "shape"),
         (torch.rand(0, D), "shape"),
@@ -107,8 +107,8 @@ def test_white_noise_has_the_density_of_its_own_variance() -> None:
         (torch.ones(3, D, dtype=torch.long), "int64"),
     ],
 )
-def test_what_is_no_power_spectrum_is_named(s: Tensor, seen: str) -> None:
-    with pytest.raises(InputError, match=seen):
+def test_what_is_no_power_spectrum_is_named(s: Tensor, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         ComplexGaussian(D).start_from(s)
 
 

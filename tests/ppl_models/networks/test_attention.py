@@ -26,8 +26,8 @@ def dense(attention: WindowAttention, x: Tensor, y: Tensor, mask: Tensor | None)
     """The same attention, from one matrix of all scores, a head at a time."""
     length, size = x.shape[-2], C // HEADS
     ago = torch.arange(length)[:, None] - torch.arange(length)
-    seen = (ago < WINDOW) & (ago >= 0 if attention.causal else ago > -WINDOW)
-    seen = seen if mask is None else seen & mask[:, None, :]
+    visible = (ago < WINDOW) & (ago >= 0 if attention.causal else ago > -WINDOW)
+    visible = visible if mask is None else visible & mask[:, None, :]
     query = attention.query(x)
     key, value = attention.of_y(y).chunk(2, -1)
     heads = []
@@ -36,7 +36,7 @@ def dense(attention: WindowAttention, x: Tensor, y: Tensor, mask: Tensor | None)
         scores = query[..., part] @ key[..., part].mT / size**0.5
         distance = ago if attention.causal else ago + WINDOW - 1
         scores = scores + attention.bias[head][distance.clamp(0, attention.bias.shape[1] - 1)]
-        weights = scores.masked_fill(~seen, float("-inf")).softmax(-1)
+        weights = scores.masked_fill(~visible, float("-inf")).softmax(-1)
         heads.append(weights @ value[..., part])
     return attention.out(torch.cat(heads, -1))
 

@@ -35,11 +35,11 @@ LENGTH = 7
 
 
 def pair_of(name: str) -> tuple[Any, Any]:
-    story_type, guide_type, options, guide_options = PAIRS[name]
+    model_class, guide_class, options, guide_options = PAIRS[name]
     torch.manual_seed(0)
-    story = story_type(3, 2, **options)
-    guide = guide_type(story, **guide_options)
-    return story.double(), guide.double()
+    model = model_class(3, 2, **options)
+    guide = guide_class(model, **guide_options)
+    return model.double(), guide.double()
 
 
 def step(pair: tuple[Any, Any], span: Span, mask: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -100,11 +100,11 @@ def test_within_a_segment_the_truncated_gradient_is_that_of_the_segment_by_itsel
     assert all(near(in_sequence, torch.autograd.grad(alone, weights)))
 
 
-def test_a_span_is_of_guide_and_story_and_travels_with_copies() -> None:
-    story, guide = pair_of("RVAE")
+def test_a_span_is_shared_by_model_and_guide_and_survives_a_copy() -> None:
+    model, guide = pair_of("RVAE")
     guide.span = Span(5)
-    nets = [m for part in (story, guide) for m in part.modules() if isinstance(m, LSTM)]
+    nets = [m for part in (model, guide) for m in part.modules() if isinstance(m, LSTM)]
     assert len(nets) == 3 and all(net.span == Span(5) for net in nets)
-    twin_story, twin = copy.deepcopy((story, guide))
-    assert twin.span == Span(5) and twin.model is twin_story
+    twin_model, twin_guide = copy.deepcopy((model, guide))
+    assert twin_guide.span == Span(5) and twin_guide.model is twin_model
     assert set(guide.state_dict()) == set(pair_of("RVAE")[1].state_dict())  # it is no weight

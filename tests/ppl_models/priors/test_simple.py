@@ -126,11 +126,11 @@ def test_a_mixture_s_parameters_are_recovered() -> None:
         truth.log_scale.copy_(torch.tensor([[0.5], [1.0]]).log())
         truth.logits.copy_(torch.tensor([0.3, 0.7]).log())
 
-    def story(prior: MixturePrior) -> VAE:
+    def build(prior: MixturePrior) -> VAE:
         return VAE(1, 1, scale=0.2, decoder=nn.Identity(), prior=prior)  # x is z, a little blurred
 
-    x = story(truth)(size=1000).detach()
-    model = story(MixturePrior(1, 2))
+    x = build(truth)(size=1000).detach()
+    model = build(MixturePrior(1, 2))
     with torch.no_grad():
         model.prior.loc.copy_(torch.tensor([[-0.5], [0.5]]))
     guide = VAEGuide(model, hidden_dims=(16,))

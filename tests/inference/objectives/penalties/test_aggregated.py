@@ -37,11 +37,11 @@ def test_mmd_of_shifted_gaussians_by_a_gaussian_kernel() -> None:
 
 
 def test_mmd_against_pairs_by_hand() -> None:
-    seen = view(*affine(), torch.randn(4, 3))
+    trace = view(*affine(), torch.randn(4, 3))
     torch.manual_seed(5)
-    found = MMD(1.0, scales=(0.5, 2.0), variance=1.5)(seen).item()
+    found = MMD(1.0, scales=(0.5, 2.0), variance=1.5)(trace).item()
     torch.manual_seed(5)
-    prior, z = torch.randn(4, 3), seen.q["z"]["value"]
+    prior, z = torch.randn(4, 3), trace.q["z"]["value"]
 
     def kernel(a: torch.Tensor, b: torch.Tensor) -> float:
         return sum(c / (c + (a - b).square().sum().item()) for c in (9 * 0.5, 9 * 2.0))
@@ -65,22 +65,22 @@ def test_sliced_distance_of_shifted_gaussians() -> None:
 @pytest.mark.parametrize(("p", "expected"), [(1.0, 2.0), (2.0, 4.25), (3.0, 9.5)])
 def test_sliced_distance_in_one_dim_is_the_distance(p: float, expected: float) -> None:
     """Of N(2, 0.5^2) and N(0, 1): quantiles differ by r = 2 - 0.5 e, E r^2 = 4.25, E r^3 = 9.5."""
-    story, guide = affine(dim=1, shift=2.0, scale=0.3)
+    model, guide = affine(dim=1, shift=2.0, scale=0.3)
     with torch.no_grad():
         guide.weight.fill_(0.4)  # 0.4^2 + 0.3^2 = 0.5^2
         penalty = SlicedWasserstein(1.0, projections=2, p=p)
-        seen = [penalty(view(story, guide, torch.randn(4000, 1))) for _ in range(5)]
-    assert torch.stack(seen).mean().item() == pytest.approx(expected, rel=0.05)
+        trace = [penalty(view(model, guide, torch.randn(4000, 1))) for _ in range(5)]
+    assert torch.stack(trace).mean().item() == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize("penalty", [MMD(1.0), SlicedWasserstein(1.0)], ids=["MMD", "sliced"])
 def test_its_gradient_brings_codes_to_the_prior(penalty: Any) -> None:
-    story, guide = affine(shift=2.0)
-    assert gradients(penalty(view(story, guide, torch.randn(40, 3))), guide) == [True] * 3
+    model, guide = affine(shift=2.0)
+    assert gradients(penalty(view(model, guide, torch.randn(40, 3))), guide) == [True] * 3
     optimizer = torch.optim.Adam([guide.weight, guide.shift], 0.05)
     for _ in range(60):
         optimizer.zero_grad()
-        penalty(view(story, guide, torch.randn(64, 3))).backward()
+        penalty(view(model, guide, torch.randn(64, 3))).backward()
         optimizer.step()
     covariance = guide.weight @ guide.weight.T + guide.scale.square().diag()
     assert guide.shift.abs().max() < 0.3
@@ -88,14 +88,14 @@ def test_its_gradient_brings_codes_to_the_prior(penalty: Any) -> None:
 
 
 def test_a_learned_prior_learns_from_it() -> None:
-    story, guide = affine(shift=2.0)
-    assert gradients(MMD(1.0)(view(story, guide, torch.randn(40, 3))), story) == [True]
+    model, guide = affine(shift=2.0)
+    assert gradients(MMD(1.0)(view(model, guide, torch.randn(40, 3))), model) == [True]
 
 
 @pytest.mark.parametrize("penalty", [MMD(1.0), SlicedWasserstein(1.0)], ids=["MMD", "sliced"])
 def test_double_precision_stays(penalty: Any) -> None:
-    story, guide = (part.double() for part in affine())
-    assert penalty(view(story, guide, torch.randn(9, 3).double())).dtype == torch.float64
+    model, guide = (part.double() for part in affine())
+    assert penalty(view(model, guide, torch.randn(9, 3).double())).dtype == torch.float64
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from ppl_models.errors import InputError
 from tests.inference.objectives.penalties.views import (
     MIXING,
     Affine,
-    Story,
+    GaussianModel,
     affine,
     gradients,
     view,
@@ -37,35 +37,35 @@ def truth(weight: Tensor = MIXING, shift: float = 0.0) -> tuple[float, float, fl
 @pytest.mark.parametrize("estimator", ["mws", "mss"])
 def test_parts_of_a_gaussian(estimator: Any) -> None:
     """Within 15 % of the truth from batches of 512 of 5000, whose own s.e. is 3 %."""
-    found, story, guide = [], *affine(shift=1.0)
+    found, model, guide = [], *affine(shift=1.0)
     for _ in range(8):
-        seen = view(story, guide, torch.randn(512, 3), data_size=5000)
+        trace = view(model, guide, torch.randn(512, 3), data_size=5000)
         with torch.no_grad():
-            found.append(torch.stack(Decomposition(estimator=estimator).parts(seen)))
+            found.append(torch.stack(Decomposition(estimator=estimator).parts(trace)))
     expected = torch.tensor(truth(shift=1.0))
     assert expected[1] > 0.5  # there is a correlation to see
     assert ((torch.stack(found).mean(0) / expected - 1).abs() < 0.15).all()
 
 
 def test_independent_codes_have_no_total_correlation() -> None:
-    seen = view(Story(), Affine(torch.eye(3)), torch.randn(1000, 3))
-    assert abs(TotalCorrelation(1.0)(seen).item()) < 0.1  # a tenth of the case above
+    trace = view(GaussianModel(), Affine(torch.eye(3)), torch.randn(1000, 3))
+    assert abs(TotalCorrelation(1.0)(trace).item()) < 0.1  # a tenth of the case above
 
 
 def test_the_parts_add_up_to_the_sampled_kl() -> None:
-    seen = view(*affine(), torch.randn(50, 3), data_size=200)
-    site = seen.q["z"]
-    kl = (site["fn"].log_prob(site["value"]) - seen.p["z"]["fn"].log_prob(site["value"])).mean()
+    trace = view(*affine(), torch.randn(50, 3), data_size=200)
+    site = trace.q["z"]
+    kl = (site["fn"].log_prob(site["value"]) - trace.p["z"]["fn"].log_prob(site["value"])).mean()
     for estimator in ("mws", "mss"):
-        parts = Decomposition(estimator=estimator).parts(seen)  # type: ignore[arg-type]
+        parts = Decomposition(estimator=estimator).parts(trace)  # type: ignore[arg-type]
         assert torch.stack(parts).sum().item() == pytest.approx(kl.item(), abs=1e-5)
-        taken_out = Decomposition(-1, -1, -1, estimator=estimator)(seen)  # type: ignore[arg-type]
+        taken_out = Decomposition(-1, -1, -1, estimator=estimator)(trace)  # type: ignore[arg-type]
         assert taken_out.item() == pytest.approx(-kl.item(), abs=1e-5)
 
 
 def test_stratified_weights_are_exact_for_all_data_at_once() -> None:
-    seen = view(*affine(), torch.randn(40, 3))
-    stratified, plain = (Decomposition(estimator=e).parts(seen) for e in ("mss", "mws"))
+    trace = view(*affine(), torch.randn(40, 3))
+    stratified, plain = (Decomposition(estimator=e).parts(trace) for e in ("mss", "mws"))
     assert torch.allclose(torch.stack(stratified), torch.stack(plain), atol=1e-5)
 
 
@@ -81,44 +81,44 @@ def test_stratified_weights_estimate_the_density_without_bias() -> None:
 
 def test_the_plain_estimate_is_chens_up_to_a_constant() -> None:
     """Theirs divides by N B: log q(z_i) = logsumexp_j sum_d log q(z_id | x_j) - log(N B)."""
-    seen = view(*affine(), torch.randn(20, 3), data_size=700)
-    base, z = seen.q["z"]["fn"].base_dist, seen.q["z"]["value"]
+    trace = view(*affine(), torch.randn(20, 3), data_size=700)
+    base, z = trace.q["z"]["fn"].base_dist, trace.q["z"]["value"]
     pairs = base.log_prob(z[:, None])
     scale = torch.tensor(700.0 * 20).log()
     joint = pairs.sum(-1).logsumexp(1) - scale
     single = (pairs.logsumexp(1) - scale).sum(-1)
     theirs = (joint - single).mean() - 2 * torch.tensor(700.0).log()
-    assert TotalCorrelation(1.0)(seen).item() == pytest.approx(theirs.item(), abs=1e-4)
+    assert TotalCorrelation(1.0)(trace).item() == pytest.approx(theirs.item(), abs=1e-4)
 
 
 @pytest.mark.parametrize("estimator", ["mws", "mss"])
 def test_the_gradient_reaches_the_guide_alone(estimator: Any) -> None:
-    story, guide = affine()
-    value = TotalCorrelation(2.0, estimator=estimator)(view(story, guide, torch.randn(30, 3)))
-    assert gradients(value, story) == [False]
+    model, guide = affine()
+    value = TotalCorrelation(2.0, estimator=estimator)(view(model, guide, torch.randn(30, 3)))
+    assert gradients(value, model) == [False]
     assert gradients(value, guide) == [True, False, True]  # a shift changes no correlation
 
 
 def test_its_gradient_makes_codes_independent() -> None:
-    story, guide = affine()
+    model, guide = affine()
     optimizer = torch.optim.Adam([guide.weight], 0.03)
     for _ in range(40):
         optimizer.zero_grad()
-        TotalCorrelation(1.0)(view(story, guide, torch.randn(128, 3))).backward()
+        TotalCorrelation(1.0)(view(model, guide, torch.randn(128, 3))).backward()
         optimizer.step()
     assert truth(guide.weight.detach())[1] < 0.1 * truth()[1]
 
 
 def test_weights_are_schedules_too() -> None:
-    seen = view(*affine(), torch.randn(30, 3), step=25)
-    half = TotalCorrelation(linear(50))(seen)
-    assert half.item() == pytest.approx(0.5 * TotalCorrelation(1.0)(seen).item())
+    trace = view(*affine(), torch.randn(30, 3), step=25)
+    half = TotalCorrelation(linear(50))(trace)
+    assert half.item() == pytest.approx(0.5 * TotalCorrelation(1.0)(trace).item())
 
 
 def test_one_datum_has_no_parts_but_its_rate() -> None:
     for estimator in ("mws", "mss"):
-        seen = view(*affine(), torch.randn(1, 3), data_size=100)
-        mi, tc, _ = Decomposition(estimator=estimator).parts(seen)  # type: ignore[arg-type]
+        trace = view(*affine(), torch.randn(1, 3), data_size=100)
+        mi, tc, _ = Decomposition(estimator=estimator).parts(trace)  # type: ignore[arg-type]
         assert mi.item() == tc.item() == 0
 
 
@@ -129,31 +129,31 @@ def test_scalar_and_sequence_sites() -> None:
                 pyro.sample("z", dist.Normal(x, 0.5).to_event(2))
                 pyro.sample("w", dist.Normal(x[:, 0, 0], 0.5))
 
-    seen = view(Path(), Path(), torch.randn(20, 4, 2))
-    assert TotalCorrelation(1.0, site="z")(seen).isfinite()
-    assert TotalCorrelation(1.0, site="w")(seen).item() == pytest.approx(0, abs=1e-6)
+    trace = view(Path(), Path(), torch.randn(20, 4, 2))
+    assert TotalCorrelation(1.0, site="z")(trace).isfinite()
+    assert TotalCorrelation(1.0, site="w")(trace).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_masked_data_do_not_count() -> None:
     """A datum of which nothing is known has a NaN for a mean, and changes nothing."""
 
     class Masked(Affine):
-        def forward(self, x: Tensor, num_data: int = 1) -> None:
+        def forward(self, x: Tensor, size: int = 1) -> None:
             known = ~x.isnan().any(1)
             with pyro.plate("data", len(x), dim=-1), pyro.poutine.mask(mask=known):
                 loc = torch.where(known[:, None], x, 0.0) @ self.weight.T
                 pyro.sample("z", dist.Normal(loc, self.scale).to_event(1))
 
-    story, guide, x = Story(), Masked(MIXING), torch.randn(40, 3)
+    model, guide, x = GaussianModel(), Masked(MIXING), torch.randn(40, 3)
     x[10:] = torch.nan
-    seen = view(story, guide, x)
-    whole = view(story, guide, x[:10])
-    z = whole.q["z"]["value"] = seen.q["z"]["value"][:10]
+    trace = view(model, guide, x)
+    whole = view(model, guide, x[:10])
+    z = whole.q["z"]["value"] = trace.q["z"]["value"][:10]
     assert len(z) == 10
     for penalty in (TotalCorrelation(1.0), Decomposition(1.0, 1.0, 1.0)):
-        assert penalty(seen).item() == pytest.approx(penalty(whole).item(), abs=1e-5)
-    seen.q["z"]["mask"] = torch.zeros(40, dtype=torch.bool)
-    assert TotalCorrelation(1.0)(seen).item() == 0
+        assert penalty(trace).item() == pytest.approx(penalty(whole).item(), abs=1e-5)
+    trace.q["z"]["mask"] = torch.zeros(40, dtype=torch.bool)
+    assert TotalCorrelation(1.0)(trace).item() == 0
 
 
 def test_dependent_dims_are_refused_with_a_cure() -> None:
@@ -163,7 +163,7 @@ def test_dependent_dims_are_refused_with_a_cure() -> None:
                 pyro.sample("z", dist.MultivariateNormal(x, torch.eye(3)))
 
     with pytest.raises(PairError, match="FactorCritic") as found:
-        TotalCorrelation(1.0)(view(Story(), Full(), torch.randn(5, 3)))
+        TotalCorrelation(1.0)(view(GaussianModel(), Full(), torch.randn(5, 3)))
     assert found.value.site == "z"
 
 

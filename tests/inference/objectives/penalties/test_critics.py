@@ -23,8 +23,8 @@ def taught(critic: Critic, pair: tuple[nn.Module, nn.Module], steps: int, dim: i
     """Let a critic learn; return its estimate on a thousand data."""
     for _ in range(steps):
         with torch.no_grad():
-            seen = view(*pair, torch.randn(512, dim))
-        critic.learn(seen)
+            trace = view(*pair, torch.randn(512, dim))
+        critic.learn(trace)
     with torch.no_grad():
         return critic(view(*pair, torch.randn(4000, dim))).item()
 
@@ -44,12 +44,12 @@ def test_a_transport_critic_sees_the_distance(shift: float) -> None:
     assert taught(critic, affine(dim=1, shift=shift), 60, 1) == pytest.approx(2.0, rel=0.15)
 
 
-def test_a_judge_of_equal_things_cannot_tell() -> None:
+def test_a_critic_of_equal_distributions_cannot_separate_them() -> None:
     critic = AdversarialPrior(1.0, hidden_dims=(32, 32))
     assert taught(critic, affine(dim=2), 100, 2) == pytest.approx(math.log(2), abs=0.05)
 
 
-def test_a_judge_of_shifted_codes_can_tell() -> None:
+def test_a_critic_of_shifted_codes_can_separate_them() -> None:
     critic = AdversarialPrior(1.0, hidden_dims=(32, 32))
     assert taught(critic, affine(dim=2, shift=2.0), 100, 2) > 1.5
 
@@ -57,28 +57,28 @@ def test_a_judge_of_shifted_codes_can_tell() -> None:
 @pytest.mark.parametrize("kind", [AdversarialPrior, WassersteinCritic])
 def test_together_codes_come_to_the_prior(kind: Any) -> None:
     """A game of two: codes 2 away from the prior come to within 0.5 in 60 steps."""
-    penalty, (story, guide) = kind(1.0, (32, 32), learning_rate=5e-3), affine(dim=2, shift=2.0)
+    penalty, (model, guide) = kind(1.0, (32, 32), learning_rate=5e-3), affine(dim=2, shift=2.0)
     optimizer = torch.optim.Adam([guide.shift], 0.05, betas=(0.5, 0.9))
     for _ in range(60):
-        seen = view(story, guide, torch.randn(64, 2))
+        trace = view(model, guide, torch.randn(64, 2))
         optimizer.zero_grad()
-        penalty(seen).backward()
+        penalty(trace).backward()
         optimizer.step()
-        penalty.learn(seen)
+        penalty.learn(trace)
     assert guide.shift.abs().max() < 0.5
 
 
 @every
 def test_the_guide_is_moved_and_the_critic_is_not(kind: Any) -> None:
-    penalty, (story, guide) = kind(1.0), affine(shift=1.0)
-    seen = view(story, guide, torch.randn(30, 3))
-    value = penalty(seen)
+    penalty, (model, guide) = kind(1.0), affine(shift=1.0)
+    trace = view(model, guide, torch.randn(30, 3))
+    value = penalty(trace)
     assert list(penalty.parameters())
     assert any(gradients(value, guide))
     assert not any(gradients(value, penalty))
-    before = [p.detach().clone() for p in (*story.parameters(), *guide.parameters())]
-    penalty.learn(seen)
-    after = [*story.parameters(), *guide.parameters()]
+    before = [p.detach().clone() for p in (*model.parameters(), *guide.parameters())]
+    penalty.learn(trace)
+    after = [*model.parameters(), *guide.parameters()]
     assert all(torch.equal(a, b) and b.grad is None for a, b in zip(before, after, strict=True))
 
 
@@ -110,10 +110,10 @@ def test_its_optimiser_follows_a_network_that_was_moved(kind: Any) -> None:
     """As Lightning does, which moves modules and no critic's optimiser: its state goes along."""
     still, moved = kind(1.0, (8,)), kind(1.0, (8,))
     for step in range(4):
-        seen = view(*affine(), torch.randn(20, 3))
+        trace = view(*affine(), torch.randn(20, 3))
         for penalty in (still, moved):
             torch.manual_seed(step)
-            penalty.learn(seen)
+            penalty.learn(trace)
         moved._device = torch.device("meta")  # where it was before somebody moved the network here
     for name, parameter in still.named_parameters():
         assert torch.equal(parameter, moved.get_parameter(name))
@@ -128,11 +128,11 @@ def test_it_is_built_from_its_own_seed(kind: Any, untouched: None) -> None:
 
 @every
 def test_a_copy_learns_by_itself(kind: Any) -> None:
-    penalty, seen = kind(1.0), view(*affine(), torch.randn(20, 3))
-    penalty.learn(seen)
+    penalty, trace = kind(1.0), view(*affine(), torch.randn(20, 3))
+    penalty.learn(trace)
     before = [p.detach().clone() for p in penalty.parameters()]
     copied = copy.deepcopy(penalty)
-    copied.learn(seen)
+    copied.learn(trace)
     assert all(torch.equal(a, b) for a, b in zip(before, penalty.parameters(), strict=True))
     assert not torch.equal(before[0], next(copied.parameters()))
 
@@ -140,13 +140,13 @@ def test_a_copy_learns_by_itself(kind: Any) -> None:
 @every
 def test_precision_and_grad_mode_are_the_datas(kind: Any) -> None:
     penalty, pair = kind(1.0), tuple(part.double() for part in affine())
-    seen = view(*pair, torch.randn(9, 3).double())
+    trace = view(*pair, torch.randn(9, 3).double())
     with torch.no_grad():
-        penalty.learn(seen)
+        penalty.learn(trace)
     assert next(penalty.parameters()).dtype == torch.float64
     again = kind(1.0)
     again.load_state_dict(penalty.state_dict())
-    assert torch.equal(again.score(seen.q["z"]["value"]), penalty.score(seen.q["z"]["value"]))
+    assert torch.equal(again.score(trace.q["z"]["value"]), penalty.score(trace.q["z"]["value"]))
 
 
 def test_permuted_codes_keep_their_dims_numbers() -> None:

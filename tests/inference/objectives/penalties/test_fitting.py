@@ -104,7 +104,7 @@ def test_in_the_guides_turn_the_model_stands_still() -> None:
         assert (model_moved, guide_moved) == (turn != "guide", turn != "model")
 
 
-def test_the_history_tells_of_the_updates() -> None:
+def test_the_history_records_the_updates() -> None:
     updates = Aggressive(most=4, check=2, look=2, patience=2)
     run = train(Objective(), updates=updates, epochs=24, learning_rate=0.03)
     modes = [row["updates"] for row in run.history]

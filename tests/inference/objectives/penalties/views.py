@@ -14,14 +14,14 @@ from inference.objectives import PairTrace
 from inference.tracing.layout import sample_sites
 
 
-class Story(nn.Module):
+class GaussianModel(nn.Module):
     """z ~ N(loc, 1) with a learned mean, x ~ N(z, 1); dims of x and z are the same."""
 
     def __init__(self, dim: int = 3) -> None:
         super().__init__()
         self.loc = nn.Parameter(torch.zeros(dim))
 
-    def forward(self, x: Tensor, num_data: int = 1) -> None:
+    def forward(self, x: Tensor, size: int = 1) -> None:
         with pyro.plate("data", len(x), dim=-1):
             z = pyro.sample("z", dist.Normal(self.loc, 1.0).to_event(1))
             pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
@@ -36,7 +36,7 @@ class Affine(nn.Module):
         self.shift = nn.Parameter(torch.full((len(weight),), shift))
         self.scale = nn.Parameter(torch.full((len(weight),), scale))
 
-    def forward(self, x: Tensor, num_data: int = 1) -> None:
+    def forward(self, x: Tensor, size: int = 1) -> None:
         with pyro.plate("data", len(x), dim=-1):
             loc = x @ self.weight.T + self.shift
             pyro.sample("z", dist.Normal(loc, self.scale).to_event(1))
@@ -46,10 +46,10 @@ class Affine(nn.Module):
 MIXING = torch.tensor([[1.0, 0.0, 0.0], [0.9, 0.5, 0.0], [0.6, 0.0, 0.7]])
 
 
-def affine(dim: int = 3, **settings: Any) -> tuple[Story, Affine]:
+def affine(dim: int = 3, **settings: Any) -> tuple[GaussianModel, Affine]:
     """A pair of correlated codes, for dim 3; of codes like the prior's, for others."""
     weight = MIXING if dim == 3 else torch.eye(dim) * 0.75**0.5
-    return Story(dim), Affine(weight, **settings)
+    return GaussianModel(dim), Affine(weight, **settings)
 
 
 def view(

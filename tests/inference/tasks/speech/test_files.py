@@ -30,12 +30,14 @@ def test_a_pair_comes_back_as_it_was(name: str, tmp_path: Path, untouched: None)
     found = load_speech(tmp_path)
     assert path == found.path == tmp_path / FILE and found.design == DESIGNS[name]
     assert not found.model.training and not found.guide.training
-    told, again = (resynthesise(*p, voice(), found.stft).wave for p in ((model, guide), found[:2]))
-    assert torch.equal(told, again)
+    before, again = (
+        resynthesise(*p, voice(), found.stft).wave for p in ((model, guide), found[:2])
+    )
+    assert torch.equal(before, again)
 
 
 def test_the_least_power_is_kept(tmp_path: Path) -> None:
-    """It is no tensor of the pair, and changes what is told."""
+    """It is no tensor of the pair, and changes what is generated."""
     design = replace(DESIGNS["FrameVAE"], floor=0.5)
     save_speech(tmp_path / "a.safetensors", design, *design.pair())
     assert load_speech(tmp_path / "a.safetensors").model.likelihood.reader.floor == 0.5
@@ -83,18 +85,17 @@ def test_a_run_that_has_not_ended_is_named(tmp_path: Path) -> None:
 # -- strangers' files --------------------------------------------------------------------------
 
 
-def forge(folder: Path, **changes: Any) -> Path:
+def forge(folder: Path, *, header: str = "LigHTDVAE", **changes: Any) -> Path:
     """Save a sound pair, with another header."""
     model, guide = pair("LigHTDVAE")
     config = {**DESIGNS["LigHTDVAE"].as_json(), **changes}
-    story = changes.get("story", "LigHTDVAE")
     config = {name: value for name, value in config.items() if value != "gone"}
-    save(folder / FILE, {"model": model, "guide": guide}, model=story, config=config)
+    save(folder / FILE, {"model": model, "guide": guide}, model=header, config=config)
     return folder
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"model": "os.system"}, "model: 'os.system'\n.*one of DKF, DSAE, FrameVAE"),
         ({"model": "FrameVAE"}, "options: .*unexpected keyword"),
@@ -118,9 +119,9 @@ def forge(folder: Path, **changes: Any) -> Path:
     ],
 )
 def test_a_strangers_settings_are_not_trusted(
-    tmp_path: Path, changes: dict[str, Any], told: str
+    tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         load_speech(forge(tmp_path, **changes))
 
 
@@ -138,8 +139,8 @@ def test_a_strangers_file_runs_no_code(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="a zip archive"):
         load_speech(tmp_path)
     assert not (tmp_path / "boom").exists()
-    for story in ("os:system", "antigravity", "../evil", "LigHTDVAE.__class__"):
-        forged = forge(tmp_path, story=story)
+    for name in ("os:system", "antigravity", "../evil", "LigHTDVAE.__class__"):
+        forged = forge(tmp_path, header=name)
         with pytest.raises(CheckpointError, match="model"):
             load_speech(forged)
     assert "antigravity" not in sys.modules
@@ -163,7 +164,7 @@ def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
         load_speech(tmp_path)
 
 
-def test_settings_that_no_story_takes_are_named() -> None:
+def test_settings_that_no_model_takes_are_named() -> None:
     with pytest.raises(InputError, match="model: saw 'LightDVAE'\n.*\n.*did you mean LigHTDVAE"):
         Design("LightDVAE").pair()
     with pytest.raises(InputError, match=r"of the guide \{'layer': 1\}"):

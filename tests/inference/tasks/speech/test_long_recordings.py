@@ -13,15 +13,15 @@ SHORT = {"seconds": 1.0, "overlap": 0.2}  # 992 samples that share 192
 
 
 @pytest.mark.parametrize("name", DESIGNS)
-def test_a_short_recording_is_told_whole(name: str) -> None:
+def test_a_short_recording_is_resynthesised_whole(name: str) -> None:
     model, guide = pair(name)
     wave = voice(992)
-    told = resynthesise_long(model, guide, wave, STFT_SMALL, **SHORT)
-    assert torch.equal(told, resynthesise(model, guide, wave, STFT_SMALL).wave)
+    resynthesised = resynthesise_long(model, guide, wave, STFT_SMALL, **SHORT)
+    assert torch.equal(resynthesised, resynthesise(model, guide, wave, STFT_SMALL).wave)
 
 
 @pytest.mark.parametrize("samples", [993, 1792, 1793, 5000])
-def test_a_story_without_memory_shows_no_seam(
+def test_a_model_without_memory_shows_no_seam(
     samples: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each frame by itself: but for the edges of a piece, which are not used, pieces are the whole.
@@ -31,9 +31,9 @@ def test_a_story_without_memory_shows_no_seam(
     monkeypatch.setattr(speech_pieces, "AT_ONCE", 2)
     model, guide = pair("FrameVAE")
     wave = voice(samples)
-    told = resynthesise_long(model, guide, wave, STFT_SMALL, **SHORT)
+    resynthesised = resynthesise_long(model, guide, wave, STFT_SMALL, **SHORT)
     whole = resynthesise(model, guide, wave, STFT_SMALL).wave
-    torch.testing.assert_close(told, whole, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(resynthesised, whole, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["RVAE-non-causal", "SRNN", "LigHTDVAE"])
@@ -42,7 +42,7 @@ def test_a_seam_is_a_blend_of_both_pieces(name: str) -> None:
     model, guide = pair(name)
     wave = voice(1600)
     wave[[100, 1500]] = 0.9  # the largest of both pieces, so that both alone have the same level
-    told = resynthesise_long(model, guide, wave, STFT_SMALL, **SHORT)
+    resynthesised = resynthesise_long(model, guide, wave, STFT_SMALL, **SHORT)
     first, second = (
         resynthesise(model, guide, part, STFT_SMALL).wave for part in (wave[:992], wave[800:])
     )
@@ -50,16 +50,18 @@ def test_a_seam_is_a_blend_of_both_pieces(name: str) -> None:
     assert (fade[:48] == 0).all() and (fade[-48:] == 1).all()
     blend = (1 - fade) * first[800:] + fade * second[:192]
     wanted = torch.cat([first[:800], blend, second[192:]])
-    torch.testing.assert_close(told, wanted, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(resynthesised, wanted, atol=1e-4, rtol=1e-3)
 
 
 def test_a_piece_keeps_the_level_of_its_recording() -> None:
     """What is soft for a whole piece is not made loud before it is analysed."""
     model, guide = pair("LigHTDVAE")
     wave = torch.cat([voice(3000), 1e-6 * voice(3000, seed=1)])
-    told = resynthesise_long(model, guide, wave, STFT_SMALL, **SHORT)
+    resynthesised = resynthesise_long(model, guide, wave, STFT_SMALL, **SHORT)
     alone = 0.5 * resynthesise(model, guide, voice(3000, seed=1), STFT_SMALL).wave
-    assert told.isfinite().all() and not torch.allclose(told[4000:], 1e-6 * alone[1000:])
+    assert resynthesised.isfinite().all() and not torch.allclose(
+        resynthesised[4000:], 1e-6 * alone[1000:]
+    )
     assert resynthesise_long(model, guide, torch.zeros(6000), STFT_SMALL, **SHORT).abs().max() == 0
 
 
@@ -69,9 +71,9 @@ def test_the_voice_of_a_recording() -> None:
     w = analyse(model, guide, STFT_SMALL.power(2 * wave)[None]).w
     assert w is not None
     torch.testing.assert_close(encode_global(model, guide, wave, STFT_SMALL), w[0])
-    told = resynthesise_long(model, guide, voice(5000), STFT_SMALL, w=w[0] + 1, **SHORT)
+    resynthesised = resynthesise_long(model, guide, voice(5000), STFT_SMALL, w=w[0] + 1, **SHORT)
     own = resynthesise_long(model, guide, voice(5000), STFT_SMALL, **SHORT)
-    assert not torch.allclose(told, own, atol=1e-3)
+    assert not torch.allclose(resynthesised, own, atol=1e-3)
 
 
 def test_the_voice_of_a_long_recording_is_a_mean(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,13 +23,13 @@ LENGTHS = (20, 15, 1, 7)
 
 
 @pytest.mark.parametrize("name", DESIGNS)
-def test_a_ragged_batch_is_told_as_one_by_one(name: str) -> None:
+def test_a_ragged_batch_is_decoded_as_one_by_one(name: str) -> None:
     """Behind the shorter ones stand NaN: none of it is read."""
     model, guide = pair(name)
     rows = [powers(seed=seed)[:length] for seed, length in enumerate(LENGTHS)]
     s, mask = padded(rows)
     together = analyse(model, guide, s, mask)
-    told, forced = decode(model, together, mask), decode_forced(model, together, s, mask)
+    decoded, forced = decode(model, together, mask), decode_forced(model, together, s, mask)
     for row, alone in enumerate(rows):
         length = len(alone)
         latents = analyse(model, guide, alone[None])
@@ -37,7 +37,7 @@ def test_a_ragged_batch_is_told_as_one_by_one(name: str) -> None:
         if latents.w is not None and together.w is not None:
             torch.testing.assert_close(together.w[row], latents.w[0], atol=1e-5, rtol=1e-5)
         for batch, one in (
-            (told, decode(model, latents)),
+            (decoded, decode(model, latents)),
             (forced, decode_forced(model, latents, alone[None])),
         ):
             torch.testing.assert_close(batch[row, :length], one[0], atol=1e-5, rtol=1e-5)
@@ -45,29 +45,31 @@ def test_a_ragged_batch_is_told_as_one_by_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DESIGNS)
-def test_a_closed_loop_reads_what_it_told(name: str) -> None:
-    """Shown its own frames as the truth, a story tells them again; or it has read no frame."""
+def test_a_closed_loop_reads_what_it_decoded(name: str) -> None:
+    """Shown its own frames as the truth, a model decodes them again; or it has read no frame."""
     model, guide = pair(name)
     reads = model.autoregressive and not getattr(model, "forget", 0.0)
     latents = analyse(model, guide, powers()[None])
-    told = decode(model, latents)
+    decoded = decode(model, latents)
     if reads or not model.autoregressive:
-        torch.testing.assert_close(decode_forced(model, latents, told), told, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            decode_forced(model, latents, decoded), decoded, atol=1e-5, rtol=1e-4
+        )
     forced = decode_forced(model, latents, powers()[None])
-    assert model.autoregressive != bool(torch.allclose(forced, told, rtol=1e-4))
+    assert model.autoregressive != bool(torch.allclose(forced, decoded, rtol=1e-4))
 
 
 @pytest.mark.parametrize("samples", [1, 16, 17, 500])
 def test_the_shortest_sounds_have_copies(samples: int) -> None:
     wave = voice()[700 : 700 + samples]
-    told = resynthesise(*pair("LigHTDVAE"), wave, STFT_SMALL)
-    assert told.wave.shape == wave.shape and told.wave.isfinite().all()
-    assert told.power.shape == (STFT_SMALL.frames(samples), STFT_SMALL.bins)
+    resynthesised = resynthesise(*pair("LigHTDVAE"), wave, STFT_SMALL)
+    assert resynthesised.wave.shape == wave.shape and resynthesised.wave.isfinite().all()
+    assert resynthesised.power.shape == (STFT_SMALL.frames(samples), STFT_SMALL.bins)
 
 
 def test_silence_remains_silence() -> None:
-    told = resynthesise(*pair("SRNN"), torch.zeros(200), STFT_SMALL)
-    assert (told.wave == 0).all() and (told.power == 0).all()
+    resynthesised = resynthesise(*pair("SRNN"), torch.zeros(200), STFT_SMALL)
+    assert (resynthesised.wave == 0).all() and (resynthesised.power == 0).all()
 
 
 @pytest.mark.parametrize("name", ["FrameVAE", "LigHTDVAE"])
@@ -83,19 +85,19 @@ def test_clipped_speech_has_a_copy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wave", "seen"),
+    ("wave", "message"),
     [
         (torch.zeros(0), r"shape \(0,\)"),
         (torch.zeros(2, 100), r"shape \(2, 100\)"),
         (torch.tensor([0.1, float("nan"), float("inf")]), "2 samples not finite"),
     ],
 )
-def test_what_is_no_recording_is_refused(wave: torch.Tensor, seen: str) -> None:
-    with pytest.raises(InputError, match=seen):
+def test_what_is_no_recording_is_refused(wave: torch.Tensor, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         resynthesise(*pair("FrameVAE"), wave, STFT_SMALL)
 
 
-def test_a_story_that_tells_no_numbers_is_named() -> None:
+def test_a_model_that_decodes_no_numbers_is_named() -> None:
     model, guide = pair("FrameVAE")
     with torch.no_grad():
         next(model.emission.parameters()).fill_(float("nan"))
@@ -122,10 +124,12 @@ def test_speech_of_a_given_code(name: str) -> None:
     with seeded(derive(3, "speech")):
         drawn = torch.randn(2, 3)
     options: dict[str, Any] = {"seed": 3, "iterations": 3}
-    told = generate(model, 2, 12, STFT_SMALL, **options)
-    assert torch.equal(generate(model, 2, 12, STFT_SMALL, w=drawn, **options).power, told.power)
+    generated = generate(model, 2, 12, STFT_SMALL, **options)
+    assert torch.equal(
+        generate(model, 2, 12, STFT_SMALL, w=drawn, **options).power, generated.power
+    )
     one = generate(model, 2, 12, STFT_SMALL, w=drawn[1], **options).power
-    assert torch.equal(one[1], told.power[1]) and not torch.equal(one[0], told.power[0])
+    assert torch.equal(one[1], generated.power[1]) and not torch.equal(one[0], generated.power[0])
     with pytest.raises(InputError, match=r"w: saw shape \(4, 3\), 0 .*\n.*\(3,\) or \(2, 3\)"):
         generate(model, 2, 12, STFT_SMALL, w=torch.zeros(4, 3))
     with pytest.raises(InputError, match="3 numbers not finite"):
@@ -147,17 +151,17 @@ def test_voices_are_exchanged_and_back(name: str) -> None:
 
 
 def test_a_voice_of_another_recording() -> None:
-    """Given as a code, it tells what `swap` tells."""
+    """Given as w, it generates what `swap` generates."""
     model, guide = pair("HiTDVAE")
     wave, other = voice(seed=1), 2 * voice(1000, seed=2)  # of largest modulus 1
     w = analyse(model, guide, STFT_SMALL.power(other)[None]).w
     assert w is not None
-    told = resynthesise(model, guide, 2 * wave, STFT_SMALL, w=w[0])
+    resynthesised = resynthesise(model, guide, 2 * wave, STFT_SMALL, w=w[0])
     first, _ = swap(model, guide, STFT_SMALL.power(2 * wave), STFT_SMALL.power(other))
-    torch.testing.assert_close(told.power, first, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(resynthesised.power, first, rtol=1e-3, atol=1e-6)
 
 
-def test_a_story_without_a_voice_is_refused() -> None:
+def test_a_model_without_a_global_latent_is_refused() -> None:
     model, guide = pair("SRNN")
     with pytest.raises(InputError, match="SRNN, which has none"):
         swap(model, guide, powers(), powers())

@@ -40,7 +40,7 @@ from tests.clips import walkers
         ({"image_size": "1920x1080"}, "image_size.*both positive"),
     ],
 )
-def test_bad_arguments_are_told(settings: dict[str, Any], message: str) -> None:
+def test_bad_arguments_are_named(settings: dict[str, Any], message: str) -> None:
     boxes = walkers(4, 2).boxes
     if settings.get("detections") == "no boxes":
         settings = {"detections": [boxes.between(90, 99)]}
@@ -54,7 +54,7 @@ def test_bad_arguments_are_told(settings: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("corner", "value"), [(0, math.nan), (1, math.inf), (2, -3.0), (2, math.nan), (3, 0.0)]
 )
-def test_boxes_without_a_place_or_a_size_are_told(corner: int, value: float) -> None:
+def test_boxes_without_a_place_or_a_size_are_named(corner: int, value: float) -> None:
     boxes = walkers(4, 2).boxes
     boxes.ltwh[3, corner] = value
     with pytest.raises(InputError, match="(?s)clip.*in frame 2.*positive size"):
@@ -74,7 +74,7 @@ def test_boxes_without_a_place_or_a_size_are_told(corner: int, value: float) -> 
         {"learning_rate": -1.0},
     ],
 )
-def test_a_model_out_of_range_is_told(settings: dict[str, Any]) -> None:
+def test_settings_out_of_range_are_named(settings: dict[str, Any]) -> None:
     [name] = settings
     with pytest.raises(InputError, match=name):
         TrackerSettings(**settings)

@@ -17,7 +17,7 @@ from tests.inference.tasks.clips import (
     WIDTH,
     anywhere,
     clip_of,
-    seen,
+    detected,
     straight,
 )
 
@@ -38,30 +38,30 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_easy_clips_are_the_truth_from_left_to_right(shuffled: bool) -> None:
-    paths = start(clip_of(seen(three()), rng() if shuffled else None))
+    paths = start(clip_of(detected(three()), rng() if shuffled else None))
     assert np.array_equal(paths, three())
 
 
 def test_order_of_the_detections_does_not_matter() -> None:
-    frames = [boxes + anywhere(2, rng(t)) for t, boxes in enumerate(seen(three()))]
+    frames = [boxes + anywhere(2, rng(t)) for t, boxes in enumerate(detected(three()))]
     a, b = (start(clip_of(frames, rng(seed))) for seed in range(2))
     assert np.array_equal(a, b)
 
 
 @pytest.mark.parametrize("which", range(3))
-def test_a_quarter_of_the_clip_unseen_is_bridged(which: int) -> None:
+def test_a_quarter_of_the_clip_without_detections_is_bridged(which: int) -> None:
     truth, there = three(), np.ones((3, T))
     there[which, 15 : 15 + T // 4] = 0
     # straight lines are drawn through gaps, and these objects walk straight
-    assert np.allclose(start(clip_of(seen(truth, there), rng())), truth)
+    assert np.allclose(start(clip_of(detected(truth, there), rng())), truth)
 
 
-def test_all_unseen_at_different_times_and_detections_missing() -> None:
+def test_all_missed_at_different_times_and_detections_missing() -> None:
     truth, there = three(), (rng(1).random((3, T)) > 0.4).astype(float)
     there[:, [0, -1]] = 1
     for n in range(3):
         there[n, 5 + 8 * n : 15 + 8 * n] = 0
-    assert np.allclose(start(clip_of(seen(truth, there), rng())), truth)
+    assert np.allclose(start(clip_of(detected(truth, there), rng())), truth)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -69,41 +69,41 @@ def test_clutter_is_left_out(seed: int) -> None:
     draw = rng(seed)
     noise = draw.normal(size=(3, T, 4)) * 0.04 * SIZE
     truth = three()
-    frames = [boxes + anywhere(4, draw) for boxes in seen(truth + noise)]
+    frames = [boxes + anywhere(4, draw) for boxes in detected(truth + noise)]
     error = (start(clip_of(frames, draw)) - truth) / SIZE
     # detections of 4 % of a box: no one of 480 coordinates is further off than six times that
     assert np.abs(error).max() < 0.24
 
 
 def test_the_whole_clip_says_who_stands_in_a_crowded_first_frame() -> None:
-    frames = seen(three())
+    frames = detected(three())
     for t in range(3):
         frames[t] = anywhere(8, rng(t)) + frames[t]
     assert np.allclose(start(clip_of(frames, rng())), three())
 
 
-def test_an_object_seen_late_is_held_before_and_numbered_last() -> None:
+def test_an_object_detected_late_is_held_before_and_numbered_last() -> None:
     truth, there = three(), np.ones((3, T))
     there[0, :10] = 0
-    paths = start(clip_of(seen(truth, there)))
+    paths = start(clip_of(detected(truth, there)))
     assert np.array_equal(paths[:2], truth[1:])
     assert np.array_equal(paths[2, 10:], truth[0, 10:])
     assert np.array_equal(paths[2, :10], np.tile(truth[0, 10], (10, 1)))
 
 
 def test_crossing_objects_keep_their_velocity() -> None:
-    """Two walk through each other, within a pixel at the middle: seen, or unseen for ten frames."""
+    """Two walk through each other, within a pixel at the middle: detected, or missed for 10 frames."""
     truth = straight([(500, 500), (740, 500)], [(6, 0.2), (-6, -0.2)], T)
     for hidden in (0, 10):
         there = np.ones((2, T))
         there[:, 20 - hidden // 2 : 20 + hidden // 2] = 0
-        paths = start(clip_of(seen(truth, there), rng()), 2)
+        paths = start(clip_of(detected(truth, there), rng()), 2)
         assert np.abs(paths - truth).max() < 7  # in the middle frames either may be either's
 
 
-def test_fewer_objects_seen_than_there_are() -> None:
+def test_fewer_objects_detected_than_there_are() -> None:
     truth = three()[:1]
-    paths = start(clip_of(seen(truth)))
+    paths = start(clip_of(detected(truth)))
     assert paths.shape == (3, T, 4) and np.array_equal(paths[0], truth[0])
     aside = np.array([WIDTH / 2, 0, 0, 0])
     assert np.allclose(paths[1:] - np.median(truth[0], 0), [[aside], [2 * aside]])
@@ -124,10 +124,10 @@ def test_no_detection_at_all() -> None:
         assert not np.array_equal(a, b)  # equal paths would stay equal for ever
 
 
-def test_nothing_seen_in_half_of_the_clip() -> None:
+def test_nothing_detected_in_half_of_the_clip() -> None:
     truth, there = three(), np.ones((3, T))
     there[:, T // 2 :] = 0
-    paths = start(clip_of(seen(truth, there)))
+    paths = start(clip_of(detected(truth, there)))
     assert np.array_equal(paths[:, : T // 2], truth[:, : T // 2])
     assert np.array_equal(paths[:, T // 2 :], np.repeat(truth[:, T // 2 - 1 : T // 2], T // 2, 1))
 
@@ -142,7 +142,7 @@ def test_one_frame(count: int) -> None:
 
 
 def test_detections_twice_in_the_same_place() -> None:
-    frames = [boxes + boxes[:1] for boxes in seen(three())]
+    frames = [boxes + boxes[:1] for boxes in detected(three())]
     paths = start(clip_of(frames, rng()))
     assert np.abs(paths - three()).max() < 1e-9
 
@@ -150,14 +150,14 @@ def test_detections_twice_in_the_same_place() -> None:
 def test_one_who_jumps_is_one_object_only_where_the_prior_allows_it() -> None:
     truth = straight([(300, 500)], [(1, 0)], T)
     truth[0, T // 2 :, 0] += 40
-    assert np.array_equal(start(clip_of(seen(truth)), 1), truth)
-    calm = start(clip_of(seen(truth)), 1, motion_scale=0.02)[0]
+    assert np.array_equal(start(clip_of(detected(truth)), 1), truth)
+    calm = start(clip_of(detected(truth)), 1, motion_scale=0.02)[0]
     assert np.array_equal(calm[: T // 2], np.tile(truth[0, T // 2], (T // 2, 1)))
 
 
 @pytest.mark.slow
 def test_many_objects_in_a_long_clip() -> None:
-    """20 objects seen 60 % of the time, and 20 clutter boxes a frame: some 20,000 tracklets."""
+    """20 objects detected 60 % of the time, and 20 clutter boxes a frame: some 20,000 tracklets."""
     draw, frames, objects = rng(), 1_000, 20
     x, v = draw.uniform((0, 0), (1920, 1080), (objects, 2)), draw.normal(0, 2, (objects, 2))
     truth = np.tile(np.log([1.0, 1.0, WIDTH, HEIGHT]), (objects, frames, 1))
@@ -169,7 +169,7 @@ def test_many_objects_in_a_long_clip() -> None:
         truth[:, t, :2] = x
     noise = draw.normal(size=truth.shape) * 0.04 * SIZE
     there = (draw.random((objects, frames)) < 0.6).astype(float)
-    found = [boxes + anywhere(20, draw) for boxes in seen(truth + noise, there)]
+    found = [boxes + anywhere(20, draw) for boxes in detected(truth + noise, there)]
     paths = start(clip_of(found, draw), objects)
     assert paths.shape == truth.shape
     error = np.abs((paths[:, None] - truth) / SIZE)[..., :2].max(-1)  # (N, N, T)

@@ -1,4 +1,4 @@
-"""The linear prior in NumPy is that of the story: over any gap, and given detections."""
+"""The linear prior in NumPy is that of the model: over any gap, and given detections."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def test_a_gap_is_its_frames_one_by_one(scale: float) -> None:
 
 
 def test_filter_is_that_of_the_guide() -> None:
-    """One path, seen or not: the guide's causal means, variances and the detections' density."""
-    story, frames = LinearMotion(start_scale=1e4).double(), 25
+    """One path with gaps: the guide's causal means, variances and the detections' density."""
+    model, frames = LinearMotion(start_scale=1e4).double(), 25
     draw = np.random.default_rng(1)
     o, noise = draw.normal(size=(frames, 4)).cumsum(0) * 0.05, draw.uniform(0.01, 0.1, (frames, 4))
     there = np.flatnonzero((draw.random(frames) > 0.4) | (np.arange(frames) == 0))
-    motion, unit = Motion(story, frames, 1.0), np.ones((1, 4))
+    motion, unit = Motion(model, frames, 1.0), np.ones((1, 4))
     belief, total, last = motion.begin(o[:1], noise[:1] ** 2, unit), 0.0, 0
     for t in there[1:]:
         ahead = motion.predict(belief, np.array([t - last]), unit)
@@ -49,12 +49,12 @@ def test_filter_is_that_of_the_guide() -> None:
         total, last = total + fit[0], t
     precision = np.zeros((frames, 4))
     precision[there] = 1 / noise[there] ** 2
-    seen = Evidence(*(torch.as_tensor(x) for x in (precision, precision * o)))
-    q = LinearMotionGuide(story, causal=True).source_posterior(seen)
+    detections = Evidence(*(torch.as_tensor(x) for x in (precision, precision * o)))
+    q = LinearMotionGuide(model, causal=True).source_posterior(detections)
     # the guide's start is all but flat, 1e4: it knows 1e-8 more
     assert np.allclose(belief.s[0], q.mean[last], atol=1e-6)
     assert np.allclose(belief.ss[0], q.variance[last], rtol=1e-6)
-    smooth = LinearMotionGuide(story).source_posterior(seen)
+    smooth = LinearMotionGuide(model).source_posterior(detections)
     mean, variance = smooth.mean.numpy(), smooth.variance.numpy()
     inside = norm.logpdf(o, mean, noise) - 0.5 * variance / noise**2
     evidence = inside[there].sum() - float(smooth.rate)

@@ -12,7 +12,7 @@ from inference.tasks.tracking.kalman import Motion
 from inference.tasks.tracking.linking import Sight, best_chains, gains, links
 from inference.tasks.tracking.tracklets import Clip, Settings, Tracklet, tracklets
 from ppl_models.linear_motion import LinearMotion
-from tests.inference.tasks.clips import anywhere, clip_of, seen, straight
+from tests.inference.tasks.clips import anywhere, clip_of, detected, straight
 
 T = 30
 
@@ -23,7 +23,7 @@ def scene(seed: int, clutter: int = 3) -> tuple[Clip, list[Tracklet], Motion]:
     truth = truth + draw.normal(size=truth.shape) * [1.6, 4, 0.04, 0.04]
     there = (draw.random((3, T)) > 0.4).astype(float)
     there[:, 10:18] = 0
-    clip = clip_of([b + anywhere(clutter, draw) for b in seen(truth, there)], draw)
+    clip = clip_of([b + anywhere(clutter, draw) for b in detected(truth, there)], draw)
     motion = Motion(LinearMotion(), T, 1.0)
     return clip, tracklets(clip, motion, Settings()), motion
 
@@ -66,27 +66,27 @@ def test_sight_is_a_sum_over_hidden_states() -> None:
     sight = Sight([], frames, settings)
     rate, move = 0.7, np.array([[0.8, 0.2], [0.3, 0.7]])  # rate where no tracklet says better
 
-    def chance(first: np.ndarray, seen: list[bool]) -> float:
-        """p(seen or not, frame by frame | state before), over all paths of the two states."""
+    def chance(first: np.ndarray, found: list[bool]) -> float:
+        """p(detected or not, frame by frame | state before), over all paths of the two states."""
         total = 0.0
-        for path in itertools.product((0, 1), repeat=len(seen) + 1):
+        for path in itertools.product((0, 1), repeat=len(found) + 1):
             p = first[path[0]]
-            for before, now, here in zip(path[:-1], path[1:], seen, strict=True):
-                detected = rate if now == 0 else 0.0
-                p *= move[before, now] * (detected if here else 1 - detected)
+            for before, now, here in zip(path[:-1], path[1:], found, strict=True):
+                chance_of = rate if now == 0 else 0.0
+                p *= move[before, now] * (chance_of if here else 1 - chance_of)
             total += p
         return total
 
     visible, usual = np.array([1.0, 0.0]), np.array([0.6, 0.4])
     for d in range(frames):
         assert math.isclose(sight.tail[d], math.log(chance(visible, [False] * d)), abs_tol=1e-12)
-        gone_then_seen = [False] * d + [True]
-        assert math.isclose(sight.gap[d + 1], math.log(chance(visible, gone_then_seen)))
-        assert math.isclose(sight.head[d], math.log(chance(usual, gone_then_seen)))
+        gone_then_found = [False] * d + [True]
+        assert math.isclose(sight.gap[d + 1], math.log(chance(visible, gone_then_found)))
+        assert math.isclose(sight.head[d], math.log(chance(usual, gone_then_found)))
 
 
 def test_rate_is_that_of_long_tracklets() -> None:
-    run = Tracklet(list(range(0, 20, 2)), [0] * 10)  # seen in 10 frames of 19
+    run = Tracklet(list(range(0, 20, 2)), [0] * 10)  # detected in 10 frames of 19
     sight = Sight([run, Tracklet([3], [0])], 5, Settings(hide=1e-12, show=0.5))
     assert math.isclose(sight.gap[1], math.log(10 / 19), rel_tol=1e-9)
 
@@ -114,7 +114,7 @@ def test_an_object_is_worth_more_than_clutter_and_a_lone_detection_less() -> Non
 
 
 def test_a_chain_s_total_counts_its_ends_once() -> None:
-    """Worth of each, odds of each link, unseen before the first and after the last."""
+    """Worth of each, odds of each link, missed before the first and after the last."""
     clip, runs, motion = scene(1)
     sight, settings = Sight(runs, T, Settings()), Settings(hope=1e9, fan_out=10**9)
     begin, source, target, link = gains(clip, runs, 3, motion, sight, settings)
@@ -129,7 +129,7 @@ def test_a_chain_s_total_counts_its_ends_once() -> None:
 
 def test_fewer_tracklets_than_objects() -> None:
     truth = straight([(300, 500)], [(1, 0)], T)
-    clip = clip_of(seen(truth))
+    clip = clip_of(detected(truth))
     motion = Motion(LinearMotion(), T, 1.0)
     runs = tracklets(clip, motion, Settings())
     assert best_chains(clip, runs, 3, motion, Settings()) == [[0]]

@@ -25,19 +25,19 @@ WEIGHTS = Path(__file__).parents[4] / "ppl_models" / "weights"
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_shipped_weights_load_and_are_small(name: str) -> None:
-    story, guide = pretrained(name)
+    model, guide = pretrained(name)
     recipe = RECIPES[name]
     path = WEIGHTS / f"{name}.safetensors"
     assert path.stat().st_size < 200_000
-    assert type(story).__name__ == recipe.model and not story.training
-    assert guide.model is story
+    assert type(model).__name__ == recipe.model and not model.training
+    assert guide.model is model
     fresh = recipe.pair()
-    for shipped, new in zip((story, guide), fresh, strict=True):
+    for shipped, new in zip((model, guide), fresh, strict=True):
         shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in (shipped, new)]
         assert shapes[0] == shapes[1]
     facts = load(path).extra
     assert facts["recipe"] == name and facts["epochs"] == recipe.epochs
-    bound = held_out_bound((story, guide), paper=recipe.paper, size=200)
+    bound = held_out_bound((model, guide), paper=recipe.paper, size=200)
     assert abs(bound - facts["nats"]) < 1.0  # 200 paths instead of 1,000; a path's spread is 4
 
 

@@ -1,4 +1,4 @@
-"""SVI and VEM are two inferences of one story, so what they say must agree."""
+"""SVI and VEM are two inferences of one model, so what they say must agree."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def exact(batch: Batch, start: Tensor, phi: float) -> float:
         frame = spots[mine, 0]
         same = paths[:, frame[:, None], frame] * unit[n][:, None, None] ** 2
         noise = torch.diag_embed(phi * size[mine].T ** 2)
-        seen = MultivariateNormal(origin[n][:, None].expand(-1, len(mine)), same + noise)
-        return seen.log_prob(o[mine].T).sum() + share * len(mine)
+        density = MultivariateNormal(origin[n][:, None].expand(-1, len(mine)), same + noise)
+        return density.log_prob(o[mine].T).sum() + share * len(mine)
 
     table: dict[tuple[int, tuple[int, ...]], Tensor] = {}
     total = []
@@ -76,7 +76,7 @@ def exact(batch: Batch, start: Tensor, phi: float) -> float:
 
 
 def test_the_bounds_are_bounds_and_vems_is_the_better_one(both: Both) -> None:
-    """With w all but known VEM is exact. SVI pays for telling frames apart: 6 nats or more here.
+    """With w all but known VEM is exact. SVI pays for an assignment a frame: 6 nats or more here.
 
     Its estimate from 20 draws is good to 2 nats (3 standard errors).
     """

@@ -46,10 +46,10 @@ def test_objects_are_followed_through_gaps_drops_and_clutter(prior: Any, seed: i
 def test_detections_are_given_to_their_objects() -> None:
     clip = walkers(**HARD)
     [tracks] = track([clip.boxes], objects=3, frames=(1, 40))
-    seen, assignment = tracks.detections, tracks.assignment
+    detections, assignment = tracks.detections, tracks.assignment
     assert tracks.responsibilities.shape == (*assignment.shape, 4)
     for t in range(40):
-        near = overlaps(tracks.boxes[:, t], seen[t][assignment[t] >= 0])
+        near = overlaps(tracks.boxes[:, t], detections[t][assignment[t] >= 0])
         mine = assignment[t][assignment[t] >= 0]
         for k, n in enumerate(mine):
             assert near[:, k].argmax() == n if n < 3 else near[:, k].max() < 0.5
@@ -75,7 +75,7 @@ def test_svi_follows_them_too() -> None:
 
 
 def test_files_of_different_lengths_are_each_followed_as_if_alone() -> None:
-    """To a thousandth of a pixel: the linear prior draws nothing, and padding tells nothing."""
+    """To a thousandth of a pixel: the linear prior draws nothing, and padding changes nothing."""
     clips = [
         walkers(length, seed=seed, first=first, drop=0.2, name=f"clip {seed}")
         for seed, (length, first) in enumerate([(12, 1), (25, 4), (18, 300)])
@@ -158,29 +158,29 @@ def test_frames_without_any_detection() -> None:
 
 @pytest.mark.parametrize("gone", [range(1, 11), range(6, 16), range(11, 21)])
 def test_half_of_the_clip_without_any_detection(gone: range) -> None:
-    """Where nothing is seen doubt grows, most where only one side of it is seen."""
+    """Where nothing is detected doubt grows, most where only one side of it is detected."""
     clip = walkers(20)
     kept = clip.boxes.select(~np.isin(clip.boxes.frame, gone))
     [tracks] = track([kept], objects=3, frames=(1, 20), prior="linear")
-    unseen = np.isin(np.arange(1, 21), gone)
-    assert overlap(tracks.boxes[:, ~unseen], clip.truth[:, ~unseen]).mean() > 0.8
+    missed = np.isin(np.arange(1, 21), gone)
+    assert overlap(tracks.boxes[:, ~missed], clip.truth[:, ~missed]).mean() > 0.8
     least = 1.3 if gone.start == 6 else 3.0
-    assert tracks.sd[:, unseen, :2].mean() > least * tracks.sd[:, ~unseen, :2].mean()
+    assert tracks.sd[:, missed, :2].mean() > least * tracks.sd[:, ~missed, :2].mean()
     if gone.start == 6:
         assert accuracy(tracks, clip.truth) > 0.8
     z = (tracks.mean[..., :2] - _by_track(tracks, clip.truth)[..., :2]) / tracks.sd[..., :2]
-    assert np.abs(z[:, unseen]).max() < 5
+    assert np.abs(z[:, missed]).max() < 5
 
 
 def _by_track(tracks: Any, truth: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The true centres (N, T, 4) in the order of the tracks, told by the first coordinate y."""
+    """The true centres (N, T, 4) in the order of the tracks, matched by the first coordinate y."""
     order = np.argsort(np.argsort(tracks.mean[..., 1].mean(1)))
     centres = to_centre(truth)
     return centres[np.argsort(centres[..., 1].mean(1))][order]
 
 
 def test_fewer_detections_than_objects_in_the_first_frames() -> None:
-    """The object not seen before frame 6 is where it was to be, and is numbered last."""
+    """The object not detected before frame 6 is where it was to be, and is numbered last."""
     clip = walkers(20)
     top = clip.boxes.ltwh[:, 1] < 300
     kept = clip.boxes.select(~top | (clip.boxes.frame > 5))
@@ -209,11 +209,11 @@ def test_without_clutter_each_detection_is_of_an_object() -> None:
 def test_the_image_s_size_sets_the_density_of_clutter() -> None:
     clip = walkers(12, 2)
     padded = [clip.boxes.padded(1, 12)]
-    seen, small, large = (prepare(padded, size) for size in (None, (1920, 1080), (19200, 10800)))
+    own, small, large = (prepare(padded, size) for size in (None, (1920, 1080), (19200, 10800)))
     assert (large.log_clutter - small.log_clutter).item() == pytest.approx(-math.log(100), 1e-6)
     assert small.region[0, :, :2].tolist() == [[0, 0], [1920, 1080]]
-    centres = seen.o[seen.mask]
-    assert (centres >= seen.region[0, 0]).all() and (centres <= seen.region[0, 1]).all()
+    centres = own.o[own.mask]
+    assert (centres >= own.region[0, 0]).all() and (centres <= own.region[0, 1]).all()
     given, not_given = (
         track([clip.boxes], objects=2, image_size=size, prior="linear")[0]
         for size in ((1920, 1080), None)
@@ -317,7 +317,7 @@ def test_a_path_s_frame_is_its_beginning_and_its_height() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("prior", ["linear", "deepar"])
 def test_credible_boxes_hold_what_they_say(prior: Any) -> None:
-    """50, 80 and 95 % to 5 points, on clips that the story itself told: the issue's figure."""
+    """50, 80 and 95 % to 5 points, on clips that the model itself generated: the issue's figure."""
     from benchmarks.calibration import FRAMES, IMAGE, OBJECTS, report, simulated
 
     boxes, truth = simulated(40, seed=11, prior=prior)
@@ -352,7 +352,7 @@ def test_real_people_are_followed(sequence: str) -> None:
 
 
 def test_what_the_model_says_of_clutter_is_read() -> None:
-    """Told that all is clutter, it believes less of a stray box."""
+    """With a model in which all is clutter, it believes less of a stray box."""
     clip = walkers(12, 2, clutter=0.5, seed=1)
     shares = []
     for weight in (0.01, 0.5):

@@ -7,7 +7,7 @@ import numpy as np
 from inference.tasks.tracking.kalman import FloatArray, Motion
 from inference.tasks.tracking.tracklets import Clip, Settings, Tracklet, object_scale, tracklets
 from ppl_models.linear_motion import LinearMotion
-from tests.inference.tasks.clips import anywhere, clip_of, seen, straight
+from tests.inference.tasks.clips import anywhere, clip_of, detected, straight
 
 T = 30
 
@@ -22,7 +22,7 @@ def two() -> FloatArray:
 
 def test_each_detection_is_in_one_tracklet_in_the_order_of_time() -> None:
     draw = np.random.default_rng(0)
-    clip = clip_of([boxes + anywhere(5, draw) for boxes in seen(two())], draw)
+    clip = clip_of([boxes + anywhere(5, draw) for boxes in detected(two())], draw)
     runs = runs_of(clip)
     pairs = [pair for run in runs for pair in zip(run.frames, run.slots, strict=True)]
     assert sorted(pairs) == list(zip(*np.nonzero(clip.mask), strict=True))
@@ -31,7 +31,7 @@ def test_each_detection_is_in_one_tracklet_in_the_order_of_time() -> None:
 
 
 def test_two_apart_are_two_tracklets_with_their_fit() -> None:
-    runs = runs_of(clip_of(seen(two()), np.random.default_rng(0)))
+    runs = runs_of(clip_of(detected(two()), np.random.default_rng(0)))
     assert [run.frames for run in runs] == [list(range(T))] * 2
     # exact detections of 1.6, 4 pixels, 4 % and 4 %: each beats clutter by far
     assert all(run.fit / (T - 1) > -5 for run in runs)
@@ -40,28 +40,28 @@ def test_two_apart_are_two_tracklets_with_their_fit() -> None:
 def test_patience() -> None:
     there = np.ones((2, T))
     there[0, 10:15], there[1, 10:17] = 0, 0
-    clip = clip_of(seen(two(), there))
+    clip = clip_of(detected(two(), there))
     assert [len(run.frames) for run in runs_of(clip, patience=6)] == [25, 10, 13]
     assert [len(run.frames) for run in runs_of(clip, patience=8)] == [25, 23]
 
 
-def test_what_could_be_either_s_begins_anew() -> None:
+def test_an_ambiguous_detection_begins_a_new_tracklet() -> None:
     """Two walk side by side, a pixel apart in the middle: there, nothing is joined."""
     truth = two()
     truth[1] = truth[0]
     truth[1, :, 0] += np.abs(np.arange(T) - T // 2) * 12 + 1
-    runs = runs_of(clip_of(seen(truth), np.random.default_rng(0)))
+    runs = runs_of(clip_of(detected(truth), np.random.default_rng(0)))
     joined = [run for run in runs if len(run.frames) > 1]
     assert len(joined) == 4 and all(T // 2 not in run.frames for run in joined)
 
 
-def test_jumps_beyond_the_gate_begin_anew() -> None:
+def test_jumps_beyond_the_gate_begin_a_new_tracklet() -> None:
     truth = two()[:1]
     truth[0, 15:, 1] += 60
-    assert [len(run.frames) for run in runs_of(clip_of(seen(truth)))] == [15, 15]
+    assert [len(run.frames) for run in runs_of(clip_of(detected(truth)))] == [15, 15]
 
 
-def test_nothing_seen_is_no_tracklet() -> None:
+def test_without_detections_there_is_no_tracklet() -> None:
     assert runs_of(clip_of([[] for _ in range(T)])) == []
 
 

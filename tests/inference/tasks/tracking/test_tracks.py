@@ -136,8 +136,8 @@ def test_arviz_and_pictures_wait_until_they_are_asked_for() -> None:
         "import sys, inference.tasks.tracking.tracks\n"
         "print({'arviz', 'matplotlib'} & set(sys.modules))"
     )
-    seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert seen.stdout.strip() == "set()"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "set()"
 
 
 def test_a_folder_holds_tracks_posterior_and_picture(tracks: Tracks, tmp_path: Path) -> None:
