@@ -58,15 +58,15 @@ class Trained:
     @torch.no_grad()
     def judge(self, x: Tensor, exact: PPCA) -> Result:
         """Compare with the exact evidence on ``x``, and with the best model there is."""
-        evidence = self.model.evidence(x)
+        evidence = self.ppca.evidence(x)
         gap = evidence - expected_bound(self.model, self.guide, x)
-        lengths = nn.functional.normalize(self.model.weight, dim=0)
+        lengths = nn.functional.normalize(self.ppca.weight, dim=0)
         cosines = (lengths.T @ lengths).fill_diagonal_(0).abs().max().item()
         return Result(
             gap.mean().item(),
             gap.max().item(),
             (exact.evidence(x) - evidence).mean().item(),
-            principal_angles(self.model.weight, exact.weight).max().item(),
+            principal_angles(self.ppca.weight, exact.weight).max().item(),
             cosines,
         )
 
