@@ -37,10 +37,14 @@ SIZES = [  # of pairs at the benchmark's setting, 513 frequencies and 16 latents
 ]
 
 
-@pytest.mark.parametrize(("model_class", "guide", "options", "guide_options", "size"), SIZES)
+@pytest.mark.parametrize(("model_class", "guide_class", "options", "guide_options", "size"), SIZES)
 def test_the_benchmark_s_sizes(
-    model_class: Any, guide: Any, options: dict[str, Any], guide_options: dict[str, Any], size: int
+    model_class: Any,
+    guide_class: Any,
+    options: dict[str, Any],
+    guide_options: dict[str, Any],
+    size: int,
 ) -> None:
     """Bie et al. 2021: layer by layer the same networks, so as many numbers."""
     model = model_class(513, 16, likelihood=ComplexGaussian(513), **options)
-    assert count(model, guide(model, **guide_options)) == size
+    assert count(model, guide_class(model, **guide_options)) == size

@@ -50,7 +50,7 @@ def test_every_recipe_is_a_pair_that_can_be_saved() -> None:
         assert json.loads(json.dumps(recipe.design.as_json())) is not None
         model, guide = speech_files._outline(recipe.design)
         assert type(model).__name__ == name and type(guide).__name__ == name + "Guide"
-        assert getattr(guide, "story", model) is model
+        assert getattr(guide, "model", model) is model
 
 
 def test_a_design_of_another_pair_is_refused(tmp_path: Path) -> None:
