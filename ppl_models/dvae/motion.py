@@ -168,7 +168,7 @@ class Inertia(nn.Module):
         """Return u for all frames at once."""
         share, keep = self.rates()
         frames = torch.arange(moves.shape[-2], device=moves.device)
-        age = frames[:, None] - frames  # of what is read at frame j, seen from frame i
+        age = frames[:, None] - frames  # at frame i, of what is read at frame j
         weight = (1 - keep) * keep ** age.clamp_min(0)[..., None] * (age >= 0)[..., None]
         return share * torch.einsum("ijd,...jd->...id", weight, moves)
 

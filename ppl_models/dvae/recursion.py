@@ -200,14 +200,9 @@ class Recursion(Handover):
             if forced is not None and (coins is None or not coins[t]):
                 past = forced.at(t, batch, past)
             h = self.read(past)
-            if z is not None:
-                now = z[..., t : t + 1, :]
-            else:
-                now = draw(self.latent(h, past)) if latent is None else latent(t, h, past)
-            s = raw = None
-            if frames:
-                raw = self.outputs(h, now, past)
-                s = self.likelihood.point(raw) if point else self.likelihood(raw).sample()
+            now = self._latent(h, past, latent) if z is None else z[..., t : t + 1, :]
+            raw = self.outputs(h, now, past) if frames else None
+            s = None if raw is None else self._frame(raw, point)
             kept.append((h, now, s, raw))
             past = self._next(past, now, s)
         return Rollout(*(joined(part) for part in zip(*kept, strict=True)))
@@ -220,6 +215,15 @@ class Recursion(Handover):
         if not self.likelihood.reads_past:
             return past
         return past._replace(frame=like.new_zeros(*batch, 1, self.data_dim), frame_features=s)
+
+    def _latent(self, h: Tensor | None, past: Past, choose: Any) -> Any:
+        """Return z_t (..., 1, L), chosen or drawn from the prior."""
+        return draw(self.latent(h, past)) if choose is None else choose(past.t, h, past)
+
+    def _frame(self, raw: Tensor, point: bool) -> Tensor:
+        """Return s_t (..., 1, D): a draw, or `Likelihood.point`."""
+        s: Tensor = self.likelihood.point(raw) if point else self.likelihood(raw).sample()
+        return s
 
     def _next(self, past: Past, z: Tensor, s: Tensor | None) -> Past:
         """Return the past one frame later, after z_t and s_t (..., 1, .)."""
