@@ -125,7 +125,7 @@ def walkers(
     first: int = 1,
     name: str = "clip",
 ) -> Clip:
-    """People who cross a street at constant speed, seen in a shuffled order.
+    """People who cross a street at constant speed, detected in a shuffled order.
 
     ``noise`` is a share of their size; ``drop`` of their detections are missing, and from each a
     stretch of ``gap`` frames; in a share ``clutter`` of frames there is one more box.

@@ -225,17 +225,17 @@ def _each(name: str, members: Sequence[Member]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(name, members, ids=[m.title for m in members])
 
 
-STORIES = tuple(m for m in FAMILY if m.title not in ("DKF, both_ways", "SRNN, causal"))
-IN_TABLE = _each("member", STORIES)
+MODELS = tuple(m for m in FAMILY if m.title not in ("DKF, both_ways", "SRNN, causal"))
+IN_TABLE = _each("member", MODELS)
 LATENT_IN_TABLE = _each("member", [m for m in FAMILY if m.latents])
 EACH = _each("member", (*FAMILY, *MOVING))
-STORY = _each("member", (*STORIES, *MOVING))
+EACH_MODEL = _each("member", (*MODELS, *MOVING))
 IN_TURN = _each(  # those whose frames do not wait for later latents
-    "member", [m for m in (*STORIES, *MOVING) if "not causal" not in m.title]
+    "member", [m for m in (*MODELS, *MOVING) if "not causal" not in m.title]
 )
 LATENT = _each("member", [m for m in (*FAMILY, *MOVING) if m.latents])
 AUTOREGRESSIVE = _each(
-    "member", [m for m in (*STORIES, *MOVING) if m.model.autoregressive or m in MOVING]
+    "member", [m for m in (*MODELS, *MOVING) if m.model.autoregressive or m in MOVING]
 )
 
 # What is read -------------------------------------------------------------------------------------

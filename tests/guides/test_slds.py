@@ -19,7 +19,7 @@ def pair(regimes: int = 3) -> tuple[SLDS, SLDSGuide]:
     return model, SLDSGuide(model)
 
 
-def test_its_law_sums_to_one_and_is_near_the_exact_one() -> None:
+def test_its_distribution_sums_to_one_and_is_near_the_exact_one() -> None:
     model, guide = pair()
     s = model(size=50, length=6).detach()
     k, scores = model.joint(s)

@@ -159,7 +159,7 @@ def test_a_forecast_is_dense_conditioning() -> None:
 
 
 def truth() -> LDS:
-    """A damped rotation of two numbers, seen as three."""
+    """A damped rotation of two numbers, observed as three."""
     model = LDS(D, L).double()
     with torch.no_grad():
         model.transition.copy_(torch.tensor([[0.8, 0.4], [-0.4, 0.8]]))

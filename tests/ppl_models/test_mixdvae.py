@@ -293,7 +293,7 @@ def test_a_share_of_clutter_out_of_range_is_an_error(weight: float) -> None:
         MixDVAE(White(), clutter_weight=weight)
 
 
-def test_the_law_of_detections_can_be_expanded() -> None:
+def test_the_distribution_of_detections_can_be_expanded() -> None:
     w = torch.tensor([[[0, 1, 2]]])
     boxes, scale = torch.randn(1, 2, 1, 4), 0.1 * torch.ones(1, 1, 3, 4)
     region = torch.tensor([[[-1.0] * 4, [1.0] * 4]])

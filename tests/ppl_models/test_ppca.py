@@ -151,6 +151,6 @@ def test_trained_by_fit_the_bound_is_the_evidence_and_the_axes_are_pca_s() -> No
     x = x - x[:1500].mean(0)
     exact = PPCA(64, 4).fit_exact(x[:1500])
     result = linear_vae(x[:1500], 4, seed=0).judge(x[1500:], exact)
-    assert 0 <= result.gap < 0.01  # nats a datum, on digits not seen
+    assert 0 <= result.gap < 0.01  # nats a datum, on new digits
     assert abs(result.regret) < 0.05
     assert result.angle < 0.05

@@ -36,7 +36,7 @@ from tests.pairs import (
 X = torch.tensor([0.5, -3.0, 2.5, 0.0])
 
 
-def test_the_groups_have_named_dims_and_the_guides_law():
+def test_the_groups_have_named_dims_and_the_guides_distribution():
     model, guide = Conjugate(), ConjugateGuide()
     result = posterior(model, guide, X, num_samples=2000, coords={"data": list("abcd")})
     z = result["posterior"]["z"]

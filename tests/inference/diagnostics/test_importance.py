@@ -95,21 +95,24 @@ def test_joint_weights_estimate_the_evidence_of_all_data():
 
 
 def test_a_derived_value_outside_the_plate_weighs_nothing():
-    class Telling(Conjugate):
+    class WithNoise(Conjugate):
         def forward(self, x, size=1):
             pyro.deterministic("noise", self.log_noise.exp())
             return super().forward(x)
 
-    class Looking(ConjugateGuide):
+    class WithWidth(ConjugateGuide):
         def forward(self, x, size=1):
             pyro.deterministic("width", self.log_scale.exp())
             super().forward(x)
 
     x = torch.randn(4)
-    a = importance(Telling(), Looking(), x, num_samples=10)
+    a = importance(WithNoise(), WithWidth(), x, num_samples=10)
     b = importance(Conjugate(), ConjugateGuide(), x, num_samples=10)
     assert torch.equal(a.log_weights, b.log_weights)
-    assert [row.site for row in rates(Telling(), Looking(), x, num_samples=3).rows] == ["z", "x"]
+    assert [row.site for row in rates(WithNoise(), WithWidth(), x, num_samples=3).rows] == [
+        "z",
+        "x",
+    ]
 
 
 def test_a_discrete_site_that_the_guide_draws_is_not_summed():

@@ -52,7 +52,7 @@ def test_codes_without_information() -> None:
     assert mig(torch.zeros(4096, 2), factors) == pytest.approx(0, abs=1e-12)
 
 
-def test_no_likelihood_tells_a_rotation_by_45_degrees() -> None:
+def test_no_likelihood_identifies_a_rotation_by_45_degrees() -> None:
     """The impossibility of unsupervised disentanglement (Locatello et al. 2019, theorem 1).
 
     Rotated codes have the same prior, and a model that rotates them back makes the same data with

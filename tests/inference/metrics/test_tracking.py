@@ -87,8 +87,8 @@ def test_a_match_needs_half_an_overlap() -> None:
 
 def test_mostly_tracked_and_mostly_lost() -> None:
     truth = walkers(3, 100)
-    seen = (truth.frame <= 80) & (truth.id == 1) | (truth.frame <= 19) & (truth.id == 2)
-    found = score(truth, truth.select(seen | (truth.id == 3) & (truth.frame <= 50)))
+    kept = (truth.frame <= 80) & (truth.id == 1) | (truth.frame <= 19) & (truth.id == 2)
+    found = score(truth, truth.select(kept | (truth.id == 3) & (truth.frame <= 50)))
     assert (found.mt, found.ml) == (1, 1)
 
 

@@ -20,7 +20,7 @@ from ppl_models.dvae.rvae import RVAE
 from ppl_models.dvae.transformer import HiTDVAE
 from ppl_models.errors import InputError
 from ppl_models.lds import LDS
-from tests.ppl_models.dvae.test_frame_vae import twins
+from tests.ppl_models.dvae.test_dkf import twins
 from tests.sequences import AUTOREGRESSIVE, IN_TURN, D, L, Member, paths, ragged
 
 

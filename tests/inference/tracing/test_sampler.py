@@ -100,7 +100,7 @@ class Replay(nn.Module):
 
 
 @pytest.mark.parametrize("name", ["local", "enumerated"])
-def test_one_by_one_draws_follow_the_same_law(name):
+def test_one_by_one_draws_follow_the_same_distribution(name):
     model, guide, *data = BROADCASTING[name]()
     with torch.no_grad():
         fast = sampler_of(model, guide, *data)

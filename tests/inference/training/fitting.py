@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -43,3 +46,13 @@ def train(**settings: Any) -> Run:
         **QUIET,
     }
     return fit(*conjugate(), **{**options, **settings})
+
+
+def interrupt_at(step: int) -> Callable[[int, float], None]:
+    """A hook that sends Ctrl-C to this process after a step."""
+
+    def hook(now: int, loss: float) -> None:
+        if now == step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return hook

@@ -19,8 +19,7 @@ from inference.training.auxiliary import ROWS, AuxiliaryModules, some_rows
 from inference.training.run_folder import RunFolder
 from ppl_models.errors import InputError
 from tests import pairs
-from tests.inference.training.fitting import QUIET, conjugate, data, same, train
-from tests.inference.training.test_reliability import interrupt_at
+from tests.inference.training.fitting import QUIET, conjugate, data, interrupt_at, same, train
 
 
 @pytest.fixture(autouse=True)

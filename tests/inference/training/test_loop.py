@@ -20,8 +20,15 @@ from inference.training.loop import _with_last
 from inference.training.prepare import REPORT_EVERY
 from inference.training.run_folder import RunFolder
 from tests import pairs
-from tests.inference.training.fitting import QUIET, conjugate, data, parameters, same, train
-from tests.inference.training.test_reliability import interrupt_at
+from tests.inference.training.fitting import (
+    QUIET,
+    conjugate,
+    data,
+    interrupt_at,
+    parameters,
+    same,
+    train,
+)
 
 
 @pytest.fixture(autouse=True)

@@ -72,7 +72,7 @@ def test_draws_have_the_moments_of_the_dense_gaussian() -> None:
 
 
 @pytest.mark.parametrize("kind", ["prior", "posterior", "observed"])
-def test_draws_are_differentiable_and_laws_expand(kind: str) -> None:
+def test_draws_are_differentiable_and_distributions_expand(kind: str) -> None:
     params = parameters()
     params = params._replace(transition=params.transition.requires_grad_())
     s = torch.randn(B, T, D).double()

@@ -216,7 +216,7 @@ def test_masked_frames_reach_no_gradient(observed: int) -> None:
 
 
 def track(batch: tuple[int, ...] = (), dtype: torch.dtype = torch.float) -> LinearGaussian:
-    """Return a position that is seen and its velocity that is not, the same in all frames."""
+    """Return a position that is observed and its velocity that is not, the same in all frames."""
     move = torch.tensor([[1.0, 1.0], [0.0, 1.0]], dtype=dtype)
     q = torch.tensor([[1e-4, 0.0], [0.0, 1e-6]], dtype=dtype)
     observed = torch.tensor([[1.0, 0.0]], dtype=dtype)

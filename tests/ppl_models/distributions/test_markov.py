@@ -65,7 +65,7 @@ def test_a_filtered_state_knows_nothing_of_later_frames() -> None:
     assert torch.equal(long.log_probs[:, :3], short.log_probs)
 
 
-def test_a_path_s_law_sums_to_one_and_is_what_it_draws() -> None:
+def test_a_path_s_distribution_sums_to_one_and_is_what_it_draws() -> None:
     initial, transition, _ = chain()
     distribution = MarkovPath(initial, transition.expand(T - 1, K, K)).expand([2])
     listed = distribution.enumerate_support()

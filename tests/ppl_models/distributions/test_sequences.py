@@ -57,7 +57,7 @@ def test_density_broadcasts_over_draws_and_over_plates() -> None:
     assert distribution.log_prob(chain(A).rsample()).shape == (3,)
 
 
-def test_draws_have_the_law_s_variance() -> None:
+def test_draws_have_the_distribution_s_variance() -> None:
     x = chain(A).rsample((20_000,))
     variance = torch.tensor([0.25 * sum(0.64**k for k in range(t + 1)) for t in range(6)])
     # a sample variance of n = 40,000 Gaussian values has relative standard error sqrt(2 / n)
@@ -131,7 +131,7 @@ def walk(batch: tuple[int, ...] = (), mask: Tensor | None = None) -> SequenceDis
     ).expand(batch)
 
 
-def test_a_sequence_law_is_the_product_of_its_frames() -> None:
+def test_a_sequence_distribution_is_the_product_of_its_frames() -> None:
     distribution = walk((4,))
     s = distribution.sample((5,))
     assert s.shape == (5, 4, 3, 1) and distribution.log_prob(s).shape == (5, 4)

@@ -25,11 +25,11 @@ from ppl_models.likelihoods.spectra import ComplexGaussian
 from ppl_models.sequences import shift
 from tests.sequences import (
     AUTOREGRESSIVE,
+    EACH_MODEL,
     FAMILY,
     IN_TABLE,
     IN_TURN,
-    STORIES,
-    STORY,
+    MODELS,
     D,
     L,
     Member,
@@ -86,7 +86,7 @@ def test_every_conditional_reads_what_the_factorisation_allows(member: Member) -
 @pytest.mark.parametrize("title", ["HiTDVAE", "LigHTDVAE"])
 def test_attention_reads_the_last_frames_only(title: str, layers: int) -> None:
     """n layers of windows of W reach n (W - 1) tokens back, and token t holds frame t - 1."""
-    member = next(m for m in STORIES if m.title == title)
+    member = next(m for m in MODELS if m.title == title)
     model, length, window = member.pair(num_layers=layers, window=3)[0].eval(), 9, 3
     values = paths(model, 1, length)
     s, z = (values[name].clone().requires_grad_() for name in ("s", "z"))
@@ -187,7 +187,7 @@ def test_frames_that_read_later_latents_cannot_be_rolled_out() -> None:
     assert model(size=2, length=5).shape == (2, 5, D)
 
 
-@STORY
+@EACH_MODEL
 def test_a_closed_loop_generates_what_its_own_frames_give(member: Member) -> None:
     """Fed the means of the closed loop, teacher forcing gives the same means."""
     model = member.pair()[0].eval()
@@ -198,7 +198,7 @@ def test_a_closed_loop_generates_what_its_own_frames_give(member: Member) -> Non
     assert torch.allclose(conditionals(model, own, z, code)[1], raw)
 
 
-@STORY
+@EACH_MODEL
 def test_simulations_have_the_prior_s_and_the_emission_s_moments(member: Member) -> None:
     """2,000 draws, standardised by the moments of their own pasts: mean 0, variance 1."""
     model = member.pair()[0].eval()
@@ -306,7 +306,7 @@ def test_a_model_runs_freely_until_the_outermost_ends() -> None:
 
 
 @pytest.mark.parametrize("likelihood", [Bernoulli(D), Categorical(D, 4), ComplexGaussian(D)])
-@STORY
+@EACH_MODEL
 def test_frames_may_be_bits_classes_or_powers(member: Member, likelihood: Any) -> None:
     model = member.pair(copy.deepcopy(likelihood))[0].eval()
     values = paths(model)

@@ -11,8 +11,8 @@ from pyro import poutine
 
 from ppl_models.dvae.conditionals import FrameConditionals
 from tests.sequences import (
-    STORIES,
-    STORY,
+    EACH_MODEL,
+    MODELS,
     D,
     Member,
     gradients,
@@ -26,7 +26,7 @@ from tests.sequences import (
 
 @pytest.mark.parametrize("title", ["VRNN", "DSAE"])
 def test_sites_are_scored_once_all_have_values(title: str) -> None:
-    model = next(m for m in STORIES if m.title == title).pair()[0]
+    model = next(m for m in MODELS if m.title == title).pair()[0]
     sites = FrameConditionals(model, 5)
     sites.w = torch.randn(2, model.global_dim).double() if model.global_dim else None
     z = sites.latent().expand((2,)).sample()
@@ -40,7 +40,7 @@ def test_sites_are_scored_once_all_have_values(title: str) -> None:
 # Plates and padding -------------------------------------------------------------------------------
 
 
-@STORY
+@EACH_MODEL
 def test_a_padded_batch_is_scored_as_one_by_one(member: Member) -> None:
     model = member.pair()[0].eval()
     values, lengths = paths(model), (7, 4, 1)
@@ -55,7 +55,7 @@ def test_a_padded_batch_is_scored_as_one_by_one(member: Member) -> None:
     assert all(torch.isfinite(grad).all() for grad in gradients(model, total))
 
 
-@STORY
+@EACH_MODEL
 def test_sampled_in_plates_of_sources_and_of_draws(member: Member) -> None:
     model = member.pair()[0].eval()
 
@@ -73,7 +73,7 @@ def test_sampled_in_plates_of_sources_and_of_draws(member: Member) -> None:
         assert torch.allclose(alone[name], site["log_prob"][2])
 
 
-@STORY
+@EACH_MODEL
 def test_z_replayed_and_s_free_is_the_posterior_predictive(member: Member) -> None:
     model = member.pair()[0].eval()
     values = {n: v[:1].expand(500, *v.shape[1:]) for n, v in paths(model).items() if n != "s"}

@@ -50,7 +50,7 @@ def test_every_recipe_is_a_pair_that_can_be_saved() -> None:
         assert json.loads(json.dumps(recipe.design.as_json())) is not None
         model, guide = speech_files._outline(recipe.design)
         assert type(model).__name__ == name and type(guide).__name__ == name + "Guide"
-        assert getattr(guide, "story", model) is model
+        assert getattr(guide, "model", model) is model
 
 
 def test_a_design_of_another_pair_is_refused(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_run_that_has_not_ended_is_named(tmp_path: Path) -> None:
 
 
 def forge(folder: Path, *, header: str = "LigHTDVAE", **changes: Any) -> Path:
-    """Save a sound pair, with another header."""
+    """Save a sound pair, with another model in its header, or other settings."""
     model, guide = pair("LigHTDVAE")
     config = {**DESIGNS["LigHTDVAE"].as_json(), **changes}
     config = {name: value for name, value in config.items() if value != "gone"}
@@ -141,7 +141,7 @@ def test_a_strangers_file_runs_no_code(tmp_path: Path) -> None:
     assert not (tmp_path / "boom").exists()
     for name in ("os:system", "antigravity", "../evil", "LigHTDVAE.__class__"):
         forged = forge(tmp_path, header=name)
-        with pytest.raises(CheckpointError, match="model"):
+        with pytest.raises(CheckpointError, match="settings of a LigHTDVAE"):
             load_speech(forged)
     assert "antigravity" not in sys.modules
 

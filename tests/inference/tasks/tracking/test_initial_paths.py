@@ -92,7 +92,7 @@ def test_an_object_detected_late_is_held_before_and_numbered_last() -> None:
 
 
 def test_crossing_objects_keep_their_velocity() -> None:
-    """Two walk through each other, within a pixel at the middle: detected, or missed for a while."""
+    """Two walk through each other, a pixel apart at the middle: detected, or missed for a while."""
     truth = straight([(500, 500), (740, 500)], [(6, 0.2), (-6, -0.2)], T)
     for hidden in (0, 10):
         there = np.ones((2, T))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import math
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,21 +18,21 @@ from inference import CheckpointError, NonFiniteError, Objective, fit, load
 from inference.training.run_folder import RESUME, VERSION, WEIGHTS, RunFolder
 from ppl_models.errors import InputError
 from tests import pairs
-from tests.inference.training.fitting import QUIET, conjugate, data, parameters, same, train
+from tests.inference.training.fitting import (
+    QUIET,
+    conjugate,
+    data,
+    interrupt_at,
+    parameters,
+    same,
+    train,
+)
 
 
 @pytest.fixture(autouse=True)
 def save_always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Save at each epoch's end, however short the epochs are."""
     monkeypatch.setattr(RunFolder, "SHARE", 0.0)
-
-
-def interrupt_at(step: int) -> Callable[[int, float], None]:
-    def hook(now: int, loss: float) -> None:
-        if now == step:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    return hook
 
 
 # -- going on ----------------------------------------------------------------------------------
@@ -66,28 +65,6 @@ def test_a_dataloader_goes_on_in_the_middle_too(tmp_path: Path) -> None:
     broken = train(data=loader(), directory=tmp_path, on_step=interrupt_at(6))
     assert broken.interrupted
     assert same(train(data=loader(), directory=tmp_path, resume=True), train(data=loader()))
-
-
-def test_ctrl_c_without_a_folder_returns_what_there_is() -> None:
-    run = train(on_step=interrupt_at(6))
-    assert run.interrupted and run.epochs == 1 and str(run).startswith("Interrupted after 1 epoch")
-
-
-def test_ctrl_c_in_the_first_epoch_is_said() -> None:
-    run = train(on_step=interrupt_at(1))
-    assert run.interrupted and run.history == []
-    assert str(run) == "Interrupted in the first epoch."
-
-
-def test_a_second_ctrl_c_stops_at_once_and_gives_the_keyboard_back() -> None:
-    def impatient(step: int, loss: float) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    handler = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        train(on_step=impatient)
-    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_resuming_a_finished_run_returns_it(tmp_path: Path) -> None:
