@@ -28,6 +28,8 @@ from inference.tracing import (
     Layout,
     bind,
     explain_nonfinite,
+    is_deterministic,
+    is_factor,
     layout,
     sample_sites,
     untouched,
@@ -272,9 +274,9 @@ def _row(prior: Any, posterior: Any, model: nn.Module, guide: nn.Module) -> Site
 def _label(prior: Any, posterior: Any) -> str:
     if prior is None:
         return "auxiliary"
-    if prior["infer"].get("_deterministic"):
+    if is_deterministic(prior):
         return "deterministic"
-    if type(prior["fn"]).__name__ == "Unit":
+    if is_factor(prior):
         return "factor"
     if prior["is_observed"]:
         return "observed"

@@ -38,6 +38,7 @@ from inference.tracing.sites import (
     Site,
     is_delta,
     is_deterministic,
+    is_factor,
     is_observed,
     mask_of,
     node,
@@ -64,6 +65,7 @@ from inference.tracing.terms import (
     to_plate,
 )
 from inference.tracing.traces import Traces
+from inference.tracing.wrappers import WRAPPERS, both, layers, unwrapped, widen
 
 __all__ = [
     "Columns",
@@ -78,9 +80,11 @@ __all__ = [
     "Term",
     "Terms",
     "Traces",
+    "WRAPPERS",
     "argument_names",
     "batch_length",
     "bind",
+    "both",
     "check_call",
     "collect_sites",
     "columns",
@@ -95,7 +99,9 @@ __all__ = [
     "is_column",
     "is_delta",
     "is_deterministic",
+    "is_factor",
     "is_observed",
+    "layers",
     "layout",
     "log_density",
     "log_weights",
@@ -124,5 +130,7 @@ __all__ = [
     "unscaled_log_density",
     "untouched",
     "unvalidated",
+    "unwrapped",
     "whole_size",
+    "widen",
 ]

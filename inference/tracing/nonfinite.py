@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from inference.errors import NonFiniteError
 from inference.tracing.layout import pair_traces, plate_nesting, untouched
 from inference.tracing.sites import sample_sites
+from inference.tracing.wrappers import unwrapped
 
 
 def explain_nonfinite(
@@ -124,9 +125,7 @@ def _culprit(site: Any) -> str:
     """Name the value or the distribution's parameter that is non-finite or out of bounds."""
     if isinstance(site["value"], Tensor) and not site["value"].isfinite().all():
         return "; its value: " + count_nonfinite(site["value"])
-    fn = site["fn"]
-    while hasattr(fn, "base_dist"):
-        fn = fn.base_dist
+    fn = unwrapped(site["fn"])
     for name, constraint in getattr(fn, "arg_constraints", {}).items():
         value = vars(fn).get(name)
         if isinstance(value, Tensor) and not constraint.check(value).all():

@@ -18,6 +18,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from inference.errors import NonFiniteError, PairError
+from inference.tracing.wrappers import both, mask_within, unwrapped, widen
 
 Site = Mapping[str, Any]  # a Pyro message, as a trace stores it
 
@@ -133,10 +134,7 @@ def is_enumerated(site: Site) -> bool:
 
 def is_delta(site: Site) -> bool:
     """Say whether the site is a point mass: a value that was made elsewhere."""
-    fn = site["fn"]
-    while hasattr(fn, "base_dist"):
-        fn = fn.base_dist
-    return isinstance(fn, dist.Delta)
+    return isinstance(unwrapped(site["fn"]), dist.Delta)
 
 
 def unscaled_log_density(site: Site) -> Tensor:
@@ -174,24 +172,7 @@ def mask_of(site: Site) -> Tensor | None:
 
     Reads ``poutine.mask`` and ``dist.mask``, also under ``to_event``.
     """
-    masks = [_widen(site["mask"], site["fn"].event_dim), _mask_of_distribution(site["fn"])]
-    found = [mask for mask in masks if mask is not None]
-    return None if not found else found[0] if len(found) == 1 else found[0] & found[1]
-
-
-def _widen(mask: Any, event_dim: int) -> Tensor | None:
-    if mask is None or mask is True:
-        return None
-    return torch.as_tensor(mask).reshape(torch.as_tensor(mask).shape + (1,) * event_dim)
-
-
-def _mask_of_distribution(fn: Any) -> Tensor | None:
-    if isinstance(fn, dist.MaskedDistribution):
-        inner, mask = _mask_of_distribution(fn.base_dist), _widen(fn._mask, fn.event_dim)
-        return inner if mask is None else mask if inner is None else inner & mask
-    if isinstance(fn, (dist.Independent, dist.ExpandedDistribution)):
-        return _mask_of_distribution(fn.base_dist)
-    return None
+    return both(widen(site["mask"], site["fn"].event_dim), mask_within(site["fn"]))
 
 
 def refuse_uncovered(model: Trace, guide: Trace) -> None:
