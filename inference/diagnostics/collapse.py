@@ -18,6 +18,7 @@ from inference.diagnostics.amortisation import Gap, amortisation_gap
 from inference.diagnostics.importance import importance
 from inference.diagnostics.information import Information, log_ratio
 from inference.diagnostics.rates import Rates, rates
+from inference.diagnostics.table import table
 from inference.diagnostics.units import SiteReport, units
 from inference.randomness import derive
 from inference.tracing import (
@@ -83,17 +84,14 @@ class CollapseReport:
         return " ".join(verdict_of(self))
 
     def __str__(self) -> str:
-        head, shown = str(self.rates).splitlines(), self.information
-        lines = [*head, ""]
-        width = max(len("site"), *(len(site.site) for site in self.sites))
-        lines.append(f"{'site':<{width}}  {'information':>12}  {'s.e.':>8}  active units")
-        for site in self.sites:
-            lines.append(
-                f"{site.site:<{width}}  {site.information:12.4f}  {site.error:8.4f}  "
-                f"{site.active} of {len(site.units)}{site.idle}"
-            )
-        lines += [
-            "",
+        shown = self.information
+        columns = ("site", "<"), ("information", "12.4f"), ("s.e.", "8.4f"), ("active units", "<")
+        rows = [
+            (s.site, s.information, s.error, f"{s.active} of {len(s.units)}{s.idle}")
+            for s in self.sites
+        ]
+        lines = [
+            *(str(self.rates), "", *table(columns, rows), ""),
             f"information I_q(x; z)    {shown.nats:10.4f} +- {shown.error:.4f}"
             f"  (at most {shown.upper:.4f} +- {shown.upper_error:.4f})",
             f"marginal KL(q(z)||p(z))  {shown.marginal_kl:10.4f}",

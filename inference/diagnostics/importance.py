@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from inference.diagnostics.pareto import smooth
-from inference.tracing import Sampler, bind, log_weights, mean_and_error, quiet, stack_draws
+from inference.tracing import log_weights, mean_and_error, sampling, stack_draws
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -168,9 +168,7 @@ def importance(
     NonFiniteError
         A log density is NaN or plus infinity.
     """
-    model, guide = bind(model, guide, *data, **named)
-    with quiet(model, guide, seed):
-        sampler = Sampler(model, guide, data, named, plate)
+    with sampling(model, guide, data, named, seed, plate) as sampler:
         draws = sampler.chunks(num_samples, "summed", chunk)
         parts = [log_weights(t.terms(sampler.plate), joint) for t in draws]
     weights = stack_draws(parts)

@@ -22,11 +22,10 @@ from inference.errors import PairError
 from inference.tracing import (
     Sampler,
     Traces,
-    bind,
     contract_to,
     data_frames,
     mean_and_error,
-    quiet,
+    sampling,
     stack_draws,
     unscaled_log_density,
 )
@@ -135,10 +134,8 @@ def mutual_information(
     NonFiniteError
         A log density is NaN or plus infinity.
     """
-    model, guide = bind(model, guide, *data, **named)
     names = (site,) if isinstance(site, str) else site
-    with quiet(model, guide, seed):
-        sampler = Sampler(model, guide, data, named, plate)
+    with sampling(model, guide, data, named, seed, plate) as sampler:
         chosen = drawn_sites(sampler, names)
         parts = []
         for traces in sampler.chunks(num_samples, "summed"):

@@ -13,7 +13,7 @@ import torch
 from pyro.distributions import Independent, MaskedDistribution
 from torch import Tensor
 
-from inference.tracing import Place, Plate, Sampler, Traces, layers, node, scale_of
+from inference.tracing import Place, Plate, Sampler, Traces, layers, mean_of, node, scale_of
 
 ACTIVE = 0.01
 
@@ -97,11 +97,8 @@ def units(sampler: Sampler, num_samples: list[Traces], name: str, plate: Plate) 
 
 def _mean(traces: Traces, name: str) -> Tensor:
     site = node(traces.guide, name)
-    try:
-        mean = site["fn"].mean
-    except (NotImplementedError, AttributeError):
-        mean = site["value"]
-    return (mean if bool(mean.isfinite().all()) else site["value"]).double()
+    mean = mean_of(site)
+    return (site["value"] if mean is None else mean).double()
 
 
 def _by_datum(tensor: Tensor, place: Place, plate: Plate, size: int) -> Tensor:

@@ -31,7 +31,14 @@ from inference.tracing.nonfinite import (
     unvalidated,
 )
 from inference.tracing.reading import collect_sites, read_draws, read_pair, run_pair
-from inference.tracing.sampler import Sampler, mean_and_error, quiet, sampler_of, stack_draws
+from inference.tracing.sampler import (
+    Sampler,
+    mean_and_error,
+    quiet,
+    sampler_of,
+    sampling,
+    stack_draws,
+)
 from inference.tracing.sites import (
     Place,
     Plate,
@@ -41,6 +48,7 @@ from inference.tracing.sites import (
     is_factor,
     is_observed,
     mask_of,
+    mean_of,
     node,
     sample_sites,
     unscaled_log_density,
@@ -107,6 +115,7 @@ __all__ = [
     "log_weights",
     "mask_of",
     "mean_and_error",
+    "mean_of",
     "no_warnings",
     "node",
     "nonfinite_rows",
@@ -121,6 +130,7 @@ __all__ = [
     "run_pair",
     "sample_sites",
     "sampler_of",
+    "sampling",
     "scale_of",
     "scaled",
     "source",

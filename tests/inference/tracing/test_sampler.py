@@ -202,8 +202,7 @@ def test_predictions_are_drawn_from_the_latents_of_the_same_draw():
     sampler = sampler_of(Conjugate(), ConjugateGuide(), X)
     with torch.no_grad(), quiet(sampler.model, sampler.guide, 0):
         traces = sampler.traces(4000)
-        forward = sampler.predict(traces)
-        noise = node(forward, "x")["value"] - traces.value("z")
+        noise = sampler.predict(traces)["x"] - traces.value("z")
     # sd of x given z is 0.5; its standard error over 16,000 draws is 0.003
     assert abs(float(noise.std()) - 0.5) < 0.015
 
