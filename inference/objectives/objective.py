@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import torch
@@ -17,12 +18,12 @@ from torch import Tensor, nn
 from inference.errors import PairError
 from inference.objectives.free_bits import FreeBits
 from inference.objectives.kl_weight import (
+    KLWeight,
     Schedule,
     Weight,
     columns,
     unfinished_warmup,
-    validated,
-    value_at,
+    weight_of,
 )
 from inference.objectives.losses import (
     LossResult,
@@ -116,8 +117,9 @@ class Objective:
         for penalty in given:
             if not isinstance(penalty, nn.Module):
                 raise ValueError(f"penalties hold a {type(penalty).__name__}; expected nn.Modules")
-        object.__setattr__(self, "kl_weight", validated(self.kl_weight))
-        if self.many and isinstance(self.kl_weight, dict):
+        if isinstance(self.kl_weight, Mapping):
+            object.__setattr__(self, "kl_weight", dict(self.kl_weight))  # the caller's may change
+        if self._weight.by_site and self.many:
             raise ValueError(f"kl_weight names sites; kind {self.kind!r} takes one for all of them")
 
     def __repr__(self) -> str:
@@ -125,6 +127,10 @@ class Objective:
         common = ("kind", "kl_weight", "num_particles")
         shown = (f"{n}={v!r}" for n, (v, usual) in values.items() if n in common or v != usual)
         return f"Objective({', '.join(shown)})"
+
+    @cached_property
+    def _weight(self) -> KLWeight:
+        return weight_of(self.kl_weight)
 
     @property
     def many(self) -> bool:
@@ -204,8 +210,7 @@ class Objective:
             optimizer.step()
             objective.after_step(result)
         """
-        if isinstance(self.kl_weight, TargetRate):
-            self.kl_weight.update(float(result.figures["rate"]))
+        self._weight.after_step(result.figures)
         result.update_critics(self.penalties)
 
     @torch.no_grad()
@@ -237,7 +242,7 @@ class Objective:
 
     def weight(self, step: int = 0) -> Weight:
         """Return the weight of the KL term at a training step, counted from 0."""
-        return value_at(self.kl_weight, step)
+        return self._weight.value_at(step)
 
     def report(self, step: int) -> dict[str, float]:
         """Return the history's columns: the weight of the KL term at a training step."""
@@ -245,17 +250,15 @@ class Objective:
 
     def unfinished_warmup(self, step: int) -> float | None:
         """Return a KL weight that is below 1 and still rises; None if there is none."""
-        return unfinished_warmup(self.kl_weight, step)
+        return unfinished_warmup(self._weight, step)
 
     def modules(self) -> dict[str, nn.Module]:
         """Return what a run saves beside the pair: a target rate, and penalties."""
-        found: dict[str, nn.Module] = {}
-        if isinstance(self.kl_weight, TargetRate):
-            found["kl_weight"] = self.kl_weight
-        return found | ({"penalties": nn.ModuleList(self.penalties)} if self.penalties else {})
+        weight: Any = {"kl_weight": self.kl_weight} if self.steered else {}
+        return weight | ({"penalties": nn.ModuleList(self.penalties)} if self.penalties else {})
 
     def reset(self) -> None:
-        """Let a target rate and penalties begin anew, for a new run."""
+        """Let a target rate and penalties begin again, for a new run."""
         for part in (self.kl_weight, *self.penalties):
             if callable(again := getattr(part, "reset", None)):
                 again()
@@ -263,7 +266,7 @@ class Objective:
     @property
     def steered(self) -> bool:
         """Whether the KL weight follows the rate, so that early weights have another one."""
-        return isinstance(self.kl_weight, TargetRate)
+        return self._weight.steered
 
     @property
     def whole_batch(self) -> tuple[str, ...]:
