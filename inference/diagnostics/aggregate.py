@@ -102,7 +102,7 @@ def drawn_sites(sampler: Sampler, names: Sequence[str] | None) -> list[str]:
             raise PairError(
                 name,
                 f"a latent outside the data plate {plate.name!r}",
-                "latents of each datum: what all data share tells nothing of one of them",
+                "latents of each datum: what all data share says nothing of one of them",
                 "draw it in the plate, or look at the others alone: "
                 "mutual_information(..., site='...')",
             )

@@ -38,8 +38,8 @@ def posterior(
 
     One chain of independent draws. The r-hat and effective sample size of Markov chains mean
     nothing for these (ArviZ says NaN, or warns of one chain; ``az.summary(..., kind="stats")``
-    leaves them out): they cannot tell a wrong guide from a right one. `importance` (k-hat) and
-    `sbc` can.
+    leaves them out): they cannot distinguish a wrong guide from a right one. `importance` (k-hat)
+    and `sbc` can.
 
     Groups
     ------

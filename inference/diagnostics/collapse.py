@@ -15,6 +15,7 @@ import torch
 
 from inference.diagnostics.aggregate import Contrast, contrasts, drawn_sites, local_plate
 from inference.diagnostics.amortisation import Gap, amortisation_gap
+from inference.diagnostics.figures import axes_row
 from inference.diagnostics.importance import importance
 from inference.diagnostics.information import Information, log_ratio
 from inference.diagnostics.rates import Rates, rates
@@ -75,7 +76,7 @@ class CollapseReport:
 
     @property
     def collapsed(self) -> bool:
-        """Whether the latents tell less than 0.1 nat of a datum."""
+        """Whether the latents carry less than 0.1 nat of a datum."""
         return self.information.nats < COLLAPSED
 
     @property
@@ -109,8 +110,6 @@ class CollapseReport:
 
     def plot(self, ax: Sequence[Axes] | None = None) -> list[Axes]:
         """Plot the units' rates (or spreads), and where the bound goes; returns the two axes."""
-        from inference.diagnostics.figures import axes_row
-
         left, right = axes_row(ax, 2)
         found = [unit for site in self.sites for unit in site.units]
         priced = all(unit.rate is not None for unit in found)
@@ -231,7 +230,7 @@ def _sites(
     return tuple(reports), Information.of(joined[-1], stack_draws(ratios), names)
 
 
-COLLAPSED = 0.1  # nats: a rate, or an information, under which nothing is told
+COLLAPSED = 0.1  # nats: a rate, or an information, under which a latent carries nothing
 
 
 def verdict_of(report: CollapseReport) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from inference.diagnostics.figures import axes_of
 from inference.diagnostics.table import table
 
 if TYPE_CHECKING:
@@ -153,8 +154,6 @@ class Curve:
         window
             Of the running mean.
         """
-        from inference.diagnostics.figures import axes_of
-
         ax = axes_of(ax)
         rates = [p.rate for p in self.points]
         distortions = [p.distortion for p in self.points]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from inference.diagnostics.figures import axes_of
 from inference.diagnostics.pareto import smooth
 from inference.tracing import log_weights, mean_and_error, sampling, stack_draws
 
@@ -116,8 +117,6 @@ class Importance:
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Plot k-hat by datum, with the threshold; returns the matplotlib axes."""
-        from inference.diagnostics.figures import axes_of
-
         ax = axes_of(ax)
         ax.scatter(range(len(self.khat)), self.khat.clamp(min=-0.5), s=8, color="C0")
         ax.axhline(self.threshold, color="C1", label=f"trusted below {self.threshold:.2f}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from inference.diagnostics.figures import axes_row
 from inference.diagnostics.table import table
 from inference.tracing import Sampler, both, sampling
 
@@ -101,8 +102,6 @@ class PPC:
         ax
             As many matplotlib axes as checks; a figure of their own by default (``[0].figure``).
         """
-        from inference.diagnostics.figures import axes_row
-
         axes = axes_row(ax, len(self.checks))
         for one, check in zip(axes, self.checks, strict=True):
             one.hist(check.replicates.numpy(), bins=30, color="0.75")

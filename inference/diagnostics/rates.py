@@ -74,8 +74,8 @@ class Rates:
         columns = [("site", "<"), ("kind", "<10"), ("nats a datum", "12.4f"), ("s.e.", "8.4f")]
         outside = "(outside the data plate; s.e. over draws)"
         rows = [(r.site, r.kind, r.nats, r.error, "" if r.local else outside) for r in self.rows]
-        rows.append(("ELBO", "", self.bound, self.error, ""))
-        return "\n".join(table([*columns, ("", "<")], rows))
+        total = "ELBO", "", self.bound, self.error, ""
+        return "\n".join(table([*columns, ("", "<")], [*rows, total]))
 
 
 @dataclass(frozen=True)

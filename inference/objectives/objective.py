@@ -103,8 +103,7 @@ class Objective:
         if self.kind not in get_args(Kind):
             raise ValueError(f"kind is {self.kind!r}; expected one of {', '.join(get_args(Kind))}")
         for name in ("num_particles", "chunk"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
+            if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} is {value}; expected at least 1")
         if not math.isfinite(self.alpha):
             raise ValueError(f"alpha is {self.alpha}; expected a finite number")
@@ -114,9 +113,8 @@ class Objective:
             raise ValueError(f"free_bits need KL terms, which kind {self.kind!r} does not have")
         given = (self.penalties,) if callable(self.penalties) else tuple(self.penalties)
         object.__setattr__(self, "penalties", given)
-        for penalty in given:
-            if not isinstance(penalty, nn.Module):
-                raise ValueError(f"penalties hold a {type(penalty).__name__}; expected nn.Modules")
+        if wrong := [type(p).__name__ for p in given if not isinstance(p, nn.Module)]:
+            raise ValueError(f"penalties hold a {wrong[0]}; expected nn.Modules")
         if isinstance(self.kl_weight, Mapping):
             object.__setattr__(self, "kl_weight", dict(self.kl_weight))  # the caller's may change
         if self._weight.by_site and self.many:
@@ -194,8 +192,7 @@ class Objective:
         weight = self.weight(step)
         refuse_weight(at.shape, weight, self.steered, self.many)
         if not (self.many or self.whole_batch):
-            kind = self.resolve(at.shape)
-            return LossResult(plain_loss(kind, at, weight, self.num_particles))
+            return LossResult(plain_loss(self.resolve(at.shape), at, weight, self.num_particles))
         with no_warnings():
             return add_penalties(self._take_apart(at, weight), self.penalties)
 
@@ -299,5 +296,5 @@ class Objective:
             alpha = 0.0 if self.kind == "iwae" else self.alpha
             return many_draws_loss(step, alpha, weight, self.num_particles, self.chunk, penalised)
         closed_form = self.resolve(shape) == "meanfield"
-        how = closed_form, weight, self.num_particles, self.free_bits, penalised
-        return one_draw_loss(step, *how)
+        particles, free_bits = self.num_particles, self.free_bits
+        return one_draw_loss(step, closed_form, weight, particles, free_bits, penalised)

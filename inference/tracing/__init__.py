@@ -12,6 +12,7 @@ from inference.tracing.data import (
     columns,
     is_column,
     nonfinite_rows,
+    signature_of,
     source,
 )
 from inference.tracing.handlers import Sites
@@ -133,6 +134,7 @@ __all__ = [
     "sampling",
     "scale_of",
     "scaled",
+    "signature_of",
     "source",
     "stack_draws",
     "subsampled_share",

@@ -176,13 +176,6 @@ def open_traces(
     return prune_subsample_sites(model_trace), prune_subsample_sites(guide_trace)
 
 
-def max_plate_nesting(
-    model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
-) -> int:
-    """How many batch dims, counted from the right, the plates of model and guide use."""
-    return layout(model, guide, args, kwargs).max_plate_nesting
-
-
 def plate_nesting(*traces: Trace) -> int:
     """Batch dims, counted from the right, that the plates in these traces use."""
     frames = (f for t in traces for s in sample_sites(t).values() for f in s["cond_indep_stack"])

@@ -89,7 +89,7 @@ def _values(
 
 
 def _remade(site: Site, there: Site, place: Place, draw: int) -> bool:
-    """Say whether a Delta of the guide was made anew by noise of its own: nothing to compare."""
+    """Say whether a Delta of the guide was made again by noise of its own: nothing to compare."""
     if not is_delta(site):
         return False
     ours, theirs = place.value(site["value"], 2)[draw], place.value(there["value"], 1)[0]

@@ -44,7 +44,7 @@ class Runner:
     args, kwargs
         The data, as the pair takes them.
     plate
-        The name of the data plate, when the engine cannot tell.
+        The name of the data plate, when it is ambiguous.
 
     Attributes
     ----------
