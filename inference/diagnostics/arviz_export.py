@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -58,10 +59,8 @@ def posterior(
 
     Parameters
     ----------
-    model, guide
-        Any pair.
-    *data, **named
-        The data, as the pair takes them.
+    model, guide, *data, **named
+        Any pair, and the data, as it takes them.
     num_samples
         S, the number of draws.
     seed
@@ -123,11 +122,9 @@ def _log_likelihood(sampler: Sampler, traces: Traces) -> dict[str, Tensor]:
 def _summed(sampler: Sampler, traces: Traces) -> dict[str, Tensor]:
     """Return the log likelihood of the sites whose enumerated sites can be summed out."""
     size = traces.size if traces.plated else None
-    model = sampler.replayed(traces.guide, size, "summed")
-    places = traces.places, traces.guide_places
-    both = Traces(traces.guide, model, traces.size, traces.plated, *places)
+    summed = replace(traces, model=sampler.replayed(traces.guide, size, "summed"))
     data = [n for n, s in sampler.sites.items() if s["is_observed"]]
-    terms = both.terms(sampler.plate)
+    terms = summed.terms(sampler.plate)
     found = {n: pointwise(terms, n, data) for n in sampler.observed}
     return {n: value for n, value in found.items() if value is not None}
 

@@ -28,7 +28,7 @@ from inference.tracing import (
     batch_length,
     bind,
     mean_and_error,
-    quiet,
+    sampling,
     stack_draws,
 )
 
@@ -180,11 +180,10 @@ def collapse_report(
     model, guide = bind(model, guide, *data, **named)
     whole = Columns(data, named, batch_length(data, named))
     some, few = (_some(whole, size, seed) for size in (most, optimised))
-    with quiet(model, guide, seed):
-        sampler = Sampler(model, guide, some.args, some.kwargs, plate)
+    with sampling(model, guide, some.args, some.kwargs, seed, plate) as sampler:
         sites, information = _sites(sampler, num_samples, chunk)
-    with quiet(model, guide, seed):
-        gap = amortisation_gap(Sampler(model, guide, few.args, few.kwargs, plate), seed, steps)
+    with sampling(model, guide, few.args, few.kwargs, seed, plate) as sampler:
+        gap = amortisation_gap(sampler, seed, steps)
     how: dict[str, Any] = {"seed": seed, "plate": plate, "chunk": chunk}
     weights = importance(model, guide, *data, num_samples=num_particles, **how, **named)
     return CollapseReport(

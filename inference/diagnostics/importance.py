@@ -144,10 +144,8 @@ def importance(
 
     Parameters
     ----------
-    model, guide
-        Any pair.
-    *data, **named
-        The data, as the pair takes them.
+    model, guide, *data, **named
+        Any pair, and the data, as it takes them.
     num_samples
         S, the number of draws; k-hat wants a thousand or more.
     seed

@@ -127,10 +127,8 @@ def ppc(
 
     Parameters
     ----------
-    model, guide
-        Any pair.
-    *data, **named
-        The data, as the pair takes them.
+    model, guide, *data, **named
+        Any pair, and the data, as it takes them.
     statistic
         Names out of `STATISTICS`, or functions by name: of a site's values in double precision,
         ``(plates..., event...)``, or a vector of the values that count where some are masked;

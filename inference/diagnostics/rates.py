@@ -105,10 +105,8 @@ def rates(
 
     Parameters
     ----------
-    model, guide
-        Any pair.
-    *data, **named
-        The data, as the pair takes them.
+    model, guide, *data, **named
+        Any pair, and the data, as it takes them.
     num_samples
         S, the draws that expectations are averaged over.
     seed

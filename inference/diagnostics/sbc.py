@@ -200,10 +200,8 @@ class _Study:
         self.sampler, self.draws, self.quantities = sampler, num_samples, quantities
         self.names = [*sampler.latents, *sampler.enumerated]
         self.replace: list[Replacement] = replacements(sampler, replace)
-        plate = sampler.plate
-        axes = [plate and sampler.places[n].axis(plate.name) for n in self.names]
-        self.local = all(axis is not None for axis in axes)
-        self.each = plate.size if self.local and plate else 1
+        self.local = all(self._axis(name) is not None for name in self.names)
+        self.each = sampler.plate.size if self.local and sampler.plate else 1
 
     def run(self, index: int) -> dict[str, Tensor]:
         """Simulate one data set; return ranks by name, ``(simulations, dims)``."""

@@ -10,7 +10,7 @@ table of its terms. Pyro's own classes sum by themselves: for them `weighted` pu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
@@ -19,19 +19,6 @@ from inference.objectives.target_rate import TargetRate
 
 Schedule = Callable[[int], float]
 Weight = float | dict[str, float]
-
-
-class KLWeight(Protocol):
-    """What an objective asks of the weight of its KL term: `ScheduledWeight`, or `TargetRate`."""
-
-    steered: bool  # whether it follows the rate, so that early weights have another one
-    by_site: bool
-
-    def value_at(self, step: int) -> Weight:
-        """Return the weight at a training step, counted from 0."""
-
-    def after_step(self, figures: Mapping[str, Tensor]) -> None:
-        """Learn from the ``rate`` that the batch of a step had."""
 
 
 class ScheduledWeight:
@@ -43,7 +30,7 @@ class ScheduledWeight:
         A weight that is negative or not finite, no site in a mapping, or in it a target rate.
     """
 
-    steered = False
+    steered = False  # whether it follows the rate, so that early weights have another one
 
     def __init__(self, setting: Any) -> None:
         self.by_site = isinstance(setting, Mapping)
@@ -65,6 +52,9 @@ class ScheduledWeight:
 
     def after_step(self, figures: Mapping[str, Tensor]) -> None:
         """Stay as it is: what it will be depends on the step alone."""
+
+
+KLWeight = ScheduledWeight | TargetRate
 
 
 def weight_of(setting: Any) -> KLWeight:

@@ -73,19 +73,12 @@ def _enumerated(
     return _in_trace(trace, "model", impossible=True)
 
 
-class unvalidated:  # noqa: N801  (used as a context manager, as Pyro names its own)
+@contextmanager
+def unvalidated() -> Iterator[None]:
     """Let distributions with impossible parameters be made, so that their site can be named."""
-
-    def __enter__(self) -> None:
-        self._warnings = warnings.catch_warnings()
-        self._warnings.__enter__()
+    with warnings.catch_warnings(), pyro.validation_enabled(False):
         warnings.simplefilter("ignore", UserWarning)
-        self._off = pyro.validation_enabled(False)
-        self._off.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self._off.__exit__(*error)
-        self._warnings.__exit__(*error)
+        yield
 
 
 def _in_parameters(**modules: Any) -> NonFiniteError | None:

@@ -96,8 +96,8 @@ class Runner:
         """Draw `size` times in one run with an outer plate, or once without one (None)."""
         guide = self._guided(size)
         model = self.replayed(guide, size, mode)
-        plated = size is not None
-        return Traces(guide, model, size or 1, plated, self.places, self.guide_places)
+        several = size is not None
+        return Traces(guide, model, size or 1, several, self.places, self.guide_places)
 
     def predict(self, traces: Traces) -> dict[str, Tensor]:
         """Draw data from the model on the latents of `traces`: by site, ``(S, plates, event)``."""
