@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
+import pyro
 from torch import nn
 
 from inference.checking.pyro_errors import translated
@@ -125,8 +126,6 @@ class Report:
         ImportError
             The Python package ``graphviz`` is missing.
         """
-        import pyro
-
         model, args, kwargs = self._call
         try:
             import graphviz  # noqa: F401
@@ -285,14 +284,8 @@ def _label(prior: Any, posterior: Any) -> str:
 
 def _cells(row: SiteRow) -> tuple[str, ...]:
     shapes = [str(list(shape)) for shape in (row.batch_shape, row.event_shape)]
-    return (
-        row.name,
-        row.kind,
-        row.distribution,
-        ", ".join(row.plates) or "-",
-        *shapes,
-        _abbreviated(row.parameters),
-    )
+    around = ", ".join(row.plates) or "-"
+    return row.name, row.kind, row.distribution, around, *shapes, _abbreviated(row.parameters)
 
 
 def _abbreviated(names: tuple[str, ...]) -> str:
