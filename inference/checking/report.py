@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
+import pyro
 from torch import nn
 
 from inference.checking.pyro_errors import translated
@@ -28,6 +29,8 @@ from inference.tracing import (
     Layout,
     bind,
     explain_nonfinite,
+    is_deterministic,
+    is_factor,
     layout,
     sample_sites,
     untouched,
@@ -123,8 +126,6 @@ class Report:
         ImportError
             The Python package ``graphviz`` is missing.
         """
-        import pyro
-
         model, args, kwargs = self._call
         try:
             import graphviz  # noqa: F401
@@ -272,9 +273,9 @@ def _row(prior: Any, posterior: Any, model: nn.Module, guide: nn.Module) -> Site
 def _label(prior: Any, posterior: Any) -> str:
     if prior is None:
         return "auxiliary"
-    if prior["infer"].get("_deterministic"):
+    if is_deterministic(prior):
         return "deterministic"
-    if type(prior["fn"]).__name__ == "Unit":
+    if is_factor(prior):
         return "factor"
     if prior["is_observed"]:
         return "observed"
@@ -283,14 +284,8 @@ def _label(prior: Any, posterior: Any) -> str:
 
 def _cells(row: SiteRow) -> tuple[str, ...]:
     shapes = [str(list(shape)) for shape in (row.batch_shape, row.event_shape)]
-    return (
-        row.name,
-        row.kind,
-        row.distribution,
-        ", ".join(row.plates) or "-",
-        *shapes,
-        _abbreviated(row.parameters),
-    )
+    around = ", ".join(row.plates) or "-"
+    return row.name, row.kind, row.distribution, around, *shapes, _abbreviated(row.parameters)
 
 
 def _abbreviated(names: tuple[str, ...]) -> str:

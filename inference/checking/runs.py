@@ -24,6 +24,7 @@ from inference.tracing import (
     find_nonfinite,
     pair_traces,
     sample_sites,
+    signature_of,
     unvalidated,
 )
 
@@ -38,9 +39,8 @@ def check_signatures(model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict
     """
     named = []
     for role, fn in (("model", model), ("guide", guide)):
-        try:
-            signature = inspect.signature(fn.forward if isinstance(fn, nn.Module) else fn)
-        except (TypeError, ValueError):
+        signature = signature_of(fn)
+        if signature is None:
             continue
         try:
             signature.bind(*args, **kwargs)

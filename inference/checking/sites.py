@@ -9,7 +9,7 @@ from pyro.poutine import Trace
 from torch import Tensor
 
 from inference.errors import PairError
-from inference.tracing import sample_sites
+from inference.tracing import WRAPPERS, is_deterministic, layers, sample_sites, unwrapped
 
 
 def check_sites(model_trace: Trace, guide_trace: Trace) -> None:
@@ -36,7 +36,7 @@ def check_sites(model_trace: Trace, guide_trace: Trace) -> None:
             _check_plates(name, site, guide[name])
             _check_shapes(name, site["fn"], guide[name]["fn"])
     for name, site in model.items():
-        if site["is_observed"] and not site["infer"].get("_deterministic"):
+        if site["is_observed"] and not is_deterministic(site):
             _check_support(name, site)
 
 
@@ -198,19 +198,10 @@ def _check_support(name: str, site: Any) -> None:
 
 def _masks_inside(fn: Any) -> bool:
     """Whether elements of one event are masked, so that an event's support says too much."""
-    while hasattr(fn, "base_dist"):
-        fn = fn.base_dist
-        if getattr(fn, "_mask", None) is not None:
-            return True
-    return False
+    _, *inside = layers(fn)
+    return any(getattr(layer, "_mask", None) is not None for layer in inside)
 
 
 def kind(fn: Any) -> str:
     """The name of a distribution, without what was wrapped around it."""
-    while hasattr(fn, "base_dist") and type(fn).__name__ in (
-        "Independent",
-        "MaskedDistribution",
-        "ExpandedDistribution",
-    ):
-        fn = fn.base_dist
-    return type(fn).__name__
+    return type(unwrapped(fn, WRAPPERS)).__name__

@@ -102,7 +102,7 @@ def drawn_sites(sampler: Sampler, names: Sequence[str] | None) -> list[str]:
             raise PairError(
                 name,
                 f"a latent outside the data plate {plate.name!r}",
-                "latents of each datum: what all data share tells nothing of one of them",
+                "latents of each datum: what all data share says nothing of one of them",
                 "draw it in the plate, or look at the others alone: "
                 "mutual_information(..., site='...')",
             )
@@ -168,11 +168,9 @@ def _pairwise(
 def _rows(traces: Traces, name: str, plate: Plate) -> Tensor:
     """Return a site's draws, one row for each draw and datum: (S N, plates without data, event)."""
     place = traces.guide_places[name]
-    aligned = _aligned(node(traces.guide, name)["value"], place, traces.size)
-    axis = _axis(place, plate)
-    shape = [-1] * aligned.dim()
-    shape[axis] = plate.size
-    return aligned.expand(shape).movedim(axis, 1).flatten(0, 1)
+    aligned = place.align(node(traces.guide, name)["value"], place.event_dim)
+    aligned = aligned.expand(traces.size, *aligned.shape[1:])
+    return _spread(aligned, place, plate).movedim(_axis(place, plate), 1).flatten(0, 1)
 
 
 def _under_all(
@@ -192,18 +190,15 @@ def _under_all(
 
 def _for_all(rows: Tensor, place: Place, plate: Plate, alone: bool) -> Tensor:
     """Give rows (C, ...) to every datum, in the layout that the guide's own values have."""
-    axis = _axis(place, plate)
-    value = rows.unsqueeze(axis)
-    shape = [-1] * value.dim()
-    shape[axis] = plate.size
-    value = value.expand(shape)
+    value = _spread(rows.unsqueeze(_axis(place, plate)), place, plate)
     return value.reshape(place.shape) if alone else value
 
 
-def _aligned(value: Tensor, place: Place, size: int) -> Tensor:
-    rank = 1 + place.nesting + place.event_dim
-    value = value.reshape((1,) * (rank - value.dim()) + value.shape)
-    return value.expand(size, *value.shape[1:])
+def _spread(value: Tensor, place: Place, plate: Plate) -> Tensor:
+    """Repeat a value along the data plate, where it is not there for each datum already."""
+    shape = [-1] * value.dim()
+    shape[_axis(place, plate)] = plate.size
+    return value.expand(shape)
 
 
 def _axis(place: Place, plate: Plate) -> int:

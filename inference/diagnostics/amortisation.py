@@ -19,14 +19,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pyro.distributions import Independent
-from pyro.distributions.torch_distribution import MaskedDistribution
+from pyro.distributions import Independent, MaskedDistribution
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from inference.diagnostics.aggregate import drawn_sites, local_plate
 from inference.randomness import derive, seeded
-from inference.tracing import Sampler, log_weights, mean_and_error, node, stack_draws
+from inference.tracing import Sampler, log_weights, mean_and_error, node, stack_draws, unwrapped
 
 _RATE = 0.1  # of Adam, in units of the encoder's own scale
 _JUDGES = 200  # draws that both bounds are taken over, the same for both
@@ -124,8 +123,7 @@ class _Move:
     @staticmethod
     def of(fn: Any) -> _Move | None:
         """Make a move for a distribution of location and scale, None for any other."""
-        while isinstance(fn, (Independent, MaskedDistribution)):
-            fn = fn.base_dist
+        fn = unwrapped(fn, (Independent, MaskedDistribution))
         fits = set(getattr(fn, "arg_constraints", ())) == {"loc", "scale"} and fn.has_rsample
         return _Move(fn) if fits else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -11,12 +12,9 @@ from inference.diagnostics.arviz_adapter import Variable, to_arviz
 from inference.tracing import (
     Sampler,
     Traces,
-    bind,
     is_deterministic,
-    is_observed,
-    node,
     pointwise,
-    quiet,
+    sampling,
     stack_draws,
 )
 
@@ -41,8 +39,8 @@ def posterior(
 
     One chain of independent draws. The r-hat and effective sample size of Markov chains mean
     nothing for these (ArviZ says NaN, or warns of one chain; ``az.summary(..., kind="stats")``
-    leaves them out): they cannot tell a wrong guide from a right one. `importance` (k-hat) and
-    `sbc` can.
+    leaves them out): they cannot distinguish a wrong guide from a right one. `importance` (k-hat)
+    and `sbc` can.
 
     Groups
     ------
@@ -50,7 +48,7 @@ def posterior(
         Every latent site; enumerated ones too, drawn from their exact posterior given the guide's
         draw; ``pyro.deterministic`` values.
     posterior_predictive
-        Every observed site, drawn anew given the latents of the same datum.
+        Every observed site, drawn given the latents of the same datum.
     log_likelihood
         Every observed site, summed over its event: one number an element of its plates, double
         precision, 0 where the data are masked (never NaN). Enumerated sites in the same plates are
@@ -61,10 +59,8 @@ def posterior(
 
     Parameters
     ----------
-    model, guide
-        Any pair.
-    *data, **named
-        The data, as the pair takes them.
+    model, guide, *data, **named
+        Any pair, and the data, as it takes them.
     num_samples
         S, the number of draws.
     seed
@@ -93,15 +89,13 @@ def posterior(
     ValueError
         `coords` or `dims` do not fit.
     """
-    model, guide = bind(model, guide, *data, **named)
-    with quiet(model, guide, seed):
-        sampler = Sampler(model, guide, data, named, plate)
+    with sampling(model, guide, data, named, seed, plate) as sampler:
         _check_dims(sampler, dims or {})
         parts: Parts = {}
         for traces in sampler.chunks(num_samples, "sampled", chunk):
             _collect(parts, "posterior", _latents(sampler, traces))
             if predictive:
-                _collect(parts, "posterior_predictive", _predictions(sampler, traces))
+                _collect(parts, "posterior_predictive", sampler.predict(traces))
             if log_likelihood:
                 _collect(parts, "log_likelihood", _log_likelihood(sampler, traces))
         groups = _groups(sampler, parts, dims or {})
@@ -119,33 +113,19 @@ def _latents(sampler: Sampler, traces: Traces) -> dict[str, Tensor]:
     return {n: traces.value(n) for n in [*sampler.latents, *sampler.enumerated, *derived]}
 
 
-def _observed(sampler: Sampler) -> list[str]:
-    return [n for n, s in sampler.sites.items() if is_observed(s)]
-
-
-def _predictions(sampler: Sampler, traces: Traces) -> dict[str, Tensor]:
-    forward = sampler.predict(traces)
-    return {
-        n: sampler.places[n].value(node(forward, n)["value"], traces.size)
-        for n in _observed(sampler)
-    }
-
-
 def _log_likelihood(sampler: Sampler, traces: Traces) -> dict[str, Tensor]:
     summed = _summed(sampler, traces) if sampler.enumerated else {}
-    values = {n: summed[n] if n in summed else traces.log_likelihood(n) for n in _observed(sampler)}
+    values = {n: summed[n] if n in summed else traces.log_likelihood(n) for n in sampler.observed}
     return {n: value.double() for n, value in values.items()}
 
 
 def _summed(sampler: Sampler, traces: Traces) -> dict[str, Tensor]:
     """Return the log likelihood of the sites whose enumerated sites can be summed out."""
     size = traces.size if traces.plated else None
-    model = sampler.replayed(traces.guide, size, "summed")
-    places = traces.places, traces.guide_places
-    both = Traces(traces.guide, model, traces.size, traces.plated, *places)
+    summed = replace(traces, model=sampler.replayed(traces.guide, size, "summed"))
     data = [n for n, s in sampler.sites.items() if s["is_observed"]]
-    terms = both.terms(sampler.plate)
-    found = {n: pointwise(terms, n, data) for n in _observed(sampler)}
+    terms = summed.terms(sampler.plate)
+    found = {n: pointwise(terms, n, data) for n in sampler.observed}
     return {n: value for n, value in found.items() if value is not None}
 
 
@@ -156,7 +136,7 @@ def _groups(
         group: {n: _variable(sampler, n, stack_draws(v), dims) for n, v in values.items()}
         for group, values in parts.items()
     }
-    data = {n: sampler.sites[n]["value"].detach().cpu() for n in _observed(sampler)}
+    data = {n: sampler.sites[n]["value"].detach().cpu() for n in sampler.observed}
     groups["observed_data"] = {
         n: _variable(sampler, n, sampler.places[n].value(value, 1)[0], dims, drawn=False)
         for n, value in data.items()

@@ -15,9 +15,11 @@ import torch
 
 from inference.diagnostics.aggregate import Contrast, contrasts, drawn_sites, local_plate
 from inference.diagnostics.amortisation import Gap, amortisation_gap
+from inference.diagnostics.figures import axes_row
 from inference.diagnostics.importance import importance
 from inference.diagnostics.information import Information, log_ratio
 from inference.diagnostics.rates import Rates, rates
+from inference.diagnostics.table import table
 from inference.diagnostics.units import SiteReport, units
 from inference.randomness import derive
 from inference.tracing import (
@@ -26,7 +28,7 @@ from inference.tracing import (
     batch_length,
     bind,
     mean_and_error,
-    quiet,
+    sampling,
     stack_draws,
 )
 
@@ -74,7 +76,7 @@ class CollapseReport:
 
     @property
     def collapsed(self) -> bool:
-        """Whether the latents tell less than 0.1 nat of a datum."""
+        """Whether the latents carry less than 0.1 nat of a datum."""
         return self.information.nats < COLLAPSED
 
     @property
@@ -83,17 +85,14 @@ class CollapseReport:
         return " ".join(verdict_of(self))
 
     def __str__(self) -> str:
-        head, shown = str(self.rates).splitlines(), self.information
-        lines = [*head, ""]
-        width = max(len("site"), *(len(site.site) for site in self.sites))
-        lines.append(f"{'site':<{width}}  {'information':>12}  {'s.e.':>8}  active units")
-        for site in self.sites:
-            lines.append(
-                f"{site.site:<{width}}  {site.information:12.4f}  {site.error:8.4f}  "
-                f"{site.active} of {len(site.units)}{site.idle}"
-            )
-        lines += [
-            "",
+        shown = self.information
+        columns = ("site", "<"), ("information", "12.4f"), ("s.e.", "8.4f"), ("active units", "<")
+        rows = [
+            (s.site, s.information, s.error, f"{s.active} of {len(s.units)}{s.idle}")
+            for s in self.sites
+        ]
+        lines = [
+            *(str(self.rates), "", *table(columns, rows), ""),
             f"information I_q(x; z)    {shown.nats:10.4f} +- {shown.error:.4f}"
             f"  (at most {shown.upper:.4f} +- {shown.upper_error:.4f})",
             f"marginal KL(q(z)||p(z))  {shown.marginal_kl:10.4f}",
@@ -111,8 +110,6 @@ class CollapseReport:
 
     def plot(self, ax: Sequence[Axes] | None = None) -> list[Axes]:
         """Plot the units' rates (or spreads), and where the bound goes; returns the two axes."""
-        from inference.diagnostics.figures import axes_row
-
         left, right = axes_row(ax, 2)
         found = [unit for site in self.sites for unit in site.units]
         priced = all(unit.rate is not None for unit in found)
@@ -183,11 +180,10 @@ def collapse_report(
     model, guide = bind(model, guide, *data, **named)
     whole = Columns(data, named, batch_length(data, named))
     some, few = (_some(whole, size, seed) for size in (most, optimised))
-    with quiet(model, guide, seed):
-        sampler = Sampler(model, guide, some.args, some.kwargs, plate)
+    with sampling(model, guide, some.args, some.kwargs, seed, plate) as sampler:
         sites, information = _sites(sampler, num_samples, chunk)
-    with quiet(model, guide, seed):
-        gap = amortisation_gap(Sampler(model, guide, few.args, few.kwargs, plate), seed, steps)
+    with sampling(model, guide, few.args, few.kwargs, seed, plate) as sampler:
+        gap = amortisation_gap(sampler, seed, steps)
     how: dict[str, Any] = {"seed": seed, "plate": plate, "chunk": chunk}
     weights = importance(model, guide, *data, num_samples=num_particles, **how, **named)
     return CollapseReport(
@@ -233,7 +229,7 @@ def _sites(
     return tuple(reports), Information.of(joined[-1], stack_draws(ratios), names)
 
 
-COLLAPSED = 0.1  # nats: a rate, or an information, under which nothing is told
+COLLAPSED = 0.1  # nats: a rate, or an information, under which a latent carries nothing
 
 
 def verdict_of(report: CollapseReport) -> list[str]:

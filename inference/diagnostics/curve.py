@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from inference.diagnostics.figures import axes_of
+from inference.diagnostics.table import table
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -131,16 +134,12 @@ class Curve:
         return self.entropy is not None and -point.bound < self.entropy - 3 * point.bound_error
 
     def __str__(self) -> str:
-        width = max([len("member"), *(len(p.name) for p in self.points)])
-        lines = [
-            f"{'member':<{width}}  {'beta':>8}  {'R':>9}  {'s.e.':>7}  {'D':>10}  {'s.e.':>7}"
-            f"  {'D + R':>10}  {'s.e.':>7}"
-        ]
-        for p in self.points:
-            rate = f"{p.rate:9.3f}  {p.rate_error:7.3f}"
-            distortion = f"{p.distortion:10.3f}  {p.distortion_error:7.3f}"
-            total = f"{-p.bound:10.3f}  {p.bound_error:7.3f}"
-            lines.append(f"{p.name:<{width}}  {p.beta:8.3g}  {rate}  {distortion}  {total}")
+        error = ("s.e.", "7.3f")
+        parts = [("R", "9.3f"), error, ("D", "10.3f"), error, ("D + R", "10.3f"), error]
+        ends = [(p.distortion, p.distortion_error, -p.bound, p.bound_error) for p in self.points]
+        starts = [(p.name, p.beta, p.rate, p.rate_error) for p in self.points]
+        rows = [start + end for start, end in zip(starts, ends, strict=True)]
+        lines = table([("member", "<"), ("beta", "8.3g"), *parts], rows)
         if self.entropy is not None:
             lines.append(f"entropy of the data, the floor of D + R: {self.entropy:.3f}")
         return "\n".join([*lines, "", *self.findings()])
@@ -155,8 +154,6 @@ class Curve:
         window
             Of the running mean.
         """
-        from inference.diagnostics.figures import axes_of
-
         ax = axes_of(ax)
         rates = [p.rate for p in self.points]
         distortions = [p.distortion for p in self.points]

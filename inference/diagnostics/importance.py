@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from inference.diagnostics.figures import axes_of
 from inference.diagnostics.pareto import smooth
-from inference.tracing import Sampler, bind, log_weights, mean_and_error, quiet, stack_draws
+from inference.tracing import log_weights, mean_and_error, sampling, stack_draws
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,8 +117,6 @@ class Importance:
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Plot k-hat by datum, with the threshold; returns the matplotlib axes."""
-        from inference.diagnostics.figures import axes_of
-
         ax = axes_of(ax)
         ax.scatter(range(len(self.khat)), self.khat.clamp(min=-0.5), s=8, color="C0")
         ax.axhline(self.threshold, color="C1", label=f"trusted below {self.threshold:.2f}")
@@ -145,10 +144,8 @@ def importance(
 
     Parameters
     ----------
-    model, guide
-        Any pair.
-    *data, **named
-        The data, as the pair takes them.
+    model, guide, *data, **named
+        Any pair, and the data, as it takes them.
     num_samples
         S, the number of draws; k-hat wants a thousand or more.
     seed
@@ -168,9 +165,7 @@ def importance(
     NonFiniteError
         A log density is NaN or plus infinity.
     """
-    model, guide = bind(model, guide, *data, **named)
-    with quiet(model, guide, seed):
-        sampler = Sampler(model, guide, data, named, plate)
+    with sampling(model, guide, data, named, seed, plate) as sampler:
         draws = sampler.chunks(num_samples, "summed", chunk)
         parts = [log_weights(t.terms(sampler.plate), joint) for t in draws]
     weights = stack_draws(parts)

@@ -1,4 +1,4 @@
-r"""How much a guide's latents tell of the data: mutual information, and the rest of the rate.
+r"""How much a guide's latents carry of the data: mutual information, and the rest of the rate.
 
 .. math:: E\,\mathrm{KL}(q(z \mid x) \,\|\, p(z)) = I_q(x; z) + \mathrm{KL}(q(z) \,\|\, p(z))
 
@@ -22,11 +22,10 @@ from inference.errors import PairError
 from inference.tracing import (
     Sampler,
     Traces,
-    bind,
     contract_to,
     data_frames,
     mean_and_error,
-    quiet,
+    sampling,
     stack_draws,
     unscaled_log_density,
 )
@@ -66,13 +65,13 @@ class Information:
 
     @staticmethod
     def of(contrast: Contrast, rate: Tensor, sites: Sequence[str]) -> Information:
-        """Average what draws told: a contrast, and the log ratios to the prior, ``(S, N)``."""
+        """Average over draws: a contrast, and the log ratios to the prior, ``(S, N)``."""
         nats, upper = mean_and_error(contrast.all.mean(0)), mean_and_error(contrast.others.mean(0))
         return Information(*nats, *upper, float(rate.mean()), rate.shape[1], tuple(sites))
 
     @property
     def marginal_kl(self) -> float:
-        """KL(q(z) || p(z)): the part of the rate that tells nothing of a datum."""
+        """KL(q(z) || p(z)): the part of the rate that carries nothing of a datum."""
         return self.rate - self.nats
 
     @property
@@ -135,10 +134,8 @@ def mutual_information(
     NonFiniteError
         A log density is NaN or plus infinity.
     """
-    model, guide = bind(model, guide, *data, **named)
     names = (site,) if isinstance(site, str) else site
-    with quiet(model, guide, seed):
-        sampler = Sampler(model, guide, data, named, plate)
+    with sampling(model, guide, data, named, seed, plate) as sampler:
         chosen = drawn_sites(sampler, names)
         parts = []
         for traces in sampler.chunks(num_samples, "summed"):

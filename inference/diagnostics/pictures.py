@@ -196,7 +196,7 @@ def plot_imputations(
         for _ in range(num_samples):
             filled = torch.where(gone, truth[torch.randperm(len(truth))], truth)
             for _ in range(rounds):
-                view.sampler = sampler.with_data(*_put(some, place, filled))
+                view.sampler = sampler.with_data(*place.put(some.args, some.kwargs, filled))
                 drawn = view.draw()
                 filled = torch.where(gone, view.value(view.forward(drawn)), truth)
             means = torch.where(gone, view.mean(drawn), truth)
@@ -238,15 +238,6 @@ def _mask(missing: Tensor, truth: Tensor, size: int) -> Tensor:
         wanted = f"booleans ({truth.shape[1]},) or ({size}, {truth.shape[1]})"
         raise InputError("missing", seen, wanted, "True where a pixel is to be held back")
     return (missing if missing.dim() == 1 else missing[: len(truth)]).expand(truth.shape)
-
-
-def _put(some: Columns, place: Any, rows: Tensor) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments with other rows in the place of the data."""
-    args, kwargs = list(some.args), dict(some.kwargs)
-    (kwargs if isinstance(place.argument, str) else args)[place.argument] = rows.reshape(
-        place.shape
-    )
-    return tuple(args), kwargs
 
 
 def _draw(

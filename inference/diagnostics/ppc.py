@@ -1,6 +1,6 @@
 """Posterior predictive checks: whether the fitted model would have made data like these.
 
-Data are drawn anew from the model given the guide's draws, and a statistic of each is compared
+Data are drawn from the model given the guide's draws, and a statistic of each is compared
 with the statistic of the real data (Gelman, Meng and Stern 1996, "Posterior predictive assessment
 of model fitness via realized discrepancies").
 """
@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from inference.tracing import Sampler, bind, is_observed, mask_of, node, quiet
+from inference.diagnostics.figures import axes_row
+from inference.diagnostics.table import table
+from inference.tracing import Sampler, both, sampling
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +33,7 @@ STATISTICS: dict[str, Statistic] = {
 
 @dataclass(frozen=True)
 class Check:
-    """A statistic of one observed site: of the data, and of S data sets drawn anew.
+    """A statistic of one observed site: of the data, and of S data sets drawn.
 
     Parameters
     ----------
@@ -85,17 +87,12 @@ class PPC:
         raise KeyError(f"{key}: no such check, {[(c.site, c.statistic) for c in self.checks]}")
 
     def __str__(self) -> str:
-        width = max(len("site"), *(len(c.site) for c in self.checks))
-        wide = max(len("statistic"), *(len(c.statistic) for c in self.checks))
-        head = f"{'site':<{width}}  {'statistic':<{wide}}  {'observed':>10}  {'predicted':>10}"
-        lines = [head + f"  {'5 %':>10}  {'95 %':>10}  {'p':>6}"]
-        for c in self.checks:
-            low, high = c.interval
-            lines.append(
-                f"{c.site:<{width}}  {c.statistic:<{wide}}  {c.observed:10.4g}  "
-                f"{float(c.replicates.mean()):10.4g}  {low:10.4g}  {high:10.4g}  {c.pvalue:6.3f}"
-            )
-        return "\n".join(lines)
+        numbers = [(head, "10.4g") for head in ("observed", "predicted", "5 %", "95 %")]
+        rows = [
+            (c.site, c.statistic, c.observed, float(c.replicates.mean()), *c.interval, c.pvalue)
+            for c in self.checks
+        ]
+        return "\n".join(table([("site", "<"), ("statistic", "<"), *numbers, ("p", "6.3f")], rows))
 
     def plot(self, ax: Sequence[Axes] | None = None) -> list[Axes]:
         """Plot each check's replicates with the data as a line, an axes a check.
@@ -105,8 +102,6 @@ class PPC:
         ax
             As many matplotlib axes as checks; a figure of their own by default (``[0].figure``).
         """
-        from inference.diagnostics.figures import axes_row
-
         axes = axes_row(ax, len(self.checks))
         for one, check in zip(axes, self.checks, strict=True):
             one.hist(check.replicates.numpy(), bins=30, color="0.75")
@@ -128,14 +123,12 @@ def ppc(
     chunk: int | None = None,
     **named: Any,
 ) -> PPC:
-    """Compare statistics of the data with those of data drawn anew given the guide's draws.
+    """Compare statistics of the data with those of data drawn given the guide's draws.
 
     Parameters
     ----------
-    model, guide
-        Any pair.
-    *data, **named
-        The data, as the pair takes them.
+    model, guide, *data, **named
+        Any pair, and the data, as it takes them.
     statistic
         Names out of `STATISTICS`, or functions by name: of a site's values in double precision,
         ``(plates..., event...)``, or a vector of the values that count where some are masked;
@@ -161,21 +154,16 @@ def ppc(
         The guide misses a latent site.
     """
     statistics = _statistics(statistic)
-    model, guide = bind(model, guide, *data, **named)
-    with quiet(model, guide, seed):
-        sampler = Sampler(model, guide, data, named, plate)
+    with sampling(model, guide, data, named, seed, plate) as sampler:
         counts = _counts(sampler, masks or {})
         replicates: dict[tuple[str, str], list[float]] = {}
         for traces in sampler.chunks(num_samples, "sampled", chunk):
-            forward = sampler.predict(traces)
-            for site, mask in counts.items():
-                drawn = sampler.places[site].value(node(forward, site)["value"], traces.size)
+            for site, drawn in sampler.predict(traces).items():
                 for one in drawn:
-                    _measure(replicates, site, _counted(one, mask), statistics)
+                    _measure(replicates, site, _counted(one, counts[site]), statistics)
         observed: dict[tuple[str, str], list[float]] = {}
         for site, mask in counts.items():
-            value = sampler.places[site].value(sampler.sites[site]["value"], 1)[0]
-            _measure(observed, site, _counted(value, mask), statistics)
+            _measure(observed, site, _counted(sampler.data(site), mask), statistics)
     return PPC(tuple(_check(key, observed[key][0], replicates[key]) for key in observed))
 
 
@@ -216,28 +204,19 @@ def _measure(
 
 def _counts(sampler: Sampler, masks: Mapping[str, Tensor]) -> dict[str, Tensor | None]:
     """Return which values of each observed site count; None if all do."""
-    counts = {n: _mask(sampler, n) for n, s in sampler.sites.items() if is_observed(s)}
+    counts = {name: sampler.mask(name) for name in sampler.observed}
     for name, mask in masks.items():
         if name not in counts:
             raise ValueError(f"masks: saw {name!r}, expected observed sites: {list(counts)}")
-        shape = sampler.places[name].value(sampler.sites[name]["value"], 1)[0].shape
+        shape = sampler.data(name).shape
         if mask.dtype != torch.bool or mask.shape != shape[: mask.dim()]:
             raise ValueError(
                 f"masks: saw {mask.dtype} of shape {tuple(mask.shape)} for {name!r}, expected "
                 f"torch.bool of shape {tuple(shape)}, or its leading dims"
             )
         full = mask.reshape(mask.shape + (1,) * (len(shape) - mask.dim())).expand(shape)
-        own = counts[name]
-        counts[name] = full if own is None else full & own
+        counts[name] = both(full, counts[name])
     return counts
-
-
-def _mask(sampler: Sampler, name: str) -> Tensor | None:
-    site = sampler.sites[name]
-    mask = mask_of(site)
-    if mask is None:
-        return None
-    return sampler.places[name].value(mask.expand(site["value"].shape), 1)[0]
 
 
 def _counted(values: Tensor, mask: Tensor | None) -> Tensor:

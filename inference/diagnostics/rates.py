@@ -17,17 +17,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from inference.diagnostics.table import table
 from inference.tracing import (
     Sampler,
     Site,
     Terms,
     Traces,
-    bind,
     expected_factors,
     frame_of,
     mean_and_error,
     outside,
-    quiet,
+    sampling,
     stack_draws,
 )
 
@@ -71,15 +71,11 @@ class Rates:
         raise KeyError(f"{site!r}: no such row, there are {[row.site for row in self.rows]}")
 
     def __str__(self) -> str:
-        width = max(len("site"), *(len(row.site) for row in self.rows))
-        head = f"{'site':<{width}}  {'kind':<10}  {'nats a datum':>12}  {'s.e.':>8}"
-        lines = [
-            f"{row.site:<{width}}  {row.kind:<10}  {row.nats:12.4f}  {row.error:8.4f}"
-            + ("" if row.local else "  (outside the data plate; s.e. over draws)")
-            for row in self.rows
-        ]
-        foot = f"{'ELBO':<{width}}  {'':<10}  {self.bound:12.4f}  {self.error:8.4f}"
-        return "\n".join([head, *lines, foot])
+        columns = [("site", "<"), ("kind", "<10"), ("nats a datum", "12.4f"), ("s.e.", "8.4f")]
+        outside = "(outside the data plate; s.e. over draws)"
+        rows = [(r.site, r.kind, r.nats, r.error, "" if r.local else outside) for r in self.rows]
+        total = "ELBO", "", self.bound, self.error, ""
+        return "\n".join(table([*columns, ("", "<")], [*rows, total]))
 
 
 @dataclass(frozen=True)
@@ -109,10 +105,8 @@ def rates(
 
     Parameters
     ----------
-    model, guide
-        Any pair.
-    *data, **named
-        The data, as the pair takes them.
+    model, guide, *data, **named
+        Any pair, and the data, as it takes them.
     num_samples
         S, the draws that expectations are averaged over.
     seed
@@ -130,9 +124,7 @@ def rates(
     PairError, NonFiniteError
         The guide misses a site; a log density is NaN or plus infinity.
     """
-    model, guide = bind(model, guide, *data, **named)
-    with quiet(model, guide, seed):
-        sampler = Sampler(model, guide, data, named, plate)
+    with sampling(model, guide, data, named, seed, plate) as sampler:
         size = data_size or (sampler.plate.full_size if sampler.plate else 1)
         parts = [_rows(sampler, t, size) for t in sampler.chunks(num_samples, "summed", chunk)]
     terms = [

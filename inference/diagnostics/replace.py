@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inference.errors import PairError
-from inference.tracing import Sampler, is_observed
+from inference.tracing import Sampler
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,15 @@ class Replacement:
     site: str
     argument: int | str
     shape: torch.Size
+
+    def put(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], values: Tensor
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return a call with these values in the place of the data."""
+        value, key = values.reshape(self.shape), self.argument
+        if isinstance(key, str):
+            return args, kwargs | {key: value}
+        return (*args[:key], value, *args[key + 1 :]), kwargs
 
 
 def replacements(sampler: Sampler, given: Mapping[str, int | str]) -> list[Replacement]:
@@ -40,7 +49,7 @@ def replacements(sampler: Sampler, given: Mapping[str, int | str]) -> list[Repla
     """
     arguments: dict[int | str, Any] = dict(enumerate(sampler.args))
     arguments.update(sampler.kwargs)
-    observed = {n: s["value"] for n, s in sampler.sites.items() if is_observed(s)}
+    observed = {n: sampler.sites[n]["value"] for n in sampler.observed}
     unknown = set(given) - set(observed)
     if unknown:
         raise PairError(

@@ -20,8 +20,9 @@ from pyro import poutine
 from torch import Tensor
 
 from inference.diagnostics.replace import Replacement, replacements
+from inference.diagnostics.table import table
 from inference.errors import PairError
-from inference.tracing import Sampler, bind, node, quiet, stack_draws
+from inference.tracing import Sampler, node, sampling, stack_draws
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,14 +82,12 @@ class SBC:
         return min(1.0, float(values.min()) * len(values))
 
     def __str__(self) -> str:
-        width = max(len("site"), *(len(name) for name in self.ranks))
-        lines = [f"{'site':<{width}}  {'dims':>5}  {'simulations':>11}  {'mean rank':>9}  {'p':>8}"]
-        for name, ranks in self.ranks.items():
-            mean = float(self.uniform(name).mean())
-            lines.append(
-                f"{name:<{width}}  {ranks.shape[1]:5d}  {len(ranks):11d}  {mean:9.3f}  "
-                f"{self.pvalue(name):8.2g}"
-            )
+        numbers = ("dims", "5d"), ("simulations", "11d"), ("mean rank", "9.3f"), ("p", "8.2g")
+        rows = [
+            (name, r.shape[1], len(r), float(self.uniform(name).mean()), self.pvalue(name))
+            for name, r in self.ranks.items()
+        ]
+        lines = table([("site", "<"), *numbers], rows)
         return "\n".join([*lines, f"ranks among {self.draws} draws; 0.5 is the right mean rank"])
 
     def plot(
@@ -150,7 +149,7 @@ def sbc(
     ----------
     model, guide
         Any pair; the guide must read the data it is given (an AutoGuide does not: it would have
-        to be fitted anew to each simulation).
+        to be fitted again to each simulation).
     *data, **named
         Data, as the pair takes them: their shapes, masks and covariates are kept, observed values
         are replaced by simulated ones.
@@ -179,9 +178,7 @@ def sbc(
     """
     if simulations < 2 * _EXPECTED:
         raise ValueError(f"simulations: saw {simulations}, expected at least {2 * _EXPECTED}")
-    model, guide = bind(model, guide, *data, **named)
-    with quiet(model, guide, seed):
-        sampler = Sampler(model, guide, data, named, plate)
+    with sampling(model, guide, data, named, seed, plate) as sampler:
         study = _Study(sampler, num_samples, dict(quantities or {}), dict(replace or {}))
         runs = math.ceil(simulations / study.each)
         found = [study.run(index) for index in range(runs)]
@@ -203,10 +200,8 @@ class _Study:
         self.sampler, self.draws, self.quantities = sampler, num_samples, quantities
         self.names = [*sampler.latents, *sampler.enumerated]
         self.replace: list[Replacement] = replacements(sampler, replace)
-        plate = sampler.plate
-        axes = [plate and sampler.places[n].axis(plate.name) for n in self.names]
-        self.local = all(axis is not None for axis in axes)
-        self.each = plate.size if self.local and plate else 1
+        self.local = all(self._axis(name) is not None for name in self.names)
+        self.each = sampler.plate.size if self.local and sampler.plate else 1
 
     def run(self, index: int) -> dict[str, Tensor]:
         """Simulate one data set; return ranks by name, ``(simulations, dims)``."""
@@ -226,14 +221,10 @@ class _Study:
 
     def _on(self, trace: pyro.poutine.Trace) -> Sampler:
         """Return the pair with simulated data in place of its own."""
-        args, kwargs = list(self.sampler.args), dict(self.sampler.kwargs)
+        call = self.sampler.args, self.sampler.kwargs
         for item in self.replace:
-            value = node(trace, item.site)["value"].detach().reshape(item.shape)
-            if isinstance(item.argument, int):
-                args[item.argument] = value
-            else:
-                kwargs[item.argument] = value
-        return self.sampler.with_data(tuple(args), kwargs)
+            call = item.put(*call, node(trace, item.site)["value"].detach())
+        return self.sampler.with_data(*call)
 
     def _axis(self, name: str) -> int | None:
         plate = self.sampler.plate

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pyro.distributions import Independent
-from pyro.distributions.torch_distribution import MaskedDistribution
+from pyro.distributions import Independent, MaskedDistribution
 from torch import Tensor
 
-from inference.tracing import Place, Plate, Sampler, Traces, node, scale_of
+from inference.tracing import Place, Plate, Sampler, Traces, layers, mean_of, node, scale_of
 
 ACTIVE = 0.01
 
@@ -98,11 +97,8 @@ def units(sampler: Sampler, num_samples: list[Traces], name: str, plate: Plate) 
 
 def _mean(traces: Traces, name: str) -> Tensor:
     site = node(traces.guide, name)
-    try:
-        mean = site["fn"].mean
-    except (NotImplementedError, AttributeError):
-        mean = site["value"]
-    return (mean if bool(mean.isfinite().all()) else site["value"]).double()
+    mean = mean_of(site)
+    return (site["value"] if mean is None else mean).double()
 
 
 def _by_datum(tensor: Tensor, place: Place, plate: Plate, size: int) -> Tensor:
@@ -133,8 +129,6 @@ def _rates(
 
 def _elementwise(fn: Any) -> Any:
     """Return the distribution of the single numbers of an event; None if there is none."""
-    while isinstance(fn, (Independent, MaskedDistribution)):
-        if isinstance(fn, MaskedDistribution) and fn._mask is not True:
-            return None
-        fn = fn.base_dist
-    return fn if not fn.event_shape else None
+    *outer, base = layers(fn, (Independent, MaskedDistribution))
+    masked = any(getattr(layer, "_mask", True) is not True for layer in outer)
+    return None if masked or base.event_shape else base

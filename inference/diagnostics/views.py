@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inference.errors import PairError
-from inference.tracing import Sampler, is_observed, node
+from inference.tracing import Sampler, mean_of, node
 from ppl_models.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ class ImageView:
 
     def __init__(self, sampler: Sampler, site: str | None, shape: Shape | None) -> None:
         self.sampler = sampler
-        observed = [n for n, s in sampler.sites.items() if is_observed(s)]
-        self.site = only_site(site, observed, "observed")
+        self.site = only_site(site, sampler.observed, "observed")
         width = self.value(sampler.sites[self.site]["value"]).shape[1]
         side = math.isqrt(width)
         if shape is None and side * side != width or shape and math.prod(shape) != width:
@@ -48,19 +47,14 @@ class ImageView:
         return self.sampler.traces(None, "sampled").model
 
     def forward(self, trace: Trace) -> Tensor:
-        """Draw the site anew, given the latents of a trace."""
+        """Draw the site again, given the latents of a trace."""
         fn = node(trace, self.site)["fn"]
         return torch.as_tensor(fn.sample())
 
     def mean(self, trace: Trace) -> Tensor:
         """Return the site's mean rows, or a draw where there is no mean."""
-        fn = node(trace, self.site)["fn"]
-        try:
-            mean = fn.mean
-        except (NotImplementedError, AttributeError):
-            mean = None
-        usable = mean is not None and bool(mean.isfinite().all())
-        return self.value(mean if usable else self.forward(trace))
+        mean = mean_of(node(trace, self.site))
+        return self.value(self.forward(trace) if mean is None else mean)
 
     def image(self, row: Tensor) -> Tensor:
         """Return a row as an image."""

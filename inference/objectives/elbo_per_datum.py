@@ -19,36 +19,32 @@ from pyro.poutine import Trace
 from torch import Tensor
 
 from inference.objectives.kl import divergence
-from inference.tracing import Layout, Terms, frame_of, read_pair, sample_sites, subsampled_share
+from inference.objectives.step import Step
+from inference.tracing import Terms, frame_of, read_pair, sample_sites, subsampled_share
 
 
-def bound_per_datum(
-    kind: str, model: Any, guide: Any, args: Any, kwargs: Any, shape: Layout, num_particles: int
-) -> Tensor:
+def bound_per_datum(kind: str, step: Step, num_particles: int) -> Tensor:
     """Return the bound of each observation, (B,), averaged over draws.
 
     Parameters
     ----------
     kind
         ``"trace"``, ``"meanfield"`` or ``"enum"``.
-    model, guide, args, kwargs
-        The pair and its data.
-    shape
-        Its layout: all sites lie in the data plate.
+    step
+        A pair all of whose sites lie in the data plate, and its batch.
     num_particles
         Draws.
     """
+    shape = step.shape
     assert shape.plate is not None
     if kind == "enum":
         nesting = shape.max_plate_nesting
         elbo = TraceEnum_ELBO(num_particles, nesting, strict_enumeration_warning=False)
-        traces = elbo._get_traces(model, guide, args, kwargs)
+        traces = elbo._get_traces(step.model, step.guide, step.args, step.kwargs)
         parts = [enumerated_bound(p, q, shape.plate.name) for p, q in traces]
     else:
         closed_form = kind == "meanfield"
-        tables = (
-            read_pair(model, guide, args, kwargs, shape, closed_form) for _ in range(num_particles)
-        )
+        tables = (read_pair(*step.call, closed_form) for _ in range(num_particles))
         parts = [torch.stack(list(_signed(terms, closed_form))).sum(0) for terms in tables]
     return torch.stack(parts).mean(0)
 

@@ -17,23 +17,17 @@ from inference.errors import PairError
 from inference.objectives.kl import Per
 from inference.objectives.pair_trace import refuse_pathless
 from inference.objectives.rate_distortion import RateDistortion
-from inference.tracing import Layout, contract, precision, sampler_of
+from inference.objectives.step import Step
+from inference.tracing import contract, precision, sampler_of
 
 
-def summed_rate_distortion(
-    model: Any,
-    guide: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    shape: Layout,
-    per: Mapping[str, Per],
-) -> RateDistortion:
+def summed_rate_distortion(step: Step, per: Mapping[str, Per]) -> RateDistortion:
     """Return the terms of a draw, per observation.
 
     Parameters
     ----------
-    shape
-        The pair's layout: there are sites to sum out, and all sites lie in the data plate.
+    step
+        A pair with sites to sum out, all of whose sites lie in the data plate; and its batch.
     per
         How the one latent site of the guide is to be taken apart: not at all.
 
@@ -45,10 +39,11 @@ def summed_rate_distortion(
     NonFiniteError
         A log density is NaN or plus infinity.
     """
+    shape = step.shape
     if not shape.local:
         found = "a site that is summed out, and sites outside the data plate"
         raise _no_rate(shape.enumerated[0], found)
-    sampler = sampler_of(model, guide, args, kwargs, shape)
+    sampler = sampler_of(*step.call)
     terms = sampler.traces(None, "summed").terms(sampler.plate)
     latent = {*shape.drawn, *shape.enumerated}  # in the trace, the drawn ones look observed
     drawn = {row.name: row.q for row in terms.rows if row.q is not None}
@@ -62,7 +57,7 @@ def summed_rate_distortion(
     prior = [p for n, p in log_p.items() if n in latent] + [contract(terms, terms.summed)]
     data = [p for n, p in log_p.items() if n not in latent]
     rate = torch.stack(log_q).sum(0) - torch.stack(prior).sum(0)
-    dtype = precision(args, kwargs)
+    dtype = precision(step.args, step.kwargs)
     rates = {" + ".join(drawn): rate.mean().to(dtype)[None]}
     shares = _shares(per, drawn, rates)
     return RateDistortion(-torch.stack(data).sum(0).mean().to(dtype), rates, shares)

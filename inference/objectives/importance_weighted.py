@@ -26,7 +26,8 @@ from torch.utils.checkpoint import checkpoint
 
 from inference.errors import PairError
 from inference.objectives.pair_trace import refuse_pathless
-from inference.tracing import Layout, Sampler, log_weights, read_draws, sampler_of
+from inference.objectives.step import Step
+from inference.tracing import Sampler, log_weights, read_draws, sampler_of
 
 _NEAR_ONE = 1e-6  # of alpha: nearer, Renyi's bound is the ELBO up to rounding
 
@@ -58,21 +59,13 @@ def renyi(log_weights: Tensor, alpha: float) -> Tensor:
     return iwae(order * log_weights) / order
 
 
-def draw_many(
-    model: Any,
-    guide: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    shape: Layout,
-    num_samples: int,
-    chunk: int | None = None,
-) -> Draws:
+def draw_many(step: Step, num_samples: int, chunk: int | None = None) -> Draws:
     """Draw K times from a guide for each datum; return the terms of the weights.
 
     Parameters
     ----------
-    shape
-        The pair's layout.
+    step
+        The pair and its batch.
     num_samples
         K.
     chunk
@@ -85,23 +78,23 @@ def draw_many(
     NonFiniteError
         Where sites are summed out: a log density is NaN or plus infinity.
     """
-    if not shape.local:
+    if not step.shape.local:
         raise PairError(
             None,
             "a site outside the data plate, in an objective of many draws a datum",
             "every site in the data plate, so that each datum has its own weights",
             "kind='auto', or move what belongs to a datum into the plate",
         )
-    sampler = sampler_of(model, guide, args, kwargs, shape)
-    run = partial(_draw_summed if shape.enumerated else _draw, sampler)
-    step = min(num_samples, chunk or num_samples) if sampler.vectorised else 1
-    sizes = [min(step, num_samples - start) for start in range(0, num_samples, step)]
+    sampler = sampler_of(*step.call)
+    run = partial(_draw_summed if step.shape.enumerated else _draw, sampler)
+    most = min(num_samples, chunk or num_samples) if sampler.vectorised else 1
+    sizes = [min(most, num_samples - start) for start in range(0, num_samples, most)]
     again = chunk is not None and len(sizes) > 1 and torch.is_grad_enabled()
     parts = [
         # args go along so that checkpoint knows whose generators to bring back
-        Draws(*checkpoint(run, size, args, kwargs, use_reentrant=False))
+        Draws(*checkpoint(run, size, step.args, step.kwargs, use_reentrant=False))
         if again
-        else run(size, args, kwargs)
+        else run(size, step.args, step.kwargs)
         for size in sizes
     ]
     data = torch.cat([part.data for part in parts])

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
 from inference.errors import PairError
-from inference.tracing import frame_of, log_density, subsampled_share
+from inference.tracing import both, frame_of, log_density, subsampled_share, widen
 
 Per = Literal["element", "step", "total"]
 
@@ -114,12 +114,12 @@ def divergence_parts(q: Any, p: Any, closed_form: bool) -> Divergence:
         values, kept, hidden = a.base.score_frames(z) - b.base.score_frames(z), 1, None
     elif a.dims == b.dims and a.base.event_shape == b.base.event_shape:
         values = _factor_kl(a, b, z, closed_form)
-        kept, hidden = a.dims, _both(a.mask, b.mask)
+        kept, hidden = a.dims, both(a.mask, b.mask)
     else:
         values, kept, hidden = divergence(unweighted(q), unweighted(p), closed_form), 0, None
     ones = torch.ones((), dtype=values.dtype, device=values.device)
     weights = ones if hidden is None else torch.where(hidden, ones, 0 * ones)
-    outer = [_widen(q[key], kept) for key in ("scale", "mask")]
+    outer = [widen(q[key], kept) for key in ("scale", "mask")]
     return Divergence(scale_and_mask(values, *outer), scale_and_mask(weights, *outer), kept)
 
 
@@ -136,16 +136,16 @@ def _factors(fn: Any, value: Tensor) -> _Factors:
     while True:
         if isinstance(fn, Independent):
             few = fn.reinterpreted_batch_ndims
-            fn, dims, mask = fn.base_dist, dims + few, _widen(mask, few)
+            fn, dims, mask = fn.base_dist, dims + few, widen(mask, few)
         elif isinstance(fn, MaskedDistribution):
-            fn, mask = fn.base_dist, _both(fn._mask, mask)
+            fn, mask = fn.base_dist, both(fn._mask, mask)
         elif isinstance(fn, ExpandedDistribution) and hasattr(fn.base_dist, "score_frames"):
             fn = fn.base_dist
         elif hasattr(fn, "moments") and hasattr(fn, "score_frames"):
             loc, scale = fn.moments(value)
-            frames = _widen(getattr(fn, "mask_frames", None), 1)
+            frames = widen(getattr(fn, "mask_frames", None), 1)
             few = len(fn.event_shape)
-            mask = _both(frames, _widen(mask, few))
+            mask = both(frames, widen(mask, few))
             return _Factors(Normal(loc, scale, validate_args=False), dims + few, mask)
         else:
             return _Factors(fn, dims, mask)
@@ -154,7 +154,7 @@ def _factors(fn: Any, value: Tensor) -> _Factors:
 def _factor_kl(a: _Factors, b: _Factors, z: Tensor, closed_form: bool) -> Tensor:
     if closed_form:
         try:
-            return _where(_both(a.mask, b.mask), kl_divergence(a.base, b.base))
+            return _where(both(a.mask, b.mask), kl_divergence(a.base, b.base))
         except NotImplementedError:
             pass
     return _where(a.mask, a.base.log_prob(z)) - _where(b.mask, b.base.log_prob(z))
@@ -167,16 +167,3 @@ def unweighted(site: Any) -> Any:
 
 def _where(mask: Any, values: Tensor) -> Tensor:
     return values if mask is None else torch.where(mask, values, torch.zeros_like(values))
-
-
-def _both(one: Any, other: Any) -> Any:
-    given = (mask for mask in (one, other) if mask is not None and mask is not True)
-    masks = [torch.as_tensor(mask) for mask in given]
-    return None if not masks else masks[0] if len(masks) == 1 else masks[0] & masks[1]
-
-
-def _widen(value: Any, dims: int) -> Any:
-    """Let a tensor over the batch speak for event dims to its right."""
-    if not isinstance(value, Tensor) or not value.dim():
-        return value
-    return value.reshape(value.shape + (1,) * dims)

@@ -3,7 +3,7 @@
 It is the coefficient of a site's rate, log q(z) - log p(z), wherever a bound is summed from the
 table of its terms. Pyro's own classes sum by themselves: for them `weighted` puts it on the sites.
 
->>> value_at({"w": linear(100), "z": 0.01}, 50)
+>>> ScheduledWeight({"w": linear(100), "z": 0.01}).value_at(50)
 {'w': 0.5, 'z': 0.01}
 """
 
@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from torch import Tensor
+
 from inference.errors import PairError
 from inference.objectives.target_rate import TargetRate
 
@@ -19,31 +21,45 @@ Schedule = Callable[[int], float]
 Weight = float | dict[str, float]
 
 
-def validated(kl_weight: Any) -> Any:
-    """Return a setting of `inference.objectives.Objective` that is known to be one.
+class ScheduledWeight:
+    """A number or a schedule for all latent sites; or some of them, by site.
 
     Raises
     ------
     ValueError
         A weight that is negative or not finite, no site in a mapping, or in it a target rate.
     """
-    if not isinstance(kl_weight, Mapping):
-        return kl_weight if callable(kl_weight) else _checked(kl_weight)
-    if not kl_weight:
-        raise ValueError("kl_weight names no site; expected one at least, or a number for all")
-    for name, weight in kl_weight.items():
-        if isinstance(weight, TargetRate):
-            raise ValueError(f"kl_weight['{name}'] is a target rate, which is that of all sites")
-        if not callable(weight):
-            _checked(weight, f"kl_weight['{name}']")
-    return dict(kl_weight)
+
+    steered = False  # whether it follows the rate, so that early weights have another one
+
+    def __init__(self, setting: Any) -> None:
+        self.by_site = isinstance(setting, Mapping)
+        named = {f"kl_weight['{n}']": w for n, w in setting.items()} if self.by_site else {}
+        if self.by_site and not named:
+            raise ValueError("kl_weight names no site; expected one at least, or a number for all")
+        for name, weight in (named or {"kl_weight": setting}).items():
+            if isinstance(weight, TargetRate):
+                raise ValueError(f"{name} is a target rate, which is that of all sites")
+            if not callable(weight):
+                _checked(weight, name)
+        self.setting = setting
+
+    def value_at(self, step: int) -> Weight:
+        """Return the weight at a training step, counted from 0."""
+        if not self.by_site:
+            return _value_at(self.setting, step)
+        return {n: _value_at(w, step, f"kl_weight['{n}']") for n, w in self.setting.items()}
+
+    def after_step(self, figures: Mapping[str, Tensor]) -> None:
+        """Stay as it is: what it will be depends on the step alone."""
 
 
-def value_at(kl_weight: Any, step: int) -> Weight:
-    """Return a setting's value at a training step, counted from 0."""
-    if isinstance(kl_weight, Mapping):
-        return {n: _value_at(weight, step, f"kl_weight['{n}']") for n, weight in kl_weight.items()}
-    return _value_at(kl_weight, step)
+KLWeight = ScheduledWeight | TargetRate
+
+
+def weight_of(setting: Any) -> KLWeight:
+    """Return the weight that a setting of `inference.objectives.Objective` stands for."""
+    return setting if isinstance(setting, TargetRate) else ScheduledWeight(setting)
 
 
 def for_site(weight: Weight, name: str) -> float:
@@ -79,9 +95,9 @@ def columns(weight: Weight) -> dict[str, float]:
     return {f"kl_weight {name}": value for name, value in weight.items()}
 
 
-def unfinished_warmup(kl_weight: Any, step: int) -> float | None:
+def unfinished_warmup(weight: KLWeight, step: int) -> float | None:
     """Return a weight that, at a step, is below 1 and still rises; None if there is none."""
-    now, later = (columns(value_at(kl_weight, when)) for when in (max(step - 1, 0), 2 * step))
+    now, later = (columns(weight.value_at(when)) for when in (max(step - 1, 0), 2 * step))
     rising = [value for name, value in now.items() if value < 1 and later[name] > value]
     return min(rising, default=None)
 

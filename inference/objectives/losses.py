@@ -71,7 +71,7 @@ def one_draw_loss(
     draws, pairs = range(num_particles), list[PairTrace]()
     per = {} if free_bits is None else free_bits.granularity(step.shape.drawn)
     if step.shape.enumerated and not penalised:
-        parts = [summed_rate_distortion(*step.call, per) for _ in draws]
+        parts = [summed_rate_distortion(step, per) for _ in draws]
     else:
         pairs = [step.trace() for _ in draws]
         parts = [rate_distortion(pair, closed_form, per) for pair in pairs]
@@ -92,7 +92,7 @@ def many_draws_loss(
         As `inference.objectives.importance_weighted.draw_many` does.
     """
     assert not isinstance(weight, dict)  # an objective of many draws has one for all sites
-    draws = draw_many(*step.call, num_samples, chunk)
+    draws = draw_many(step, num_samples, chunk)
     bound = renyi(draws.log_weights(weight), alpha)
     loss = -bound.mean().to(precision(step.args, step.kwargs))
     rate = None if draws.ratio is None else draws.ratio.mean()

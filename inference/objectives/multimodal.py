@@ -34,7 +34,7 @@ class SubsetObjective(Objective):
     r"""The bound of all that a row has, and those of parts of it, summed.
 
     With A the modalities of a row, and S each single modality and ``random`` larger subsets drawn
-    anew each step,
+    again at each step,
 
     .. math:: \mathrm{loss} = -\mathrm{ELBO}_A(A) - \sum_S \mathrm{ELBO}_{S \cap A}(B_S), \qquad
         \mathrm{ELBO}_R(B) = E_{q(z | x_R)}\Big[\sum_{m \in B} \lambda_m \log p(x_m | z)\Big]
@@ -129,8 +129,8 @@ class SubsetKL(Penalty):
     .. math:: \mathrm{loss} \mathrel{+}=
         \alpha \sum_S \mathrm{KL}(q(z | x_A) \| q(z | x_{S \cap A}))
 
-    over each single modality and ``random`` larger subsets drawn anew each step, in rows that have
-    more than S. Suzuki et al., "Joint Multimodal Learning with Deep Generative Models", 2016,
+    over each single modality and ``random`` larger subsets drawn again at each step, in rows that
+    have more than S. Suzuki et al., "Joint Multimodal Learning with Deep Generative Models", 2016,
     equation 4 (JMVAE-kl); lecture equation 20. In closed form where there is one, else at the draw.
 
     Parameters

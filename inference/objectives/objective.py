@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import torch
@@ -17,12 +18,12 @@ from torch import Tensor, nn
 from inference.errors import PairError
 from inference.objectives.free_bits import FreeBits
 from inference.objectives.kl_weight import (
+    KLWeight,
     Schedule,
     Weight,
     columns,
     unfinished_warmup,
-    validated,
-    value_at,
+    weight_of,
 )
 from inference.objectives.losses import (
     LossResult,
@@ -102,8 +103,7 @@ class Objective:
         if self.kind not in get_args(Kind):
             raise ValueError(f"kind is {self.kind!r}; expected one of {', '.join(get_args(Kind))}")
         for name in ("num_particles", "chunk"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
+            if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} is {value}; expected at least 1")
         if not math.isfinite(self.alpha):
             raise ValueError(f"alpha is {self.alpha}; expected a finite number")
@@ -113,11 +113,11 @@ class Objective:
             raise ValueError(f"free_bits need KL terms, which kind {self.kind!r} does not have")
         given = (self.penalties,) if callable(self.penalties) else tuple(self.penalties)
         object.__setattr__(self, "penalties", given)
-        for penalty in given:
-            if not isinstance(penalty, nn.Module):
-                raise ValueError(f"penalties hold a {type(penalty).__name__}; expected nn.Modules")
-        object.__setattr__(self, "kl_weight", validated(self.kl_weight))
-        if self.many and isinstance(self.kl_weight, dict):
+        if wrong := [type(p).__name__ for p in given if not isinstance(p, nn.Module)]:
+            raise ValueError(f"penalties hold a {wrong[0]}; expected nn.Modules")
+        if isinstance(self.kl_weight, Mapping):
+            object.__setattr__(self, "kl_weight", dict(self.kl_weight))  # the caller's may change
+        if self._weight.by_site and self.many:
             raise ValueError(f"kl_weight names sites; kind {self.kind!r} takes one for all of them")
 
     def __repr__(self) -> str:
@@ -125,6 +125,10 @@ class Objective:
         common = ("kind", "kl_weight", "num_particles")
         shown = (f"{n}={v!r}" for n, (v, usual) in values.items() if n in common or v != usual)
         return f"Objective({', '.join(shown)})"
+
+    @cached_property
+    def _weight(self) -> KLWeight:
+        return weight_of(self.kl_weight)
 
     @property
     def many(self) -> bool:
@@ -188,8 +192,7 @@ class Objective:
         weight = self.weight(step)
         refuse_weight(at.shape, weight, self.steered, self.many)
         if not (self.many or self.whole_batch):
-            kind = self.resolve(at.shape)
-            return LossResult(plain_loss(kind, at, weight, self.num_particles))
+            return LossResult(plain_loss(self.resolve(at.shape), at, weight, self.num_particles))
         with no_warnings():
             return add_penalties(self._take_apart(at, weight), self.penalties)
 
@@ -204,8 +207,7 @@ class Objective:
             optimizer.step()
             objective.after_step(result)
         """
-        if isinstance(self.kl_weight, TargetRate):
-            self.kl_weight.update(float(result.figures["rate"]))
+        self._weight.after_step(result.figures)
         result.update_critics(self.penalties)
 
     @torch.no_grad()
@@ -237,7 +239,7 @@ class Objective:
 
     def weight(self, step: int = 0) -> Weight:
         """Return the weight of the KL term at a training step, counted from 0."""
-        return value_at(self.kl_weight, step)
+        return self._weight.value_at(step)
 
     def report(self, step: int) -> dict[str, float]:
         """Return the history's columns: the weight of the KL term at a training step."""
@@ -245,17 +247,15 @@ class Objective:
 
     def unfinished_warmup(self, step: int) -> float | None:
         """Return a KL weight that is below 1 and still rises; None if there is none."""
-        return unfinished_warmup(self.kl_weight, step)
+        return unfinished_warmup(self._weight, step)
 
     def modules(self) -> dict[str, nn.Module]:
         """Return what a run saves beside the pair: a target rate, and penalties."""
-        found: dict[str, nn.Module] = {}
-        if isinstance(self.kl_weight, TargetRate):
-            found["kl_weight"] = self.kl_weight
-        return found | ({"penalties": nn.ModuleList(self.penalties)} if self.penalties else {})
+        weight: Any = {"kl_weight": self.kl_weight} if self.steered else {}
+        return weight | ({"penalties": nn.ModuleList(self.penalties)} if self.penalties else {})
 
     def reset(self) -> None:
-        """Let a target rate and penalties begin anew, for a new run."""
+        """Let a target rate and penalties begin again, for a new run."""
         for part in (self.kl_weight, *self.penalties):
             if callable(again := getattr(part, "reset", None)):
                 again()
@@ -263,7 +263,7 @@ class Objective:
     @property
     def steered(self) -> bool:
         """Whether the KL weight follows the rate, so that early weights have another one."""
-        return isinstance(self.kl_weight, TargetRate)
+        return self._weight.steered
 
     @property
     def whole_batch(self) -> tuple[str, ...]:
@@ -296,5 +296,5 @@ class Objective:
             alpha = 0.0 if self.kind == "iwae" else self.alpha
             return many_draws_loss(step, alpha, weight, self.num_particles, self.chunk, penalised)
         closed_form = self.resolve(shape) == "meanfield"
-        how = closed_form, weight, self.num_particles, self.free_bits, penalised
-        return one_draw_loss(step, *how)
+        particles, free_bits = self.num_particles, self.free_bits
+        return one_draw_loss(step, closed_form, weight, particles, free_bits, penalised)

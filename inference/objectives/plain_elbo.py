@@ -59,7 +59,7 @@ def plain_bound(kind: str, step: Step, num_particles: int) -> Tensor:
     """
     with no_warnings():
         if step.shape.local:
-            return bound_per_datum(kind, *step.call, num_particles)
+            return bound_per_datum(kind, step, num_particles)
         model, guide, size = _scaled(step)
         elbo = _elbo(kind, step.shape, num_particles)
         loss = elbo.loss(model, guide, *step.args, **step.kwargs)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class TargetRate(nn.Module):
@@ -43,6 +44,8 @@ class TargetRate(nn.Module):
         If a number is not positive and finite, or ``start`` outside the limits.
     """
 
+    steered, by_site = True, False
+
     def __init__(
         self,
         nats: float,
@@ -68,6 +71,14 @@ class TargetRate(nn.Module):
     def forward(self, step: int = 0) -> float:
         """Return the weight as it stands; like a schedule's, but the step does not matter."""
         return self.weight
+
+    def value_at(self, step: int) -> float:
+        """Return the weight as it stands."""
+        return self.weight
+
+    def after_step(self, figures: Mapping[str, Tensor]) -> None:
+        """Move the weight, given the figures of a step, its ``rate`` among them."""
+        self.update(float(figures["rate"]))
 
     def update(self, rate: float) -> None:
         """Move the weight, given the rate that a batch had: nats per observation."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from inference.errors import PairError
-from inference.tracing import Sampler, bind, is_observed, mask_of, node, quiet, stack_draws
+from inference.tracing import Sampler, sampling, stack_draws
 
 
 @dataclass(frozen=True)
@@ -82,28 +82,21 @@ def impute(
     PairError
         Nothing is missing, or the guide misses a latent site.
     """
-    model, guide = bind(model, guide, *data, **named)
-    with quiet(model, guide, seed):
-        sampler = Sampler(model, guide, data, named, plate)
+    with sampling(model, guide, data, named, seed, plate) as sampler:
         missing = _missing(sampler)
         parts: dict[str, list[Tensor]] = {name: [] for name in missing}
         for traces in sampler.chunks(num_samples, "sampled", chunk):
-            forward = sampler.predict(traces)
-            for name, gone in missing.items():
-                place, known = sampler.places[name], sampler.sites[name]["value"]
-                drawn = place.value(node(forward, name)["value"], traces.size)
-                parts[name].append(torch.where(gone, drawn, place.value(known, 1).to(drawn)))
+            for name, drawn in sampler.predict(traces).items():
+                parts[name].append(torch.where(missing[name], drawn, sampler.data(name).to(drawn)))
     return Imputation({name: stack_draws(values) for name, values in parts.items()}, missing)
 
 
 def _missing(sampler: Sampler) -> dict[str, Tensor]:
     """Return which values of each observed site are masked, of the shape of one draw."""
     found = {}
-    for name, site in sampler.sites.items():
-        if is_observed(site):
-            mask, value = mask_of(site), site["value"]
-            gone = torch.zeros_like(value, dtype=torch.bool) if mask is None else ~mask
-            found[name] = sampler.places[name].value(gone.expand(value.shape), 1)[0]
+    for name in sampler.observed:
+        mask, data = sampler.mask(name), sampler.data(name)
+        found[name] = torch.zeros_like(data, dtype=torch.bool) if mask is None else ~mask
     if not any(bool(gone.any()) for gone in found.values()):
         raise PairError(
             None,

@@ -12,6 +12,7 @@ from inference.tracing.data import (
     columns,
     is_column,
     nonfinite_rows,
+    signature_of,
     source,
 )
 from inference.tracing.handlers import Sites
@@ -31,15 +32,24 @@ from inference.tracing.nonfinite import (
     unvalidated,
 )
 from inference.tracing.reading import collect_sites, read_draws, read_pair, run_pair
-from inference.tracing.sampler import Sampler, mean_and_error, quiet, sampler_of, stack_draws
+from inference.tracing.sampler import (
+    Sampler,
+    mean_and_error,
+    quiet,
+    sampler_of,
+    sampling,
+    stack_draws,
+)
 from inference.tracing.sites import (
     Place,
     Plate,
     Site,
     is_delta,
     is_deterministic,
+    is_factor,
     is_observed,
     mask_of,
+    mean_of,
     node,
     sample_sites,
     unscaled_log_density,
@@ -64,6 +74,7 @@ from inference.tracing.terms import (
     to_plate,
 )
 from inference.tracing.traces import Traces
+from inference.tracing.wrappers import WRAPPERS, both, layers, unwrapped, widen
 
 __all__ = [
     "Columns",
@@ -78,9 +89,11 @@ __all__ = [
     "Term",
     "Terms",
     "Traces",
+    "WRAPPERS",
     "argument_names",
     "batch_length",
     "bind",
+    "both",
     "check_call",
     "collect_sites",
     "columns",
@@ -95,12 +108,15 @@ __all__ = [
     "is_column",
     "is_delta",
     "is_deterministic",
+    "is_factor",
     "is_observed",
+    "layers",
     "layout",
     "log_density",
     "log_weights",
     "mask_of",
     "mean_and_error",
+    "mean_of",
     "no_warnings",
     "node",
     "nonfinite_rows",
@@ -115,8 +131,10 @@ __all__ = [
     "run_pair",
     "sample_sites",
     "sampler_of",
+    "sampling",
     "scale_of",
     "scaled",
+    "signature_of",
     "source",
     "stack_draws",
     "subsampled_share",
@@ -124,5 +142,7 @@ __all__ = [
     "unscaled_log_density",
     "untouched",
     "unvalidated",
+    "unwrapped",
     "whole_size",
+    "widen",
 ]

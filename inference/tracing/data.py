@@ -132,7 +132,7 @@ def _same_lengths(lengths: dict[str, int], argument: str) -> None:
 
 def argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
     """How a model calls its arguments."""
-    signature = _signature(function)
+    signature = signature_of(function)
     return tuple(signature.parameters) if signature else ()
 
 
@@ -160,7 +160,7 @@ def check_call(role: str, function: Callable[..., Any], data: Columns) -> None:
     InputError
         If it does not.
     """
-    signature = _signature(function)
+    signature = signature_of(function)
     try:
         if signature is not None:
             signature.bind(*data.args, **data.kwargs)
@@ -170,7 +170,8 @@ def check_call(role: str, function: Callable[..., Any], data: Columns) -> None:
         raise InputError("data", seen, f"what the {role} takes: {signature}", cure) from error
 
 
-def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
+def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
+    """Return how a function, or a module, is called; None where nobody can say."""
     target = function.forward if isinstance(function, torch.nn.Module) else function
     try:
         return inspect.signature(target)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from inference.errors import PairError
 from inference.randomness import seeded
-from inference.tracing.sites import sample_sites
+from inference.tracing.sites import is_deterministic, sample_sites
 from inference.tracing.terms import frame_of
 
 
@@ -111,7 +111,7 @@ def _layout(
         if site["infer"].get("enumerate") and not site["is_observed"]
     }
     summed = tuple(n for n in sample_sites(model_trace) if n in marked and n not in guide_trace)
-    counted = [site for site in sites.values() if not site["infer"].get("_deterministic")]
+    counted = [site for site in sites.values() if not is_deterministic(site)]
     return Layout(
         plate=frame,
         max_plate_nesting=plate_nesting(model_trace, guide_trace),
@@ -176,13 +176,6 @@ def open_traces(
     return prune_subsample_sites(model_trace), prune_subsample_sites(guide_trace)
 
 
-def max_plate_nesting(
-    model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
-) -> int:
-    """How many batch dims, counted from the right, the plates of model and guide use."""
-    return layout(model, guide, args, kwargs).max_plate_nesting
-
-
 def plate_nesting(*traces: Trace) -> int:
     """Batch dims, counted from the right, that the plates in these traces use."""
     frames = (f for t in traces for s in sample_sites(t).values() for f in s["cond_indep_stack"])
@@ -245,7 +238,7 @@ def _named(frames: set[CondIndepStackFrame], plate: str) -> CondIndepStackFrame:
 
 
 def _is_data(site: Any) -> bool:
-    return bool(site["is_observed"]) and not site["infer"].get("_deterministic")
+    return bool(site["is_observed"]) and not is_deterministic(site)
 
 
 @contextmanager

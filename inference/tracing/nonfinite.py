@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from inference.errors import NonFiniteError
 from inference.tracing.layout import pair_traces, plate_nesting, untouched
 from inference.tracing.sites import sample_sites
+from inference.tracing.wrappers import unwrapped
 
 
 def explain_nonfinite(
@@ -72,19 +73,12 @@ def _enumerated(
     return _in_trace(trace, "model", impossible=True)
 
 
-class unvalidated:  # noqa: N801  (used as a context manager, as Pyro names its own)
+@contextmanager
+def unvalidated() -> Iterator[None]:
     """Let distributions with impossible parameters be made, so that their site can be named."""
-
-    def __enter__(self) -> None:
-        self._warnings = warnings.catch_warnings()
-        self._warnings.__enter__()
+    with warnings.catch_warnings(), pyro.validation_enabled(False):
         warnings.simplefilter("ignore", UserWarning)
-        self._off = pyro.validation_enabled(False)
-        self._off.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self._off.__exit__(*error)
-        self._warnings.__exit__(*error)
+        yield
 
 
 def _in_parameters(**modules: Any) -> NonFiniteError | None:
@@ -124,9 +118,7 @@ def _culprit(site: Any) -> str:
     """Name the value or the distribution's parameter that is non-finite or out of bounds."""
     if isinstance(site["value"], Tensor) and not site["value"].isfinite().all():
         return "; its value: " + count_nonfinite(site["value"])
-    fn = site["fn"]
-    while hasattr(fn, "base_dist"):
-        fn = fn.base_dist
+    fn = unwrapped(site["fn"])
     for name, constraint in getattr(fn, "arg_constraints", {}).items():
         value = vars(fn).get(name)
         if isinstance(value, Tensor) and not constraint.check(value).all():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from pyro import poutine
 from pyro.poutine import Trace
@@ -89,7 +91,7 @@ def _values(
 
 
 def _remade(site: Site, there: Site, place: Place, draw: int) -> bool:
-    """Say whether a Delta of the guide was made anew by noise of its own: nothing to compare."""
+    """Say whether a Delta of the guide was made again by noise of its own: nothing to compare."""
     if not is_delta(site):
         return False
     ours, theirs = place.value(site["value"], 2)[draw], place.value(there["value"], 1)[0]
@@ -97,9 +99,8 @@ def _remade(site: Site, there: Site, place: Place, draw: int) -> bool:
 
 
 def _sums(runner: Runner, both: Traces) -> str:
-    places = runner.places, runner.guide_places
     together = runner.replayed(both.guide, 2, "summed")
-    ours = log_joint(Traces(both.guide, together, 2, True, *places).terms(None))
+    ours = log_joint(replace(both, model=together).terms(None))
     for draw in (0, 1):
         values = _values(both.model, both.places, draw)
         fixed = {n: v for n, v in values.items() if n not in runner.enumerated}
@@ -107,7 +108,7 @@ def _sums(runner: Runner, both: Traces) -> str:
             poutine.condition(runner.model, data=fixed), first_available_dim=-runner.nesting - 2
         )
         alone = poutine.trace(model).get_trace(*runner.args, **runner.kwargs)
-        theirs = log_joint(Traces(both.guide, alone, 1, False, *places).terms(None))
+        theirs = log_joint(replace(both, model=alone, size=1, plated=False).terms(None))
         if not _close(ours[draw], theirs[0]):
             return "the sum over enumerated sites changes when draws are made at once"
     return ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pyro
 from pyro import poutine
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from pyro.poutine.guide import GuideMessenger
@@ -14,7 +13,7 @@ from inference.tracing.handlers import Sites
 from inference.tracing.layout import Layout, open_traces
 from inference.tracing.sites import sample_sites
 from inference.tracing.terms import Terms, rows_of
-from inference.tracing.traces import DRAWS
+from inference.tracing.traces import plated
 
 Sitemap = dict[str, Any]
 
@@ -87,13 +86,6 @@ def read_draws(
     nesting: int,
 ) -> Terms:
     """Return the terms of several draws, made at once under an outer plate; of one, if None."""
-
-    def plated(fn: Any) -> Any:
-        def run(*args: Any, **kwargs: Any) -> None:
-            with pyro.plate(DRAWS, draws, dim=-nesting - 1):
-                fn(*args, **kwargs)
-
-        return fn if draws is None else run
-
-    q, p = collect_sites(plated(model), plated(guide), args, kwargs)
+    model, guide = plated(model, draws, nesting), plated(guide, draws, nesting)
+    q, p = collect_sites(model, guide, args, kwargs)
     return Terms(tuple(rows_of(q, p)), plate, draws or 1, nesting)

@@ -9,12 +9,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
-import pyro
 from pyro import poutine
 from pyro.infer import infer_discrete
 from pyro.poutine import Trace
 from pyro.poutine.guide import GuideMessenger
-from torch import nn
+from torch import Tensor, nn
 
 from inference.tracing.layout import batch_length, data_plate
 from inference.tracing.nonfinite import explain_nonfinite
@@ -22,13 +21,15 @@ from inference.tracing.sites import (
     Plate,
     Site,
     is_enumerated,
+    is_observed,
+    mask_of,
     nesting_of,
     node,
     place_of,
     refuse_uncovered,
     sample_sites,
 )
-from inference.tracing.traces import DRAWS, Traces
+from inference.tracing.traces import Traces, plated
 
 Mode = Literal["plain", "sampled", "summed"]
 
@@ -43,7 +44,7 @@ class Runner:
     args, kwargs
         The data, as the pair takes them.
     plate
-        The name of the data plate, when the engine cannot tell.
+        The name of the data plate, when it is ambiguous.
 
     Attributes
     ----------
@@ -64,6 +65,7 @@ class Runner:
         plate: str | None = None,
     ) -> None:
         self.model, self.guide, self.args, self.kwargs = model, guide, args, kwargs
+        self.nesting = 0  # until it is known: the first run makes no plate of draws
         guide_trace, model_trace = self._first_run()
         refuse_uncovered(model_trace, guide_trace)
         self.nesting = nesting_of(guide_trace, model_trace)
@@ -76,7 +78,9 @@ class Runner:
         self.enumerated = [
             n for n, s in self.sites.items() if is_enumerated(s) and n not in self.latents
         ]
-        self.plate = _data_plate(model_trace, args, kwargs, plate)
+        self.observed = [n for n, s in self.sites.items() if is_observed(s)]
+        frame = data_plate(model_trace, batch_length(args, kwargs), plate)
+        self.plate = None if frame is None else Plate.of(frame)
         self.cost = self._cost(guide_trace, model_trace)
 
     def _first_run(self) -> tuple[Trace, Trace]:
@@ -92,42 +96,46 @@ class Runner:
         """Draw `size` times in one run with an outer plate, or once without one (None)."""
         guide = self._guided(size)
         model = self.replayed(guide, size, mode)
-        plated = size is not None
-        return Traces(guide, model, size or 1, plated, self.places, self.guide_places)
+        several = size is not None
+        return Traces(guide, model, size or 1, several, self.places, self.guide_places)
 
-    def predict(self, traces: Traces) -> Trace:
-        """Run the model forward from the latents of `traces`: data are drawn, not observed."""
+    def predict(self, traces: Traces) -> dict[str, Tensor]:
+        """Draw data from the model on the latents of `traces`: by site, ``(S, plates, event)``."""
         latents = [*self.latents, *self.enumerated]
         values = {n: node(traces.model, n)["value"] for n in latents}
         size = traces.size if traces.plated else None
-        forward = poutine.uncondition(self._plated(self.model, size))
+        forward = poutine.uncondition(plated(self.model, size, self.nesting))
         fixed = poutine.condition(forward, data=values)
-        return poutine.trace(fixed).get_trace(*self.args, **self.kwargs)
+        trace = poutine.trace(fixed).get_trace(*self.args, **self.kwargs)
+        drawn = {n: node(trace, n)["value"] for n in self.observed}
+        return {n: self.places[n].value(value, traces.size) for n, value in drawn.items()}
+
+    def data(self, name: str) -> Tensor:
+        """Return the value of an observed site, ``(plates..., event...)``."""
+        return self.places[name].value(self.sites[name]["value"].detach(), 1)[0]
+
+    def mask(self, name: str) -> Tensor | None:
+        """Return which values of a site count, ``(plates..., event...)``; None if all do."""
+        site = self.sites[name]
+        mask = mask_of(site)
+        if mask is None:
+            return None
+        return self.places[name].value(mask.expand(site["value"].shape), 1)[0]
 
     def _guided(self, size: int | None) -> Trace:
         effect = poutine.unwrap(self.guide)
         if isinstance(effect, GuideMessenger):  # a guide that wraps the model as a handler
-            self._plated(self.guide, size)(*self.args, **self.kwargs)
+            plated(self.guide, size, self.nesting)(*self.args, **self.kwargs)
             return effect.get_traces()[1]
         return self.run(self.guide, size)
 
     def run(self, fn: Callable[..., Any], size: int | None) -> Trace:
         """Trace one run of a function on the data, `size` draws at once or one without a plate."""
-        return poutine.trace(self._plated(fn, size)).get_trace(*self.args, **self.kwargs)
-
-    def _plated(self, fn: Callable[..., Any], size: int | None) -> Callable[..., Any]:
-        if size is None:
-            return fn
-
-        def run(*args: Any, **kwargs: Any) -> Any:
-            with pyro.plate(DRAWS, size, dim=-self.nesting - 1):
-                return fn(*args, **kwargs)
-
-        return run
+        return poutine.trace(plated(fn, size, self.nesting)).get_trace(*self.args, **self.kwargs)
 
     def replayed(self, guide: Trace, size: int | None, mode: Mode) -> Trace:
         """Run the model on a guide's trace of `size` draws."""
-        model = self._plated(self.model, size)
+        model = plated(self.model, size, self.nesting)
         if mode == "plain" or not self.enumerated:
             model = poutine.replay(model, trace=guide)
         else:
@@ -144,12 +152,3 @@ class Runner:
         numbers = sum(s["value"].numel() for t in (guide, model) for s in sample_sites(t).values())
         supports = [self.sites[n]["fn"].enumerate_support(expand=False) for n in self.enumerated]
         return max(1, numbers) * max((len(s) for s in supports), default=1)
-
-
-def _data_plate(
-    trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any], name: str | None
-) -> Plate | None:
-    frame = data_plate(trace, batch_length(args, kwargs), name)
-    if frame is None or frame.dim is None:
-        return None
-    return Plate(frame.name, frame.dim, frame.size, frame.full_size or frame.size)

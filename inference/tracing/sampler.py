@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from inference.tracing.bind import bind
 from inference.tracing.layout import Layout, call_key, untouched
 from inference.tracing.probe import disagreement
 from inference.tracing.runner import Mode, Runner
@@ -107,6 +108,21 @@ class Sampler(Runner):
             return disagreement(self)
         except Exception as error:  # whatever a pair that does not broadcast may raise
             return f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def sampling(
+    model: Any,
+    guide: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    seed: int,
+    plate: str | None = None,
+) -> Iterator[Sampler]:
+    """Bind a pair, and draw from it inside `quiet`: what every diagnostic begins with."""
+    model, guide = bind(model, guide, *args, **kwargs)
+    with quiet(model, guide, seed):
+        yield Sampler(model, guide, args, kwargs, plate)
 
 
 def stack_draws(parts: list[Tensor]) -> Tensor:

@@ -14,10 +14,12 @@ import pyro.distributions as dist
 import torch
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
+from pyro.poutine.indep_messenger import CondIndepStackFrame
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from inference.errors import NonFiniteError, PairError
+from inference.tracing.wrappers import both, mask_within, unwrapped, widen
 
 Site = Mapping[str, Any]  # a Pyro message, as a trace stores it
 
@@ -30,6 +32,12 @@ class Plate:
     dim: int
     size: int
     full_size: int
+
+    @staticmethod
+    def of(frame: CondIndepStackFrame) -> Plate:
+        """Read Pyro's frame of a vectorised plate."""
+        assert frame.dim is not None
+        return Plate(frame.name, frame.dim, frame.size, frame.full_size or frame.size)
 
 
 @dataclass(frozen=True)
@@ -61,13 +69,17 @@ class Place:
         """Lay out a value: ``(S, plates..., event...)``."""
         return self._lay_out(tensor, self.event_dim, size)
 
-    def _lay_out(self, tensor: Tensor, event_dim: int, size: int) -> Tensor:
+    def align(self, tensor: Tensor, event_dim: int) -> Tensor:
+        """Write out the leading dims, of the draws and all plates of the pair, of size 1."""
         rank = 1 + self.nesting + event_dim
         if tensor.dim() > rank:
             raise ValueError(f"{tensor.dim()} dims where at most {rank} were expected")
-        tensor = tensor.reshape((1,) * (rank - tensor.dim()) + tensor.shape)
+        return tensor.reshape((1,) * (rank - tensor.dim()) + tensor.shape)
+
+    def _lay_out(self, tensor: Tensor, event_dim: int, size: int) -> Tensor:
+        tensor = self.align(tensor, event_dim)
         sizes = {self.nesting + 1 + plate.dim: plate.size for plate in self.plates}
-        gaps = [i for i in range(1, rank - event_dim) if i not in sizes and tensor.shape[i] == 1]
+        gaps = [i for i in range(1, 1 + self.nesting) if i not in sizes and tensor.shape[i] == 1]
         full = [sizes.get(i, n) for i, n in enumerate(tensor.shape)]
         return tensor.expand(size, *full[1:]).squeeze(gaps)
 
@@ -79,8 +91,7 @@ class Place:
 
 def place_of(site: Site, nesting: int) -> Place:
     """Read a site's place from a trace made without draws."""
-    frames = [f for f in site["cond_indep_stack"] if f.vectorized]
-    plates = [Plate(f.name, f.dim, f.size, f.full_size or f.size) for f in frames]
+    plates = [Plate.of(frame) for frame in site["cond_indep_stack"] if frame.vectorized]
     plates.sort(key=lambda plate: plate.dim)
     return Place(tuple(plates), site["fn"].event_dim, nesting, site["value"].shape)
 
@@ -133,10 +144,16 @@ def is_enumerated(site: Site) -> bool:
 
 def is_delta(site: Site) -> bool:
     """Say whether the site is a point mass: a value that was made elsewhere."""
-    fn = site["fn"]
-    while hasattr(fn, "base_dist"):
-        fn = fn.base_dist
-    return isinstance(fn, dist.Delta)
+    return isinstance(unwrapped(site["fn"]), dist.Delta)
+
+
+def mean_of(site: Site) -> Tensor | None:
+    """Return the mean of a site's distribution; None where there is no finite one."""
+    try:
+        mean = site["fn"].mean
+    except (NotImplementedError, AttributeError):
+        return None
+    return mean if bool(mean.isfinite().all()) else None
 
 
 def unscaled_log_density(site: Site) -> Tensor:
@@ -174,24 +191,7 @@ def mask_of(site: Site) -> Tensor | None:
 
     Reads ``poutine.mask`` and ``dist.mask``, also under ``to_event``.
     """
-    masks = [_widen(site["mask"], site["fn"].event_dim), _mask_of_distribution(site["fn"])]
-    found = [mask for mask in masks if mask is not None]
-    return None if not found else found[0] if len(found) == 1 else found[0] & found[1]
-
-
-def _widen(mask: Any, event_dim: int) -> Tensor | None:
-    if mask is None or mask is True:
-        return None
-    return torch.as_tensor(mask).reshape(torch.as_tensor(mask).shape + (1,) * event_dim)
-
-
-def _mask_of_distribution(fn: Any) -> Tensor | None:
-    if isinstance(fn, dist.MaskedDistribution):
-        inner, mask = _mask_of_distribution(fn.base_dist), _widen(fn._mask, fn.event_dim)
-        return inner if mask is None else mask if inner is None else inner & mask
-    if isinstance(fn, (dist.Independent, dist.ExpandedDistribution)):
-        return _mask_of_distribution(fn.base_dist)
-    return None
+    return both(widen(site["mask"], site["fn"].event_dim), mask_within(site["fn"]))
 
 
 def refuse_uncovered(model: Trace, guide: Trace) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import pyro
 from pyro.poutine import Trace
 from torch import Tensor
 
@@ -11,6 +14,16 @@ from inference.tracing.sites import Place, Plate, node, sample_sites, unscaled_l
 from inference.tracing.terms import Terms, rows_of
 
 DRAWS = "_draws"  # the name of the outer plate
+
+
+def plated(fn: Callable[..., Any], size: int | None, nesting: int) -> Callable[..., Any]:
+    """Run a function under an outer plate of so many draws; as it is, if None."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with pyro.plate(DRAWS, size, dim=-nesting - 1):
+            return fn(*args, **kwargs)
+
+    return fn if size is None else run
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ class SlicedWasserstein(Penalty):
     weight
         lambda; a number, or a schedule of the training step.
     projections
-        Directions, drawn anew each step.
+        Directions, drawn again at each step.
     p
         The power of the distance, at least 1.
     site

@@ -27,6 +27,7 @@ from torch import Tensor
 from inference.errors import PairError
 from inference.objectives.pair_trace import PairTrace
 from inference.objectives.penalties.base import Codes, Penalty, Schedule, number
+from inference.tracing import unwrapped
 from ppl_models.errors import InputError
 
 Estimator = Literal["mws", "mss"]
@@ -182,10 +183,8 @@ class TotalCorrelation(Decomposition):
 
 def _pairwise(site: Any, codes: Codes) -> Tensor:
     """Log q(z_id | x_j), shape (B, B, D): draw i, posterior j, dim d."""
-    fn, value = site["fn"], site["value"]
-    event = tuple(fn.event_shape)
-    while isinstance(fn, Independent):
-        fn = fn.base_dist
+    value, event = site["value"], tuple(site["fn"].event_shape)
+    fn = unwrapped(site["fn"], Independent)
     if fn.event_shape or tuple(fn.batch_shape) != (len(value), *event):
         found = f"a posterior of class {type(fn).__name__}, whose dims depend on each other"
         cure = "FactorCritic estimates the total correlation of any posterior"

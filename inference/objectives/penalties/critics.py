@@ -51,11 +51,11 @@ class Critic(Penalty):
     def __init__(
         self,
         weight: float | Schedule,
-        hidden_dims: Sequence[int],
-        learning_rate: float,
-        steps: int,
-        seed: int,
-        site: str | None,
+        hidden_dims: Sequence[int] = (256, 256),
+        learning_rate: float = 1e-3,
+        steps: int = 1,
+        seed: int = 0,
+        site: str | None = None,
     ) -> None:
         super().__init__(weight, site)
         for width in hidden_dims:
@@ -134,7 +134,7 @@ class Critic(Penalty):
         return {"dim": first.shape[1], "dtype": dtype, "optimizer": state}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Make T anew; its weights, which follow, then have a place to go."""
+        """Make T again; its weights, which follow, then have a place to go."""
         self.reset()
         if state:
             self._build(state["dim"], getattr(torch, state["dtype"]))
@@ -181,7 +181,7 @@ class FactorCritic(Critic):
         return self.score(codes.z).mean()
 
     def loss(self, net: nn.Module, pair: PairTrace, codes: Codes, lap: int) -> Tensor:
-        """Tell the first half's codes from the second half's permuted ones."""
+        """Separate the first half's codes from the second half's permuted ones."""
         real, other = codes.z.detach().split((len(codes.z) + 1) // 2)
         return _judge(net(real), net(permuted(other)))
 
@@ -206,23 +206,12 @@ class AdversarialPrior(Critic):
         As for `Critic`.
     """
 
-    def __init__(
-        self,
-        weight: float | Schedule,
-        hidden_dims: Sequence[int] = (256, 256),
-        learning_rate: float = 1e-3,
-        steps: int = 1,
-        seed: int = 0,
-        site: str | None = None,
-    ) -> None:
-        super().__init__(weight, hidden_dims, learning_rate, steps, seed, site)
-
     def estimate(self, pair: PairTrace, codes: Codes) -> Tensor:
         """Return the mean surprise that a code is a draw of the prior."""
         return softplus(-self.score(codes.z)).mean()
 
     def loss(self, net: nn.Module, pair: PairTrace, codes: Codes, lap: int) -> Tensor:
-        """Tell draws of the prior from codes."""
+        """Separate draws of the prior from codes."""
         prior = prior_draws(pair, codes).detach()
         return _judge(net(prior), net(codes.z.detach()))
 
@@ -241,7 +230,7 @@ class WassersteinCritic(Critic):
     What is compared is the *aggregated* posterior, codes of the batch together, with the prior's
     draws under the same arguments: Tolstikhin's WAE, and with a conditional prior what DialogWAE
     trains, up to its critic's look at the condition. Written datum by datum, W(q(z | x), p(z)), a
-    distance small for each datum would leave codes that tell nothing of it. With
+    distance small for each datum would leave codes that say nothing of it. With
     ``Objective(kl_weight=0)`` the loss is the lecture's equation 40 so read, and no bound.
 
     Gu, Cho, Ha and Kim, "DialogWAE", ICLR 2019. Gulrajani et al., "Improved Training of WGANs",

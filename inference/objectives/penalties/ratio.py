@@ -21,9 +21,9 @@ class DensityRatio(Critic):
     .. math:: T = \arg\max_T\, E_{q(z)} \log \sigma(T(z)) + E_{N(0, I)} \log \sigma(-T(z))
         = \log \frac{q(z)}{N(z; 0, I)}
 
-    After each step of the pair, T takes ``steps`` of its own, telling the batch's codes from fresh
-    standard draws. Every ``every`` steps of the pair the prior takes T over and is normalised anew:
-    between two such moments the prior, and so the bound, is one and the same. ::
+    After each step of the pair, T takes ``steps`` of its own, to separate the batch's codes from
+    fresh standard draws. Every ``every`` steps of the pair the prior takes T over and is normalised
+    again: between two such moments the prior, and so the bound, is one and the same. ::
 
         prior = AggregatedPosterior(latent_dim)
         model = VAE(..., prior=prior)
@@ -85,7 +85,7 @@ class DensityRatio(Critic):
             prior.take(self._net)
 
     def loss(self, net: nn.Module, pair: PairTrace, codes: Codes, lap: int) -> Tensor:
-        """Tell the batch's codes from standard draws."""
+        """Separate the batch's codes from standard draws."""
         z = codes.z.detach() if lap == 0 else codes.counted(pair.q[codes.name]["fn"].sample())
         z = z.to(next(net.parameters()).dtype)
         return softplus(-net(z)).mean() + softplus(net(torch.randn_like(z))).mean()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from inference.diagnostics.replace import replacements
+from inference.diagnostics.replace import Replacement, replacements
 from inference.errors import PairError
 from inference.tracing.sampler import Sampler
 from tests.pairs import Conjugate, ConjugateGuide
@@ -96,3 +96,11 @@ def test_missing_values_are_equal_to_themselves():
 
     x = torch.tensor([1.0, float("nan")])
     assert found(Masked(), Guide(), x)[0].argument == 0
+
+
+@pytest.mark.parametrize("key", [1, "y"])
+def test_values_are_put_in_the_place_of_the_data_and_the_call_given_is_kept(key):
+    args, kwargs = (torch.zeros(2), torch.ones(4)), {"y": torch.ones(4)}
+    put, named = Replacement("x", key, torch.Size((4,))).put(args, kwargs, torch.zeros(2, 2))
+    assert torch.equal(named[key] if key == "y" else put[key], torch.zeros(4))
+    assert put[0] is args[0] and bool((args[1] == 1).all() and (kwargs["y"] == 1).all())

@@ -14,6 +14,7 @@ from inference.objectives import Objective, TargetRate
 from inference.objectives import importance_weighted as many_draws
 from inference.objectives.importance_weighted import draw_many, iwae, renyi
 from inference.objectives.pair_trace import trace_pair
+from inference.objectives.step import Step
 from inference.randomness import seeded
 from inference.tracing.layout import layout
 from tests import pairs
@@ -179,7 +180,7 @@ def test_a_pair_that_does_not_broadcast_is_drawn_from_again_and_again() -> None:
     model, guide, x = Chain().double(), Flat().double(), data(5)
     shape = layout(model, guide, (x,))
     with seeded(2):
-        found = draw_many(model, guide, (x,), {}, shape, 3)
+        found = draw_many(Step.of(model, guide, (x,), {}, None, None), 3)
     with seeded(2):
         views = [trace_pair(model, guide, (x,), {}, shape, 5) for _ in range(3)]
     for draw, view in enumerate(views):

@@ -11,7 +11,7 @@ from torch.distributions import Normal, kl_divergence
 
 from inference.errors import PairError
 from inference.objectives.free_bits import FreeBits
-from inference.objectives.kl_weight import columns, unfinished_warmup, value_at
+from inference.objectives.kl_weight import columns, unfinished_warmup, weight_of
 from inference.objectives.objective import Objective
 from inference.objectives.target_rate import TargetRate
 from inference.randomness import seeded
@@ -124,11 +124,11 @@ def test_the_history_has_a_column_a_site() -> None:
 
 
 def test_a_weight_that_still_rises() -> None:
-    assert unfinished_warmup(linear(100), 10) == pytest.approx(0.09)
-    assert unfinished_warmup({"a": linear(100), "b": linear(50)}, 10) == pytest.approx(0.09)
+    for rising in (linear(100), {"a": linear(100), "b": linear(50)}):
+        assert unfinished_warmup(weight_of(rising), 10) == pytest.approx(0.09)
     for level in (linear(4), linear(4, end=0.1), 0.5, {"a": 0.5}, TargetRate(1.0, start=0.1)):
-        assert unfinished_warmup(level, 10) is None
-    assert columns(value_at({"a": linear(4), "b": 1}, 2)) == {
+        assert unfinished_warmup(weight_of(level), 10) is None
+    assert columns(weight_of({"a": linear(4), "b": 1}).value_at(2)) == {
         "kl_weight a": 0.5,
         "kl_weight b": 1.0,
     }

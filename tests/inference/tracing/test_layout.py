@@ -14,7 +14,6 @@ from inference.tracing.layout import (
     batch_length,
     data_plate,
     layout,
-    max_plate_nesting,
     pair_traces,
 )
 from inference.tracing.layout import untouched as given_back
@@ -76,7 +75,6 @@ def test_layout_of_a_mixture() -> None:
     found = layout(pairs.TwoComponents(), pairs.NoLatents(), (torch.zeros(5),))
     assert (found.plate.name, found.max_plate_nesting) == ("data", 1)
     assert found.enumerated == ("w",) and found.local and not found.outside
-    assert max_plate_nesting(pairs.TwoComponents(), pairs.NoLatents(), torch.zeros(5)) == 1
     found = layout(pairs.GlobalMean(), pairs.GlobalMeanGuide(), (torch.zeros(5),))
     assert not found.local and not found.enumerates
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from inference.diagnostics.importance import importance
 from inference.tracing.bind import bind
-from inference.tracing.sampler import Sampler, mean_and_error, quiet
+from inference.tracing.sampler import Sampler, mean_and_error, quiet, sampling
 from inference.tracing.sites import node
 from inference.tracing.sum_product import log_weights
 from tests.inference.diagnostics.odd_pairs import (
@@ -202,8 +202,7 @@ def test_predictions_are_drawn_from_the_latents_of_the_same_draw():
     sampler = sampler_of(Conjugate(), ConjugateGuide(), X)
     with torch.no_grad(), quiet(sampler.model, sampler.guide, 0):
         traces = sampler.traces(4000)
-        forward = sampler.predict(traces)
-        noise = node(forward, "x")["value"] - traces.value("z")
+        noise = sampler.predict(traces)["x"] - traces.value("z")
     # sd of x given z is 0.5; its standard error over 16,000 draws is 0.003
     assert abs(float(noise.std()) - 0.5) < 0.015
 
@@ -212,3 +211,23 @@ def test_mean_and_error():
     mean, error = mean_and_error(torch.tensor([1.0, 3.0]))
     assert (mean, error) == (2.0, 1.0)
     assert str(mean_and_error(torch.tensor([1.0]))[1]) == "nan"
+
+
+def test_what_is_observed_is_laid_out_with_its_mask():
+    def model(x, mask):
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0).mask(mask), obs=x)
+
+    def guide(x, mask):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(x, 1.0))
+
+    mask = torch.tensor([True, False, True, True])
+    with sampling(model, guide, (X, mask), {}, seed=0) as sampler:
+        assert not torch.is_grad_enabled() and sampler.observed == ["x"]
+        assert torch.equal(sampler.data("x"), X)
+        found = sampler.mask("x")
+        assert found is not None and torch.equal(found, mask)
+        assert sampler.mask("z") is None
+    assert torch.is_grad_enabled()
