@@ -13,6 +13,7 @@ and holds the rivals. Prints MOTA / IDF1 (and MOTP, IDS) in per cent. ``default`
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +24,6 @@ import numpy as np
 import torch
 
 from inference.tasks.tracking import TrackerSettings, track
-from inference.tasks.tracking import track as tracking
 from ppl_models.data.motchallenge import Boxes
 
 HARDENINGS = ("none", "gaps", "drop", "all")
@@ -78,6 +78,7 @@ def inference(tool: Any, clips: list[dict[str, Any]], length: int, kind: str) ->
 
 def starts(tool: Any, clips: list[dict[str, Any]], length: int, kind: str) -> None:
     """Each set of starting paths alone, and the best of them by the bound."""
+    tracking = importlib.import_module("inference.tasks.tracking.track")
     everything = tracking.MOTION_SCALES
     for chosen in (*((scale,) for scale in everything), everything):
         tracking.MOTION_SCALES = chosen

@@ -11,6 +11,7 @@ import typer
 
 from inference.cli.speech_jobs import (
     LOUD,
+    SHOWN,
     Copy,
     copies_of,
     is_single,
@@ -19,6 +20,7 @@ from inference.cli.speech_jobs import (
     progress,
     read,
     read_channel,
+    sum_up,
 )
 from ppl_models.errors import InputError
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from inference.tasks.speech import SpeechModel
 
 INTERRUPTED = 130
-SHOWN = {"si_sdr": "SI-SDR {:.2f} dB", "pesq_wb": "PESQ {:.2f}", "estoi": "ESTOI {:.3f}"}
 
 
 class Layout(StrEnum):
@@ -120,7 +121,7 @@ def resynth(
             err=True,
         )
         raise
-    _sum_up(len(copies), kept, skipped, rows if report else [])
+    sum_up(len(copies), kept, skipped, rows if report else [])
 
 
 def generate(
@@ -286,19 +287,3 @@ def _scored(
     shown = (form.format(scores[name]) for name, form in SHOWN.items() if name in scores)
     typer.echo("  ".join((head, *shown)))
     return scores
-
-
-def _sum_up(total: int, kept: int, skipped: list[InputError], rows: list[dict[str, float]]) -> None:
-    """Say what was done."""
-    from inference.metrics.speech import mean_scores
-
-    if rows := [row for row in rows if row]:
-        means = mean_scores(rows)
-        shown = "  ".join(form.format(means[name].mean) for name, form in SHOWN.items())
-        typer.echo(f"mean of {len(rows)}: {shown}")
-    if total > 1:
-        summary = f"{total - kept - len(skipped)} written"
-        summary += f", {kept} already there (--overwrite makes them again)" if kept else ""
-        typer.echo(summary + (f", {len(skipped)} skipped" if skipped else ""))
-    if len(skipped) == total:
-        raise InputError("inputs", f"{total}, all skipped", "one that can be used", "see above")

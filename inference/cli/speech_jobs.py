@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LOUD = 1e-3
 """Share of samples at full scale from which a recording is called clipped."""
+SHOWN = {"si_sdr": "SI-SDR {:.2f} dB", "pesq_wb": "PESQ {:.2f}", "estoi": "ESTOI {:.3f}"}
 RECORD = "resynth.json"
 _WRITTEN = (".wav", ".flac")
 
@@ -175,3 +176,25 @@ def progress(files: int) -> Iterator[Any]:
             bar.update(task, description=what, completed=done)
 
         yield step
+
+
+def sum_up(total: int, kept: int, skipped: list[InputError], rows: list[dict[str, float]]) -> None:
+    """Print how many recordings were done, and their mean scores.
+
+    Raises
+    ------
+    InputError
+        All were skipped.
+    """
+    from inference.metrics import mean_scores
+
+    if rows := [row for row in rows if row]:
+        means = mean_scores(rows)
+        shown = "  ".join(form.format(means[name].mean) for name, form in SHOWN.items())
+        typer.echo(f"mean of {len(rows)}: {shown}")
+    if total > 1:
+        summary = f"{total - kept - len(skipped)} written"
+        summary += f", {kept} already there (--overwrite makes them again)" if kept else ""
+        typer.echo(summary + (f", {len(skipped)} skipped" if skipped else ""))
+    if len(skipped) == total:
+        raise InputError("inputs", f"{total}, all skipped", "one that can be used", "see above")

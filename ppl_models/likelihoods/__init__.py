@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from ppl_models.likelihoods.basic import Bernoulli, Categorical, Gaussian, Likelihood, named
+from ppl_models.likelihoods.basic import Bernoulli, Gaussian, Laplace, Likelihood, named
+from ppl_models.likelihoods.discrete import Categorical, DiscretizedLogistic
 from ppl_models.likelihoods.spectra import QUIET, ComplexGaussian
 
 __all__ = [
     "Bernoulli",
     "Categorical",
     "ComplexGaussian",
+    "DiscretizedLogistic",
     "Gaussian",
+    "Laplace",
     "Likelihood",
     "QUIET",
     "named",

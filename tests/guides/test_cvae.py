@@ -5,7 +5,7 @@ from pyro import poutine
 
 from guides.cvae import CVAEGuide
 from ppl_models.cvae import CVAE
-from ppl_models.likelihoods.basic import DiscretizedLogistic
+from ppl_models.likelihoods.discrete import DiscretizedLogistic
 
 
 def test_the_posterior_is_that_of_each_datum_and_its_condition() -> None:

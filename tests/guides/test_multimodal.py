@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from guides.multimodal import DMVAEGuide, JMVAEGuide, MMVAEGuide, MoPoEGuide, MVAEGuide
 from inference import Objective, importance
 from ppl_models.errors import InputError
-from ppl_models.likelihoods.basic import Bernoulli, Categorical
+from ppl_models.likelihoods.basic import Bernoulli
+from ppl_models.likelihoods.discrete import Categorical
 from ppl_models.modalities import read_rows
 from ppl_models.multimodal import DMVAE, JMVAE, MMVAE, MVAE, MoPoE
 from tests.modalities import LATENT, PATTERNS, evidence, exact_pair, posterior, simulated

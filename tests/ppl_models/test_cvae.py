@@ -16,7 +16,7 @@ from inference.diagnostics.importance import importance
 from inference.objectives.objective import Objective
 from ppl_models.cvae import CVAE, beside
 from ppl_models.errors import InputError
-from ppl_models.likelihoods.basic import Categorical, DiscretizedLogistic
+from ppl_models.likelihoods.discrete import Categorical, DiscretizedLogistic
 from ppl_models.networks.mlp import MLP
 
 PRIORS: tuple[Literal["standard", "learned"], ...] = ("standard", "learned")

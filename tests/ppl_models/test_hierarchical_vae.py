@@ -16,7 +16,7 @@ from inference.randomness import seeded
 from inference.schedules import linear
 from ppl_models.errors import InputError
 from ppl_models.hierarchical_vae import HierarchicalVAE
-from ppl_models.likelihoods.basic import Categorical
+from ppl_models.likelihoods.discrete import Categorical
 from ppl_models.networks.mlp import MLP
 from ppl_models.vae import VAE
 

@@ -15,7 +15,8 @@ from inference import Objective, check, fit
 from inference.training.em import fit_em
 from ppl_models.errors import InputError
 from ppl_models.hmm import HMM, LEAST
-from ppl_models.likelihoods.basic import Bernoulli, Categorical, Laplace
+from ppl_models.likelihoods.basic import Bernoulli, Laplace
+from ppl_models.likelihoods.discrete import Categorical
 
 K, T, B = 3, 4, 5
 CLOSE: Any = {"rtol": 0, "atol": 1e-8}

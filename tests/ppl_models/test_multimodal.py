@@ -6,7 +6,8 @@ from pyro import poutine
 from torch import nn
 
 from ppl_models.errors import InputError
-from ppl_models.likelihoods.basic import Bernoulli, Categorical
+from ppl_models.likelihoods.basic import Bernoulli
+from ppl_models.likelihoods.discrete import Categorical
 from ppl_models.multimodal import DMVAE, MVAE, MultimodalVAE
 from ppl_models.priors.simple import MixturePrior
 

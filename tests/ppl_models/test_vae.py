@@ -14,7 +14,8 @@ from guides.vae import VAEGuide
 from inference import check, fit
 from inference.errors import NonFiniteError
 from ppl_models.errors import InputError
-from ppl_models.likelihoods.basic import Categorical, Gaussian
+from ppl_models.likelihoods.basic import Gaussian
+from ppl_models.likelihoods.discrete import Categorical
 from ppl_models.vae import VAE
 
 

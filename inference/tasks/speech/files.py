@@ -218,7 +218,10 @@ def load_speech(model: str | os.PathLike[str]) -> SpeechModel:
         design = Design.from_json(kept.config)
         needed = sum(math.prod(shape) for _, shape in _shapes(*_outline(design)))
         held = sum(tensor.numel() for tensor in kept.tensors.values())
-        if needed != held or design.model != kept.model:
+        if design.model != kept.model:
+            seen = f"settings of a {design.model}, in a file of a {kept.model}"
+            raise CheckpointError(path, seen, "one model", "get the file again")
+        if needed != held:
             seen = f"settings of a {design.model} of {needed:,} numbers, and {held:,} numbers"
             raise CheckpointError(path, seen, "as many", "get the file again")
         pair = design.pair()

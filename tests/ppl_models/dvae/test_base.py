@@ -20,7 +20,8 @@ from ppl_models.dvae.past import Memory, Past
 from ppl_models.dvae.rvae import RVAE
 from ppl_models.dvae.transformer import HiTDVAE
 from ppl_models.errors import InputError
-from ppl_models.likelihoods.basic import Bernoulli, Categorical
+from ppl_models.likelihoods.basic import Bernoulli
+from ppl_models.likelihoods.discrete import Categorical
 from ppl_models.likelihoods.spectra import ComplexGaussian
 from ppl_models.sequences import shift
 from tests.sequences import (

@@ -10,15 +10,8 @@ import pytest
 import torch
 
 from ppl_models.errors import InputError
-from ppl_models.likelihoods.basic import (
-    Bernoulli,
-    Categorical,
-    DiscretizedLogistic,
-    Gaussian,
-    Laplace,
-    Likelihood,
-    named,
-)
+from ppl_models.likelihoods.basic import Bernoulli, Gaussian, Laplace, Likelihood, named
+from ppl_models.likelihoods.discrete import Categorical, DiscretizedLogistic
 
 ALL = [
     lambda: Bernoulli(3),

@@ -17,14 +17,8 @@ from inference.checkpoint import load, save
 from inference.errors import CheckpointError
 from inference.objectives.objective import Objective
 from ppl_models.errors import InputError
-from ppl_models.likelihoods.basic import (
-    Bernoulli,
-    Categorical,
-    DiscretizedLogistic,
-    Gaussian,
-    Laplace,
-    Likelihood,
-)
+from ppl_models.likelihoods.basic import Bernoulli, Gaussian, Laplace, Likelihood
+from ppl_models.likelihoods.discrete import Categorical, DiscretizedLogistic
 from ppl_models.networks.mlp import MLP
 from ppl_models.priors.density import AggregatedPosterior, FlowPrior
 from ppl_models.priors.simple import ConditionalPrior, MixturePrior, StandardPrior, VampPrior
