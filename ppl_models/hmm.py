@@ -44,8 +44,7 @@ from torch import Tensor, nn
 from ppl_models.distributions import MarkovPath, as_path, best_path, filter_states, smooth_states
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count, spread_out
-from ppl_models.likelihoods import Likelihood
-from ppl_models.likelihoods import basic as likelihoods
+from ppl_models.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, named
 from ppl_models.sequences import SequenceModel, check_paths, clean
 
 LEAST = 1e-30
@@ -85,8 +84,8 @@ class HMM(SequenceModel):
         check_count("num_states", num_states)
         check_form(form, ("scan", "enumerated"))
         if likelihood == "gaussian":
-            likelihood = likelihoods.Gaussian(data_dim, "decoded")
-        self.likelihood = likelihoods.named(likelihood, data_dim)
+            likelihood = Gaussian(data_dim, "decoded")
+        self.likelihood = named(likelihood, data_dim)
         self.data_dim, self.num_states, self.form = data_dim, num_states, form
         self.initial_logits = nn.Parameter(torch.zeros(num_states))
         self.transition_logits = nn.Parameter(2 * torch.eye(num_states))  # states last a little
@@ -221,20 +220,20 @@ class HMM(SequenceModel):
     def _fit_emission(self, s: Tensor, weight: Tensor) -> None:
         """Fit each state to frames s (B, T, D) with weights (B, T, K)."""
         part, count = self.likelihood, weight.sum((0, 1))[:, None]
-        if not isinstance(part, (likelihoods.Bernoulli, likelihoods.Categorical)) and (
-            not isinstance(part, likelihoods.Gaussian) or part.kind != "decoded"
+        if not isinstance(part, (Bernoulli, Categorical)) and (
+            not isinstance(part, Gaussian) or part.kind != "decoded"
         ):
             cure = "learn others by gradient, with inference.fit"
             found, wanted = type(part).__name__, 'Bernoulli, Categorical or Gaussian(D, "decoded")'
             raise InputError("likelihood", found, wanted, cure)
         x = part.features(s)
         mean = torch.einsum("btk,btd->kd", weight, x) / count.clamp(LEAST)
-        if isinstance(part, likelihoods.Gaussian):
+        if isinstance(part, Gaussian):
             apart = (x[:, :, None] - mean).square()
             variance = torch.einsum("btk,btkd->kd", weight, apart) / count.clamp(LEAST)
             least = 1e-4 * part.floor**2
             raw = torch.cat([mean, 0.5 * (variance - part.floor**2).clamp(least).log()], -1)
-        elif isinstance(part, likelihoods.Bernoulli):
+        elif isinstance(part, Bernoulli):
             raw = mean.clamp(1e-6, 1 - 1e-6).logit()
         else:
             raw = mean.clamp(1e-6).log()

@@ -32,8 +32,16 @@ def past_the_door(module: str, source: str) -> Iterator[str]:
     """Modules inside a room that an outsider imports from."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module:
-            inside = [r for r in rooms() if node.module.startswith(r + ".")]
-            yield from (node.module for r in inside if not f"{module}.".startswith(r + "."))
+            names = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
+            outside = [r for r in rooms() if not f"{module}.".startswith(r + ".")]
+            yield from (n for n in names for r in outside if n.startswith(r + ".") and is_file(n))
+
+
+def is_file(name: str) -> bool:
+    """Whether this is a module, and not a function that a door has under the same name."""
+    room, _, inner = name.rpartition(".")
+    file = Path(*name.split(".")).with_suffix(".py")
+    return file in FILES and not callable(getattr(importlib.import_module(room), inner, None))
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
@@ -48,6 +56,8 @@ def test_the_rule_itself() -> None:
     assert set(past_the_door("inference.enumeration", deep)) == {"inference.tracing.bind"}
     assert not set(past_the_door("inference.tracing.sampler", deep))
     assert not set(past_the_door("inference.enumeration", "from inference.tracing import bind"))
+    module = "from ppl_models.likelihoods import basic as parts"
+    assert set(past_the_door("ppl_models.hmm", module)) == {"ppl_models.likelihoods.basic"}
 
 
 def test_importing_the_packages_is_light() -> None:

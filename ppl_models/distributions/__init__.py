@@ -23,18 +23,20 @@ from ppl_models.distributions.markov import (
 from ppl_models.distributions.normal_mixture import DiagonalMixture, NormalMixture
 from ppl_models.distributions.particles import Tracked, track
 from ppl_models.distributions.sequences import (
-    ANEW,
+    FRESH,
     HALF_LOG_2PI,
     AutoregressiveNormal,
+    DiscretizedLogistic,
     SequenceDistribution,
     normal_kl,
 )
 
 __all__ = [
-    "ANEW",
+    "FRESH",
     "AutoregressiveNormal",
     "Density",
     "DiagonalMixture",
+    "DiscretizedLogistic",
     "Filtered",
     "GaussianChain",
     "HALF_LOG_2PI",

@@ -14,7 +14,7 @@ import pyro.distributions as dist
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 
-from ppl_models.distributions import sequences as distributions
+from ppl_models import distributions
 from ppl_models.inputs import check_count, check_levels
 from ppl_models.likelihoods.basic import Likelihood
 from ppl_models.networks import OneHot, Rescale, split_normal

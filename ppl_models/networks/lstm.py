@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ppl_models.distributions import ANEW
+from ppl_models.distributions import FRESH
 
 Tensors = tuple[Tensor, ...]
 
@@ -49,7 +49,7 @@ class Span(NamedTuple):
             given = tuple(part.detach() for part in given)
         if self.frames is None or not torch.is_grad_enabled():
             return segment(given, *x)
-        out: Tensors = checkpoint(segment, given, *x, **ANEW)
+        out: Tensors = checkpoint(segment, given, *x, **FRESH)
         return out
 
 
