@@ -32,9 +32,10 @@ def past_the_door(module: str, source: str) -> Iterator[str]:
     """Modules inside a room that an outsider imports from."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
-            outside = [r for r in rooms() if not f"{module}.".startswith(r + ".")]
-            yield from (n for n in names for r in outside if n.startswith(r + ".") and is_file(n))
+            full = (f"{node.module}.{alias.name}" for alias in node.names)
+            names = [node.module, *(name for name in full if is_file(name))]
+            outside = [room for room in rooms() if not f"{module}.".startswith(room + ".")]
+            yield from (n for n in names for room in outside if n.startswith(room + "."))
 
 
 def is_file(name: str) -> bool:

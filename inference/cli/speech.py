@@ -184,11 +184,10 @@ def fit_speech(
     corpus has its own parts.
     """
     _require_audio(False)
-    from inference.tasks.speech import recipes as speech_training
-    from inference.tasks.speech import save_speech
+    from inference.tasks.speech import recipe_of, save_speech
     from ppl_models.data import corpora
 
-    recipe = speech_training.recipe_of(architecture)
+    recipe = recipe_of(architecture)
     listed = {"folder": corpora.speech_folder}.get(layout.value) or getattr(corpora, layout.value)
     found = listed(corpus)
     typer.echo(str(found))

@@ -23,7 +23,7 @@ from ppl_models.distributions.markov import (
 from ppl_models.distributions.normal_mixture import DiagonalMixture, NormalMixture
 from ppl_models.distributions.particles import Tracked, track
 from ppl_models.distributions.sequences import (
-    FRESH,
+    CHECKPOINT,
     HALF_LOG_2PI,
     AutoregressiveNormal,
     DiscretizedLogistic,
@@ -32,7 +32,7 @@ from ppl_models.distributions.sequences import (
 )
 
 __all__ = [
-    "FRESH",
+    "CHECKPOINT",
     "AutoregressiveNormal",
     "Density",
     "DiagonalMixture",

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.utils.checkpoint import checkpoint
 
-from ppl_models.distributions.sequences import FRESH, HALF_LOG_2PI
+from ppl_models.distributions.sequences import CHECKPOINT, HALF_LOG_2PI
 
 
 class NormalMixture(TorchDistribution):
@@ -136,7 +136,9 @@ class DiagonalMixture(TorchDistribution):
         if len(rows) <= size:
             total = self.joint(rows).logsumexp(-1)
         else:
-            total = torch.cat([checkpoint(self._score, part, **FRESH) for part in rows.split(size)])
+            total = torch.cat(
+                [checkpoint(self._score, part, **CHECKPOINT) for part in rows.split(size)]
+            )
         total = total.reshape(value.shape[:-1])
         return total.expand(torch.broadcast_shapes(total.shape, self.batch_shape))
 

@@ -21,7 +21,7 @@ from torch.distributions.kl import register_kl
 from ppl_models.sequences import Moments
 
 HALF_LOG_2PI = 0.5 * log(2 * pi)
-FRESH: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
+CHECKPOINT: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
 
 
 class SequenceDistribution(TorchDistribution):

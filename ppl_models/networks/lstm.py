@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ppl_models.distributions import FRESH
+from ppl_models.distributions import CHECKPOINT
 
 Tensors = tuple[Tensor, ...]
 
@@ -49,7 +49,7 @@ class Span(NamedTuple):
             given = tuple(part.detach() for part in given)
         if self.frames is None or not torch.is_grad_enabled():
             return segment(given, *x)
-        out: Tensors = checkpoint(segment, given, *x, **FRESH)
+        out: Tensors = checkpoint(segment, given, *x, **CHECKPOINT)
         return out
 
 

@@ -7,6 +7,7 @@ from .long_recordings import encode_global as encode_global
 from .long_recordings import resynthesise_long as resynthesise_long
 from .recipes import RECIPES as RECIPES
 from .recipes import Recipe as Recipe
+from .recipes import recipe_of as recipe_of
 from .resynthesis import analyse as analyse
 from .resynthesis import decode as decode
 from .resynthesis import decode_forced as decode_forced
