@@ -48,8 +48,8 @@ class PoissonFactorsGuide(ReadingGuide[PoissonFactors]):
         super().__init__(model)
         self.network = MLP(model.data_dim, *hidden_dims, model.latent_dim)
 
-    def forward(self, x: Tensor | None = None, size: int = 1) -> Tensor:
-        """Sample ``theta`` (N, K) for counts ``x`` (N, D); ``size`` is the model's, and unused.
+    def forward(self, x: Tensor | None = None) -> Tensor:
+        """Sample ``theta`` (N, K) for counts ``x`` (N, D).
 
         Raises
         ------

@@ -62,7 +62,7 @@ def enumerated(
     Parameters
     ----------
     model, guide
-        Any pair that `inference.tracing.bind.bind` takes.
+        Any pair that `inference.tracing.bind` takes.
     *args, **kwargs
         The data, as both take them.
     num_samples

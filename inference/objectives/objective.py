@@ -153,7 +153,7 @@ class Objective:
         Parameters
         ----------
         model, guide
-            A pair, as `inference.tracing.bind.bind` returns it.
+            A pair, as `inference.tracing.bind` returns it.
         args, kwargs
             The batch, as model and guide take it.
         step

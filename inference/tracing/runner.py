@@ -40,7 +40,7 @@ class Runner:
     Parameters
     ----------
     model, guide
-        A bound pair (`inference.tracing.bind.bind`).
+        A bound pair (`inference.tracing.bind`).
     args, kwargs
         The data, as the pair takes them.
     plate
