@@ -21,10 +21,18 @@ class ReadingGuide(nn.Module, Generic[Model]):
     Parameters
     ----------
     model
+
+    Raises
+    ------
+    InputError
+        It is no module: sizes, say.
     """
 
     def __init__(self, model: Model) -> None:
         super().__init__()
+        if not isinstance(model, nn.Module):
+            name, cure = type(self).__name__, f"build the model first: {type(self).__name__}(model)"
+            raise InputError("model", repr(model), f"the model whose posterior {name} is", cure)
         self._model = (model,)  # in a tuple: a reference, not a submodule
 
     @property

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
 from pyro import poutine
 from torch import nn
 
+from guides import DKFGuide, HMMGuide, KVAEGuide, MVAEGuide, PPCAGuide, VAEGuide
 from guides.base import EmptyGuide, ReadingGuide, needed
 from ppl_models.errors import InputError
 
@@ -32,3 +34,9 @@ def test_a_guide_needs_data_to_condition_on() -> None:
     with pytest.raises(InputError, match="simulate with the model alone") as error:
         needed(None, "o", "detections")
     assert (error.value.argument, error.value.expected) == ("o", "detections")
+
+
+@pytest.mark.parametrize("guide", [VAEGuide, PPCAGuide, HMMGuide, DKFGuide, KVAEGuide, MVAEGuide])
+def test_sizes_in_place_of_a_model_are_refused_with_the_cure(guide: Any) -> None:
+    with pytest.raises(InputError, match=rf"model: saw 64\n.*\n.*{guide.__name__}\(model\)"):
+        guide(64)
