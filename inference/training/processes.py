@@ -124,12 +124,16 @@ def _fabric(**hardware: Any) -> Fabric:
 
 def _work(fabric: Fabric, work: Callable[[S], None], session: S, kept: Path, parent: int) -> None:
     """Do the work in a process; keep what it came to if the one that asked is another."""
-    elsewhere = os.getpid() != parent
-    if elsewhere:
-        session.unshare()
-    work(session)
-    if elsewhere and fabric.global_rank == 0:
-        torch.save(session.state(), kept)
+    if os.getpid() == parent:
+        return work(session)
+    session.unshare()
+    try:
+        work(session)
+        if fabric.global_rank == 0:
+            torch.save(session.state(), kept)
+    finally:  # spawned processes run no atexit: gloo's threads would abort them as they end
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
 @contextmanager
