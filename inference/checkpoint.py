@@ -85,8 +85,8 @@ def save_tensors(
         text = json.dumps(head)
     except (TypeError, ValueError) as error:
         cure = "keep to numbers, strings, lists, dicts of them, true, false and null"
-        seen = f"config or extra is not JSON: {error}"
-        raise CheckpointError(path, seen, cure=cure) from error
+        found = f"config or extra is not JSON: {error}"
+        raise CheckpointError(path, found, cure=cure) from error
     # a clone each: safetensors refuses tensors that share memory, as tied weights do
     clones = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
     data = safetensors.torch.save(clones, metadata={_KEY: text})
@@ -139,9 +139,9 @@ def write_whole(path: File, data: bytes) -> None:
         files.write_whole(target, data)
     except OSError as error:
         kept = "the earlier file is as it was" if target.exists() else "nothing was left behind"
-        seen = f"it cannot be written ({error.strerror or error}); {kept}"
+        found = f"it cannot be written ({error.strerror or error}); {kept}"
         cure = "make room, or choose another folder"
-        raise CheckpointError(path, seen, f"{len(data):,} bytes of space", cure) from error
+        raise CheckpointError(path, found, f"{len(data):,} bytes of space", cure) from error
 
 
 def _named(modules: Modules) -> dict[str, nn.Module]:
@@ -157,8 +157,8 @@ def _state(modules: Modules, path: File) -> dict[str, Tensor]:
     state = {head + name: item for head, m in parts for name, item in m.state_dict().items()}
     for name, item in state.items():
         if not isinstance(item, Tensor):
-            seen = f"{name} is a {type(item).__name__}"
-            raise CheckpointError(path, seen, "tensors only", "keep other state out of state_dict")
+            found = f"{name} is a {type(item).__name__}"
+            raise CheckpointError(path, found, "tensors only", "keep other state out of state_dict")
     return state
 
 
@@ -167,14 +167,14 @@ def _read(path: File) -> bytes:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        seen = f"it cannot be read: {error.strerror or error}"
-        raise CheckpointError(path, seen, cure="check the path") from error
+        found = f"it cannot be read: {error.strerror or error}"
+        raise CheckpointError(path, found, cure="check the path") from error
     for magic, kind in _DISGUISES.items():
         # a safetensors file opens with the 8-byte length of its header, then "{"
         if data.startswith(magic) and data[8:9] != b"{":
-            seen = f"it is {kind}, which could run code here; it was not opened"
+            found = f"it is {kind}, which could run code here; it was not opened"
             cure = "get it as safetensors, from someone you trust"
-            raise CheckpointError(path, seen, "a safetensors file", cure)
+            raise CheckpointError(path, found, "a safetensors file", cure)
     return data
 
 
@@ -182,14 +182,14 @@ def _parse(path: File, data: bytes) -> Checkpoint:
     """Split the bytes into header and tensors, both checked."""
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or 8 + size > len(data):
-        seen = f"it is cut short at {len(data):,} bytes, or something else altogether"
-        raise CheckpointError(path, seen, "a whole safetensors file", "copy or save it again")
+        found = f"it is cut short at {len(data):,} bytes, or something else altogether"
+        raise CheckpointError(path, found, "a whole safetensors file", "copy or save it again")
     head = _head(path, data[8 : 8 + size])
     try:
         tensors = safetensors.torch.load(data)
     except (SafetensorError, ValueError, KeyError) as error:
-        seen = f"it is cut short or damaged: {error}"
-        raise CheckpointError(path, seen, "a whole safetensors file", "copy it again") from error
+        found = f"it is cut short or damaged: {error}"
+        raise CheckpointError(path, found, "a whole safetensors file", "copy it again") from error
     return Checkpoint(head["model"], head["config"], tensors, head["extra"], head["version"])
 
 
@@ -202,8 +202,8 @@ def _head(path: File, header: bytes) -> dict[str, Any]:
         cure = "give a file that inference.save wrote"
         raise CheckpointError(path, "its header lacks our entry", f"{_KEY!r}", cure) from error
     if version > VERSION:
-        seen, expected = f"its format is version {version}", f"at most {VERSION}"
-        raise CheckpointError(path, seen, expected, "update this package")
+        found, expected = f"its format is version {version}", f"at most {VERSION}"
+        raise CheckpointError(path, found, expected, "update this package")
     if missing := {"model", "config", "extra"} - head.keys():
         raise CheckpointError(path, f"its header lacks {', '.join(sorted(missing))}")
     return head
@@ -223,8 +223,8 @@ def _fill(into: Modules, tensors: Mapping[str, Tensor], path: File) -> None:
     if wrong:
         listed = wrong[:8] + [f"and {len(wrong) - 8} more"] * (len(wrong) > 8)
         cure = "build the modules with the file's own config; an AutoGuide must have run once"
-        seen = "it does not fit the module:\n    " + "\n    ".join(listed)
-        raise CheckpointError(path, seen, "the same names and shapes", cure)
+        found = "it does not fit the module:\n    " + "\n    ".join(listed)
+        raise CheckpointError(path, found, "the same names and shapes", cure)
     for head, module in _named(into).items():
         module.load_state_dict({name: tensors[head + name] for name in module.state_dict()})
 

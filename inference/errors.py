@@ -49,7 +49,7 @@ class CheckpointError(ValueError):
     ----------
     path
         The file.
-    seen
+    found
         What is wrong with it.
     expected
         What would have been right.
@@ -58,13 +58,13 @@ class CheckpointError(ValueError):
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], seen: str, expected: str = "", cure: str = ""
+        self, path: str | os.PathLike[str], found: str, expected: str = "", cure: str = ""
     ) -> None:
-        self.path, self.seen, self.expected, self.cure = Path(path), seen, expected, cure
-        super().__init__(path, seen, expected, cure)  # args, so that the error pickles
+        self.path, self.found, self.expected, self.cure = Path(path), found, expected, cure
+        super().__init__(path, found, expected, cure)  # args, so that the error pickles
 
     def __str__(self) -> str:
-        lines = [f"{self.path}: {self.seen}"]
+        lines = [f"{self.path}: {self.found}"]
         lines += [f"  expected: {self.expected}"] if self.expected else []
         lines += [f"  cure:     {self.cure}"] if self.cure else []
         return "\n".join(lines)

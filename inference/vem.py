@@ -69,7 +69,7 @@ class Mixture(NamedTuple):
     phi: float = 0.04**2
     """Mode of the prior of phi (nearly), and its value where it is fixed."""
     phi_strength: float = 20.0
-    """nu of the prior phi ~ InverseGamma(nu / 2, nu phi / 2), in detections' coordinates seen."""
+    """nu of the prior phi ~ InverseGamma(nu / 2, nu phi / 2), in numbers observed."""
     learn_phi: bool = True
     """Whether the M step runs."""
 
@@ -163,17 +163,17 @@ def _checked(mixture: Mixture, start: Tensor, iterations: int) -> Mixture:
             raise ValueError(f"{name}: saw shape {tuple(tensor.shape)}, expected {expected}")
     if iterations < 1:
         raise ValueError(f"iterations: saw {iterations}, expected 1 or more")
-    seen = mixture.mask[..., None]
+    mask = mixture.mask[..., None]
     return mixture._replace(
-        o=torch.where(seen, mixture.o, 0.0), size=torch.where(seen, mixture.size, 1.0)
+        o=torch.where(mask, mixture.o, 0.0), size=torch.where(mask, mixture.size, 1.0)
     )
 
 
 def _typical_size(mixture: Mixture) -> Tensor:
     """Mean square size of a sequence's detections, (B, 1, 1, D)."""
-    seen = mixture.mask[..., None].to(mixture.o)
-    total = (seen * mixture.size**2).sum((1, 2)) / seen.sum((1, 2)).clamp(min=1)
-    return torch.where(seen.sum((1, 2)) > 0, total, 1.0)[:, None, None]
+    mask = mixture.mask[..., None].to(mixture.o)
+    total = (mask * mixture.size**2).sum((1, 2)) / mask.sum((1, 2)).clamp(min=1)
+    return torch.where(mask.sum((1, 2)) > 0, total, 1.0)[:, None, None]
 
 
 def _evidence(mixture: Mixture, eta: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:

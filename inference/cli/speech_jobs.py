@@ -53,12 +53,12 @@ def copies_of(inputs: Sequence[Path], out: Path) -> list[Copy]:
     sources: dict[Path, Path] = {}
     for copy in copies:
         if copy.source.resolve() == copy.target.resolve():
-            seen = f"{copy.target}, the recording itself"
-            raise InputError("--out", seen, "another place", "name another folder")
+            found = f"{copy.target}, the recording itself"
+            raise InputError("--out", found, "another place", "name another folder")
         if copy.target in sources:
-            seen = f"both {sources[copy.target]} and {copy.source}"
+            found = f"both {sources[copy.target]} and {copy.source}"
             cure = "rename one, or give them separate commands with their own --out"
-            raise InputError(str(copy.target), seen, "one recording a copy", cure)
+            raise InputError(str(copy.target), found, "one recording a copy", cure)
         sources[copy.target] = copy.source
     return copies
 
@@ -95,9 +95,9 @@ def left_to_do(copies: Sequence[Copy], out: Path, made: dict[str, Any], again: b
     there = [copy.target for copy in copies if copy.target.exists()]
     record = out / RECORD
     if there and not again and _recorded(record) != made:
-        seen = f"{len(there)} of the copies, made with another model or other options"
+        found = f"{len(there)} of the copies, made with another model or other options"
         cure = "--overwrite makes them again; or name another folder"
-        raise InputError(str(out), seen, "a new folder, or one of the same command", cure)
+        raise InputError(str(out), found, "a new folder, or one of the same command", cure)
     if again:
         for target in there:
             target.unlink()
@@ -142,14 +142,14 @@ def read(path: Path, rate: int, resample: bool, channel: int | Literal["mix"] | 
     try:
         return read_sound(path, rate, resample=resample, channel=channel)
     except InputError as error:
-        name, seen, expected, cure = error.args
+        name, found, expected, cure = error.args
         for python, option in {
             "ask for resample=True": "give --resample",
             'choose channel=0, 1, or "mix"': "give --channel mix, 0 or 1",
             "or leave it out": "or leave it out (--skip-errors)",
         }.items():
             cure = cure.replace(python, option)
-        raise InputError(name, seen, expected, cure) from None
+        raise InputError(name, found, expected, cure) from None
 
 
 @contextmanager

@@ -52,8 +52,8 @@ def read_job(
     least = CONFIDENT if min_score is None else min_score
     kept = boxes.confident(least) if min_score is None else boxes.select(boxes.score >= least)
     if not len(kept):
-        seen = f"no score above {boxes.score.max():g}"
-        raise InputError(str(path), seen, f"some of {least:g} or more", "lower --min-score")
+        found = f"no score above {boxes.score.max():g}"
+        raise InputError(str(path), found, f"some of {least:g} or more", "lower --min-score")
     return Job(kept, truth, frame_range(path, kept, window, truth), folder)
 
 
@@ -75,14 +75,14 @@ def frame_range(
     frames = frames or _sequence_info(path) or (int(boxes.frame[0]), int(boxes.frame[-1]))
     first, last = frames
     if last - first >= LONGEST:
-        seen, expected = f"frames {first} to {last}", f"at most {LONGEST} frames"
-        raise InputError(str(path), seen, expected, "mend the frame numbers, or cut with --frames")
+        found, expected = f"frames {first} to {last}", f"at most {LONGEST} frames"
+        raise InputError(str(path), found, expected, "mend the frame numbers, or cut with --frames")
     for rows in (boxes, truth):
         if rows is not None and not len(rows.between(first, last)):
-            seen = f"rows in the frames {rows.frame[0]} to {rows.frame[-1]}"
+            found = f"rows in the frames {rows.frame[0]} to {rows.frame[-1]}"
             expected = f"some in the frames {first} to {last} that are to be followed"
             cure = "check --frames, and that --gt is of the same video"
-            raise InputError(rows.name, seen, expected, cure)
+            raise InputError(rows.name, found, expected, cure)
     return frames
 
 
@@ -100,9 +100,9 @@ def folders_of(paths: Sequence[Path], out: Path) -> list[Path]:
     stems = [path.name.removesuffix(".txt") for path in paths]
     for i, stem in enumerate(stems):
         if stem in stems[:i]:
-            seen = f"both {paths[stems.index(stem)]} and {paths[i]}"
+            found = f"both {paths[stems.index(stem)]} and {paths[i]}"
             cure = "rename one, or give them separate commands with their own --out"
-            raise InputError(str(out / stem), seen, "one file of detections a folder", cure)
+            raise InputError(str(out / stem), found, "one file of detections a folder", cure)
     return [out / stem for stem in stems]
 
 
@@ -111,8 +111,8 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        seen = "a file where a folder must be"
-        raise InputError(str(folder), seen, "a new or existing folder", "change --out") from None
+        found = "a file where a folder must be"
+        raise InputError(str(folder), found, "a new or existing folder", "change --out") from None
 
 
 def parse_size(text: str | None) -> tuple[float, float] | None:
@@ -143,9 +143,9 @@ def bundled(sequence: str) -> Path:
     spec = find_spec("motmetrics")
     folder = Path(spec.origin).parent / "data" / sequence if spec and spec.origin else None
     if folder is None or not folder.is_dir():
-        seen = "no motmetrics, which brings the detections"
+        found = "no motmetrics, which brings the detections"
         cure = "pip install 'ppl-models[tracking]'"
-        raise InputError("ppl demo", seen, "the extra [tracking]", cure)
+        raise InputError("ppl demo", found, "the extra [tracking]", cure)
     return folder
 
 
@@ -162,9 +162,9 @@ def _sequence_info(path: Path) -> tuple[int, int] | None:
         length = parser.getint("Sequence", "seqLength")
     except (Error, ValueError) as error:
         expected = "seqLength, a whole number, under [Sequence]"
-        seen = str(error).splitlines()[0]
-        raise InputError(str(info), seen, expected, "mend it, or give --frames") from None
+        found = str(error).splitlines()[0]
+        raise InputError(str(info), found, expected, "mend it, or give --frames") from None
     if length < 1:
-        seen = f"seqLength {length}"
-        raise InputError(str(info), seen, "1 or more", "mend it, or give --frames")
+        found = f"seqLength {length}"
+        raise InputError(str(info), found, "1 or more", "mend it, or give --frames")
     return 1, length

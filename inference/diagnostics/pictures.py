@@ -234,9 +234,9 @@ def _turned(sampler: Sampler, base: Trace, name: str, unit: Unit, values: Sequen
 def _mask(missing: Tensor, truth: Tensor, size: int) -> Tensor:
     fits = missing.dtype == torch.bool and missing.shape[-1:] == truth.shape[1:]
     if not fits or missing.dim() not in (1, 2) or (missing.dim() == 2 and len(missing) != size):
-        seen = f"{missing.dtype} of shape {tuple(missing.shape)}"
+        found = f"{missing.dtype} of shape {tuple(missing.shape)}"
         wanted = f"booleans ({truth.shape[1]},) or ({size}, {truth.shape[1]})"
-        raise InputError("missing", seen, wanted, "True where a pixel is to be held back")
+        raise InputError("missing", found, wanted, "True where a pixel is to be held back")
     return (missing if missing.dim() == 1 else missing[: len(truth)]).expand(truth.shape)
 
 

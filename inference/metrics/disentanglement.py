@@ -71,9 +71,9 @@ def factor_information(codes: Tensor, factors: Tensor, bins: int = 20) -> Tensor
 
 def _look_at(codes: Tensor, factors: Tensor, bins: int) -> None:
     if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors) or not len(codes):
-        seen = f"codes {tuple(codes.shape)}, factors {tuple(factors.shape)}"
+        found = f"codes {tuple(codes.shape)}, factors {tuple(factors.shape)}"
         cure = "give a row a datum to both: codes (N, L), factors (N, K)"
-        raise InputError("codes", seen, "two matrices with as many rows", cure)
+        raise InputError("codes", found, "two matrices with as many rows", cure)
     if not (codes.isfinite().all() and factors.isfinite().all()):
         raise InputError("codes", "NaN or infinite numbers", "finite ones", "leave those data out")
     for k, factor in enumerate(factors.T):

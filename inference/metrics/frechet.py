@@ -95,8 +95,8 @@ def frechet_distance(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -
     size = (len(mean1), len(mean1))
     shapes = [tuple(one.shape) for one in (mean1, cov1, mean2, cov2)]
     if shapes != [size[:1], size, size[:1], size]:
-        seen = ", ".join(map(str, shapes))
-        raise InputError("mean1, cov1, mean2, cov2", seen, "(D,), (D, D), twice", "match them")
+        found = ", ".join(map(str, shapes))
+        raise InputError("mean1, cov1, mean2, cov2", found, "(D,), (D, D), twice", "match them")
     means, covs = (torch.stack(pair).double() for pair in ((mean1, mean2), (cov1, cov2)))
     if not (means.isfinite().all() and covs.isfinite().all()):
         raise InputError("moments", "numbers not finite", "finite moments", "look at the features")
@@ -134,9 +134,9 @@ def speech_features(wave: Tensor, rate: int = 16000) -> Tensor:
         Not one sound, samples that are not finite, or silence.
     """
     if wave.ndim != 1 or not wave.isfinite().all() or not wave.any():
-        seen = f"shape {tuple(wave.shape)}, {int((~wave.isfinite()).sum())} samples not finite"
-        seen = seen if wave.any() else f"{seen}, silence"
-        raise InputError("wave", seen, "one sound (N,), finite, not silent", "leave it out")
+        found = f"shape {tuple(wave.shape)}, {int((~wave.isfinite()).sum())} samples not finite"
+        found = found if wave.any() else f"{found}, silence"
+        raise InputError("wave", found, "one sound (N,), finite, not silent", "leave it out")
     stft = STFT(rate, WINDOW_MS, HOP_MS)
     bands = stft.power(wave.detach().double()) @ mel_filters(MELS, rate, stft.bins).double().mT
     logs = bands.clamp(min=float(bands.max()) * 10 ** (-FLOOR / 10)).log()

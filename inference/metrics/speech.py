@@ -220,12 +220,12 @@ def _check(reference: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor]:
     """Return both in double precision."""
     shapes = tuple(reference.shape), tuple(estimate.shape)
     if shapes[0] != shapes[1] or not reference.numel() or not reference.ndim:
-        seen = f"shapes {shapes[0]} and {shapes[1]}"
-        raise InputError("estimate", seen, "two equal shapes (..., N)", "cut both to one length")
+        found = f"shapes {shapes[0]} and {shapes[1]}"
+        raise InputError("estimate", found, "two equal shapes (..., N)", "cut both to one length")
     for name, wave in (("reference", reference), ("estimate", estimate)):
         if not wave.isfinite().all():
-            seen = f"{int((~wave.isfinite()).sum())} samples that are not finite"
-            raise InputError(name, seen, "finite samples", "mend what made them")
+            found = f"{int((~wave.isfinite()).sum())} samples that are not finite"
+            raise InputError(name, found, "finite samples", "mend what made them")
     return reference.detach().double(), estimate.detach().double()
 
 

@@ -227,5 +227,5 @@ def _check_ids(boxes: Boxes) -> None:
     again = (pairs[1:] == pairs[:-1]).all(1)
     if again.any():
         frame, identity = pairs[int(np.argmax(again))].tolist()
-        seen = f"id {identity} twice in frame {frame}"
-        raise InputError(boxes.name, seen, "one box an id and frame", "drop or renumber one")
+        found = f"id {identity} twice in frame {frame}"
+        raise InputError(boxes.name, found, "one box an id and frame", "drop or renumber one")

@@ -101,9 +101,11 @@ class SubsetObjective(Objective):
         with Weighted(dict(zip(self.modalities, self.weights, strict=False))):
             whole = super().measure(model, guide, args, kwargs, *rest)
             loss, whole_batch = whole.loss, Columns(args, kwargs, len(present))
-            for targets, seen in self._parts(present):
-                batch = replace(whole_batch, kwargs=kwargs | {"mask": targets, "observed": seen})
-                rows = seen.any(-1).nonzero()[:, 0]
+            for targets, observed in self._parts(present):
+                batch = replace(
+                    whole_batch, kwargs=kwargs | {"mask": targets, "observed": observed}
+                )
+                rows = observed.any(-1).nonzero()[:, 0]
                 batch = batch if len(rows) == batch.size else batch.rows(rows)
                 of_part = part.measure(model, guide, batch.args, batch.kwargs, *rest).loss
                 loss = loss + of_part * (batch.size / whole_batch.size)
@@ -113,14 +115,14 @@ class SubsetObjective(Objective):
         """Make the masks of every further term that counts in some row."""
         earlier = [present]
         for subset in subsets(present.shape[1], self.random):
-            seen = present & subset.to(present.device)
-            fresh = seen.any(-1)
+            observed = present & subset.to(present.device)
+            fresh = observed.any(-1)
             for past in earlier:
-                fresh = fresh & (seen != past).any(-1)
+                fresh = fresh & (observed != past).any(-1)
             if fresh.any():
-                earlier.append(seen)
-                targets = seen if self.terms == "own" else present
-                yield targets & fresh[:, None], seen & fresh[:, None]
+                earlier.append(observed)
+                targets = observed if self.terms == "own" else present
+                yield targets & fresh[:, None], observed & fresh[:, None]
 
 
 class SubsetKL(Penalty):
@@ -160,10 +162,10 @@ class SubsetKL(Penalty):
         present = presence(self.modalities, pair.args, pair.kwargs)
         whole, total = pair.q[codes.name], codes.z.new_zeros(())
         for subset in subsets(present.shape[1], self.random):
-            seen = present & subset.to(present.device)
-            counts = seen.any(-1) & (seen != present).any(-1)
+            observed = present & subset.to(present.device)
+            counts = observed.any(-1) & (observed != present).any(-1)
             if counts.any():
-                masks = {"mask": present, "observed": seen}
+                masks = {"mask": present, "observed": observed}
                 with Sites() as part:
                     pair.guide(*pair.args, **(pair.kwargs | masks))
                 alone = {**part.sites[codes.name], "value": whole["value"]}
@@ -196,8 +198,8 @@ def presence(modalities: Sequence[str], args: tuple[Any, ...], kwargs: dict[str,
     if mask is not None:
         if mask.shape[-1] != len(modalities):
             cure = "name them in the objective, in the order of the mask's columns"
-            seen = f"{len(modalities)} names for {mask.shape[-1]} columns of the mask"
-            raise InputError("modalities", seen, "a name a column", cure)
+            found = f"{len(modalities)} names for {mask.shape[-1]} columns of the mask"
+            raise InputError("modalities", found, "a name a column", cure)
         return torch.as_tensor(mask)
     given = dict(zip(modalities, args, strict=False)) | kwargs
     here = torch.tensor([given.get(name) is not None for name in modalities])

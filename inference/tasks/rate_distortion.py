@@ -104,8 +104,8 @@ def rate_distortion(
     family = _family(rates, betas)
     refused = {"validation", "patience", "resume"} & set(options)
     if refused:
-        seen, cure = f"{sorted(refused)[0]}=...", "leave it out, and choose `epochs`"
-        raise InputError("options", seen, "a sweep that judges last weights", cure)
+        found, cure = f"{sorted(refused)[0]}=...", "leave it out, and choose `epochs`"
+        raise InputError("options", found, "a sweep that judges last weights", cure)
     seen_data = columns(data, "data")
     judged = seen_data if test is None else columns(test, "test")
     watched = progress and (sys.stderr.isatty() or "ipykernel" in sys.modules)
@@ -147,9 +147,9 @@ def _family(
     family: dict[str, float | TargetRate] = {f"rate {t.nats:g}": t for t in steered}
     family |= {f"beta {beta:g}": float(beta) for beta in betas}
     if not family or len(family) < len(steered) + len(betas):
-        seen = f"{len(steered)} target rates and {len(betas)} betas"
+        found = f"{len(steered)} target rates and {len(betas)} betas"
         cure = "give some, each once: betas=(0.1, 0.3, 1, 3, 10)"
-        raise InputError("rates, betas", seen, "at least one, and no two the same", cure)
+        raise InputError("rates, betas", found, "at least one, and no two the same", cure)
     return family
 
 

@@ -66,9 +66,9 @@ class Columns:
         form = self.kwargs or (self.args[0] if len(self.args) == 1 else self.args)
         made = columns(transform(form), "transform")
         if made.size != self.size or bool(made.kwargs) != bool(self.kwargs):
-            seen = f"{made.size} rows of {type(form).__name__} from a batch of {self.size}"
+            found = f"{made.size} rows of {type(form).__name__} from a batch of {self.size}"
             cure = "give back what came, row by row: a tensor, a tuple or a dict"
-            raise InputError("transform", seen, "as many rows, in the same form", cure)
+            raise InputError("transform", found, "as many rows, in the same form", cure)
         return made
 
     def share(self, rank: int, world: int) -> tuple[Columns, int]:
@@ -113,8 +113,8 @@ def columns(data: Any, argument: str, names: tuple[str, ...] = ()) -> Columns:
     named = dict(_named(args, kwargs, names))
     for name, value in named.items():
         if hasattr(value, "__len__") and type(value).__module__.startswith(("numpy", "pandas")):
-            seen, cure = f"a {type(value).__name__}", "torch.as_tensor(array, dtype=torch.float32)"
-            raise InputError(f"{argument}: {name}", seen, "a tensor", cure)
+            found, cure = f"a {type(value).__name__}", "torch.as_tensor(array, dtype=torch.float32)"
+            raise InputError(f"{argument}: {name}", found, "a tensor", cure)
     lengths = {name: len(value) for name, value in named.items() if is_column(value)}
     _same_lengths(lengths, argument)
     return Columns(args, kwargs, next(iter(lengths.values())))
@@ -122,12 +122,12 @@ def columns(data: Any, argument: str, names: tuple[str, ...] = ()) -> Columns:
 
 def _same_lengths(lengths: dict[str, int], argument: str) -> None:
     if not lengths or not all(lengths.values()):
-        seen = "no row" if lengths else "no tensor with rows"
-        raise InputError(argument, seen, "at least one observation", "look at how it was loaded")
+        found = "no row" if lengths else "no tensor with rows"
+        raise InputError(argument, found, "at least one observation", "look at how it was loaded")
     if len(set(lengths.values())) > 1:
-        seen = ", ".join(f"{length} rows of {name}" for name, length in lengths.items())
+        found = ", ".join(f"{length} rows of {name}" for name, length in lengths.items())
         cure = "make their first dims agree; keep constants in the model"
-        raise InputError(argument, seen, "as many rows of each", cure)
+        raise InputError(argument, found, "as many rows of each", cure)
 
 
 def argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
@@ -165,9 +165,9 @@ def check_call(role: str, function: Callable[..., Any], data: Columns) -> None:
         if signature is not None:
             signature.bind(*data.args, **data.kwargs)
     except TypeError as error:
-        seen = f"{len(data.args)} positional arguments and {sorted(data.kwargs) or 'no'} keywords"
+        found = f"{len(data.args)} positional arguments and {sorted(data.kwargs) or 'no'} keywords"
         cure = f"give model and guide the same arguments, and data for them ({error})"
-        raise InputError("data", seen, f"what the {role} takes: {signature}", cure) from error
+        raise InputError("data", found, f"what the {role} takes: {signature}", cure) from error
 
 
 def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:

@@ -83,8 +83,8 @@ class Aggressive(nn.Module):
         if look is not None:
             _whole("look", look)
         if 2 * check > most:
-            seen, cure = f"{check}, of at most {most} steps", f"check={max(1, most // 10)}"
-            raise InputError("check", seen, "two blocks or more of so many steps", cure)
+            found, cure = f"{check}, of at most {most} steps", f"check={max(1, most // 10)}"
+            raise InputError("check", found, "two blocks or more of so many steps", cure)
         self.most, self.check, self.patience, self.look = most, check, patience, look
         self.reset()
 

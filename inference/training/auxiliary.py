@@ -75,8 +75,8 @@ class AuxiliaryModules(nn.Module):
         """
         held = self.objective.whole_batch + ("updates",) * (self.updates is not None)
         for name in held if processes > 1 else ():
-            seen = f"{processes} processes and {name}, which look at a batch as a whole"
-            raise InputError("devices", seen, "one process", "devices=1")
+            found = f"{processes} processes and {name}, which look at a batch as a whole"
+            raise InputError("devices", found, "one process", "devices=1")
 
     # -- a step
 
@@ -110,9 +110,9 @@ class AuxiliaryModules(nn.Module):
         """Return the error for a penalty that is not finite, if one is."""
         for name, value in figures.items():
             if name != "rate" and not abs(value) < float("inf"):
-                seen = f"the penalty {name} is {value}"
+                found = f"the penalty {name} is {value}"
                 cure = "look at its critic, or at kernels of codes that coincide"
-                return NonFiniteError(name, seen, "a finite penalty", cure)
+                return NonFiniteError(name, found, "a finite penalty", cure)
         return None
 
     # -- an epoch

@@ -130,8 +130,8 @@ def _sources(
         cure = "give a second DataLoader as validation"
         raise InputError("validation", "a fraction of a DataLoader", "data of their own", cure)
     if not 0 < validation < 1 or training.size < 2:
-        seen = f"{validation} of {training.size} observations"
-        raise InputError("validation", seen, "some, but not all of them", "validation=0.1")
+        found = f"{validation} of {training.size} observations"
+        raise InputError("validation", found, "some, but not all of them", "validation=0.1")
     return training.split(validation, derive(seed, "split"))
 
 
@@ -142,8 +142,8 @@ def _data_size(given: int | None, training: Source) -> int:
         cure = "data_size=..., the number of observations in one epoch"
         raise InputError("data_size", "a DataLoader without a length", "a number", cure)
     if size < (training.size or 0):
-        seen, cure = f"{size} for {training.size} observations", "leave it out"
-        raise InputError("data_size", seen, "at least as many", cure)
+        found, cure = f"{size} for {training.size} observations", "leave it out"
+        raise InputError("data_size", found, "at least as many", cure)
     return size
 
 

@@ -109,9 +109,9 @@ class RunFolder:
             raise InputError("directory", f"{self.path}, a file", "a folder", "choose another name")
         held = [name for name in (RESUME, WEIGHTS) if (self.path / name).exists()]
         if held and not resume:
-            seen = f"{self.path}, which holds the {' and '.join(held)} of a run"
+            found = f"{self.path}, which holds the {' and '.join(held)} of a run"
             cure = "resume=True goes on with it; else name another folder, or empty this one"
-            raise InputError("directory", seen, "a folder without a run", cure)
+            raise InputError("directory", found, "a folder without a run", cure)
         for name in (RESUME, WEIGHTS):  # what a kill left half-written
             for scrap in self.path.glob(f".{name}.*.tmp"):
                 scrap.unlink(missing_ok=True)
@@ -147,9 +147,9 @@ class RunFolder:
             state = torch.load(path, map_location="cpu", weights_only=True)
             version, identity = state["version"] + 0, dict(state["identity"])
         except (*_UNREADABLE, TypeError, AttributeError) as error:
-            seen = "it is cut short, damaged, or holds more than numbers; nothing in it was run"
+            found = "it is cut short, damaged, or holds more than numbers; nothing in it was run"
             cure = f"start again in another folder; the weights are in {WEIGHTS}"
-            raise CheckpointError(path, seen, "a file that fit wrote", cure) from error
+            raise CheckpointError(path, found, "a file that fit wrote", cure) from error
         if version != VERSION:
             older = f"start again in another folder; the weights are in {WEIGHTS}"
             cure = "update the package" if version > VERSION else older

@@ -25,17 +25,17 @@ def check_settings(settings: dict[str, Any]) -> None:
     optimizer, transform, updates = (settings[n] for n in ("optimizer", "transform", "updates"))
     if optimizer is not None and not callable(optimizer):
         cure = "optimizer=lambda parameters: torch.optim.SGD(parameters, 0.1)"
-        seen = f"a {type(optimizer).__name__}"
-        raise InputError("optimizer", seen, "a function that makes one of a list", cure)
+        found = f"a {type(optimizer).__name__}"
+        raise InputError("optimizer", found, "a function that makes one of a list", cure)
     if transform is not None and not callable(transform):
-        seen, cure = f"a {type(transform).__name__}", "transform=torch.bernoulli"
-        raise InputError("transform", seen, "a function of a batch", cure)
+        found, cure = f"a {type(transform).__name__}", "transform=torch.bernoulli"
+        raise InputError("transform", found, "a function of a batch", cure)
     if not isinstance(updates, nn.Module | None):
-        seen, cure = f"a {type(updates).__name__}", "updates=Aggressive()"
-        raise InputError("updates", seen, "a module that says whose turn it is", cure)
+        found, cure = f"a {type(updates).__name__}", "updates=Aggressive()"
+        raise InputError("updates", found, "a module that says whose turn it is", cure)
     if not isinstance(settings["objective"], TrainingObjective | None):
-        seen, cure = repr(settings["objective"]), "objective=Objective('meanfield')"
-        raise InputError("objective", seen, "an Objective", cure)
+        found, cure = repr(settings["objective"]), "objective=Objective('meanfield')"
+        raise InputError("objective", found, "an Objective", cure)
     if settings["resume"] and settings["directory"] is None:
         cure = "directory='runs/mine'"
         raise InputError("directory", "None, with resume=True", "the folder of the run", cure)

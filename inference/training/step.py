@@ -29,7 +29,7 @@ class Stepper:
     """
 
     given: Share  # the batch of the step under way, and what the user's transform made of it
-    seen: Share
+    transformed: Share
 
     def __init__(self, session: Session, loss: nn.Module) -> None:
         self.session, self.pair, self.loss = session, session.pair, loss
@@ -88,7 +88,7 @@ class Stepper:
         """Return the loss, with the noise of this step and process."""
         at, seed = self.session.progress, self.session.plan.seed
         reseed(derive(seed, "step", at.step, self.session.processes.rank))
-        self.seen = seen = self.session.transformed(self.given)
+        self.transformed = share = self.session.transformed(self.given)
         for set_step in self.hooks:
             set_step(at.step)
         self.pair.auxiliary.begin(at.step)
@@ -96,9 +96,9 @@ class Stepper:
         unwatched = pyro.validation_enabled(False) if at.epoch else nullcontext()
         try:
             with unwatched:
-                loss: Tensor = self.loss(seen.args, seen.kwargs, at.step)
+                loss: Tensor = self.loss(share.args, share.kwargs, at.step)
         except ValueError as error:
-            found = self.session.explained(error, seen)
+            found = self.session.explained(error, share)
             if found is None:
                 raise
             raise found from error
@@ -112,7 +112,7 @@ class Stepper:
         self.value, size, *found = values.tolist()
         self.figures = dict(zip(figures, found, strict=True))
         if not math.isfinite(self.value):
-            raise self.session.found(self.seen, self.figures)
+            raise self.session.found(self.transformed, self.figures)
         if not math.isfinite(size):
             self._stop_at_gradient()
 
@@ -126,4 +126,4 @@ class Stepper:
                     "finite gradients",
                     "look for a division, logarithm or root at 0 on the way from it to a site",
                 )
-                raise self.session.located(found, self.seen)
+                raise self.session.located(found, self.transformed)

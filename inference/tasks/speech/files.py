@@ -99,9 +99,9 @@ class Design:
                 make = getattr(guide, "of", guide)
                 pair = model, make(model, **self.guide_options)
         except (TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
-            seen = f"{dict(self.options)}, of the guide {dict(self.guide_options)} ({error})"
+            found = f"{dict(self.options)}, of the guide {dict(self.guide_options)} ({error})"
             cure = f"see help({family.__module__}.{self.model})"
-            raise InputError("options", seen, f"what {self.model} takes", cure) from error
+            raise InputError("options", found, f"what {self.model} takes", cure) from error
         if frames is not None:
             likelihood.start_from(frames)
         return pair
@@ -126,8 +126,8 @@ class Design:
         config = config if isinstance(config, dict) else {}
         if missing := [name for name in names if name not in config]:
             cure = "give a file that save_speech or `ppl fit-speech` wrote"
-            seen = f"no {', '.join(missing)}"
-            raise InputError("settings", seen, "those of a model of speech", cure)
+            found = f"no {', '.join(missing)}"
+            raise InputError("settings", found, "those of a model of speech", cure)
         if strange := [name for name in config if name not in names]:
             raise unknown("setting", strange[0], names)
         _check_sizes(config, "settings")
@@ -189,8 +189,8 @@ def save_speech(
     target = target if target.suffix == ".safetensors" else target / FILE
     built = _shapes(*_outline(design))
     if wrong := [name for name, shape in _shapes(model, guide) if (name, shape) not in built]:
-        seen = f"another {', '.join(wrong[:4])}" + " ..." * (len(wrong) > 4)
-        raise InputError("design", seen, "that of this pair", "give the design that built it")
+        found = f"another {', '.join(wrong[:4])}" + " ..." * (len(wrong) > 4)
+        raise InputError("design", found, "that of this pair", "give the design that built it")
     pair = {"model": model, "guide": guide}
     save(target, pair, model=design.model, config=design.as_json(), extra=extra)
     return target
@@ -219,15 +219,15 @@ def load_speech(model: str | os.PathLike[str]) -> SpeechModel:
         needed = sum(math.prod(shape) for _, shape in _shapes(*_outline(design)))
         held = sum(tensor.numel() for tensor in kept.tensors.values())
         if design.model != kept.model:
-            seen = f"settings of a {design.model}, in a file of a {kept.model}"
-            raise CheckpointError(path, seen, "one model", "get the file again")
+            found = f"settings of a {design.model}, in a file of a {kept.model}"
+            raise CheckpointError(path, found, "one model", "get the file again")
         if needed != held:
-            seen = f"settings of a {design.model} of {needed:,} numbers, and {held:,} numbers"
-            raise CheckpointError(path, seen, "as many", "get the file again")
+            found = f"settings of a {design.model} of {needed:,} numbers, and {held:,} numbers"
+            raise CheckpointError(path, found, "as many", "get the file again")
         pair = design.pair()
     except InputError as error:
-        _, seen, expected, cure = error.args
-        where = f"{error.argument}: {seen}"
+        _, found, expected, cure = error.args
+        where = f"{error.argument}: {found}"
         raise CheckpointError(path, where, expected, cure) from error
     load(path, into={"model": pair[0], "guide": pair[1]}, model=design.model)
     _check_finite(path, kept)
@@ -245,9 +245,9 @@ def _find(model: str | os.PathLike[str]) -> Path:
     path = Path(model)
     if path.is_dir():
         if not (path / FILE).exists() and (path / WEIGHTS).exists():
-            seen = f"{WEIGHTS} of a run, but no {FILE}, which names the pair"
+            found = f"{WEIGHTS} of a run, but no {FILE}, which names the pair"
             cure = "let the run end (--resume), or save_speech(folder, design, model, guide)"
-            raise CheckpointError(path, seen, FILE, cure)
+            raise CheckpointError(path, found, FILE, cure)
         return path / FILE
     if path.exists() or path.suffix or len(path.parts) != 1:
         return path
@@ -292,5 +292,5 @@ def _check_finite(path: Path, kept: Checkpoint) -> None:
     for name, tensor in kept.tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             bad = int((~tensor.isfinite()).sum())
-            seen = f"{name} holds {bad} of {tensor.numel()} numbers that are not finite"
-            raise CheckpointError(path, seen, "finite weights", "train it again, or get another")
+            found = f"{name} holds {bad} of {tensor.numel()} numbers that are not finite"
+            raise CheckpointError(path, found, "finite weights", "train it again, or get another")

@@ -95,9 +95,9 @@ def encode_global(model: Any, guide: Any, wave: Tensor, stft: STFT | None = None
     check_wave(wave)
     level = wave.abs().max()
     if level == 0 or not model.global_dim:
-        seen = "silence" if level == 0 else f"{type(model).__name__}, which has no global latent"
+        found = "silence" if level == 0 else f"{type(model).__name__}, which has no global latent"
         cure = "give speech, and one of HiTDVAE, LigHTDVAE and DSAE"
-        raise InputError("encode_global", seen, "speech, and a model with a global latent", cure)
+        raise InputError("encode_global", found, "speech, and a model with a global latent", cure)
     total = wave.new_zeros(model.global_dim)
     for piece in (wave / level).split(_samples(PIECE, OVERLAP, stft)[0]):
         w = analyse(model, guide, stft.power(piece)[None]).w
@@ -126,8 +126,8 @@ def _samples(seconds: float, overlap: float, stft: STFT) -> tuple[int, int]:
     """Return a piece and an overlap in samples, whole steps both."""
     length, shared = (round(s * stft.rate) // stft.hop * stft.hop for s in (seconds, overlap))
     if not 0 < 2 * shared < length:
-        seen, cure = f"{seconds} s that share {overlap} s", "longer pieces, or a shorter overlap"
-        raise InputError("seconds", seen, "pieces longer than twice their overlap", cure)
+        found, cure = f"{seconds} s that share {overlap} s", "longer pieces, or a shorter overlap"
+        raise InputError("seconds", found, "pieces longer than twice their overlap", cure)
     return length, shared
 
 

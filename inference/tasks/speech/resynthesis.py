@@ -113,8 +113,8 @@ def check_wave(wave: Tensor) -> None:
     """
     if wave.dim() != 1 or len(wave) == 0 or not bool(torch.isfinite(wave).all()):
         bad = int((~torch.isfinite(wave)).sum())
-        seen = f"shape {tuple(wave.shape)}, {bad} samples not finite"
-        raise InputError("wave", seen, "one recording (N,)", "give one channel of finite samples")
+        found = f"shape {tuple(wave.shape)}, {bad} samples not finite"
+        raise InputError("wave", found, "one recording (N,)", "give one channel of finite samples")
 
 
 def finite(power: Tensor) -> Tensor:
@@ -126,8 +126,8 @@ def finite(power: Tensor) -> Tensor:
         They are not finite.
     """
     if not bool(power.isfinite().all()):
-        seen = f"it decodes {int((~power.isfinite()).sum())} powers that are not finite"
-        raise InputError("model", seen, "finite powers", "train it longer, or take another one")
+        found = f"it decodes {int((~power.isfinite()).sum())} powers that are not finite"
+        raise InputError("model", found, "finite powers", "train it longer, or take another one")
     return power
 
 
@@ -212,5 +212,5 @@ def swap(model: Any, guide: Any, first: Tensor, second: Tensor) -> tuple[Tensor,
 
 def _check_has_global(model: Any) -> None:
     if not model.global_dim:
-        seen, cure = f"{type(model).__name__}, which has none", "take HiTDVAE, LigHTDVAE or DSAE"
-        raise InputError("model", seen, "a model with a latent for the whole sequence", cure)
+        found, cure = f"{type(model).__name__}, which has none", "take HiTDVAE, LigHTDVAE or DSAE"
+        raise InputError("model", found, "a model with a latent for the whole sequence", cure)

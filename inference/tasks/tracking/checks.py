@@ -22,8 +22,8 @@ def check_choice(name: str, value: Any, options: Any) -> None:
 def check_detections(detections: Any) -> None:
     """Raise InputError unless this is a sequence of Boxes, finite and of positive size."""
     if isinstance(detections, Boxes) or not isinstance(detections, Sequence):
-        seen = type(detections).__name__
-        raise InputError("detections", seen, "a list of Boxes", "pass a list, also of one")
+        found = type(detections).__name__
+        raise InputError("detections", found, "a list of Boxes", "pass a list, also of one")
     if not detections:
         raise InputError("detections", "no sequence", "one or more", "pass a list of Boxes")
     for one in detections:
@@ -33,8 +33,8 @@ def check_detections(detections: Any) -> None:
         good = np.isfinite(one.ltwh).all(-1) & (one.ltwh[:, 2:] > 0).all(-1)
         if not good.all():
             row = int(np.argmin(good))
-            seen = f"{one.ltwh[row].tolist()} in frame {one.frame[row]}"
-            raise InputError(one.name, seen, "finite boxes of positive size", "drop these rows")
+            found = f"{one.ltwh[row].tolist()} in frame {one.frame[row]}"
+            raise InputError(one.name, found, "finite boxes of positive size", "drop these rows")
 
 
 def check_image_size(image_size: Any) -> None:
