@@ -22,7 +22,7 @@ class InputError(ValueError):
 
     Notes
     -----
-    Pyro raises an error of a model anew, as ``type(error)(text)``, with the trace's shapes below
+    Pyro raises a copy of a model's error, as ``type(error)(text)``, with the trace's shapes below
     the text: such a copy has the text alone as ``argument``, and the original as ``__cause__``.
     """
 
@@ -38,7 +38,7 @@ class InputError(ValueError):
 
 
 def original(error: BaseException) -> BaseException:
-    """Return the error that was first raised, where others of its type only raised it anew."""
+    """Return the error that was first raised, where others of its type only raised a copy of it."""
     while type(error.__cause__) is type(error):
         error = error.__cause__
     return error

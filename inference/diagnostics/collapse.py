@@ -239,7 +239,7 @@ def verdict_of(report: CollapseReport) -> list[str]:
     active = sum(site.active for site in report.sites)
     idle = [s.site for s in report.sites if s.information < COLLAPSED and len(report.sites) > 1]
     if report.collapsed and rate < COLLAPSED:
-        words.append("Collapsed: the guide is the prior, and the latents tell nothing.")
+        words.append("Collapsed: the guide is the prior, and the latents carry no information.")
     elif report.collapsed:
         words.append(f"Collapsed, though {rate:.2f} nats are paid: every datum has one posterior.")
     elif idle or active < total:

@@ -60,7 +60,7 @@ class AuxiliaryModules(nn.Module):
         }
 
     def reset(self) -> None:
-        """Let what can begin anew do so, for a new run."""
+        """Reset what can be, for a new run."""
         self.objective.reset()
         if callable(again := getattr(self.updates, "reset", None)):
             again()

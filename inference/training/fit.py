@@ -148,7 +148,7 @@ def fit(
     datum; after that only NaN and infinite numbers are looked for.
 
     Modules with a method ``set_step(step)`` are given each step's number, from 0. A target rate,
-    penalties and updates with a method ``reset()`` begin anew with each new run.
+    penalties and updates with a method ``reset()`` are reset by each new run.
 
     A first Ctrl-C finishes the step, saves, and returns with ``interrupted``; a second one stops at
     once. The global random generators and Pyro's param store are left as they were.

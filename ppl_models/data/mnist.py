@@ -49,7 +49,7 @@ class Digits(NamedTuple):
 def mnist(path: str | os.PathLike[str] | None = None) -> Digits:
     """Read MNIST, 60,000 digits to train on and 10,000 to test.
 
-    For bits, draw them: ``torch.bernoulli(images)``, anew each time a digit is used ("dynamic
+    For bits, draw them: ``torch.bernoulli(images)``, again each time a digit is used ("dynamic
     binarisation", Burda, Grosse and Salakhutdinov 2016): ``fit(..., transform=torch.bernoulli)``.
 
     Parameters

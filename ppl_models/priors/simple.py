@@ -226,7 +226,7 @@ class VampPrior(Prior):
         return low + (high - low) * self.raw_inputs.sigmoid()
 
     def start_from(self, features: Tensor, seed: int = 0) -> None:
-        """Start anew, at K of these data (N, F); where they are fewer, the other u_k stay."""
+        """Start at K of these data (N, F); where they are fewer, the other u_k stay."""
         rows = _some(features, min(len(features), len(self.raw_inputs)), seed)
         with torch.no_grad():
             self.raw_inputs[: len(rows)] = self._inverse(rows)
