@@ -27,7 +27,7 @@ class PairError(ValueError):
     ) -> None:
         handled = sys.exc_info()[1]
         if found is None and isinstance(handled, PairError):
-            # Pyro's trace handler raises a copy of any ValueError, made from its text: keep what it was
+            # Pyro's trace handler raises any ValueError again from its text: keep what it was
             site, found, expected, cure = handled.args
         self.site, self.found, self.expected, self.cure = site, found or "", expected, cure
         super().__init__(site, self.found, expected, cure)  # args, so that the error pickles
