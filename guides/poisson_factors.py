@@ -26,7 +26,6 @@ import pyro.distributions as dist
 from torch import Tensor
 
 from guides.base import ReadingGuide
-from ppl_models.inputs import count_rows
 from ppl_models.networks import MLP
 from ppl_models.poisson_factors import PoissonFactors
 
@@ -54,9 +53,9 @@ class PoissonFactorsGuide(ReadingGuide[PoissonFactors]):
         Raises
         ------
         InputError
-            ``x`` does not have the shape (N, data_dim).
+            ``x`` is not of counts (N, data_dim).
         """
-        with pyro.plate("data", count_rows(x, self.model.data_dim), dim=-1):
+        with pyro.plate("data", self.model.num_rows(x), dim=-1):
             return pyro.sample("theta", self.posterior(cast(Tensor, x)).to_event(1))
 
     def posterior(self, x: Tensor) -> dist.Gamma:

@@ -27,7 +27,7 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from pyro.nn import AutoRegressiveNN
 from torch import LongTensor, Tensor, nn
 
-from ppl_models.distributions import Density, Kind, check_kind
+from ppl_models.distributions import DataKind, Density, check_kind
 from ppl_models.inputs import check_count, check_positive, check_widths, count_rows
 
 
@@ -61,7 +61,7 @@ class MADE(nn.Module):
         data_dim: int = 2,
         hidden_dims: Sequence[int] = (64, 64),
         *,
-        kind: Kind = "real",
+        kind: DataKind = "real",
         num_components: int = 8,
         floor: float = 1e-2,
     ) -> None:

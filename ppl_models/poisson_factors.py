@@ -76,7 +76,7 @@ class PoissonFactors(nn.Module):
             ``x`` does not have the shape (N, data_dim), or is not of counts (looked at while Pyro's
             validation is on).
         """
-        size = size if x is None else self._count(x)
+        size = size if x is None else self.num_rows(x)
         with pyro.plate("data", size, dim=-1):
             theta = pyro.sample("theta", dist.Gamma(self.shape, self.rate).to_event(1))
             counts = dist.Poisson(theta @ self.loadings, validate_args=False)
@@ -125,8 +125,15 @@ class PoissonFactors(nn.Module):
         self.logits.add_((mean + 0.01 * mean.mean()).log())  # dimensions without counts stay finite
         return self
 
-    def _count(self, x: Tensor) -> int:
-        if is_validation_enabled():
+    def num_rows(self, x: Tensor | None) -> int:
+        """Return N of counts ``x`` (N, D), which are looked at while Pyro's validation is on.
+
+        Raises
+        ------
+        InputError
+            ``x`` is not of counts (N, data_dim).
+        """
+        if x is not None and is_validation_enabled():
             check_counts(x, self.data_dim)
         return count_rows(x, self.data_dim)
 

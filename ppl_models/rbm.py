@@ -25,7 +25,7 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ppl_models.distributions import Density, Kind, check_kind
+from ppl_models.distributions import DataKind, Density, check_kind
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count, count_rows
 from ppl_models.ppca import finite
@@ -62,7 +62,12 @@ class RBM(nn.Module):
     """
 
     def __init__(
-        self, data_dim: int = 64, hidden_dim: int = 12, *, kind: Kind = "bits", sweeps: int = 1000
+        self,
+        data_dim: int = 64,
+        hidden_dim: int = 12,
+        *,
+        kind: DataKind = "bits",
+        sweeps: int = 1000,
     ) -> None:
         super().__init__()
         check_count("data_dim", data_dim)

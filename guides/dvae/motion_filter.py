@@ -128,7 +128,7 @@ class _Recursion:
         self.motion, emission = motion_of(model), model.emission
         unit = self.motion.unit
         weight, bias = model.reader.parameters()
-        self.read = bias, (weight / unit).t()
+        self.reader = bias, (weight / unit).t()
         self.cell = model.recurrence.weights()
         self.context = emission.context.weight.t()
         *inner, last = _layers(emission)
@@ -143,7 +143,7 @@ class _Recursion:
 
     def predict(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and variance (count, D) of the next frame."""
-        read = torch.addmm(self.read[0], self.move, self.read[1]).tanh()
+        read = torch.addmm(self.reader[0], self.move, self.reader[1]).tanh()
         self.state = torch.lstm_cell(read, self.state, *self.cell)
         raw = _apply(self.layers, torch.addmm(latent, self.state[0], self.context))
         mu, v = raw.chunk(2, -1)

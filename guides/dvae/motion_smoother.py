@@ -31,7 +31,7 @@ from ppl_models.dvae import Motion
 from ppl_models.errors import InputError
 
 
-class Pair(NamedTuple):
+class Belief(NamedTuple):
     """A vector over (s_t, c_{t+1}) and a symmetric matrix; each entry (count, D)."""
 
     s: Tensor
@@ -80,7 +80,7 @@ def smooth_source(motion: Motion, evidence: Evidence, raw: Tensor) -> SourcePost
     batch = evidence.precision.shape[:-2]
     filtered, updates = _run_forward(motion, evidence, raw)
     adjoint = _run_back(motion, updates)
-    f, a = (Pair(*(stacked(x, batch) for x in zip(*p, strict=True))) for p in (filtered, adjoint))
+    f, a = (Belief(*(stacked(x, batch) for x in zip(*p, strict=True))) for p in (filtered, adjoint))
     mean = f.s - f.ss * a.s - f.sc * a.c
     variance = f.ss - f.ss * (f.ss * a.ss + 2 * f.sc * a.sc) - f.sc * f.sc * a.cc
     before, doubt = (stacked([getattr(x, name) for x in updates], batch) for name in ("s", "ss"))
@@ -102,12 +102,12 @@ def _rate(
 
 def _run_forward(
     motion: Motion, evidence: Evidence, raw: Tensor
-) -> tuple[list[Pair], list[Update]]:
+) -> tuple[list[Belief], list[Update]]:
     """Filter: return the belief after each frame, and what its evidence changed."""
     drift, log_variance = motion.step(raw)
     noise = motion.variance(log_variance)
     shape, (share, keep) = evidence.precision.shape, _rates(motion)
-    beliefs, updates = list[Pair](), list[Update]()
+    beliefs, updates = list[Belief](), list[Update]()
     rows = (frames(x.expand(shape)) for x in (*evidence, drift, noise))
     for precision, weighted, b, v in zip(*rows, strict=True):
         now = _next(beliefs[-1], share, keep, b, v) if beliefs else _first(motion, b)
@@ -116,23 +116,23 @@ def _run_forward(
         gain = weight * now.sc
         updates.append(Update(residual, weight, left, gain, now.s, now.ss))
         s, c = torch.addcmul(now.s, now.ss, residual), torch.addcmul(now.c, now.sc, residual)
-        beliefs.append(Pair(s, c, now.ss * left, now.sc * left, now.cc - gain * now.sc))
+        beliefs.append(Belief(s, c, now.ss * left, now.sc * left, now.cc - gain * now.sc))
     return beliefs, updates
 
 
-def _first(motion: Motion, like: Tensor) -> Pair:
+def _first(motion: Motion, like: Tensor) -> Belief:
     zero = torch.zeros_like(like)
-    return Pair(zero, zero, zero + motion.start_scale**2, zero, zero)
+    return Belief(zero, zero, zero + motion.start_scale**2, zero, zero)
 
 
-def _next(now: Pair, share: Tensor, keep: Tensor, b: Tensor, v: Tensor) -> Pair:
+def _next(now: Belief, share: Tensor, keep: Tensor, b: Tensor, v: Tensor) -> Belief:
     """One frame on: s' = s + share c + b + e, c' = keep c + (1 - keep) (s' - s)."""
     fresh = 1 - keep
     lives = keep + fresh * share
     half = torch.addcmul(now.sc, share, now.cc)  # covariance of s + share c and c
     step = torch.addcmul(b, share, now.c)
     noise = fresh * v
-    return Pair(
+    return Belief(
         now.s + step,
         keep * now.c + fresh * step,
         now.ss + share * (now.sc + half) + v,
@@ -141,12 +141,12 @@ def _next(now: Pair, share: Tensor, keep: Tensor, b: Tensor, v: Tensor) -> Pair:
     )
 
 
-def _run_back(motion: Motion, updates: list[Update]) -> list[Pair]:
+def _run_back(motion: Motion, updates: list[Update]) -> list[Belief]:
     """Adjoint of each frame: how later frames correct its belief."""
     share, keep = _rates(motion)
     lives = keep + (1 - keep) * share
     zero = torch.zeros_like(updates[-1].left)
-    now, adjoint = Pair(zero, zero, zero, zero, zero), list[Pair]()
+    now, adjoint = Belief(zero, zero, zero, zero, zero), list[Belief]()
     for residual, weight, left, gain, _, _ in reversed(updates):
         adjoint.append(now)
         s = left * now.s - gain * now.c - residual
@@ -154,7 +154,7 @@ def _run_back(motion: Motion, updates: list[Update]) -> list[Pair]:
         ss = torch.addcmul(weight, left, left * now.ss - gain * now.sc) - gain * sc
         cross = share * ss + lives * sc
         cc = share * cross + lives * (share * sc + lives * now.cc)
-        now = Pair(s, share * s + lives * now.c, ss, cross, cc)
+        now = Belief(s, share * s + lives * now.c, ss, cross, cc)
     return adjoint[::-1]
 
 

@@ -31,7 +31,7 @@ from inference.tracing import (
     stack_draws,
 )
 
-Kind = Literal["rate", "distortion"]
+RowKind = Literal["rate", "distortion"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Rate:
     """
 
     site: str
-    kind: Kind
+    kind: RowKind
     nats: float
     error: float
     local: bool
@@ -83,7 +83,7 @@ class _Row:
     """A row before averaging: `values` are ``(S, B)``, or ``(S,)`` for a site outside the plate."""
 
     site: str
-    kind: Kind
+    kind: RowKind
     values: Tensor
 
 

@@ -38,7 +38,7 @@ from inference.objectives.step import Step
 from inference.objectives.target_rate import TargetRate
 from inference.tracing import Layout, no_warnings
 
-Kind = Literal["auto", "trace", "meanfield", "enum", "iwae", "renyi"]
+BoundKind = Literal["auto", "trace", "meanfield", "enum", "iwae", "renyi"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Objective:
         has no KL term.
     """
 
-    kind: Kind = "auto"
+    kind: BoundKind = "auto"
     kl_weight: float | Schedule | TargetRate | Mapping[str, float | Schedule] = 1.0
     num_particles: int = 1
     alpha: float = 0.5
@@ -100,8 +100,10 @@ class Objective:
     penalties: tuple[nn.Module, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise ValueError(f"kind is {self.kind!r}; expected one of {', '.join(get_args(Kind))}")
+        if self.kind not in get_args(BoundKind):
+            raise ValueError(
+                f"kind is {self.kind!r}; expected one of {', '.join(get_args(BoundKind))}"
+            )
         for name in ("num_particles", "chunk"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} is {value}; expected at least 1")

@@ -7,7 +7,7 @@ estimate of p(s_{1:T}); its logarithm is low by about half its variance.
 
 It needs no guide, runs a model frame by frame where a bound scores it at once, and is exact as P
 grows: a reference for bounds, where latents are few. P must grow exponentially with the information
-of a frame about its latents; `Filtered.ess` shows when it is too small.
+of a frame about its latents; `ParticleEstimates.ess` shows when it is too small.
 
 References: N. Gordon, D. Salmond, A. Smith, "Novel approach to nonlinear/non-Gaussian Bayesian
 state estimation", IEE Proc. F 1993; P. Del Moral, "Feynman-Kac formulae", 2004, theorem 7.4.2
@@ -34,14 +34,14 @@ from ppl_models.inputs import check_count
 from ppl_models.lds import cov_of
 from ppl_models.sequences import check_paths, clean, draw
 
-Story = DynamicalVAE | KVAE
+FrameModel = DynamicalVAE | KVAE
 Take = Callable[[Tensor], Tensor]
 
 AT_ONCE = 50_000
 """Particles, of all sequences, that are held at a time."""
 
 
-class Filtered(NamedTuple):
+class ParticleEstimates(NamedTuple):
     """The estimates of P particles for B sequences."""
 
     log_evidence: Tensor
@@ -54,13 +54,13 @@ class Filtered(NamedTuple):
 
 @torch.no_grad()
 def particle_filter(
-    model: Story,
+    model: FrameModel,
     s: Tensor,
     mask: Tensor | None = None,
     *,
     num_particles: int = 1000,
     seed: int = 0,
-) -> Filtered:
+) -> ParticleEstimates:
     """Filter sequences s (B, T, D); time grows as B T P.
 
     Parameters
@@ -99,14 +99,14 @@ def particle_filter(
             _filter(model, rows, there, num_particles)
             for rows, there in zip(s.split(size), exists.split(size), strict=True)
         ]
-    found = Filtered(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    found = ParticleEstimates(*(torch.cat(part) for part in zip(*parts, strict=True)))
     if bad := int((~found.log_evidence.isfinite()).sum()):
         what = f"log p(s) of {bad} of {len(s)} sequences is NaN or infinite"
         raise InputError("s", what, "finite", "look for numbers not finite in s and in the weights")
     return found
 
 
-def _filter(model: Story, s: Tensor, exists: Tensor, num_particles: int) -> Filtered:
+def _filter(model: FrameModel, s: Tensor, exists: Tensor, num_particles: int) -> ParticleEstimates:
     batch = num_particles, len(s)
     if isinstance(model, KVAE):
         cloud: _Pseudo | _Latents = _Pseudo(model, batch)
@@ -121,7 +121,7 @@ def _filter(model: Story, s: Tensor, exists: Tensor, num_particles: int) -> Filt
         means.append((weight[..., None] * drawn).sum(0))
         sizes.append(1 / weight.square().sum(0))
         cloud.follow(partial(_take, _systematic(weight)))
-    return Filtered(total, torch.stack(means, 1), torch.stack(sizes, 1))
+    return ParticleEstimates(total, torch.stack(means, 1), torch.stack(sizes, 1))
 
 
 class _Latents:

@@ -34,7 +34,7 @@ from inference.tracing.sites import (
     unscaled_log_density,
 )
 
-Kind = Literal["observed", "latent", "enumerated", "deterministic"]
+TermKind = Literal["observed", "latent", "enumerated", "deterministic"]
 
 
 class Term(NamedTuple):
@@ -45,7 +45,7 @@ class Term(NamedTuple):
     """
 
     name: str
-    kind: Kind
+    kind: TermKind
     p: Site | None
     q: Site | None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ppl_models.distributions.density import Density, Kind, check_kind
+from ppl_models.distributions.density import DataKind, Density, check_kind
 from ppl_models.distributions.gaussian_paths import GaussianChain, ObservedChain
 from ppl_models.distributions.kalman import (
     Filtered,
@@ -40,7 +40,7 @@ __all__ = [
     "Filtered",
     "GaussianChain",
     "HALF_LOG_2PI",
-    "Kind",
+    "DataKind",
     "LinearGaussian",
     "MarkovPath",
     "NormalMixture",

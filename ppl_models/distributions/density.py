@@ -12,7 +12,7 @@ from torch.distributions import constraints
 
 from ppl_models.errors import InputError
 
-Kind = Literal["real", "bits"]
+DataKind = Literal["real", "bits"]
 NONE = torch.Size()
 
 
@@ -37,7 +37,7 @@ class Density(TorchDistribution):
         draw: Callable[[torch.Size], Tensor],
         score: Callable[[Tensor], Tensor],
         data_dim: int,
-        kind: Kind,
+        kind: DataKind,
         batch_shape: torch.Size = NONE,
     ) -> None:
         self.draw, self.score, self.kind = draw, score, kind

@@ -106,3 +106,10 @@ def test_parameters_of_the_model_are_not_the_guide_s() -> None:
 def test_data_of_another_shape_are_named() -> None:
     with pytest.raises(InputError, match=r"\(3, 5\)"):
         PoissonFactorsGuide(PoissonFactors(4, 2))(torch.zeros(3, 5))
+
+
+def test_data_that_are_no_counts_are_named_before_the_guide_reads_them() -> None:
+    """`fit` runs the guide first: the error is about the data, not about the guide's density."""
+    model = PoissonFactors(5, 2)
+    with pytest.raises(InputError, match="not all of them counts"):
+        fit(model, PoissonFactorsGuide(model), -torch.ones(4, 5), epochs=1, progress=False)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from inference import importance
 from inference.randomness import seeded
-from inference.tasks.particle_filter import Filtered, _systematic, _take, particle_filter
+from inference.tasks.particle_filter import ParticleEstimates, _systematic, _take, particle_filter
 from ppl_models.distributions.kalman import kalman_filter
 from ppl_models.dvae.dkf import DKF
 from ppl_models.dvae.kvae import KVAE
@@ -24,7 +24,7 @@ from tests.ppl_models.dvae.test_dkf import twins
 from tests.sequences import AUTOREGRESSIVE, IN_TURN, D, L, Member, paths, ragged
 
 
-def of(model: Any, *data: Any, count: int = 4000, seed: int = 0) -> Filtered:
+def of(model: Any, *data: Any, count: int = 4000, seed: int = 0) -> ParticleEstimates:
     return particle_filter(model, *data, num_particles=count, seed=seed)
 
 
@@ -97,7 +97,7 @@ def test_frame_by_frame_a_model_has_the_evidence_of_whole_sequences(member: Memb
     agree(of(model, s, count=15_000), weights)
 
 
-def agree(run: Filtered, weights: Tensor) -> None:
+def agree(run: ParticleEstimates, weights: Tensor) -> None:
     """Five standard errors, of the mean weight and of the particles' product of means."""
     ratio = (weights - weights.max(0).values).exp()
     error = (ratio.var(0) / ratio.mean(0) ** 2 / len(ratio) + (1 / run.ess).sum(-1)).sqrt()
