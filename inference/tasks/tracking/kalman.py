@@ -18,7 +18,6 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 LOG_2PI = math.log(2 * math.pi)
-_PARTS = ("s", "z", "ss", "sz", "zz")
 
 
 @dataclass
@@ -36,28 +35,32 @@ class Belief:
         """Return no state at all."""
         return cls(*np.zeros((5, 0, dim)))
 
+    def parts(self) -> tuple[FloatArray, ...]:
+        """Return the five arrays, in order."""
+        return self.s, self.z, self.ss, self.sz, self.zz
+
     def take(self, index: IntArray | list[int]) -> Belief:
         """Return the states at ``index``."""
-        return Belief(*(getattr(self, name).take(index, 0) for name in _PARTS))
+        return Belief(*(part.take(index, 0) for part in self.parts()))
 
     def put(self, index: IntArray, other: Belief) -> None:
         """Overwrite the states at ``index``."""
-        for name in _PARTS:
-            getattr(self, name)[index] = getattr(other, name)
+        for mine, new in zip(self.parts(), other.parts(), strict=True):
+            mine[index] = new
 
     def turned(self) -> Belief:
         """Return the states with a coordinate a row, (D, A)."""
-        return Belief(*(np.ascontiguousarray(getattr(self, name).T) for name in _PARTS))
+        return Belief(*(np.ascontiguousarray(part.T) for part in self.parts()))
 
     def columns(self, index: IntArray | slice) -> Belief:
         """Return the states at ``index`` of turned ones."""
         if isinstance(index, slice):
-            return Belief(*(getattr(self, name)[:, index] for name in _PARTS))
-        return Belief(*(getattr(self, name).take(index, 1) for name in _PARTS))
+            return Belief(*(part[:, index] for part in self.parts()))
+        return Belief(*(part.take(index, 1) for part in self.parts()))
 
     def join(self, other: Belief) -> Belief:
         """Return these states, then the other ones."""
-        pairs = ((getattr(self, name), getattr(other, name)) for name in _PARTS)
+        pairs = zip(self.parts(), other.parts(), strict=True)
         return Belief(*(np.concatenate(pair) for pair in pairs))
 
     def learn(self, o: FloatArray, variance: FloatArray) -> tuple[Belief, FloatArray]:
@@ -110,9 +113,10 @@ class Motion:
         """Carry states (A, D) over ``steps`` (A) frames; ``scale`` (A, D) is the object's size."""
         return self._carry(now, np.moveaxis(self.table[steps], 1, 0), scale**2)
 
-    def course(self, now: Belief, frames: int, scale: FloatArray) -> Belief:
-        """Carry one state (D, 1) over 0, 1, ... ``frames`` - 1 frames: (D, frames)."""
-        return self._carry(now, self._courses[:, :, :frames], scale[:, None] ** 2)
+    def course(self, now: Belief, frames: slice, scale: FloatArray) -> Belief:
+        """Carry states (D, A) over each of so many ``frames``: (D, A, frames)."""
+        states = Belief(*(part[..., None] for part in now.parts()))
+        return self._carry(states, self._courses[:, :, None, frames], scale.T[..., None] ** 2)
 
     @staticmethod
     def _carry(now: Belief, table: FloatArray, noise: FloatArray) -> Belief:

@@ -6,11 +6,10 @@ import math
 
 import numpy as np
 
-from inference.tasks.tracking.kalman import LOG_2PI, Belief, BoolArray, FloatArray, IntArray, Motion
+from inference.tasks.tracking.kalman import LOG_2PI, Belief, FloatArray, IntArray, Motion
+from inference.tasks.tracking.link_search import Links, Search, Targets, by_last_frame
 from inference.tasks.tracking.min_cost_flow import best_flow
 from inference.tasks.tracking.tracklets import Clip, Settings, Tracklet, object_scale
-
-Links = tuple[IntArray, IntArray, FloatArray]
 
 
 def best_chains(
@@ -117,7 +116,7 @@ def links(
 
     Of each tracklet's links those with log odds, plus what the target is worth (if anything), above
     -hope; of these the best ``fan_out`` to targets that are worth something, and as many to others.
-    The pairs are many: an upper bound is taken first, and the log odds of the few that it leaves.
+    The pairs are many: `link_search` looks at few of them.
     """
     ends, begins, scale = _ends(clip, runs, motion, settings)
     first, last = (np.array([run.frames[i] for run in runs]) for i in (0, -1))
@@ -127,73 +126,16 @@ def links(
     least = -settings.hope - worth.clip(min=0)
     # Apart: what is worth nothing need not be looked at from far, nor crowd out what is
     ends, begins = ends.turned(), begins.turned()
-    groups = [_Targets(x, first, begins, least + anywhere) for x in (worth > 0, worth <= 0)]
-    found = []
-    for i in np.flatnonzero(last < first[-1]):
-        ahead = motion.course(ends.columns(slice(i, i + 1)), len(clip.o) - last[i], scale[i])
-        peak = _peak(ahead) + sight.gap[: len(clip.o) - last[i]]
+    groups = [Targets(x, first, begins, least, anywhere) for x in (worth > 0, worth <= 0)]
+    none = np.zeros(0, np.int64)
+    found = [(none, none, np.zeros(0))]
+    for t, sources in by_last_frame(last, first[-1]):
+        search = Search(ends.columns(sources), scale[sources], t, motion, sight.gap)
         for group in groups:
-            near = group.near(ahead, peak, last[i])
-            steps = first[near] - last[i]
-            meeting = _meeting(ahead.columns(steps), begins.columns(near))
-            odds = meeting + sight.gap[steps] - anywhere[near]
-            kept = np.flatnonzero(odds > least[near])
-            kept = kept[np.argsort(-odds[kept], kind="stable")[: settings.fan_out]]
-            found.append((np.full(len(kept), i), near[kept], odds[kept]))
-    if not found:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+            row, target, odds = search.best(group, settings.fan_out)
+            found.append((sources[row], target, odds))
     source, target, odds = (np.concatenate(x) for x in zip(*found, strict=True))
     return source, target, odds
-
-
-class _Targets:
-    """Tracklets to link to, in the order of their first frames; states are turned, (D, M)."""
-
-    def __init__(
-        self, chosen: BoolArray, first: IntArray, begins: Belief, least: FloatArray
-    ) -> None:
-        self.index = np.flatnonzero(chosen)
-        self.first, self.least = first[self.index], least[self.index]
-        self.begins = begins.columns(self.index)
-        self.lowest = self.least.min(initial=np.inf)
-
-    def near(self, ahead: Belief, peak: FloatArray, last: int) -> IntArray:
-        """Return the tracklets whose odds may be above ``least``, from an upper bound.
-
-        It sees positions alone: the square of position and velocity is no less than the
-        position's. ``ahead`` holds the states 0, 1, ... frames after ``last``.
-        """
-        high = np.flatnonzero(peak > self.lowest)
-        if not len(high):
-            return np.zeros(0, np.int64)
-        begin, end = np.searchsorted(self.first, [last, last + high[-1]], side="right")
-        at: IntArray | slice = slice(begin, end)
-        steps, bound = self.first[at] - last, -self.least[at]
-        bound += peak.take(steps)
-        for s, ss, place, spread in zip(
-            ahead.s, ahead.ss, self.begins.s, self.begins.ss, strict=True
-        ):  # the first coordinate leaves few for the others
-            error = place[at] - s.take(steps)
-            error *= error
-            error /= ss.take(steps) + spread[at]
-            left = np.flatnonzero(bound > 0.5 * error)
-            bound = (bound - 0.5 * error).take(left)
-            at, steps = left + begin if isinstance(at, slice) else at.take(left), steps.take(left)
-        return self.index[at]
-
-
-def _peak(ahead: Belief) -> FloatArray:
-    """Upper bound of `_meeting` of states (D, A) with any other: det(P + B) >= det(P)."""
-    det = ahead.ss * ahead.zz - ahead.sz**2
-    return -0.5 * (np.log(det) + 2 * LOG_2PI).sum(0)
-
-
-def _meeting(ahead: Belief, begin: Belief) -> FloatArray:
-    """Log density of meeting a tracklet's first state, position and velocity; states (D, A)."""
-    ss, sz, zz = ahead.ss + begin.ss, ahead.sz + begin.sz, ahead.zz + begin.zz
-    ds, dz, det = begin.s - ahead.s, begin.z - ahead.z, ss * zz - sz**2
-    square = (zz * ds**2 - 2 * sz * ds * dz + ss * dz**2) / det
-    return -0.5 * (square + np.log(det) + 2 * LOG_2PI).sum(0)
 
 
 def _ends(

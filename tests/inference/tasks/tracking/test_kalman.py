@@ -28,11 +28,11 @@ def test_a_gap_is_its_frames_one_by_one(scale: float) -> None:
     for _ in range(30):
         stepwise = motion.predict(stepwise, one, size)
     at_once = motion.predict(states(), 30 * one, size)
-    course = motion.course(states().turned().columns(slice(2, 3)), 31, size[2])
+    course = motion.course(states().turned().columns(slice(2, 3)), slice(31), size[2:3])
     for name in ("s", "z", "ss", "sz", "zz"):
         assert np.allclose(getattr(at_once, name), getattr(stepwise, name))
-        assert np.allclose(getattr(course, name)[:, 30], getattr(at_once, name)[2])
-        assert np.allclose(getattr(course, name)[:, 0], getattr(states(), name)[2])
+        assert np.allclose(getattr(course, name)[:, 0, 30], getattr(at_once, name)[2])
+        assert np.allclose(getattr(course, name)[:, 0, 0], getattr(states(), name)[2])
 
 
 def test_filter_is_that_of_the_guide() -> None:
