@@ -4,7 +4,7 @@
 
 Prints a row a scene: ``people`` (objects that walk about an image, seen in 9 frames of 10, among
 clutter) and ``noise`` (detections anywhere: every pair of them might belong together, and nothing
-can be joined beyond doubt). CPU seconds are of one thread; the time per detection says how it grows.
+can be joined beyond doubt). CPU seconds are of one thread; those a detection say how they grow.
 """
 
 from __future__ import annotations
