@@ -103,7 +103,7 @@ def fit(
     data_size
         Observations in the data set, where a DataLoader does not know.
     progress
-        Show a progress bar, in a terminal or a notebook.
+        Show a progress bar, in a terminal or a notebook; else print a line now and then.
     report_every
         Epochs from one report of the bound to the next; the last epoch is always reported. By
         default 1; but 10 where all data are one batch and no report decides anything (no

@@ -32,7 +32,7 @@ _TROUBLE: dict[int | None, tuple[str, str]] = {
     errno.EPERM: ("the system does not permit it", "choose another folder"),
     errno.ENOTDIR: ("a part of its path is a file, not a folder", "choose another folder"),
     errno.EEXIST: ("a file where a folder must be", "choose another folder"),
-    errno.ENOENT: ("there is no such file or folder", "check the path"),
+    errno.ENOENT: ("", "check the path"),
     errno.EISDIR: ("it is a folder", "give a file"),
     errno.ENAMETOOLONG: ("its name is too long", "choose a shorter one"),
     errno.ELOOP: ("its links go round in a circle", "mend the links"),
@@ -43,7 +43,7 @@ def trouble(error: OSError) -> tuple[str, str]:
     """Say in words what the system did not do, and the cure."""
     said = error.strerror or str(error) or "an error of the system"
     words, cure = _TROUBLE.get(error.errno, ("the system could not do it", "choose another place"))
-    return f"{words} ({said})", cure
+    return f"{words} ({said})" if words else said, cure
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
@@ -105,7 +105,10 @@ def make_folder(folder: str | os.PathLike[str], argument: str = "--out", space: 
         free = _free(path)
     except OSError as error:
         words, cure = trouble(error)
+        if error.errno == errno.ENOENT:  # its parents have just been made
+            words, cure = f"the system makes none there ({words})", "choose another folder"
         found = f"{path}: {words}"
+        cure = cure.replace("choose another", f"change {argument}: choose another")
         raise InputError(argument, found, "a folder that can be written to", cure) from None
     if free < space:
         found = f"{path}, on a disk with {free:,} bytes free"
@@ -151,17 +154,25 @@ def read_sealed_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     return value
 
 
-def write_sums(folder: str | os.PathLike[str], names: Iterable[str]) -> Path:
+def add_sums(folder: str | os.PathLike[str], names: Iterable[str]) -> Path:
     """Write the checksums of files in a folder: ``cd folder; sha256sum -c SHA256SUMS``.
+
+    Those of other files there, of earlier calls, are kept while the files are.
 
     Raises
     ------
     OSError
         A file cannot be read, or the folder not be written to.
     """
-    folder = Path(folder)
-    rows = [f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}\n" for n in names]
-    write_whole(folder / SUMS, "".join(rows).encode())
+    folder, rows = Path(folder), dict[str, str]()
+    with suppress(OSError, UnicodeDecodeError):
+        for line in (folder / SUMS).read_text(encoding="utf-8").splitlines():
+            digest, _, name = line.partition("  ")
+            if (folder / name).is_file():
+                rows[name] = digest
+    rows |= {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    text = "".join(f"{digest}  {name}\n" for name, digest in sorted(rows.items()))
+    write_whole(folder / SUMS, text.encode())
     return folder / SUMS
 
 

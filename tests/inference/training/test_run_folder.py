@@ -335,7 +335,7 @@ def test_a_folder_that_cannot_be_written_to_is_found_before_training(
 ) -> None:
     steps: list[int] = []
     count = {"on_step": lambda step, loss: steps.append(step)}
-    with pytest.raises(CheckpointError, match=r"/proc/run: there is no such file or folder"):
+    with pytest.raises(CheckpointError, match=r"/proc/run: the system makes none there"):
         train(directory="/proc/run", **count)
     usage = shutil.disk_usage(tmp_path)._replace(free=1)
     with monkeypatch.context() as patch:
