@@ -2,7 +2,9 @@
 #   make install   the virtual environment .venv, with the package and its extras
 #   make test      lint, types, tests, notebooks
 #   make demo      follow seven people through real detections
+#   make notebook  open the lessons in the browser (Ctrl-C ends it)
 #   make docs      write what follows from registry and imports: public names, tables, architecture
+#   make lessons   execute the lessons that changed, and write their pages in docs/lessons
 #   make weights   train again the tracker's weights that ship in ppl_models/weights
 
 SHELL := /bin/bash
@@ -16,7 +18,7 @@ export OMP_NUM_THREADS ?= 1
 export MPLBACKEND ?= Agg
 PYTEST := $(BIN)/pytest -p no:cacheprovider
 
-.PHONY: help install lint types quick slow notebooks test demo docs weights clean
+.PHONY: help install lint types quick slow notebooks notebook test demo docs lessons weights clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -26,9 +28,14 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	    if $$python -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' 2>/dev/null; then break; fi; \
 	done; \
 	if [ $$python = none ]; then echo "make install needs Python 3.11 or newer on the PATH" >&2; exit 1; fi; \
-	[ -x $(BIN)/python ] || $$python -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[tracking,graph,audio,notebooks,dev]'
+	[ -x $(BIN)/python ] || { echo "making $(VENV) with $$($$python --version)"; $$python -m venv $(VENV); }
+	@echo "installing the package and its tools into $(VENV): some minutes, and 2 to 6 GB of PyTorch"
+	@$(BIN)/python -m pip install --progress-bar off -c constraints.txt -e '.[tracking,graph,audio,notebooks,dev]' \
+	    | sed -u -n -E '/^ *(Collecting|Downloading|Building|Installing|Successfully)/{s/^(.{90}).*/\1 .../;p;}'
 	@touch $@
+	@echo
+	@echo "Installed. The command is $(BIN)/ppl; after \`source $(BIN)/activate\` it is \`ppl\`."
+	@echo "Try: make demo, make notebook, $(BIN)/ppl stories"
 
 install: $(STAMP)
 
@@ -59,6 +66,14 @@ test: install
 
 demo: install
 	@$(BIN)/ppl demo
+
+notebook: install
+	@echo "opening notebooks/ in the browser; Ctrl-C here ends it"
+	@unset MPLBACKEND; $(BIN)/jupyter lab --notebook-dir=notebooks \
+	    $(if $(filter 0,$(shell id -u)),--allow-root) $(JUPYTER) notebooks/01_vae.ipynb
+
+lessons: install
+	@unset MPLBACKEND; $(BIN)/python -m tools.lessons
 
 docs: install
 	$(BIN)/python -m tools.tables

@@ -1,14 +1,17 @@
 """Weights on disk: one safetensors file, which holds tensors and a little JSON and no code.
 
 The file is an ordinary safetensors file (any reader opens it). Its header's metadata has one entry,
-``ppl_models``: the JSON object ``{"version", "model", "config", "extra"}``. It appears under its
-name only once it is whole: it is written beside its place, forced to the disk, and renamed.
+``ppl_models``: the JSON object ``{"version", "checksum", "model", "config", "extra"}``. The
+checksum is of every byte of the file but its own. The file appears under its name only once it is
+whole: it is written beside its place, forced to the disk, and renamed.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +24,9 @@ from torch import Tensor, nn
 from inference.errors import CheckpointError
 from ppl_models.data import files
 
-VERSION = 1
+VERSION = 2
+UNSEALED = 1
+"""The version whose files had no checksum: they are read with a warning."""
 File = str | os.PathLike[str]
 Modules = nn.Module | Mapping[str, nn.Module]
 _KEY = "ppl_models"
@@ -80,7 +85,9 @@ def save_tensors(
     extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Write tensors by name, as `save` does for the tensors of modules."""
-    head = {"version": VERSION, "model": model, "config": config, "extra": extra or {}}
+    blank = files.BLANK.decode()
+    head = {"version": VERSION, "checksum": blank, "model": model, "config": config}
+    head["extra"] = extra or {}
     try:
         text = json.dumps(head)
     except (TypeError, ValueError) as error:
@@ -90,7 +97,7 @@ def save_tensors(
     # a clone each: safetensors refuses tensors that share memory, as tied weights do
     clones = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
     data = safetensors.torch.save(clones, metadata={_KEY: text})
-    write_whole(path, data)
+    write_whole(path, files.seal(data, data.index(files.BLANK)))
 
 
 def load(
@@ -113,8 +120,14 @@ def load(
     Raises
     ------
     CheckpointError
-        If there is no such file, it is cut short, a pickle in disguise, of a newer format, of
-        another model, or its names and shapes are not those of `into`.
+        If there is no such file, it is cut short, any bit of it was changed, it is a pickle in
+        disguise, of a newer format, of another model, or its names and shapes are not those of
+        `into`.
+
+    Warns
+    -----
+    UserWarning
+        The file is of an earlier version, which had no checksum: damage would not be noticed.
     """
     checkpoint = _parse(path, _read(path))
     if model is not None and checkpoint.model != model:
@@ -139,9 +152,11 @@ def write_whole(path: File, data: bytes) -> None:
         files.write_whole(target, data)
     except OSError as error:
         kept = "the earlier file is as it was" if target.exists() else "nothing was left behind"
-        found = f"it cannot be written ({error.strerror or error}); {kept}"
-        cure = "make room, or choose another folder"
-        raise CheckpointError(path, found, f"{len(data):,} bytes of space", cure) from error
+        words, cure = files.trouble(error)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        expected = f"{len(data):,} bytes of space" if full else "a place that can be written to"
+        found = f"it cannot be written: {words}; {kept}"
+        raise CheckpointError(path, found, expected, cure) from error
 
 
 def _named(modules: Modules) -> dict[str, nn.Module]:
@@ -167,8 +182,8 @@ def _read(path: File) -> bytes:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        found = f"it cannot be read: {error.strerror or error}"
-        raise CheckpointError(path, found, cure="check the path") from error
+        words, cure = files.trouble(error)
+        raise CheckpointError(path, f"it cannot be read: {words}", cure=cure) from error
     for magic, kind in _DISGUISES.items():
         # a safetensors file opens with the 8-byte length of its header, then "{"
         if data.startswith(magic) and data[8:9] != b"{":
@@ -185,6 +200,7 @@ def _parse(path: File, data: bytes) -> Checkpoint:
         found = f"it is cut short at {len(data):,} bytes, or something else altogether"
         raise CheckpointError(path, found, "a whole safetensors file", "copy or save it again")
     head = _head(path, data[8 : 8 + size])
+    _check_seal(path, data, head)
     try:
         tensors = safetensors.torch.load(data)
     except (SafetensorError, ValueError, KeyError) as error:
@@ -194,19 +210,38 @@ def _parse(path: File, data: bytes) -> Checkpoint:
 
 
 def _head(path: File, header: bytes) -> dict[str, Any]:
-    """Our entry of a safetensors header."""
+    """Our entry of a safetensors header, each part of its kind."""
     try:
         head = json.loads(json.loads(header)["__metadata__"][_KEY])
-        version = head["version"] + 0
+        version = head["version"]
+        _ = version + 0
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         cure = "give a file that inference.save wrote"
         raise CheckpointError(path, "its header lacks our entry", f"{_KEY!r}", cure) from error
-    if version > VERSION:
-        found, expected = f"its format is version {version}", f"at most {VERSION}"
-        raise CheckpointError(path, found, expected, "update this package")
+    if type(version) is not int or not UNSEALED <= version <= VERSION:
+        newer = isinstance(version, int) and version > VERSION
+        found, expected = f"its format is version {version}", f"{UNSEALED} to {VERSION}"
+        raise CheckpointError(
+            path, found, expected, "update this package" if newer else "get the file again"
+        )
     if missing := {"model", "config", "extra"} - head.keys():
         raise CheckpointError(path, f"its header lacks {', '.join(sorted(missing))}")
+    for name, kind in {"model": str, "config": dict, "extra": dict}.items():
+        if not isinstance(head[name], kind):
+            found = f"{name} in its header is a {type(head[name]).__name__}"
+            raise CheckpointError(path, found, f"a {kind.__name__}", "get the file again")
     return head
+
+
+def _check_seal(path: File, data: bytes, head: Mapping[str, Any]) -> None:
+    """Compare the file with its own checksum, which stands in its header."""
+    if head["version"] == UNSEALED:
+        note = "written without a checksum, so that damage to it would not be noticed"
+        cure = "load and save it again"
+        warnings.warn(f"{path}: {note}: {cure}", UserWarning, stacklevel=4)
+    elif not files.is_sealed(data, data.find(str(head.get("checksum")).encode())):
+        found = "it is cut short or damaged: its contents are not those of its checksum"
+        raise CheckpointError(path, found, "a whole safetensors file", "copy it again")
 
 
 def _fill(into: Modules, tensors: Mapping[str, Tensor], path: File) -> None:
@@ -219,6 +254,11 @@ def _fill(into: Modules, tensors: Mapping[str, Tensor], path: File) -> None:
         for name, item in own.items()
         if name in tensors and tensors[name].shape != item.shape
     ]
+    wrong += [
+        f"{name} is {tensors[name].dtype} in the file, {item.dtype} in the module"
+        for name, item in own.items()
+        if name in tensors and _kind(tensors[name]) != _kind(item)
+    ]
     wrong += _torn(own, tensors)
     if wrong:
         listed = wrong[:8] + [f"and {len(wrong) - 8} more"] * (len(wrong) > 8)
@@ -227,6 +267,11 @@ def _fill(into: Modules, tensors: Mapping[str, Tensor], path: File) -> None:
         raise CheckpointError(path, found, "the same names and shapes", cure)
     for head, module in _named(into).items():
         module.load_state_dict({name: tensors[head + name] for name in module.state_dict()})
+
+
+def _kind(tensor: Tensor) -> tuple[bool, bool, bool]:
+    """What numbers a tensor holds: their precision may differ."""
+    return tensor.is_floating_point(), tensor.is_complex(), tensor.dtype is torch.bool
 
 
 def _torn(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:

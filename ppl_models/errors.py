@@ -38,8 +38,11 @@ class InputError(ValueError):
 
 
 def original(error: BaseException) -> BaseException:
-    """Return the error that was first raised, where others of its type only raised a copy of it."""
-    while type(error.__cause__) is type(error):
+    """Return the error that was first raised, where others of its type only raised a copy of it.
+
+    A copy has a text alone; an error that says more than its cause (which file it was) is none.
+    """
+    while type(error.__cause__) is type(error) and not getattr(error, "found", ""):
         error = error.__cause__
     return error
 

@@ -1,7 +1,7 @@
 """The command ``ppl``: the registered models, from a shell.
 
-Exit codes: 0 done; 1 a mistake in the data or the settings, explained on one screen; 2 wrong usage
-of the command; 130 stopped by Ctrl-C.
+Exit codes: 0 done; 1 a mistake in the data, the settings or the files, or no room, explained on one
+screen; 2 wrong usage of the command; 130 stopped by Ctrl-C, what was done until then is kept.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from inference.cli.catalogue import STORIES, find
 from inference.cli.speech import register as register_speech
 from inference.cli.story import Story
 from inference.cli.track import register
-from inference.errors import CheckpointError, PairError
-from ppl_models.errors import InputError, original
+from inference.cli.words import LARGEST_SEED, USER_ERRORS, finite, is_memory, said
+from ppl_models.errors import InputError
 
 if TYPE_CHECKING:
     from inference.cli.story import Data
     from inference.training import Run
 
-USER_ERRORS = (InputError, PairError, CheckpointError, OSError)
 INTERRUPTED = 130
+MASKS = ("mask", "observed")
+DRAWN, SOURCES = (".pdf", ".png", ".svg"), (".gv", ".dot")
 
 app = typer.Typer(
     name="ppl",
@@ -44,7 +45,9 @@ app = typer.Typer(
 StoryName = Annotated[
     str, typer.Argument(metavar="MODEL", help="A name from `ppl stories`, in capitals or not.")
 ]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same numbers.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=LARGEST_SEED, help="The same seed gives the same numbers.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A setting of the two; may be repeated."),
@@ -84,13 +87,18 @@ def stories() -> None:
 def check(
     story: StoryName,
     graph: Annotated[
-        Path | None, typer.Option(help="Draw the model there: .pdf, .png or .svg (needs Graphviz).")
+        Path | None,
+        typer.Option(
+            help="Draw the model there: .pdf, .png, .svg (by Graphviz); or .gv, its source."
+        ),
     ] = None,
     settings: Settings = None,
     seed: Seed = 0,
 ) -> None:
     """Check a model and its guide on simulated data, and print their sites."""
     entry, chosen = find(story), _parse(settings)
+    if graph is not None:
+        _check_graph(graph)
     from inference.checking import check as check_pair
     from inference.randomness import seeded
 
@@ -112,14 +120,17 @@ def fit(
         typer.Option(help="A .npy file, a datum a row, or an .npz of the model's arguments."),
     ] = None,
     simulate: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Fit N data that the model simulates.")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=10_000_000, help="Fit N data that the model simulates."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where the run is kept.", show_default="runs/MODEL")
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 100,
-    batch_size: Annotated[int, typer.Option(min=1, help="Data a step.")] = 128,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
+    batch_size: Annotated[int, typer.Option(min=1, max=2**31 - 1, help="Data a step.")] = 128,
+    learning_rate: Annotated[float, typer.Option(callback=finite, help="Of Adam.")] = 1e-3,
     settings: Settings = None,
     seed: Seed = 0,
     resume: Annotated[
@@ -145,7 +156,6 @@ def fit(
         seed=seed,
         directory=directory,
         resume=resume,
-        progress=sys.stderr.isatty(),
     )
     _keep(run, entry, {**entry.settings(given), **chosen}, directory)
 
@@ -177,7 +187,41 @@ def _read(story: Story, path: Path) -> Data:
         cure = f"np.savez(file, {', '.join(f'{name}=...' for name in needed)})"
         expected = f"arrays named {', '.join(needed)}"
         raise InputError(str(path), f"arrays named {', '.join(data)}", expected, cure)
-    return data
+    return {name: _typed(path, name, array) for name, array in data.items()}
+
+
+def _typed(path: Path, name: str, array: Any) -> Any:
+    """Return truth values as numbers where they are data, and as they are where they are a mask."""
+    import torch
+
+    if name not in MASKS:
+        return array.float()
+    if not ((array == 0) | (array == 1)).all():
+        cure = "np.savez(file, mask=mask.astype(bool), ...)"
+        raise InputError(
+            f"{path}, array {name!r}", "other numbers", "truth values, or 0 and 1", cure
+        )
+    return array.to(torch.bool)
+
+
+def _check_graph(path: Path) -> None:
+    """Look at where a graph is to be drawn, before any work."""
+    from importlib.util import find_spec
+    from shutil import which
+
+    if path.suffix.lower() not in DRAWN + SOURCES:
+        known = ", ".join(DRAWN + SOURCES)
+        raise typer.BadParameter(f"--graph takes a file {known}; saw {str(path)!r}")
+    if find_spec("graphviz") is None:
+        cure = "pip install 'ppl-models[graph]'"
+        raise InputError("--graph", "no package graphviz here", "the extra [graph]", cure)
+    if path.suffix.lower() in DRAWN and which("dot") is None:
+        found = "no program `dot` of Graphviz on the PATH"
+        cure = f"install Graphviz, or draw to {path.with_suffix('.gv')}, which needs none"
+        raise InputError("--graph", found, "Graphviz", cure)
+    if not path.parent.is_dir():
+        found = f"{path.parent}, which is no folder"
+        raise InputError("--graph", found, "a file in a folder that is there", "make the folder")
 
 
 def _parse(settings: list[str] | None) -> dict[str, Any]:
@@ -191,7 +235,7 @@ def _parse(settings: list[str] | None) -> dict[str, Any]:
             raise typer.BadParameter(f"--set takes NAME=VALUE, saw {setting!r}")
         try:
             chosen[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             chosen[name] = value
     return chosen
 
@@ -206,10 +250,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with _interrupts_heard():
             app([argument for argument in arguments if argument != "--debug"])
-    except USER_ERRORS as error:
-        if "--debug" in arguments:
+    except (*USER_ERRORS, RuntimeError) as error:
+        if "--debug" in arguments or not (isinstance(error, USER_ERRORS) or is_memory(error)):
             raise
-        typer.echo(f"ppl: {original(error)}", err=True)
+        typer.echo(f"ppl: {said(error)}", err=True)
         sys.exit(1)
 
 

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from inference.cli.progress import progress
 from inference.cli.speech_jobs import (
     LOUD,
     SHOWN,
     Copy,
+    check_folder_name,
     copies_of,
     is_single,
     left_to_do,
     mark,
-    progress,
     read,
     read_channel,
     sum_up,
 )
+from inference.cli.track_jobs import make_folder
+from inference.cli.words import LARGEST_SEED, finite
 from ppl_models.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,7 +55,9 @@ Channel = Annotated[
 SkipErrors = Annotated[
     bool, typer.Option("--skip-errors", help="Name files that cannot be used, and go on.")
 ]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same numbers.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=LARGEST_SEED, help="The same seed gives the same numbers.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -121,14 +125,19 @@ def resynth(
             err=True,
         )
         raise
+    finally:
+        if not is_single(inputs, out):
+            _keep_sums(out, [copy.target for copy in copies])
     sum_up(len(copies), kept, skipped, rows if report else [])
 
 
 def generate(
     model: Model,
     out: Annotated[Path, typer.Option(help="Folder of the sounds.")],
-    count: Annotated[int, typer.Option(min=1, help="How many.")] = 4,
-    seconds: Annotated[float, typer.Option(min=0.01, max=600, help="Length of each.")] = 3.0,
+    count: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many.")] = 4,
+    seconds: Annotated[
+        float, typer.Option(min=0.01, max=600, callback=finite, help="Length of each.")
+    ] = 3.0,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
@@ -137,12 +146,12 @@ def generate(
     Sound i depends on the model, the length, the seed and i only.
     """
     _require_audio(False)
-    from inference.cli.track_jobs import make_folder
     from inference.randomness import derive
     from inference.tasks.speech import generate as generate_speech
     from inference.tasks.speech import load_speech
     from ppl_models.data.sound import write_sound
 
+    check_folder_name(out)
     voice = load_speech(model)
     targets = [out / f"generated-{number:03d}.wav" for number in range(count)]
     if there := [target for target in targets if target.exists() and not overwrite]:
@@ -158,6 +167,7 @@ def generate(
             made = generate_speech(voice.model, 1, frames, voice.stft, seed=one, point=point)
             write_sound(target, made.wave[0, :samples], voice.stft.rate)
             typer.echo(f"{target}")
+    _keep_sums(out, targets)
 
 
 def fit_speech(
@@ -187,21 +197,22 @@ def fit_speech(
     from inference.tasks.speech import recipe_of, save_speech
     from ppl_models.data import corpora
 
-    recipe = recipe_of(architecture)
+    recipe, one = recipe_of(architecture), read_channel(channel)
     listed = {"folder": corpora.speech_folder}.get(layout.value) or getattr(corpora, layout.value)
     found = listed(corpus)
     typer.echo(str(found))
-    pieces, skipped = recipe.pieces(
-        found.train,
-        resample=resample,
-        channel=read_channel(channel),
-        on_error="skip" if skip_errors else "raise",
-    )
+    with progress() as step:
+        step(f"reading {len(found.train)} recordings")
+        pieces, skipped = recipe.pieces(
+            found.train,
+            resample=resample,
+            channel=one,
+            on_error="skip" if skip_errors else "raise",
+        )
     for why in skipped:
         typer.echo(f"skipped: {why}", err=True)
     typer.echo(f"{len(pieces)} pieces of {recipe.piece} frames")
-    watched = sys.stderr.isatty()
-    run = recipe.train(pieces, out, seed=seed, epochs=epochs, resume=resume, progress=watched)
+    run = recipe.train(pieces, out, seed=seed, epochs=epochs, resume=resume)
     facts = {"corpus": found.name, "seed": seed, "epochs": run.epochs}
     path = save_speech(out, recipe.design, run.model, run.guide, facts)
     typer.echo(str(run))
@@ -209,6 +220,15 @@ def fit_speech(
     if run.interrupted:
         typer.echo("stopped early; the same command with --resume goes on", err=True)
         raise typer.Exit(INTERRUPTED)
+
+
+def _keep_sums(out: Path, targets: list[Path]) -> None:
+    """Write the checksums of the sounds that are in a folder."""
+    from ppl_models.data.files import add_sums
+
+    there = [target.relative_to(out).as_posix() for target in targets if target.exists()]
+    if there:
+        add_sums(out, there)
 
 
 def _require_audio(report: bool) -> None:
@@ -228,6 +248,8 @@ def _voice_of(swap: Path | None, voice: SpeechModel, resample: bool, channel: An
     from inference.tasks.speech import encode_global
 
     wave = read(swap, voice.stft.rate, resample, channel).wave
+    if not wave.any():
+        raise InputError(f"--swap {swap}", "silence", "a voice", "give a recording of speech")
     return encode_global(voice.model, voice.guide, wave, voice.stft)
 
 
@@ -244,6 +266,7 @@ def _todo(
     if is_single(inputs, out):
         if out.exists() and not overwrite:
             raise InputError("--out", f"{out}, which is there", "a new file", "give --overwrite")
+        make_folder(out.parent)
         return {out}
     made = {"model": mark(voice.path), "swap": swap and mark(swap), **settings}
     return left_to_do(copies, out, made, overwrite)
@@ -279,6 +302,9 @@ def _scored(
     head = f"{copy.source} -> {copy.target}"
     if not wave.any():
         typer.echo(f"{head}  silence")
+        return {}
+    if not decoded.any():
+        typer.echo(f"{head}  silence: the recording is softer than 16 bits can say")
         return {}
     scores = (
         speech_scores(wave, decoded, rate) if report else {"si_sdr": float(si_sdr(wave, decoded))}

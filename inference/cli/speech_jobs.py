@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 
 from inference.cli.track_jobs import make_folder
+from inference.cli.words import in_options
 from ppl_models.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ LOUD = 1e-3
 SHOWN = {"si_sdr": "SI-SDR {:.2f} dB", "pesq_wb": "PESQ {:.2f}", "estoi": "ESTOI {:.3f}"}
 RECORD = "resynth.json"
 _WRITTEN = (".wav", ".flac")
+_OTHERS = {f".{s}" for s in "mp3 ogg oga opus m4a mp4 aac wma aif aiff au caf sph wv webm".split()}
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,7 @@ def copies_of(inputs: Sequence[Path], out: Path) -> list[Copy]:
     if is_single(inputs, out):
         copies = [Copy(inputs[0], out)]
     else:
-        if out.suffix.lower() in _WRITTEN:
-            raise InputError("--out", f"{out}, a file", "a folder for several", "name a folder")
+        check_folder_name(out)
         copies = [copy for path in inputs for copy in _mirrored(path, out)]
     sources: dict[Path, Path] = {}
     for copy in copies:
@@ -61,6 +61,23 @@ def copies_of(inputs: Sequence[Path], out: Path) -> list[Copy]:
             raise InputError(str(copy.target), found, "one recording a copy", cure)
         sources[copy.target] = copy.source
     return copies
+
+
+def check_folder_name(out: Path) -> None:
+    """Refuse a folder that is named as a file of sound.
+
+    Raises
+    ------
+    InputError
+        It is.
+    """
+    suffix = out.suffix.lower()
+    if suffix in _WRITTEN:
+        raise InputError("--out", f"{out}, a file", "a folder for several", "name a folder")
+    if suffix in _OTHERS and not out.is_dir():
+        found = f"{out}, a kind of file that is not written"
+        expected = f"a file {' or '.join(_WRITTEN)} for one recording, or a folder"
+        raise InputError("--out", found, expected, f"--out {out.with_suffix('.wav')}")
 
 
 def is_single(inputs: Sequence[Path], out: Path) -> bool:
@@ -102,16 +119,20 @@ def left_to_do(copies: Sequence[Copy], out: Path, made: dict[str, Any], again: b
         for target in there:
             target.unlink()
     make_folder(out)
-    from ppl_models.data.files import write_whole
+    from ppl_models.data.files import sealed_json, write_whole
 
-    write_whole(record, (json.dumps(made, indent=2) + "\n").encode())
+    write_whole(record, sealed_json(made))
     return {copy.target for copy in copies} - (set() if again else set(there))
 
 
 def _recorded(record: Path) -> Any:
+    """Return how copies were made; earlier versions wrote it without a checksum."""
+    from ppl_models.data.files import read_sealed_json
+
     try:
-        return json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = json.loads(record.read_text(encoding="utf-8"))
+        return read_sealed_json(record) if "checksum" in value else value
+    except (OSError, ValueError, TypeError):
         return None
 
 
@@ -142,40 +163,9 @@ def read(path: Path, rate: int, resample: bool, channel: int | Literal["mix"] | 
     try:
         return read_sound(path, rate, resample=resample, channel=channel)
     except InputError as error:
-        name, found, expected, cure = error.args
-        for python, option in {
-            "ask for resample=True": "give --resample",
-            'choose channel=0, 1, or "mix"': "give --channel mix, 0 or 1",
-            "or leave it out": "or leave it out (--skip-errors)",
-        }.items():
-            cure = cure.replace(python, option)
-        raise InputError(name, found, expected, cure) from None
-
-
-@contextmanager
-def progress(files: int) -> Iterator[Any]:
-    """Show a bar on a terminal; yield what moves it: (what is done now, files already done)."""
-    import sys
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining()
-    quiet, screen = not sys.stderr.isatty(), sys.stdout.isatty()
-    with Progress(
-        *columns,
-        console=Console(stderr=True),
-        transient=True,
-        disable=quiet,
-        redirect_stdout=screen,  # lines that go to a file are no business of the bar's
-    ) as bar:
-        task = bar.add_task("", total=files)
-
-        def step(what: str, done: int) -> None:
-            bar.update(task, description=what, completed=done)
-
-        yield step
+        *rest, cure = error.args
+        cure = in_options(cure).replace("or leave it out", "or leave it out (--skip-errors)")
+        raise InputError(*rest, cure) from None
 
 
 def sum_up(total: int, kept: int, skipped: list[InputError], rows: list[dict[str, float]]) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -13,17 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from inference.cli.progress import progress
 from inference.cli.track_jobs import (
     CONFIDENT,
     Job,
     bundled,
+    check_size,
     folders_of,
+    keep_sums,
     make_folder,
     parse_size,
     parse_window,
     present_throughout,
     read_job,
 )
+from inference.cli.words import LARGEST_SEED, finite
 
 if TYPE_CHECKING:
     from inference.metrics.tracking import Score
@@ -69,6 +70,7 @@ Frames = Annotated[
 LeastScore = Annotated[
     float | None,
     typer.Option(
+        callback=finite,
         help="Drop detections scored lower.",
         show_default=f"{CONFIDENT} where scores are probabilities",
     ),
@@ -83,7 +85,7 @@ def register(app: typer.Typer) -> None:
 
 def track(
     detections: Detections,
-    objects: Annotated[int, typer.Option(min=1, help="How many objects to follow.")],
+    objects: Annotated[int, typer.Option(min=1, max=10_000, help="How many objects to follow.")],
     out: Annotated[Path, typer.Option(help="Folder of the answers: one folder a file in it.")],
     image_size: ImageSize = None,
     gt: GroundTruth = None,
@@ -93,7 +95,9 @@ def track(
     clutter: Annotated[bool, typer.Option(help="Detections may be of nothing.")] = True,
     min_score: LeastScore = None,
     iterations: Annotated[int, typer.Option(min=1, help="Of coordinate ascent.")] = 10,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same numbers.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="The same seed gives the same numbers.")
+    ] = 0,
 ) -> None:
     """Follow objects, present in every frame, through detections; many files share one batch.
 
@@ -147,6 +151,7 @@ def _follow(jobs: Sequence[Job], settings: dict[str, Any]) -> None:
         from inference.metrics.tracking import require_motmetrics
 
         require_motmetrics()  # now, not after the work
+    check_size(jobs, settings["objects"])
     for job in jobs:
         make_folder(job.folder)
     lines, scores = [], []
@@ -155,6 +160,7 @@ def _follow(jobs: Sequence[Job], settings: dict[str, Any]) -> None:
             line, score = _write(job, tracks)
             lines.append(line)
             scores += [] if score is None else [(job.folder.name, score)]
+            keep_sums(job.folder)
     except KeyboardInterrupt:
         typer.echo(f"stopped: {len(lines)} of {len(jobs)} written, each file whole", err=True)
         raise
@@ -166,7 +172,7 @@ def _follow(jobs: Sequence[Job], settings: dict[str, Any]) -> None:
 
 def _answers(jobs: Sequence[Job], settings: dict[str, Any]) -> Iterator[Tracks]:
     """Follow all jobs in one batch, then yield the answers to be written, with a bar meanwhile."""
-    with _progress(len(jobs)) as step:
+    with progress() as step:
         step("loading")
         from inference.tasks.tracking import track as follow
 
@@ -175,7 +181,7 @@ def _answers(jobs: Sequence[Job], settings: dict[str, Any]) -> Iterator[Tracks]:
             [job.detections for job in jobs], frames=[job.frames for job in jobs], **settings
         )
         for done, tracks in enumerate(found):
-            step("writing", done)
+            step("writing", done, len(jobs))
             yield tracks
 
 
@@ -187,10 +193,10 @@ def _write(job: Job, tracks: Tracks) -> tuple[str, Score | None]:
     result = None
     if job.truth is not None:
         from inference.metrics.tracking import score
-        from ppl_models.data.files import write_whole
+        from ppl_models.data.files import sealed_json, write_whole
 
         result = score(job.truth.between(*job.frames), tracks.as_boxes())
-        write_whole(metrics, (json.dumps(result.to_dict(), indent=2) + "\n").encode())
+        write_whole(metrics, sealed_json(result.to_dict()))
         written.append(metrics)
     first, last = job.frames
     names = ", ".join(path.name for path in written)
@@ -205,21 +211,3 @@ def _show(scores: Sequence[tuple[str, Score]]) -> None:
     if len(rows) > 1:
         rows.append(("all", total([score for _, score in scores])))
     typer.echo(table(rows))
-
-
-@contextmanager
-def _progress(files: int) -> Iterator[Any]:
-    """Show a bar on a terminal; yield what moves it: (what is done now, files already written)."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    console, quiet = Console(stderr=True), not sys.stderr.isatty()
-    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
-        task = bar.add_task("", total=None)
-
-        def step(what: str, done: int | None = None) -> None:
-            bar.update(task, description=what, total=None if done is None else files)
-            bar.update(task, completed=done or 0)
-
-        yield step

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LONGEST = 100_000
 """Frames of one sequence; a longer one is a wrong frame number more often than a film."""
+MOST_NUMBERS = 500_000_000
+"""Probabilities of an assignment that are held at once: 4 GB."""
 CONFIDENT = 0.3
 """Least score kept by default, where scores are probabilities."""
 
@@ -107,12 +109,41 @@ def folders_of(paths: Sequence[Path], out: Path) -> list[Path]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, or raise InputError where a file is in its way."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        found = "a file where a folder must be"
-        raise InputError(str(folder), found, "a new or existing folder", "change --out") from None
+    """Make a folder that can be written to, before any work, or raise InputError."""
+    from ppl_models.data import files
+
+    files.make_folder(folder)
+
+
+def keep_sums(folder: Path) -> None:
+    """Write the checksums of a folder of answers into the folder that holds it (`--out`)."""
+    from ppl_models.data.files import add_sums
+
+    add_sums(folder.parent, [f"{folder.name}/{p.name}" for p in sorted(folder.iterdir())])
+
+
+def check_size(jobs: Sequence[Job], objects: int) -> None:
+    """Look at how many numbers the tracker would hold at once.
+
+    Raises
+    ------
+    InputError
+        Too many: sequences times frames times detections a frame, times the objects.
+    """
+    import numpy as np
+
+    frames = [last - first + 1 for first, last in (job.frames for job in jobs)]
+    widest = [
+        int(np.bincount(job.detections.between(*job.frames).frame - job.frames[0]).max())
+        for job in jobs
+    ]
+    numbers = len(jobs) * max(frames) * max(widest) * (objects + 1)
+    if numbers > MOST_NUMBERS:
+        found = f"{max(frames):,} frames of up to {max(widest):,} detections, {objects} objects"
+        found += f", {len(jobs)} files in one batch" * (len(jobs) > 1)
+        expected = f"at most {MOST_NUMBERS:,} of these multiplied ({numbers:,} here)"
+        cure = "follow fewer frames at once (--frames A:B), or drop weak detections (--min-score)"
+        raise InputError("detections", found, expected, cure)
 
 
 def parse_size(text: str | None) -> tuple[float, float] | None:
@@ -122,6 +153,8 @@ def parse_size(text: str | None) -> tuple[float, float] | None:
     match = re.fullmatch(r"(\d+)[xX](\d+)", text)
     if not match or not int(match[1]) or not int(match[2]):
         raise typer.BadParameter(f"--image-size takes WIDTHxHEIGHT as in 1920x1080, saw {text!r}")
+    if max(len(match[1]), len(match[2])) > 6:
+        raise typer.BadParameter(f"--image-size takes at most 999999x999999, saw {text[:40]!r}")
     return float(match[1]), float(match[2])
 
 
@@ -130,8 +163,8 @@ def parse_window(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     match = re.fullmatch(r"(\d+):(\d+)", text)
-    if not match or not 1 <= int(match[1]) <= int(match[2]):
-        usage = "--frames takes A:B, first and last frame, from 1, as in 1:60"
+    if not match or len(match[2]) > 9 or not 1 <= int(match[1]) <= int(match[2]):
+        usage = "--frames takes A:B, first and last frame, from 1 to 999999999, as in 1:60"
         raise typer.BadParameter(f"{usage}; saw {text!r}")
     return int(match[1]), int(match[2])
 

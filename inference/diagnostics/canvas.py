@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -17,6 +18,22 @@ class Picture(Figure):
         stream = io.BytesIO()
         self.savefig(stream, format="png", bbox_inches="tight")
         return stream.getvalue()
+
+
+class PictureAxes(Axes):
+    """Axes of a `Picture`: a notebook shows them by their figure."""
+
+    def _repr_png_(self) -> bytes | None:
+        figure = self.get_figure(root=True)
+        return figure._repr_png_() if isinstance(figure, Picture) else None
+
+
+class Panels(list[Axes]):
+    """Several axes of one figure: a notebook shows them by that, once."""
+
+    def _repr_png_(self) -> bytes | None:
+        figure = self[0].get_figure(root=True) if self else None
+        return figure._repr_png_() if isinstance(figure, Picture) else None
 
 
 def draw_rows(

@@ -110,7 +110,7 @@ class CollapseReport:
 
     def plot(self, ax: Sequence[Axes] | None = None) -> list[Axes]:
         """Plot the units' rates (or spreads), and where the bound goes; returns the two axes."""
-        left, right = axes_row(ax, 2)
+        left, right = panels = axes_row(ax, 2)
         found = [unit for site in self.sites for unit in site.units]
         priced = all(unit.rate is not None for unit in found)
         found.sort(key=lambda u: -(u.rate or 0.0) if priced else -u.spread)
@@ -128,7 +128,7 @@ class CollapseReport:
         parts |= {"amortisation\ngap": self.gap.nats} if self.gap else {}
         right.bar(list(parts), list(parts.values()), color="C1")
         right.set(ylabel="nats a datum", title=self.verdict.partition(".")[0])
-        return [left, right]
+        return panels
 
 
 def collapse_report(

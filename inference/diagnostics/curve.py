@@ -28,6 +28,8 @@ class Point:
         -(D + R), and its own error: of a datum, D and R are not independent.
     train_rate, train_distortion
         R and D on data it was trained on.
+    target
+        The rate it was steered to, if it was.
     """
 
     name: str
@@ -40,6 +42,12 @@ class Point:
     bound_error: float
     train_rate: float
     train_distortion: float
+    target: float | None = None
+
+    @property
+    def missed(self) -> bool:
+        """Whether a target was not reached: on training data the rate is 20 % off, or more."""
+        return self.target is not None and abs(self.train_rate - self.target) > 0.2 * self.target
 
 
 @dataclass(frozen=True)
@@ -126,9 +134,21 @@ class Curve:
         low = [p.name for p in self.points if self._is_impossible(p)]
         if low:
             words.append(f"Under the entropy floor, which cannot be: {', '.join(low)}.")
+        words += self._missed()
         if self.interrupted:
             words.append("Interrupted: members are missing; call again with the same directory.")
         return words
+
+    def _missed(self) -> list[str]:
+        """Say which targets were not reached, and what follows."""
+        missed = [p for p in self.points if p.missed]
+        if not missed:
+            return []
+        steered = [p for p in self.points if p.target is not None]
+        head = "No target rate was reached" if len(missed) == len(steered) else "Not reached"
+        rows = ", ".join(f"{p.name} ({p.train_rate:.3g} on training data)" for p in missed)
+        cure = "train for longer (epochs), or steer faster (TargetRate(nats, step=...))"
+        return [f"{head}: {rows}; these rows say nothing of that rate: {cure}."]
 
     def _is_impossible(self, point: Point) -> bool:
         return self.entropy is not None and -point.bound < self.entropy - 3 * point.bound_error

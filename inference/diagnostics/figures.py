@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def axes_of(ax: Axes | None) -> Axes:
-    """Return the axes given, or those of a figure of their own (shown by ``ax.figure``)."""
+    """Return the axes given, or those of a figure of their own (which a notebook shows)."""
     return axes_row([ax] if ax is not None else None, 1)[0]
 
 
@@ -26,7 +26,8 @@ def axes_row(axes: Sequence[Axes] | None, count: int) -> list[Axes]:
         if len(axes) != count:
             raise ValueError(f"ax: saw {len(axes)} axes, expected {count}; pass a list of {count}")
         return list(axes)
-    from inference.diagnostics.canvas import Picture
+    from inference.diagnostics.canvas import Panels, Picture, PictureAxes
 
     figure = Picture(figsize=(min(4.0 * count, 16.0) if count > 1 else 6.0, 3.6), layout="tight")
-    return list(figure.subplots(1, count, squeeze=False)[0])
+    shown = {"axes_class": PictureAxes}
+    return Panels(figure.add_subplot(1, count, place + 1, **shown) for place in range(count))

@@ -66,8 +66,9 @@ def rmse(reference: Tensor, estimate: Tensor) -> Tensor:
         Two shapes, no samples, or numbers that are not finite.
     """
     reference, estimate = _check(reference, estimate)
+    level, reference, estimate = _level(reference), _scaled(reference), _scaled(estimate)
     scale = (estimate * reference).sum(-1) / estimate.square().sum(-1)
-    error = (scale[..., None] * estimate - reference).square().mean(-1).sqrt()
+    error = level[..., 0] * (scale[..., None] * estimate - reference).square().mean(-1).sqrt()
     return error.masked_fill(_silent(reference, estimate), math.nan)
 
 
@@ -83,6 +84,7 @@ def si_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
         Two shapes, no samples, or numbers that are not finite.
     """
     reference, estimate = _check(reference, estimate)
+    reference, estimate = _scaled(reference), _scaled(estimate)
     scale = (estimate * reference).sum(-1) / reference.square().sum(-1)
     target = scale[..., None] * reference
     ratio = target.square().sum(-1) / (estimate - target).square().sum(-1)
@@ -227,6 +229,17 @@ def _check(reference: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor]:
             found = f"{int((~wave.isfinite()).sum())} samples that are not finite"
             raise InputError(name, found, "finite samples", "mend what made them")
     return reference.detach().double(), estimate.detach().double()
+
+
+def _level(wave: Tensor) -> Tensor:
+    """Return the largest modulus of each sound (..., 1), 1 for silence."""
+    level = wave.abs().amax(-1, keepdim=True)
+    return torch.where(level > 0, level, torch.ones_like(level))
+
+
+def _scaled(wave: Tensor) -> Tensor:
+    """Bring sounds to a largest modulus of 1, so that squares of soft ones are not 0."""
+    return wave / _level(wave)
 
 
 def _silent(reference: Tensor, estimate: Tensor) -> Tensor:

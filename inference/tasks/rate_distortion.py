@@ -179,6 +179,7 @@ def _point(
         table.error,
         _sum(trained, "rate")[0],
         _sum(trained, "distortion")[0],
+        weight.nats if isinstance(weight, TargetRate) else None,
     )
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pyro
@@ -102,7 +103,7 @@ def fit(
     data_size
         Observations in the data set, where a DataLoader does not know.
     progress
-        Show a progress bar, in a terminal or a notebook.
+        Show a progress bar, in a terminal or a notebook; else print a line now and then.
     report_every
         Epochs from one report of the bound to the next; the last epoch is always reported. By
         default 1; but 10 where all data are one batch and no report decides anything (no
@@ -128,14 +129,15 @@ def fit(
     Raises
     ------
     InputError
-        Of an argument or of data that cannot be used.
+        Of an argument or of data that cannot be used; or another process trains in the folder.
     PairError
         Of a pair that does not fit its data.
     NonFiniteError
         The loss or a gradient is NaN or infinite; names the site or parameter, epoch and batch.
         The parameters, and the folder, are those before that step.
     CheckpointError
-        The folder holds another run, or cannot be read or written.
+        The folder holds another run, or cannot be read or written (which is tried before
+        training begins).
 
     Notes
     -----
@@ -160,11 +162,12 @@ def fit(
         processes = Processes(accelerator, devices, strategy)
         session = Session(TrainedPair(model, guide, plan), plan, processes)
         session.pair.auxiliary.refuse_several(processes.count)
-        session.take_up(plan.folder.open(resume) if plan.folder else None)
-        if not plan.is_over(session.progress):
-            with session.interrupt, pyro.get_param_store().scope():
-                processes.run(train, session)
-        session.end()
+        with plan.folder.hold(session.space()) if plan.folder else nullcontext():
+            session.take_up(plan.folder.open(resume) if plan.folder else None)
+            if not plan.is_over(session.progress):
+                with session.interrupt, pyro.get_param_store().scope():
+                    processes.run(train, session)
+            session.end()
     return _run(session)
 
 

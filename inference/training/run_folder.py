@@ -2,7 +2,8 @@
 
 The folder holds ``resume.ckpt``, from which the run goes on to the same numbers, and
 ``model.safetensors``, the best weights so far (`inference.checkpoint.load` reads them). Both are
-whole at any moment, and neither can hold code: ``resume.ckpt`` is read with ``weights_only``.
+whole at any moment, both have a checksum of all that is in them, and neither can hold code:
+``resume.ckpt`` is read with ``weights_only``. While a run goes on, its folder is locked.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import io
 import os
 import pickle
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +23,26 @@ from torch import Tensor
 
 from inference.checkpoint import save_tensors, write_whole
 from inference.errors import CheckpointError
+from inference.training.lock import locked
+from ppl_models.data.files import BLANK, is_sealed, make_folder, seal
 from ppl_models.errors import InputError
 
-VERSION = 2
+VERSION = 3
 RESUME, WEIGHTS = "resume.ckpt", "model.safetensors"
-_UNREADABLE = pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError
+_UNREADABLE = (
+    *(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError, TypeError),
+    *(AttributeError, IndexError, OverflowError, MemoryError, AssertionError),
+)
+_MARK = b"ppl-models checksum "
+"""Before the seal, both in the comment at the end of the file, which is a zip archive."""
+_PARTS = {
+    "pair": dict,
+    "progress": dict,
+    "best": dict,
+    "interrupted": bool,
+    "optimizer": dict,
+    "kind": str,
+}
 
 
 @dataclass
@@ -81,7 +99,7 @@ class RunFolder:
     Parameters
     ----------
     path
-        The folder; made when it is first written.
+        The folder; made when it is first held.
     identity
         What makes a run this one: the pair, the data, the seed. A resumed run must have the same.
 
@@ -95,18 +113,48 @@ class RunFolder:
         self.path, self.identity = Path(path), identity
         self._saved_at, self._took = time.monotonic(), 0.0
 
+    @contextmanager
+    def hold(self, space: int = 0) -> Iterator[None]:
+        """Make the folder, see that it can be written to, and lock it, for the block.
+
+        Parameters
+        ----------
+        space
+            Bytes that the run will need there.
+
+        Raises
+        ------
+        InputError
+            Another process holds it, or it is a file.
+        CheckpointError
+            It cannot be made or written to, or its disk is full.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError("directory", f"{self.path}, a file", "a folder", "choose another name")
+        new = not self.path.exists()
+        try:
+            make_folder(self.path, "directory", space)
+        except InputError as error:
+            found = error.found.removeprefix(f"{self.path}").lstrip(":, ")
+            raise CheckpointError(self.path, found, error.expected, error.cure) from None
+        try:
+            with locked(self.path):
+                yield
+        finally:
+            if new:
+                with suppress(OSError):  # only an empty one goes
+                    self.path.rmdir()
+
     def open(self, resume: bool) -> dict[str, Any] | None:
         """Return the state to go on from; None for a fresh start.
 
         Raises
         ------
         InputError
-            If the folder holds a run that was not to be resumed, or is a file.
+            If the folder holds a run that was not to be resumed.
         CheckpointError
             If it holds another run, or its file cannot be read.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError("directory", f"{self.path}, a file", "a folder", "choose another name")
         held = [name for name in (RESUME, WEIGHTS) if (self.path / name).exists()]
         if held and not resume:
             found = f"{self.path}, which holds the {' and '.join(held)} of a run"
@@ -137,25 +185,49 @@ class RunFolder:
         torch.save({"version": VERSION, "identity": self.identity, **state}, buffer)
         config = {"pair": self.identity["pair"]}
         save_tensors(self.path / WEIGHTS, weights, model=model, config=config, extra=extra)
-        write_whole(self.path / RESUME, buffer.getvalue())
+        write_whole(self.path / RESUME, _sealed(buffer.getvalue()))
         self._saved_at = time.monotonic()
         self._took = self._saved_at - start
 
     def _read(self) -> dict[str, Any]:
-        path = self.path / RESUME
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        path, older = self.path / RESUME, f"start again in another folder; {WEIGHTS} is of its own"
+        with self.reading():
+            content = path.read_bytes()
+            sealed = content[-len(BLANK) - len(_MARK) : -len(BLANK)] == _MARK
+            if sealed and not is_sealed(content, len(content) - len(BLANK)):
+                raise ValueError("its contents are not those of its checksum")
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             version, identity = state["version"] + 0, dict(state["identity"])
-        except (*_UNREADABLE, TypeError, AttributeError) as error:
-            found = "it is cut short, damaged, or holds more than numbers; nothing in it was run"
-            cure = f"start again in another folder; the weights are in {WEIGHTS}"
-            raise CheckpointError(path, found, "a file that fit wrote", cure) from error
         if version != VERSION:
-            older = f"start again in another folder; the weights are in {WEIGHTS}"
             cure = "update the package" if version > VERSION else older
             raise CheckpointError(path, f"its version is {version}", f"{VERSION}", cure)
+        with self.reading():
+            if not sealed:
+                raise ValueError("it has no checksum")
+            _check_parts(state)
         self.compare(identity, self.identity)
         return dict(state)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Say of any error within the block that the file is not what it should be.
+
+        Raises
+        ------
+        CheckpointError
+            In place of whatever went wrong.
+        """
+        try:
+            yield
+        except CheckpointError:
+            raise
+        except _UNREADABLE as error:
+            why = "it is cut short, damaged, or holds more than numbers; nothing in it was run"
+            found = f"{why} ({_line(error)})"
+            cure = f"start again in another folder; the weights are in {WEIGHTS}"
+            raise CheckpointError(
+                self.path / RESUME, found, "a file that fit wrote", cure
+            ) from error
 
     def compare(self, then: dict[str, Any], now: dict[str, Any]) -> None:
         """Insist on the same run.
@@ -169,6 +241,34 @@ class RunFolder:
         if names:
             seen = "; ".join(f"{name} was {then.get(name)}" for name in names)
             expected = "; ".join(f"{name} {now[name]}" for name in names)
-            cure = "call fit as at first (epochs may grow), or name another folder"
+            tied = {"learning_rate", "objective"} & set(names)  # schedules may follow from epochs
+            same = (
+                "with as many epochs, if schedules follow from them" if tied else "epochs may grow"
+            )
+            cure = f"call fit as at first ({same}), or name another folder"
             path = self.path / RESUME
             raise CheckpointError(path, f"it is another run: {seen}", expected, cure)
+
+
+def _sealed(archive: bytes) -> bytes:
+    """Put the seal into the comment of a zip archive, whose readers pass over it."""
+    comment = _MARK + BLANK
+    content = archive[:-2] + len(comment).to_bytes(2, "little") + comment
+    return seal(content, len(content) - len(BLANK))
+
+
+def _check_parts(state: dict[str, Any]) -> None:
+    """Raise ValueError unless a state has the parts that a run is resumed from."""
+    for name, kind in _PARTS.items():
+        if not isinstance(state.get(name), kind):
+            raise ValueError(f"its {name} is a {type(state.get(name)).__name__}")
+    if state["progress"].keys() != {f.name for f in fields(Progress)}:
+        raise ValueError(f"its progress has {', '.join(map(str, state['progress']))}")
+    if strange := state["best"].keys() - state["pair"].keys():
+        raise ValueError(f"its best weights have {', '.join(map(str, strange))}")
+
+
+def _line(error: BaseException) -> str:
+    """Return the first line of what an error says."""
+    text = str(error).splitlines()
+    return (text[0] if text else type(error).__name__)[:120]

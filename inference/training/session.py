@@ -60,7 +60,9 @@ class Session:
         if state is None:
             self.pair.auxiliary.reset()
             return
-        self.restore(state)
+        assert self.plan.folder is not None  # which held the state
+        with self.plan.folder.reading():
+            self.restore(state)
         self.interrupt.asked = False
         self._earlier = state
         at, plan = self.progress, self.plan
@@ -81,7 +83,8 @@ class Session:
         if self._earlier is not None and self.plan.folder is not None:
             self.plan.folder.compare({"optimizer": self._earlier["kind"]}, self._kind())
             # a copy, since processes may share its tensors
-            self.optimizer.load_state_dict(copy.deepcopy(self._earlier["optimizer"]))
+            with self.plan.folder.reading():
+                self.optimizer.load_state_dict(copy.deepcopy(self._earlier["optimizer"]))
         self._began = time.monotonic() - self.progress.seconds
         return placed
 
@@ -162,6 +165,11 @@ class Session:
         """Give a spawned process tensors of its own to train: they come in shared memory."""
         for tensor in [*self.pair.parameters(), *self.pair.buffers()]:
             tensor.data = tensor.data.clone()
+
+    def space(self) -> int:
+        """Bytes that a save may need: weights, a resume file, and both again beside the old."""
+        tensors = [*self.pair.parameters(), *self.pair.buffers()]
+        return 12 * sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def keep_weights(self) -> None:
         """Remember the weights of now as the best ones."""

@@ -3,27 +3,30 @@
 Frames count from 1, boxes are in pixels and may be fractions or reach out of the image. Detections
 carry the id -1; ground truth carries the flag 1 in place of the score (0: not to be counted).
 
+Text is plain or compressed (gzip, bzip2, xz), its cells separated by commas or blanks; see
+`ppl_models.data.tables` for what may stand between rows.
+
 Source: A. Milan et al., "MOT16: A benchmark for multi-object tracking", arXiv:1603.00831, sec. 4.
 """
 
 from __future__ import annotations
 
-import codecs
 import os
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ppl_models.data.files import write_whole
+from ppl_models.data.tables import Table, read_table
 from ppl_models.errors import InputError
 
 FloatArray = NDArray[np.float64]
+SMALLEST, LARGEST = 1e-3, 1e6
+"""Pixels: of a width or height; the larger one also of how far a box may lie from the origin."""
+MOST_PLACES = 10_000_000
+"""Frames times the most boxes in one of them, of a dense array: 320 MB."""
 COLUMNS = "7 to 10 numbers a line: frame, id, left, top, width, height, score[, x, y, z]"
 
 
@@ -95,6 +98,11 @@ class Boxes:
         """Return boxes (T, K, 4) of the frames ``first`` to ``last``, NaN where there is none.
 
         K is the largest number of boxes in one of these frames, and at least 1.
+
+        Raises
+        ------
+        InputError
+            The last frame is before the first, or T times K is above `MOST_PLACES`.
         """
         if last < first:
             cure = "give the first frame first"
@@ -103,7 +111,13 @@ class Boxes:
         t = rows.frame - first
         counts = np.bincount(t, minlength=last - first + 1)
         k = np.arange(len(t)) - np.repeat(np.cumsum(counts) - counts, counts)
-        boxes = np.full((last - first + 1, max(1, int(counts.max())), 4), np.nan)
+        widest = max(1, int(counts.max()))
+        if len(counts) * widest > MOST_PLACES:
+            found = f"{len(counts):,} frames, with up to {widest:,} boxes in one of them"
+            expected = f"frames times most boxes up to {MOST_PLACES:,} (motchallenge.MOST_PLACES)"
+            cure = f"mend frame {first + int(counts.argmax())}, take fewer frames, or raise that"
+            raise InputError(self.name, found, expected, cure)
+        boxes = np.full((len(counts), widest, 4), np.nan)
         boxes[t, k] = rows.ltwh
         return boxes
 
@@ -111,7 +125,8 @@ class Boxes:
 def read_boxes(path: str | os.PathLike[str]) -> Boxes:
     """Read a MOTChallenge file of detections, tracks or ground truth, its rows in any order.
 
-    A header line is passed over, exact duplicate rows count once.
+    A header line is passed over, exact duplicate rows count once. Compressed files are told by
+    their first bytes, not by their names.
 
     Raises
     ------
@@ -125,18 +140,17 @@ def read_boxes(path: str | os.PathLike[str]) -> Boxes:
         found = "a folder" if path.is_dir() else "no such file"
         raise InputError(str(path), found, "a MOTChallenge text file", "check the path")
     try:
-        table, skipped = _numbers(path)
+        table = read_table(path, range(7, 11), COLUMNS)
     except PermissionError:
         cure = f"chmod u+r '{path}'"
         raise InputError(str(path), "no permission to read it", "a readable file", cure) from None
-    if not table.size:
+    if not table.numbers.size:
         raise InputError(str(path), "no rows", COLUMNS, "check that the detector wrote the file")
-    _check_rows(table, path, skipped)
-    table = _unique(table)
-    order = np.argsort(table[:, 0], kind="stable")
-    table = table[order]
-    frame, ids = table[:, 0].astype(np.int64), table[:, 1].astype(np.int64)
-    return Boxes(frame, ids, table[:, 2:6].copy(), table[:, 6].copy(), str(path))
+    _check_rows(table, path)
+    rows = _unique(table.numbers)
+    rows = rows[np.argsort(rows[:, 0], kind="stable")]
+    frame, ids = rows[:, 0].astype(np.int64), rows[:, 1].astype(np.int64)
+    return Boxes(frame, ids, rows[:, 2:6].copy(), rows[:, 6].copy(), str(path))
 
 
 def read_ground_truth(path: str | os.PathLike[str]) -> Boxes:
@@ -181,81 +195,29 @@ def write_tracks(path: str | os.PathLike[str], tracks: FloatArray, first: int = 
     write_whole(path, "".join(lines).encode())
 
 
-def _numbers(path: Path) -> tuple[FloatArray, int]:
-    """Return the table, and how many lines were passed over above it."""
-    encoding, delimiter, skipped = _layout(path)
-    options: dict[str, Any] = {"delimiter": delimiter, "ndmin": 2}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the caller reports an empty file
-        try:
-            return np.loadtxt(path, skiprows=skipped, encoding=encoding, **options), skipped
-        except ValueError:
-            pass
-        try:  # slower, without the lines of blanks that stop the first way
-            return np.loadtxt([line for _, line in _rows(path, skipped)], **options), skipped
-        except ValueError:
-            line, found = _bad_line(path, delimiter, skipped)
-    raise InputError(f"{path}, line {line}", found, COLUMNS, "mend that line")
-
-
-def _layout(path: Path) -> tuple[str, str | None, int]:
-    """Return encoding, delimiter (None: blanks), and the lines to pass over: blanks, a header."""
-    with path.open("rb") as file:
-        blank, head = next(((n, line) for n, line in enumerate(file) if line.strip()), (0, b""))
-    marked = head.startswith(codecs.BOM_UTF8)
-    text = head.removeprefix(codecs.BOM_UTF8).decode("latin-1")
-    delimiter = "," if "," in text else None
-    header = not any(_is_number(cell) for cell in text.split(delimiter))
-    return "utf-8-sig" if marked else "latin-1", delimiter, blank + header
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _rows(path: Path, skipped: int) -> Iterator[tuple[int, str]]:
-    """Yield the lines that hold rows, each with its number in the file, from 1."""
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            if number > skipped and line.strip() and not line.lstrip().startswith("#"):
-                yield number, line.strip()
-
-
-def _bad_line(path: Path, delimiter: str | None, skipped: int) -> tuple[int, str]:
-    """Return number and text of the first line that is no row of numbers like the first one."""
-    columns, number = 0, skipped
-    for number, line in _rows(path, skipped):  # noqa: B007
-        cells = line.split(delimiter)
-        columns = columns or len(cells)
-        if len(cells) != columns:
-            return number, f"{len(cells)} columns after rows of {columns}: {line[:80]!r}"
-        if not all(map(_is_number, cells)):
-            return number, repr(line[:80])
-    return number, "text that is not numbers"
-
-
-def _check_rows(table: FloatArray, path: Path, skipped: int) -> None:
-    columns = table.shape[1]
-    if not 7 <= columns <= 10:
-        raise InputError(str(path), f"{columns} columns", COLUMNS, "convert the file")
-    whole = table[:, :2] == np.floor(table[:, :2])
+def _check_rows(table: Table, path: Path) -> None:
+    rows = table.numbers
+    whole = rows[:, :2] == np.floor(rows[:, :2])
+    edges, sizes = np.abs(rows[:, 2:4]), rows[:, 4:6]
     rules = (
-        (np.isfinite(table[:, :7]).all(1), "NaN or infinity", "finite numbers"),
+        (np.isfinite(rows[:, :7]).all(1), "NaN or infinity", "finite numbers"),
         (
-            whole[:, 0] & (table[:, 0] >= 1) & (table[:, 0] < 2**31),
+            whole[:, 0] & (rows[:, 0] >= 1) & (rows[:, 0] < 2**31),
             "the frame",
             "whole frame numbers from 1",
         ),
-        (whole[:, 1] & (np.abs(table[:, 1]) < 2**53), "the id", "a whole number, -1 for none"),
-        ((table[:, 4:6] > 0).all(1), "width or height", "positive width and height"),
+        (whole[:, 1] & (np.abs(rows[:, 1]) < 2**53), "the id", "a whole number, -1 for none"),
+        ((sizes > 0).all(1), "width or height", "positive width and height"),
+        (
+            ((sizes >= SMALLEST) & (sizes <= LARGEST)).all(1),
+            "width or height",
+            f"{SMALLEST:g} to {LARGEST:,.0f} pixels",
+        ),
+        ((edges <= LARGEST).all(1), "left or top", f"-{LARGEST:,.0f} to {LARGEST:,.0f} pixels"),
     )
     for good, what, expected in rules:
         if not good.all():
-            number, line = next(islice(_rows(path, skipped), int(np.argmin(good)), None))
+            number, line = table.line(int(np.argmin(good)))
             found = f"{what} in '{line[:80]}' ({int((~good).sum())} such rows)"
             raise InputError(f"{path}, line {number}", found, expected, "mend or drop these rows")
 

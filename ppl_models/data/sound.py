@@ -6,20 +6,26 @@ SPHERE.
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import os
+import re
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d
 
-from ppl_models.data.files import write_whole
+from ppl_models.data.files import trouble, write_whole
 from ppl_models.errors import InputError
 
+MOST_SAMPLES = 500_000_000
+"""Of all channels together, read or made by another rate: 2 GB, or 8.7 hours at 16 kHz."""
+STRETCH, HIGHEST = 64, 768_000
+"""Resampling makes at most so many samples of one, of sounds of up to so many samples a second."""
 FULL_SCALE = 1 - 2**-15  # the largest number of 16 bits
 _SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16"}
 
@@ -68,8 +74,9 @@ def read_sound(
     Raises
     ------
     InputError
-        No such file, or it is damaged, empty, not finite, of another rate, or of several channels;
-        the file is named.
+        No such file, or it is damaged, cut short, empty, not finite, of another rate, or of several
+        channels; or it would take more than `MOST_SAMPLES`, or more than `STRETCH` of one sample.
+        The file is named.
     ImportError
         The package soundfile is missing.
     """
@@ -81,6 +88,7 @@ def read_sound(
     if not resample:
         expected = f"{rate} Hz"
         raise InputError(str(path), f"{found} Hz", expected, "convert it, or ask for resample=True")
+    _check_rates(path, len(wave), found, rate)
     return Sound(_resample(wave, found, rate), rate, clipped)
 
 
@@ -162,17 +170,75 @@ def require_soundfile() -> ModuleType:
 def _read(path: Path, cure: str) -> tuple[Tensor, int]:
     """Return all channels (N, C), N at least 1, and the rate."""
     soundfile = require_soundfile()
+    whole = "a whole recording of finite samples"
     try:
+        _check_promise(path, cure)
         with soundfile.SoundFile(path) as file:
             rate, promised = file.samplerate, file.frames
+            if promised * file.channels > MOST_SAMPLES:
+                found = f"{promised:,} samples of {file.channels} channels"
+                less = f"cut it, or raise {__name__}.MOST_SAMPLES"
+                raise InputError(str(path), found, f"at most {MOST_SAMPLES:,} in all", less)
             samples = torch.from_numpy(file.read(dtype="float32", always_2d=True))
-    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
-        raise InputError(str(path), f"{error}", "a whole recording", cure) from error
+    except OSError as error:
+        words, instead = trouble(error)
+        cure = cure if error.errno == errno.ENOENT else instead
+        raise InputError(str(path), words, whole, cure) from error
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        said = str(error).partition(": ")[2] or str(error)  # it begins with the name
+        raise InputError(str(path), f"no sound ({said.rstrip('.')})", whole, cure) from error
     if not len(samples) or len(samples) != promised or not samples.isfinite().all():
         bad = int((~samples.isfinite()).sum())
         found = f"{len(samples)} samples of {promised}, {bad} of them not finite"
-        raise InputError(str(path), found, "a whole recording of finite samples", cure)
+        raise InputError(str(path), found, whole, cure)
     return samples, rate
+
+
+def _check_promise(path: Path, cure: str) -> None:
+    """Compare what a WAV or SPHERE file says it holds with its size: readers take what is there.
+
+    A WAV file that was written as a stream says nothing (0, or the largest number).
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(1024)
+        promised = _sphere_end(head)
+        if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+            promised = _riff_end(file)
+    if promised > size:
+        found = f"{size:,} bytes of {promised:,}: it is cut short"
+        raise InputError(str(path), found, "a whole recording", cure)
+
+
+def _riff_end(file: BinaryIO) -> int:
+    """Return where the samples of a RIFF file end, as its headers say; 0 if they do not."""
+    file.seek(12)
+    while len(head := file.read(8)) == 8:
+        length = int.from_bytes(head[4:], "little")
+        if head[:4] == b"data":
+            return 0 if length >= 2**32 - 2**16 else file.tell() + length
+        file.seek(length + length % 2, os.SEEK_CUR)
+    return 0
+
+
+def _sphere_end(head: bytes) -> int:
+    """Return where the samples of an uncompressed NIST SPHERE file end; 0 if it is another file."""
+    names = b"sample_count", b"channel_count", b"sample_n_bytes"
+    found = [re.search(rb"\n%s -i (\d{1,12})\n" % name, head) for name in names]
+    if head[:8] != b"NIST_1A\n" or not found[0] or b"shorten" in head:
+        return 0
+    count, channels, width = (int(match[1]) if match else 1 for match in found)
+    return 1024 + count * channels * width
+
+
+def _check_rates(path: str | os.PathLike[str], samples: int, rate: int, wanted: int) -> None:
+    """Look at what resampling would make, before it does."""
+    made = samples * wanted // max(rate, 1)
+    if wanted > STRETCH * rate or rate > HIGHEST or made > MOST_SAMPLES:
+        found = f"{samples:,} samples at {rate:,} Hz, {made:,} at {wanted:,} Hz"
+        expected = f"{-(-wanted // STRETCH):,} to {HIGHEST:,} Hz, at most {MOST_SAMPLES:,} samples"
+        cure = "mend the rate in its header, cut it, or convert it with a program for sound"
+        raise InputError(str(path), found, expected, cure)
 
 
 def _one_channel(

@@ -44,7 +44,8 @@ class STFT:
     Raises
     ------
     InputError
-        One of them is not positive or no whole number of samples, or the step is too long.
+        One of them is no number, not positive or no whole number of samples, or the step is too
+        long.
     """
 
     rate: int = 16000
@@ -52,6 +53,13 @@ class STFT:
     hop_ms: float = 16
 
     def __post_init__(self) -> None:
+        for name in ("rate", "window_ms", "hop_ms"):
+            value = getattr(self, name)
+            kinds = (int,) if name == "rate" else (int, float)
+            if not isinstance(value, kinds) or isinstance(value, bool) or not 0 < value < math.inf:
+                kind = "a whole number" if name == "rate" else "a number"
+                cure = "STFT(16000, 64, 16) are the usual ones"
+                raise InputError(name, repr(value), f"{kind} above 0", cure)
         window, hop = self.rate * self.window_ms / 1000, self.rate * self.hop_ms / 1000
         if not (window % 2 == 0 and hop % 1 == 0 and 0 < 2 * hop <= window):
             found = f"a window of {window:g} samples every {hop:g} samples"

@@ -40,6 +40,7 @@ from torch import Tensor, nn
 
 from ppl_models.dvae.base import DynamicalVAE
 from ppl_models.dvae.past import Past
+from ppl_models.errors import InputError
 from ppl_models.networks import ConditionalNormal, ResidualMLP, Transformer, together
 from ppl_models.sequences import Moments
 
@@ -61,6 +62,11 @@ class TransformerDVAE(DynamicalVAE):
         Of the decoders.
     **options
         ``likelihood``, as in `DynamicalVAE`.
+
+    Raises
+    ------
+    InputError
+        ``forget`` is no number from 0 to 1.
     """
 
     autoregressive = True
@@ -79,6 +85,8 @@ class TransformerDVAE(DynamicalVAE):
         dropout: float = 0.0,
         **options: Any,
     ) -> None:
+        if not isinstance(forget, int | float) or not 0 <= forget <= 1:
+            raise InputError("forget", repr(forget), "a chance, from 0 to 1", "forget=0.9")
         super().__init__(data_dim, latent_dim, global_dim=global_dim, **options)
         self.dim, self.forget = dim, forget
         self.settings: dict[str, Any] = dict(heads=heads, window=window, dropout=dropout)

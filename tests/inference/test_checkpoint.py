@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import random
 import resource
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from inference.checkpoint import VERSION, load, save, write_whole
+from inference.checkpoint import VERSION, load, save, save_tensors, write_whole
 from inference.errors import CheckpointError
+
+SHIPPED = Path(__file__).parents[2] / "ppl_models" / "weights"
 
 
 def network(width: int = 3) -> nn.Module:
@@ -224,3 +227,57 @@ def test_a_link_keeps_pointing_and_the_mask_of_the_user_holds(path: Path) -> Non
     umask = os.umask(0)
     os.umask(umask)
     assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_every_single_bit_that_changes_is_noticed(path: Path, seed: int) -> None:
+    whole = path.read_bytes()
+    for place in random.Random(seed).sample(range(8 * len(whole)), 200):
+        changed = bytearray(whole)
+        changed[place // 8] ^= 1 << place % 8
+        path.write_bytes(changed)
+        error(path)
+
+
+@pytest.mark.parametrize("name", [p.name for p in sorted(SHIPPED.glob("*.safetensors"))])
+def test_a_bit_that_changes_in_what_ships_is_noticed(tmp_path: Path, name: str) -> None:
+    whole, copy = (SHIPPED / name).read_bytes(), tmp_path / name
+    assert load(SHIPPED / name).version == VERSION  # no warning either, which would be an error
+    for place in random.Random(name).sample(range(8 * len(whole)), 4):
+        changed = bytearray(whole)
+        changed[place // 8] ^= 1 << place % 8
+        copy.write_bytes(changed)
+        error(copy)
+
+
+def test_a_file_of_the_version_without_checksums_is_read_with_a_warning(path: Path) -> None:
+    rewrite(path, {"version": 1, "model": "VAE", "config": {}, "extra": {}})
+    with pytest.warns(UserWarning, match="without a checksum.*load and save it again"):
+        checkpoint = load(path)
+    save(path, network(), model=checkpoint.model, config=checkpoint.config)
+    assert load(path).version == VERSION
+
+
+@pytest.mark.parametrize("version", [-1, 0, 1.5, True, None])
+def test_a_version_that_never_was_is_refused(path: Path, version: object) -> None:
+    rewrite(path, {"version": version, "model": "VAE", "config": {}, "extra": {}})
+    error(path)
+
+
+@pytest.mark.parametrize("part", ["model", "config", "extra"])
+@pytest.mark.parametrize("wrong", [None, 3, ["x"]])
+def test_a_header_whose_parts_are_of_another_kind_is_refused(
+    path: Path, part: str, wrong: object
+) -> None:
+    head = {"version": 1, "model": "VAE", "config": {}, "extra": {}, part: wrong}
+    rewrite(path, head)
+    error(path, f"{part} in its header is a")
+
+
+def test_numbers_of_another_kind_are_not_turned_into_weights(tmp_path: Path) -> None:
+    state = {name: item.to(torch.int64) for name, item in network().state_dict().items()}
+    save_tensors(tmp_path / "whole", state, model="VAE", config={})
+    error(tmp_path / "whole", "0.weight is torch.int64 in the file", into=network())
+    half = {n: i.half() if i.is_floating_point() else i for n, i in network().state_dict().items()}
+    save_tensors(tmp_path / "half", half, model="VAE", config={})
+    load(tmp_path / "half", into=network())

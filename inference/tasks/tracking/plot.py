@@ -10,7 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from inference.diagnostics import Picture
+
 CLUTTER = "0.6"
+WIDE = 0.5
+"""Bands wider than this share of what is shown are drawn as their edges, thin, and not filled."""
 
 
 class Paths(Protocol):
@@ -45,18 +49,21 @@ def plot(tracks: Paths, ax: Axes | None = None) -> Figure:
     """Draw the paths of the boxes' centres in the image; without ``ax``, also x and y over time.
 
     Detections are dots in the colour of the object they most likely are of, grey crosses where
-    they are clutter. Bands are 95 % credible intervals.
+    they are clutter. Bands are 95 % credible intervals; one that would cover half the panel, of an
+    object that hardly anything was seen of, is drawn as two dotted lines.
     """
     if ax is not None:
         _image(tracks, ax)
         return ax.get_figure()  # type: ignore[return-value]
-    figure = Figure(figsize=(12, 5.4), layout="constrained")
+    figure = Picture(figsize=(12, 5.4), layout="constrained")
     grid = figure.add_gridspec(2, 2, width_ratios=(1.3, 1))
     _image(tracks, figure.add_subplot(grid[:, 0]))
     for row, (axis, name) in enumerate((("x", "centre x"), ("y", "centre y"))):
         panel = figure.add_subplot(grid[row, 1])
         _over_time(tracks, panel, row)
         panel.set_ylabel(f"{name} (pixels)")
+        if row == 0:
+            panel.set_title("95 % bands; dashed: hardly seen, edges of its band dotted", size=9)
         if axis == "y":
             panel.invert_yaxis()
             panel.set_xlabel("frame")
@@ -82,7 +89,7 @@ def _image(tracks: Paths, ax: Axes) -> None:
     centres = tracks.detections[..., :2] + tracks.detections[..., 2:] / 2
     _detections(tracks, ax, centres[..., 0], centres[..., 1])
     for n, (mean, colour) in enumerate(zip(tracks.mean, colours(len(tracks.mean)), strict=True)):
-        ax.plot(mean[:, 0], mean[:, 1], color=colour, lw=1.8)
+        ax.plot(mean[:, 0], mean[:, 1], color=colour, lw=1.8, alpha=0.8)
         ax.annotate(str(n + 1), mean[-1, :2], color=colour, weight="bold")
         left, top, width, height = tracks.boxes[n, -1]
         ax.add_patch(_box(left, top, width, height, colour))
@@ -99,11 +106,17 @@ def _over_time(tracks: Paths, ax: Axes, coordinate: int) -> None:
     _detections(tracks, ax, np.broadcast_to(frames[:, None], seen.shape), seen)
     values = np.concatenate([tracks.mean[..., coordinate].ravel(), seen[~np.isnan(seen)]])
     margin = 0.1 * max(float(np.ptp(values)), 1.0)  # an unseen object's band may fill the panel
-    ax.set_ylim(values.min() - margin, values.max() + margin)
+    low, high = values.min() - margin, values.max() + margin
+    ax.set_ylim(low, high)
     for mean, sd, colour in zip(tracks.mean, tracks.sd, colours(len(tracks.mean)), strict=True):
         centre, wide = mean[:, coordinate], 1.96 * sd[:, coordinate]
-        ax.plot(frames, centre, color=colour, lw=1.2)
-        ax.fill_between(frames, centre - wide, centre + wide, color=colour, alpha=0.25, lw=0)
+        vague = 2 * np.median(wide) > WIDE * (high - low)
+        ax.plot(frames, centre, color=colour, lw=1.2, ls="--" if vague else "-")
+        if vague:
+            for edge in (centre - wide, centre + wide):
+                ax.plot(frames, edge, color=colour, lw=0.8, ls=":", alpha=0.7)
+        else:
+            ax.fill_between(frames, centre - wide, centre + wide, color=colour, alpha=0.2, lw=0)
 
 
 def _box(left: float, top: float, width: float, height: float, colour: np.ndarray) -> Rectangle:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -370,7 +371,7 @@ def test_a_model_is_trained_on_a_folder_and_used(ppl: Ppl, tmp_path: Path, small
     code, out, err = ppl("resynth", "in/speaker0/0.wav", "--model", "mine", "--out", "copy.wav")
     assert code == 0 and "SI-SDR" in out
     code, _, err = ppl("fit-speech", "in", "--out", "mine")
-    assert code == 1 and "resume=True" in err
+    assert code == 1 and "--resume goes on" in err
     assert ppl("fit-speech", "in", "--out", "mine", "--resume")[0] == 0
 
 
@@ -416,3 +417,70 @@ def test_published_corpora_have_their_own_layout(ppl: Ppl, tmp_path: Path, small
 def test_help_names_the_commands(ppl: Ppl) -> None:
     code, out, _ = ppl("--help")
     assert code == 0 and all(name in out for name in ("resynth", "generate", "fit-speech"))
+
+
+def test_the_silent_file_of_a_corpus_is_named(ppl: Ppl, tmp_path: Path, small: None) -> None:
+    """Put into the part to train on, whichever that is."""
+    folder(tmp_path / "in", 10)
+    for number in range(4):
+        soundfile.write(tmp_path / "in" / "speaker1" / f"silent{number}.wav", np.zeros(900), 1000)
+    code, _, err = ppl("fit-speech", "in", "--out", "mine")
+    assert code == 1 and "in/speaker1/silent" in err and "saw silence" in err
+    assert ppl("fit-speech", "in", "--out", "mine", "--skip-errors", "--epochs", "1")[0] == 0
+
+
+def test_a_silent_voice_is_named(ppl: Ppl, tmp_path: Path) -> None:
+    recording(tmp_path / "in.wav")
+    soundfile.write("silent.wav", np.zeros(900), 1000)
+    _, err = resynth(ppl, "in.wav", "--out", "out.wav", "--swap", "silent.wav", code=1)
+    assert "--swap silent.wav: saw silence" in err and not Path("out.wav").exists()
+
+
+def test_a_recording_cut_short_is_not_resynthesised(ppl: Ppl, tmp_path: Path) -> None:
+    whole = recording(tmp_path / "in.wav").read_bytes()
+    (tmp_path / "in.wav").write_bytes(whole[:-500])
+    _, err = resynth(ppl, "in.wav", "--out", "out.wav", code=1)
+    assert "in.wav: saw" in err and "cut short" in err and not Path("out.wav").exists()
+
+
+@pytest.mark.parametrize("level", [1e-30, 1e-6])
+def test_a_very_soft_recording_has_no_score_that_is_no_number(
+    ppl: Ppl, tmp_path: Path, level: float
+) -> None:
+    soundfile.write("soft.wav", level * voice().numpy(), 1000, subtype="FLOAT")
+    out, _ = resynth(ppl, "soft.wav", "--out", "out.wav")
+    assert "nan" not in out
+    assert ("softer than 16 bits can say" in out) == (level == 1e-30)
+
+
+def test_a_kind_of_file_that_is_not_written_is_no_folder(ppl: Ppl, tmp_path: Path) -> None:
+    recording(tmp_path / "in.wav")
+    _, err = resynth(ppl, "in.wav", "--out", "x.mp3", code=1)
+    assert "x.mp3, a kind of file that is not written" in err and "--out x.wav" in err
+    assert not Path("x.mp3").exists()
+    resynth(ppl, "in.wav", "--out", "x.wav")  # the cure
+    Path("y.mp3").mkdir()  # a folder, whatever its name
+    resynth(ppl, "in.wav", "--out", "y.mp3")
+    assert Path("y.mp3/in.wav").exists()
+
+
+def test_what_was_written_can_be_checked_by_its_sums(ppl: Ppl, tmp_path: Path) -> None:
+    folder(tmp_path / "in")
+    resynth(ppl, "in", "--out", "out")
+    assert ppl("generate", "--model", "run", "--out", "new", "--count", "2")[0] == 0
+    for made, count in (("out", 3), ("new", 2)):
+        sums = Path(made, "SHA256SUMS")
+        assert len(sums.read_text().splitlines()) == count
+        check = ["sha256sum", "--check", "--quiet", "SHA256SUMS"]
+        assert subprocess.run(check, cwd=made).returncode == 0
+
+
+def test_a_damaged_record_of_how_copies_were_made_is_not_believed(ppl: Ppl, tmp_path: Path) -> None:
+    folder(tmp_path / "in")
+    resynth(ppl, "in", "--out", "out")
+    record = Path("out/resynth.json")
+    record.write_text(record.read_text().replace("null", "true"))
+    _, err = resynth(ppl, "in", "--out", "out", code=1)
+    assert "made with another model or other options" in err
+    resynth(ppl, "in", "--out", "out", "--overwrite")
+    resynth(ppl, "in", "--out", "out")

@@ -157,3 +157,14 @@ def test_real_noisy_speech_scores_between_bad_and_perfect() -> None:
     scores = speech_scores(clean, noisy)
     assert 1.04 < scores["pesq_wb"] < scores["pesq_raw"] < 4.5
     assert 0.2 < scores["estoi"] < 0.99 and -5 < scores["si_sdr"] < 25
+
+
+@pytest.mark.parametrize("level", [1e-200, 1e-30, 1e200])
+def test_scores_do_not_hang_on_the_level(level: float) -> None:
+    """Squares of these levels are 0 or infinite in double precision, or of 1e-60."""
+    generator = torch.Generator().manual_seed(0)
+    x, noise = torch.randn(2, 500, generator=generator, dtype=torch.float64)
+    y = x + 0.1 * noise
+    assert si_sdr(level * x, level * y) == pytest.approx(float(si_sdr(x, y)), abs=1e-9)
+    assert si_sdr(x, level * y) == pytest.approx(float(si_sdr(x, y)), abs=1e-9)
+    assert rmse(level * x, y) / level == pytest.approx(float(rmse(x, y)), rel=1e-9)

@@ -134,3 +134,15 @@ def test_the_curve_is_drawn():
     ax = Curve(points, entropy=6.0).plot()
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert "hull" in labels and "running mean" in labels and "D + R = H(x)" in labels
+
+
+def test_a_target_that_was_not_reached_is_said() -> None:
+    """Its row is of another rate; two such rows may look the same."""
+    values = (0.2, 0.1, 9.0, 0.1, -9.2, 0.1)
+    missed = [Point(f"rate {t:g}", 1e-4, *values, 0.2, 9.0, t) for t in (1.0, 4.0)]
+    text = str(Curve(tuple(missed)))
+    assert "No target rate was reached: rate 1 (0.2 on training data), rate 4 (0.2" in text
+    assert "train for longer" in text
+    near = Point("rate 0.21", 1.0, *values, 0.2, 9.0, 0.21)
+    assert "Not reached: rate 4 (0.2" in str(Curve((near, missed[1])))
+    assert "reached" not in str(Curve((near, Point("beta 1", 1.0, *values, 0.2, 9.0))))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import math
 import os
+import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from inference import CheckpointError, NonFiniteError, Objective, fit, load
+from inference.training import run_folder
 from inference.training.run_folder import RESUME, VERSION, WEIGHTS, RunFolder
 from ppl_models.errors import InputError
 from tests import pairs
@@ -272,3 +276,85 @@ def _counted(save: Callable[..., None], saves: list[float]) -> Callable[..., Non
         saves.append(1.0)
 
     return counted
+
+
+# -- damage ------------------------------------------------------------------------------------
+
+
+def flipped(content: bytes, seed: int, count: int) -> list[bytes]:
+    """The content with one bit changed, at so many places that the seed decides."""
+    places = random.Random(seed).sample(range(8 * len(content)), count)
+    made = []
+    for place in places:
+        changed = bytearray(content)
+        changed[place // 8] ^= 1 << place % 8
+        made.append(bytes(changed))
+    return made
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_every_single_bit_that_changes_in_a_resume_file_is_noticed(
+    tmp_path: Path, seed: int
+) -> None:
+    train(directory=tmp_path, epochs=1)
+    path = tmp_path / RESUME
+    whole = path.read_bytes()
+    folder = RunFolder(tmp_path, torch.load(path, weights_only=True)["identity"])
+    assert folder.open(resume=True) is not None
+    for content in flipped(whole, seed, 40):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError):
+            folder.open(resume=True)
+
+
+def test_a_resume_file_without_its_checksum_is_refused(tmp_path: Path) -> None:
+    train(directory=tmp_path, epochs=1)
+    state = torch.load(tmp_path / RESUME, weights_only=True)
+    torch.save(state, tmp_path / RESUME)
+    with pytest.raises(CheckpointError, match="no checksum[\\s\\S]*start again in another folder"):
+        train(directory=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("part", ["pair", "progress", "best", "interrupted", "optimizer", "kind"])
+@pytest.mark.parametrize("wrong", [None, 3, ["x"], {"x": 1}])
+def test_a_resume_file_of_another_structure_is_refused(
+    tmp_path: Path, part: str, wrong: object
+) -> None:
+    """Sealed again, as by a program that writes such files wrongly."""
+    train(directory=tmp_path, epochs=1)
+    state = torch.load(tmp_path / RESUME, weights_only=True)
+    buffer = io.BytesIO()
+    torch.save({**state, part: wrong}, buffer)
+    (tmp_path / RESUME).write_bytes(run_folder._sealed(buffer.getvalue()))
+    with pytest.raises(CheckpointError):
+        train(directory=tmp_path, resume=True)
+
+
+def test_a_folder_that_cannot_be_written_to_is_found_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+    count = {"on_step": lambda step, loss: steps.append(step)}
+    with pytest.raises(CheckpointError, match=r"/proc/run: the system makes none there"):
+        train(directory="/proc/run", **count)
+    usage = shutil.disk_usage(tmp_path)._replace(free=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: usage)
+        with pytest.raises(CheckpointError, match="1 bytes free[\\s\\S]*bytes for what will"):
+            train(directory=tmp_path / "run", **count)
+
+    def read_only(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "fsync", read_only)
+    with pytest.raises(CheckpointError, match="the file system is read-only"):
+        train(directory=tmp_path / "run", **count)
+    assert not steps
+
+
+def test_the_cure_says_what_may_change_and_what_may_not(tmp_path: Path) -> None:
+    train(directory=tmp_path, epochs=1)
+    with pytest.raises(CheckpointError, match=r"\(epochs may grow\)"):
+        train(directory=tmp_path, resume=True, seed=1)
+    with pytest.raises(CheckpointError, match="with as many epochs, if schedules follow"):
+        train(directory=tmp_path, resume=True, learning_rate=0.5)

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import bz2
 import errno
+import gzip
+import lzma
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ppl_models.data import compressed
 from ppl_models.data.motchallenge import (
     Boxes,
     read_boxes,
@@ -89,9 +94,30 @@ def test_two_rows_in_many_dresses(tmp_path: Path, content: str | bytes) -> None:
         (f"{ROW}\n{ROW},-1,-1,-1\n", "line 2: saw 10 columns after rows of 7"),
         ("1,-1,10,20,30,40\n", "6 columns"),
         (f"{ROW},1,1,1,1\n", "11 columns"),
-        ("1;-1;10;20;30;40;1\n1;-1;10;20;30;40;1\n", "line 2: saw '1;-1"),
+        ("1;-1;10;20;30;40;1\n1;-1;10;20;30;40;1\n", "line 1: saw semicolons[\\s\\S]*commas"),
+        ("\n1;-1;10,5;20;30;40;1\n", "line 2: saw semicolons"),
+        (f"{ROW}\n1;-1;10;20;30;40;1\n", "line 2: saw 1 columns after rows of 7: '1;-1"),
+        ("l,-l,lO,2O,3O,4O,l\n" + ROW, "line 1: saw 'l,-l.*neither a row of numbers nor a hea"),
+        ("my detections\n" + ROW, "line 1: saw 'my detections', .*nor a header"),
+        ("detections of camera 2\n" + ROW, "line 1: saw 4 columns: 'detections of camera 2'"),
+        ("a,a,a,a,a,a,a\n" + ROW, "line 1: saw 'a,a.*nor a header"),  # a column has its own name
+        ("f,i,l,t,w,h,s,x\n" + ROW, "line 1: saw 8 names over 7 columns"),
+        (
+            f"f,i,l,t,w,h,s\nframe,id,left,top,width,height,score\n{ROW}",
+            "line 2: saw 'frame.*a second header",
+        ),
+        (f"{ROW}\nf,i,l,t,w,h,s\n{ROW}", "line 2: saw 'f,i.*a header among rows"),
+        (f"{ROW},\n{ROW},\n", "line 1: saw a comma at the end of the line"),
+        (f"{ROW}\n{ROW},\n", r"line 2: saw 8 columns.*the last one empty \(a comma at the end\)"),
+        (f"{ROW}\n1,-1,1_0,20,30,40,1\n{ROW}", "line 2: saw .*in column 3, '1_0' is no number"),
+        (f"{ROW}\n1,-1,,20,30,40,1\n", "line 2: saw .*in column 3, it is empty"),
+        (f"{ROW}\n\n# so\n1,-1,x,20,30,40,1 # bad\n", "line 4: saw .*in column 3, 'x'"),
+        (f"{ROW}\n2,-1,1e160,20,30,40,1\n", "line 2: saw left or top[\\s\\S]*1,000,000 pixels"),
+        (f"{ROW}\n2,-1,1,-2e6,30,40,1\n", "line 2: saw left or top"),
+        (f"{ROW}\n2,-1,10,20,1e160,40,1\n", "line 2: saw width or height"),
+        (f"{ROW}\n2,-1,10,20,30,1e-300,1\n", "line 2: saw width or height[\\s\\S]*0.001 to"),
         (f"{ROW}\n2,-1,caf\xe9,20,30,40,1\n".encode("latin-1"), "line 2"),
-        (f"{ROW}\n".encode("utf-16"), "no rows|line"),
+        (f"{ROW}\n".encode("utf-16"), "line 1: saw text in UTF-16"),
         (bytes(range(256)) * 40, "line|no rows"),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00", "line"),
     ],
@@ -102,6 +128,72 @@ def test_what_is_not_of_this_form_is_named(
     with pytest.raises(InputError, match=message) as error:
         read_boxes(written(tmp_path, content))
     assert "det.txt" in str(error.value) and "cure:" in str(error.value)
+
+
+PACKED = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+
+
+@pytest.mark.parametrize("kind", PACKED)
+@pytest.mark.parametrize("name", ["det.txt.{}", "det.txt"])
+def test_compressed_rows_are_those_of_the_text(tmp_path: Path, kind: str, name: str) -> None:
+    """The first row, too; and by what is in the file, not by its name."""
+    text = "1,-1,10,20,30,40,0.9\n2,-1,11.25,20,30,40,0.8\n"
+    path = tmp_path / name.format(kind)
+    for rows in (text, f"frame,id,left,top,width,height,score\n{text}", f"\n{text}"):
+        path.write_bytes(PACKED[kind](rows.encode()))
+        boxes = read_boxes(path)
+        assert boxes.ltwh.tolist() == [[10, 20, 30, 40], [11.25, 20, 30, 40]]
+    path.write_bytes(PACKED[kind](f"{ROW}\n\n1,-1,x,20,30,40,1".encode()))
+    with pytest.raises(InputError, match="line 3"):
+        read_boxes(path)
+    (tmp_path / f"plain.{kind}").write_text(text)
+    assert len(read_boxes(tmp_path / f"plain.{kind}")) == 2
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_damaged_compressed_files_are_named(tmp_path: Path, kind: str) -> None:
+    rng, path = np.random.default_rng(0), tmp_path / f"det.txt.{kind}"
+    numbers = rng.uniform(1, 900, (400, 4)).round(2).tolist()
+    text = "".join(f"{t},-1,{a},{b},{c},{d},1\n" for t, (a, b, c, d) in enumerate(numbers, 1))
+    whole = PACKED[kind](text.encode())
+    for length in (6, 12, len(whole) // 3, len(whole) - 2):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError, match="damaged (gzip|bzip2|xz) data"):
+            read_boxes(path)
+    for place in rng.integers(80, 8 * len(whole) - 80, 30).tolist():
+        changed = bytearray(whole)
+        changed[place // 8] ^= 1 << place % 8
+        path.write_bytes(changed)
+        with pytest.raises(InputError, match=path.name):
+            read_boxes(path)
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_a_decompression_bomb_is_not_unpacked(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compressed, "LARGEST", 100_000)
+    path = tmp_path / "det.txt"
+    path.write_bytes(PACKED[kind](ROW.encode() + b" " * 30_000_000))
+    assert path.stat().st_size < 40_000
+    tracemalloc.start()
+    with pytest.raises(InputError, match="100,000 bytes once it is decompressed") as raised:
+        read_boxes(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000  # the text has 30 million
+    assert "compressed.LARGEST" in raised.value.cure
+    path.write_bytes(f"{ROW}\n".encode() * 5_000)
+    with pytest.raises(InputError, match="more than 100,000 bytes\n"):
+        read_boxes(path)
+
+
+def test_a_small_file_does_not_ask_for_a_large_array() -> None:
+    boxes = boxes_of([1] * 19_999 + [99_999])
+    with pytest.raises(InputError, match="99,999 frames, with up to 19,999 boxes") as raised:
+        boxes.padded(1, 99_999)
+    assert "frame 1," in raised.value.cure and "MOST_PLACES" in raised.value.expected
+    assert boxes.padded(1, 500).shape == (500, 19_999, 4)
 
 
 def test_what_is_not_a_file_is_named(tmp_path: Path) -> None:

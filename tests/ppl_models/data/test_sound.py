@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ppl_models.data import sound
 from ppl_models.data.sound import normalise, read_sound, trim, write_sound
 from ppl_models.errors import InputError
 
@@ -124,3 +125,73 @@ def test_without_soundfile_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "soundfile", None)
     with pytest.raises(ImportError, match=r"ppl-models\[audio\]"):
         read_sound(tmp_path / "a.wav")
+
+
+# -- files that promise what they do not hold ----------------------------------------------------
+
+
+@pytest.mark.parametrize("part", [0.2, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("kind", ["WAV", "NIST"])
+def test_a_recording_that_is_cut_short_is_named(tmp_path: Path, part: float, kind: str) -> None:
+    file = tmp_path / "a.wav"
+    soundfile.write(file, 0.5 * tone(440, 5000).numpy(), 16000, "PCM_16", format=kind)
+    whole = file.read_bytes()
+    head = 1024 if kind == "NIST" else 60
+    file.write_bytes(whole[: head + int(part * (len(whole) - head))])
+    with pytest.raises(InputError, match=r"a.wav: saw [\d,]+ bytes of 1\d,\d{3}: it is cut short"):
+        read_sound(file)
+
+
+def test_a_wav_that_was_written_as_a_stream_is_read(tmp_path: Path) -> None:
+    """Its headers say the largest number, or another part stands before the samples."""
+    file, wave = tmp_path / "a.wav", 0.5 * tone(440, 500)
+    write_sound(file, wave)
+    content = file.read_bytes()
+    at = content.index(b"data")
+    file.write_bytes(content[: at + 4] + b"\xff\xff\xff\xff" + content[at + 8 :])
+    assert len(read_sound(file).wave) == 500
+    part = b"LIST" + (3).to_bytes(4, "little") + b"abc\x00"
+    file.write_bytes(content[:at] + part + content[at:])
+    assert len(read_sound(file).wave) == 500
+
+
+@pytest.mark.parametrize("rate", [1, 200, 800_000, 2**31 - 1])
+def test_rates_that_would_fill_the_memory_are_refused(tmp_path: Path, rate: int) -> None:
+    file = tmp_path / "a.wav"
+    write_sound(file, 0.5 * tone(440, 500))
+    content = bytearray(file.read_bytes())
+    content[24:28] = rate.to_bytes(4, "little")
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"a.wav: saw [\s\S]*250 to 768,000 Hz"):
+        read_sound(file, resample=True)
+
+
+@pytest.mark.parametrize("rate", [250, 44_101, 47_999])
+def test_rates_without_a_common_part_are_resampled(tmp_path: Path, rate: int) -> None:
+    """A tone keeps its frequency: the spectrum's peak lies where it was, to one step of it."""
+    soundfile.write(tmp_path / "a.wav", 0.5 * tone(60, rate, rate).numpy(), rate)
+    wave = read_sound(tmp_path / "a.wav", resample=True).wave
+    assert len(wave) == 16000
+    assert abs(int(torch.fft.rfft(wave).abs().argmax()) - 60) <= 1
+
+
+def test_more_samples_than_the_limit_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_sound(tmp_path / "a.flac", torch.zeros(50_000))
+    monkeypatch.setattr(sound, "MOST_SAMPLES", 10_000)
+    with pytest.raises(InputError, match="50,000 samples of 1 channels[\\s\\S]*sound.MOST_SAMPLES"):
+        read_sound(tmp_path / "a.flac")
+    write_sound(tmp_path / "b.wav", torch.zeros(5_000), 4000)
+    with pytest.raises(InputError, match="5,000 samples at 4,000 Hz, 20,000 at 16,000 Hz"):
+        read_sound(tmp_path / "b.wav", resample=True)
+
+
+def test_what_is_no_file_of_sound_is_said_without_codes_of_the_system(tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("hello")
+    (tmp_path / "empty.wav").write_text("")
+    for name in ("text.wav", "empty.wav", "none.wav", "."):
+        with pytest.raises(InputError) as raised:
+            read_sound(tmp_path / name)
+        text = str(raised.value)
+        assert "System error" not in text and "Errno" not in text and "Error opening" not in text

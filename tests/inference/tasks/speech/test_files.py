@@ -20,7 +20,7 @@ from inference.tasks.speech.resynthesis import resynthesise
 from inference.training.run_folder import WEIGHTS
 from ppl_models.data.stft import STFT
 from ppl_models.errors import InputError
-from tests.inference.speech import DESIGNS, pair, saved, voice
+from tests.inference.speech import ATTENTIVE, DESIGNS, pair, saved, voice
 
 
 @pytest.mark.parametrize("name", DESIGNS)
@@ -116,6 +116,19 @@ def forge(folder: Path, *, header: str = "LigHTDVAE", **changes: Any) -> Path:
         ({"stft": {"rate": 1000}}, r"stft: \{'rate': 1000\}\n.*window_ms"),
         ({"stft": {"rate": 1000, "window_ms": 1, "hop_ms": 3}}, "STFT: a window of 1 samples"),
         ({"floor": float("nan")}, "floor: nan\n"),
+        ({"floor": "x"}, "floor: 'x'\n"),
+        ({"scheduled": 1}, "scheduled: 1\n"),
+        ({"options": []}, r"options: \[\]\n"),
+        ({"stft": {"rate": "x", "window_ms": 64, "hop_ms": 16}}, "rate: 'x'\n.*a whole number"),
+        ({"stft": {"rate": 1000.5, "window_ms": 64, "hop_ms": 16}}, "rate: 1000.5\n"),
+        ({"stft": {"rate": True, "window_ms": 64, "hop_ms": 16}}, "rate: True\n"),
+        ({"stft": {"rate": 1000, "window_ms": None, "hop_ms": 16}}, "window_ms: None\n"),
+        ({"stft": {"rate": 1000, "window_ms": 64, "hop_ms": [1]}}, r"hop_ms: \[1\]\n"),
+        ({"options": {**ATTENTIVE, "forget": "x"}}, r"options: .*forget: saw 'x'"),
+        ({"options": {**ATTENTIVE, "forget": 100}}, r"options: .*forget: saw 100"),
+        ({"options": {**ATTENTIVE, "dropout": 7}}, "options: "),
+        ({"options": {**ATTENTIVE, "heads": "two"}}, "options: "),
+        ({"options": {**ATTENTIVE, "window": 0}}, "options: |window"),
     ],
 )
 def test_a_strangers_settings_are_not_trusted(
