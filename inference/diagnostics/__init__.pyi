@@ -6,8 +6,8 @@ from .collapse import CollapseReport as CollapseReport
 from .collapse import collapse_report as collapse_report
 from .curve import Curve as Curve
 from .curve import Point as Point
-from .importance import Importance as Importance
 from .importance import importance as importance
+from .importance_weights import Importance as Importance
 from .information import Information as Information
 from .information import mutual_information as mutual_information
 from .pictures import plot_imputations as plot_imputations
