@@ -12,6 +12,7 @@ from .checkpoint import save as save
 from .diagnostics import annealed_log_partition as annealed_log_partition
 from .diagnostics import collapse_report as collapse_report
 from .diagnostics import importance as importance
+from .diagnostics import loo as loo
 from .diagnostics import mutual_information as mutual_information
 from .diagnostics import plot_imputations as plot_imputations
 from .diagnostics import plot_reconstructions as plot_reconstructions

@@ -85,12 +85,18 @@ def log_likelihoods(sampler: Sampler, traces: Traces) -> dict[str, Tensor]:
     return {n: value.double() for n, value in values.items()}
 
 
+def summed_traces(sampler: Sampler, traces: Traces) -> Traces:
+    """Run the model again on the latents of some draws, enumerated sites summed."""
+    if not sampler.enumerated:
+        return traces
+    size = traces.size if traces.plated else None
+    return replace(traces, model=sampler.replayed(traces.guide, size, "summed"))
+
+
 def _summed(sampler: Sampler, traces: Traces) -> dict[str, Tensor]:
     """Return the log likelihood of the sites whose enumerated sites can be summed out."""
-    size = traces.size if traces.plated else None
-    summed = replace(traces, model=sampler.replayed(traces.guide, size, "summed"))
     data = [n for n, s in sampler.sites.items() if s["is_observed"]]
-    terms = summed.terms(sampler.plate)
+    terms = summed_traces(sampler, traces).terms(sampler.plate)
     found = {n: pointwise(terms, n, data) for n in sampler.observed}
     return {n: value for n, value in found.items() if value is not None}
 
