@@ -5,9 +5,9 @@ With :math:`\theta_s \sim q` and :math:`w_s = p(x, \theta_s) / q(\theta_s)`,
 .. math:: \log p(x_i \mid x_{-i}) = \log \frac{\sum_s r_{si}\, p(x_i \mid \theta_s)}{\sum_s r_{si}},
     \qquad r_{si} = \frac{w_s}{p(x_i \mid \theta_s)},
 
-the ratios Pareto smoothed, datum by datum (Vehtari, Gelman and Gabry 2017, "Practical Bayesian model
-evaluation using leave-one-out cross-validation and WAIC", section 2.2; Magnusson et al. 2019,
-"Bayesian leave-one-out cross-validation for large data", equation 9, for draws of an approximation).
+the ratios Pareto smoothed, datum by datum (Vehtari, Gelman and Gabry 2017, "Practical Bayesian
+model evaluation using leave-one-out cross-validation and WAIC", section 2.2; of draws of an
+approximation, Magnusson et al. 2019, "Bayesian leave-one-out cross-validation for large data").
 ``az.loo`` of unweighted draws takes every :math:`w_s` for one.
 """
 
@@ -18,7 +18,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from inference.diagnostics.arviz_groups import summed_traces
@@ -29,12 +28,12 @@ from inference.tracing import Sampler, Traces, log_weights, pointwise, sampling,
 
 @dataclass(frozen=True)
 class LOO:
-    """Expected log predictive density by leave-one-out, of one observed site.
+    r"""Expected log predictive density by leave-one-out, of one observed site.
 
     Parameters
     ----------
     pointwise
-        :math:`\\log p(x_i \\mid x_{-i})` in nats, over the site's plates.
+        :math:`\log p(x_i \mid x_{-i})` in nats, over the site's plates.
     khat
         Shape of the tail of each element's ratios; over 0.7 its number cannot be trusted.
     num_samples
@@ -68,7 +67,7 @@ class LOO:
         bad = int((self.khat > 0.7).sum())
         return (
             f"elpd by leave-one-out of '{self.site}': {self.elpd:.2f} +- {self.error:.2f} nats in "
-            f"all ({self.pointwise.numel()} data, {self.num_samples} draws of the guide, weighted); "
+            f"all ({self.pointwise.numel()} data, {self.num_samples} weighted draws of the guide); "
             f"k-hat at most {float(self.khat.max()):.2f}, over 0.70: {bad}"
         )
 
