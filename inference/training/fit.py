@@ -182,6 +182,7 @@ def _run(session: Session) -> Run:
         directory=None if plan.folder is None else plan.folder.path,
         notes=tuple(_notes(session)),
         seconds=at.seconds,
+        unit=session.pair.unit,
     )
 
 
