@@ -13,6 +13,7 @@ from .diagnostics import annealed_log_partition as annealed_log_partition
 from .diagnostics import collapse_report as collapse_report
 from .diagnostics import importance as importance
 from .diagnostics import loo as loo
+from .diagnostics import mcmc as mcmc
 from .diagnostics import mutual_information as mutual_information
 from .diagnostics import plot_imputations as plot_imputations
 from .diagnostics import plot_reconstructions as plot_reconstructions

@@ -12,6 +12,7 @@ from .information import Information as Information
 from .information import mutual_information as mutual_information
 from .loo import LOO as LOO
 from .loo import loo as loo
+from .mcmc import mcmc as mcmc
 from .pictures import plot_imputations as plot_imputations
 from .pictures import plot_reconstructions as plot_reconstructions
 from .pictures import plot_samples as plot_samples

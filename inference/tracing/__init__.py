@@ -31,6 +31,7 @@ from inference.tracing.nonfinite import (
     no_warnings,
     unvalidated,
 )
+from inference.tracing.potential import Potential, double_precision
 from inference.tracing.reading import collect_sites, read_draws, read_pair, run_pair
 from inference.tracing.sampler import (
     Sampler,
@@ -81,6 +82,7 @@ __all__ = [
     "Layout",
     "Place",
     "Plate",
+    "Potential",
     "Sampler",
     "Site",
     "Sites",
@@ -101,6 +103,7 @@ __all__ = [
     "contract_to",
     "count_nonfinite",
     "data_frames",
+    "double_precision",
     "expected_factors",
     "explain_nonfinite",
     "find_nonfinite",

@@ -67,13 +67,14 @@ class Potential:
 
     def _initialised(self) -> tuple[Values, Callable[[Values], Tensor], dict[str, Any], Any]:
         try:
-            found: Any = initialize_model(
-                self.model,
-                self.args,
-                self.kwargs,
-                max_plate_nesting=self.nesting,
-                init_strategy=init_to_uniform,
-            )
+            with torch.enable_grad():
+                found: Any = initialize_model(
+                    self.model,
+                    self.args,
+                    self.kwargs,
+                    max_plate_nesting=self.nesting,
+                    init_strategy=init_to_uniform,
+                )
         except NotImplementedError as error:
             if "subsample" not in str(error):
                 raise
@@ -111,7 +112,7 @@ class Potential:
         sizes = [shape.numel() for shape in self.shapes.values()]
         parts = vector.split(sizes, -1)
         return {
-            name: part.reshape(*vector.shape[:-1], *shape)
+            name: part.reshape((*vector.shape[:-1], *shape))
             for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
         }
 
