@@ -54,3 +54,4 @@ from .training import Run as Run
 from .training import fit as fit
 from .training import fit_em as fit_em
 from .training import fit_energy as fit_energy
+from .training import start as start

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +11,7 @@ import torch
 from pyro import poutine
 from pyro.infer import MCMC, NUTS
 from pyro.infer.autoguide import AutoNormal
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.diagnostics.arviz_adapter import Variable
 from inference.diagnostics.arviz_groups import check_dims, exported
@@ -22,7 +21,7 @@ from inference.randomness import derive, reseed
 from inference.tracing import (
     Potential,
     Sampler,
-    double_precision,
+    lent_potential,
     sampling,
     stack_draws,
     unvalidated,
@@ -167,7 +166,8 @@ def _chains(
     sampler: Sampler, drawn: dict[str, Tensor] | None, start: Start, settings: _Settings
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Return values of sites, (C S, plates..., event...), and which steps diverged, (C S,)."""
-    with _potential(sampler) as potential:
+    call = sampler.model, sampler.args, sampler.kwargs
+    with lent_potential(*call, sampler.nesting) as potential:
         frame = _frame(potential, drawn, start, settings)
         found = [_chain(potential, frame, chain, settings) for chain in range(settings.num_chains)]
         vectors = torch.cat([vectors for vectors, _ in found])
@@ -180,29 +180,6 @@ def _laid_out(sampler: Sampler, name: str, values: Tensor) -> Tensor:
     place, dtype = sampler.places[name], sampler.sites[name]["value"].dtype
     gaps = [1] * (place.nesting + place.event_dim - values.dim() + 1)
     return place.value(values.to(dtype).reshape(len(values), *gaps, *values.shape[1:]), len(values))
-
-
-@contextmanager
-def _potential(sampler: Sampler) -> Iterator[Potential]:
-    """Lend a model's potential, in double precision if it can be computed so."""
-    call = sampler.model, sampler.args, sampler.kwargs
-    with double_precision(*call) as lent:
-        potential = _tried(lent, sampler.nesting)
-        if potential is not None:
-            yield potential
-            return
-    yield Potential(*call, sampler.nesting)
-
-
-def _tried(call: tuple[nn.Module, Any, Any], nesting: int) -> Potential | None:
-    try:
-        potential = Potential(*call, nesting)
-        potential.gradient(potential.start().double())
-    except PairError:
-        raise
-    except (RuntimeError, ValueError, TypeError):  # a tensor of the model's own is in another one
-        return None
-    return potential
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from inference.tracing.nonfinite import (
     no_warnings,
     unvalidated,
 )
-from inference.tracing.potential import Potential, double_precision
+from inference.tracing.potential import Potential, lent_potential
 from inference.tracing.reading import collect_sites, read_draws, read_pair, run_pair
 from inference.tracing.sampler import (
     Sampler,
@@ -103,7 +103,6 @@ __all__ = [
     "contract_to",
     "count_nonfinite",
     "data_frames",
-    "double_precision",
     "expected_factors",
     "explain_nonfinite",
     "find_nonfinite",
@@ -115,6 +114,7 @@ __all__ = [
     "is_observed",
     "layers",
     "layout",
+    "lent_potential",
     "log_density",
     "log_weights",
     "mask_of",

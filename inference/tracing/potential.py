@@ -143,19 +143,42 @@ def _is_numerical(error: Exception) -> bool:
 
 
 @contextmanager
-def double_precision(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Iterator[tuple[nn.Module, tuple[Any, ...], dict[str, Any]]]:
-    """Lend a copy of a model and its data in double precision, which is torch's default inside."""
+def lent_potential(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], nesting: int
+) -> Iterator[Potential]:
+    """Lend a model's potential, in double precision if it can be computed so.
+
+    Then it is that of a copy of the model and its data, and double precision is torch's default
+    inside the block. A model that holds tensors in single precision where nobody sees them may mix
+    the two, and is taken as it is.
+    """
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.double)
     try:
-        lent = copy.deepcopy(model).double()
-        yield lent, tuple(map(_doubled, args)), {n: _doubled(v) for n, v in kwargs.items()}
+        potential = _doubled(model, args, kwargs, nesting)
+        if potential is not None:
+            yield potential
+            return
     finally:
         torch.set_default_dtype(before)
+    yield Potential(model, args, kwargs, nesting)
 
 
-def _doubled(value: Any) -> Any:
+def _doubled(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], nesting: int
+) -> Potential | None:
+    try:
+        lent = copy.deepcopy(model).double()
+        call = tuple(map(_double, args)), {n: _double(v) for n, v in kwargs.items()}
+        potential = Potential(lent, *call, nesting)
+        slope = potential.gradient(potential.start())[1]
+    except PairError:
+        raise
+    except (RuntimeError, ValueError, TypeError):
+        return None
+    return potential if slope.dtype == torch.double else None
+
+
+def _double(value: Any) -> Any:
     real = isinstance(value, Tensor) and value.is_floating_point()
     return value.double() if real else value
