@@ -25,7 +25,8 @@ from inference.errors import PairError
 from inference.tracing import Potential
 
 _HISTORY = 6  # steps that the curvature is built from (Zhang et al. 2022, section 3.3)
-_DRAWS = 10  # for each bound on the way
+_DRAWS, _MORE_DRAWS = 10, 100  # for each bound on the way; for those of the best
+_HOPEFUL = 4
 _MOST_STEPS = 500
 _MOST_DIMS = 2000  # a dense covariance is kept
 _WORST = 1e12  # nats that stand for an impossible place: scipy wants a number
@@ -72,16 +73,18 @@ def pathfinder(potential: Potential, start: Tensor) -> NormalApproximation:
         There are more than 2,000 parameters, or no finite density on the way.
     """
     path = _climb(potential, start)
-    best, curvature = None, _Curvature(len(start))
+    found, curvature = [], _Curvature(len(start))
     for (before, slope), (place, next_slope) in zip(path, path[1:], strict=False):
         curvature.update(place - before, next_slope - slope)
         covariance = curvature.dense()
-        found = _judged(potential, place - covariance @ next_slope, covariance)
-        if found is not None and (best is None or found.bound > best.bound):
-            best = found
-    if best is None:
+        found.append(_judged(potential, place - covariance @ next_slope, covariance))
+    hopeful = sorted(filter(None, found), key=lambda normal: -normal.bound)[:_HOPEFUL]
+    # judged again, since the best of many bounds of ten draws each is the luckiest
+    again = [_judged(potential, n.mean, n.covariance, _MORE_DRAWS) for n in hopeful]
+    judged = list(filter(None, again)) or hopeful
+    if not judged:
         raise _nowhere()
-    return best
+    return max(judged, key=lambda normal: normal.bound)
 
 
 def laplace(potential: Potential, start: Tensor) -> NormalApproximation:
@@ -101,7 +104,7 @@ def laplace(potential: Potential, start: Tensor) -> NormalApproximation:
         raise _nowhere()
     values, vectors = torch.linalg.eigh((hessian + hessian.T) / 2)
     values = values.abs().clamp(min=1e-10 * float(values.abs().max()))
-    found = _judged(potential, mode, (vectors / values) @ vectors.T, _DRAWS * 10)
+    found = _judged(potential, mode, (vectors / values) @ vectors.T, _MORE_DRAWS)
     if found is None:
         raise _nowhere()
     return found

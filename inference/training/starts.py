@@ -214,10 +214,10 @@ def scale_note(guide: Any) -> str | None:
     ratio = scales[high] / max(scales[low], 1e-300)
     if not ratio > _SCALES_APART or not math.isfinite(ratio):
         return None
+    apart = f"('{high}' {scales[high]:.2g}, '{low}' {scales[low]:.2g}, unconstrained)"
     return (
-        f"The scales of parameters differ by a factor of {ratio:,.0f} ('{high}' "
-        f"{scales[high]:.2g}, '{low}' {scales[low]:.2g}, unconstrained), so that no learning rate suits all: begin at "
-        "inference.start(model, guide, ...), or standardise the data."
+        f"The scales of parameters differ by a factor of {ratio:,.0f} {apart}, so that no learning "
+        "rate suits all: begin at inference.start(model, guide, ...), or standardise the data."
     )
 
 
