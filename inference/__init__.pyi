@@ -23,6 +23,7 @@ from .diagnostics import posterior as posterior
 from .diagnostics import ppc as ppc
 from .diagnostics import rates as rates
 from .diagnostics import sbc as sbc
+from .diagnostics import vsbc as vsbc
 from .enumeration import enumerated as enumerated
 from .errors import CheckpointError as CheckpointError
 from .errors import NonFiniteError as NonFiniteError

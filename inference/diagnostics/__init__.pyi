@@ -27,3 +27,5 @@ from .rates import Rates as Rates
 from .rates import rates as rates
 from .sbc import SBC as SBC
 from .sbc import sbc as sbc
+from .vsbc import VSBC as VSBC
+from .vsbc import vsbc as vsbc

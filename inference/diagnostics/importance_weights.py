@@ -153,14 +153,16 @@ class Importance:
     def settled(self, error: float) -> Tensor:
         """Say which weights need no more draws, (B,).
 
-        Their k-hat is known to that error and their effective sample size is 1,000 (400 where each
-        datum has weights of its own: moments to about 3 % of a standard deviation), or k-hat is
-        above the threshold by two errors, which draws do not mend.
+        Their k-hat is known to that error, and (for one joint weight) is two errors under the
+        threshold; and their effective sample size is 1,000 (400 where each datum has weights of its
+        own), so that moments are known to some hundredths of a standard deviation. Or k-hat is two
+        errors above the threshold, which draws do not mend.
         """
         hopeless = self.khat.isfinite() & (self.khat - 2 * self.khat_error > self.threshold)
         enough = self.ess >= (1000 if self.joint else 400)
         exact = self.khat == -math.inf
-        return (self.khat_error <= error) & enough | hopeless | exact
+        known = (self.khat_error <= error) & (self.reliable if self.joint else enough)
+        return known & enough | hopeless | exact
 
     @property
     def unit(self) -> str:
