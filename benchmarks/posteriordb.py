@@ -6,7 +6,7 @@ moments (means and standard deviations of 10,000 draws of long chains). The mode
 ``benchmarks/posteriordb_models.py``.
 
 Each posterior is fitted by each guide as a user would: `inference.start` (Pathfinder, four
-climbs), then `fit` for 2,000 steps on all data, with a rate that falls from 0.02 to 0, for all
+climbs), then `fit` for 1,000 steps on all data, with a rate that falls from 0.02 to 0, for all
 models alike. Then 4,000 draws are exported twice, raw and weighted. Columns: k-hat and its standard
 error, over the draws that were weighed; the worst error of a mean, in reference standard
 deviations, and the smallest and largest ratio of standard deviations to the reference's, raw and
@@ -42,7 +42,7 @@ GUIDES = {
     "AutoLowRankMultivariateNormal": AutoLowRankMultivariateNormal,
     "AutoMultivariateNormal": AutoMultivariateNormal,
 }
-STEPS, RATE, DRAWS = 2000, 0.02, 4000
+STEPS, RATE, DRAWS = 1000, 0.02, 4000
 MEAN_ERROR, SD_ERROR, KHAT = 0.15, 0.10, 0.7
 
 
