@@ -31,6 +31,7 @@ from inference.tracing.nonfinite import (
     no_warnings,
     unvalidated,
 )
+from inference.tracing.potential import Potential, lent_potential
 from inference.tracing.reading import collect_sites, read_draws, read_pair, run_pair
 from inference.tracing.sampler import (
     Sampler,
@@ -81,6 +82,7 @@ __all__ = [
     "Layout",
     "Place",
     "Plate",
+    "Potential",
     "Sampler",
     "Site",
     "Sites",
@@ -112,6 +114,7 @@ __all__ = [
     "is_observed",
     "layers",
     "layout",
+    "lent_potential",
     "log_density",
     "log_weights",
     "mask_of",
