@@ -32,6 +32,7 @@ from inference.tracing import (
     is_deterministic,
     is_factor,
     layout,
+    refuse_unsteady,
     sample_sites,
     untouched,
     unvalidated,
@@ -193,6 +194,8 @@ def _examine(
 ) -> Report:
     traces = run(model, guide, args, kwargs)
     check_sites(*traces)
+    with translated("a second run, with other noise"):
+        refuse_unsteady(model, guide, traces, args, kwargs)
     check_finite(*traces)
     rows = _rows(traces, model, guide)  # before batch norm writes on what backward needs
     reseed(_SEED)

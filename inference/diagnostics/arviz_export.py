@@ -13,7 +13,7 @@ from inference.tracing import (
     Sampler,
     Traces,
     is_deterministic,
-    pointwise,
+    pointwise_sites,
     sampling,
     stack_draws,
 )
@@ -125,8 +125,7 @@ def _summed(sampler: Sampler, traces: Traces) -> dict[str, Tensor]:
     summed = replace(traces, model=sampler.replayed(traces.guide, size, "summed"))
     data = [n for n, s in sampler.sites.items() if s["is_observed"]]
     terms = summed.terms(sampler.plate)
-    found = {n: pointwise(terms, n, data) for n in sampler.observed}
-    return {n: value for n, value in found.items() if value is not None}
+    return pointwise_sites(terms, sampler.observed, data)
 
 
 def _groups(

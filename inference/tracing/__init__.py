@@ -15,7 +15,8 @@ from inference.tracing.data import (
     signature_of,
     source,
 )
-from inference.tracing.handlers import Sites
+from inference.tracing.decoding import decode
+from inference.tracing.handlers import Sites, Unconditioned, WholePriors
 from inference.tracing.layout import (
     Layout,
     batch_length,
@@ -31,6 +32,7 @@ from inference.tracing.nonfinite import (
     no_warnings,
     unvalidated,
 )
+from inference.tracing.pointwise import pointwise, pointwise_sites
 from inference.tracing.reading import collect_sites, read_draws, read_pair, run_pair
 from inference.tracing.sampler import (
     Sampler,
@@ -54,13 +56,13 @@ from inference.tracing.sites import (
     sample_sites,
     unscaled_log_density,
 )
+from inference.tracing.steady import refuse_unsteady
 from inference.tracing.sum_product import (
     contract,
     contract_to,
     data_frames,
     expected_factors,
     log_weights,
-    pointwise,
 )
 from inference.tracing.terms import (
     Term,
@@ -89,6 +91,8 @@ __all__ = [
     "Term",
     "Terms",
     "Traces",
+    "Unconditioned",
+    "WholePriors",
     "WRAPPERS",
     "argument_names",
     "batch_length",
@@ -101,6 +105,7 @@ __all__ = [
     "contract_to",
     "count_nonfinite",
     "data_frames",
+    "decode",
     "expected_factors",
     "explain_nonfinite",
     "find_nonfinite",
@@ -123,10 +128,12 @@ __all__ = [
     "outside",
     "pair_traces",
     "pointwise",
+    "pointwise_sites",
     "precision",
     "quiet",
     "read_draws",
     "read_pair",
+    "refuse_unsteady",
     "rows_of",
     "run_pair",
     "sample_sites",

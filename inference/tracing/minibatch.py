@@ -46,7 +46,7 @@ def whole_size(shape: Layout, batch: int, data_size: int | None) -> int:
             "write `with pyro.plate('data', len(x)):` around what is there once a datum, "
             "or pass all data as one batch",
         )
-    return batch if data_size is None else data_size
+    return batch if data_size is None else max(batch, data_size)
 
 
 def precision(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.dtype:
