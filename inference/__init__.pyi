@@ -12,6 +12,8 @@ from .checkpoint import save as save
 from .diagnostics import annealed_log_partition as annealed_log_partition
 from .diagnostics import collapse_report as collapse_report
 from .diagnostics import importance as importance
+from .diagnostics import loo as loo
+from .diagnostics import mcmc as mcmc
 from .diagnostics import mutual_information as mutual_information
 from .diagnostics import plot_imputations as plot_imputations
 from .diagnostics import plot_reconstructions as plot_reconstructions
@@ -52,3 +54,4 @@ from .training import Run as Run
 from .training import fit as fit
 from .training import fit_em as fit_em
 from .training import fit_energy as fit_energy
+from .training import start as start

@@ -82,7 +82,8 @@ class Report:
     sites
         A row a site, in the order of the model.
     bound
-        The evidence lower bound at the present parameters, in nats per observation, of one draw.
+        The evidence lower bound at the present parameters, in nats per observation, of one draw; in
+        nats in all without a data plate.
     plate
         The name of the data plate; None if there is none.
     max_plate_nesting
@@ -104,8 +105,12 @@ class Report:
         widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
         rows.insert(1, tuple("-" * width for width in widths))
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        over = f"data plate '{self.plate}'" if self.plate else "no data plate"
-        lines.append(f"bound: {self.bound:.4g} nats per observation ({over})")
+        over = (
+            f"per observation (data plate '{self.plate}')"
+            if self.plate
+            else "in all (no data plate)"
+        )
+        lines.append(f"bound: {self.bound:.4g} nats {over}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     def render(self, path: str | PathLike[str] | None = None) -> Any:

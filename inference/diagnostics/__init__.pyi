@@ -6,10 +6,16 @@ from .collapse import CollapseReport as CollapseReport
 from .collapse import collapse_report as collapse_report
 from .curve import Curve as Curve
 from .curve import Point as Point
-from .importance import Importance as Importance
 from .importance import importance as importance
+from .importance_weights import Importance as Importance
 from .information import Information as Information
 from .information import mutual_information as mutual_information
+from .loo import LOO as LOO
+from .loo import loo as loo
+from .mcmc import mcmc as mcmc
+from .normal_approximation import NormalApproximation as NormalApproximation
+from .normal_approximation import laplace as laplace
+from .normal_approximation import pathfinder as pathfinder
 from .pictures import plot_imputations as plot_imputations
 from .pictures import plot_reconstructions as plot_reconstructions
 from .pictures import plot_samples as plot_samples

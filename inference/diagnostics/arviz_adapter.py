@@ -25,22 +25,34 @@ class Variable:
     values: np.ndarray
     dims: Sequence[tuple[str, bool]]
     drawn: bool = True
-    attrs: dict[str, str] = field(default_factory=dict)
+    attrs: dict[str, Any] = field(default_factory=dict)
 
 
 Groups = Mapping[str, Mapping[str, Variable]]
 
 
-def to_arviz(groups: Groups, coords: Mapping[str, Any] | None = None) -> Any:
+Attrs = Mapping[str, Mapping[str, Any]]
+
+
+def to_arviz(
+    groups: Groups,
+    coords: Mapping[str, Any] | None = None,
+    chains: int = 1,
+    attrs: Attrs | None = None,
+) -> Any:
     """Make an ``InferenceData`` (ArviZ 0.23) or a ``DataTree`` (ArviZ 1.x).
 
     Parameters
     ----------
     groups
-        By group and variable; drawn values are ``(S, ...)`` and become one chain of S draws. A
+        By group and variable; drawn values are ``(S, ...)`` and become chains of S / C draws. A
         slash in a variable's name becomes a dot: netCDF has groups for that.
     coords
         Labels by dim; numbers from 0 where there are none.
+    chains
+        C: the draws are those of the first chain, then those of the second, ...
+    attrs
+        By group, what to say of it: strings and numbers.
 
     Raises
     ------
@@ -51,7 +63,8 @@ def to_arviz(groups: Groups, coords: Mapping[str, Any] | None = None) -> Any:
     groups = {g: {n.replace("/", "."): v for n, v in vs.items()} for g, vs in groups.items()}
     names = _Names(groups)
     labels = _labels(names.sizes, coords or {})
-    datasets = {g: _dataset(variables, names, labels) for g, variables in groups.items()}
+    said = attrs or {}
+    datasets = {g: _dataset(v, names, labels, chains, said.get(g, {})) for g, v in groups.items()}
     return _wrap(datasets)
 
 
@@ -67,18 +80,26 @@ def _wrap(datasets: dict[str, Any]) -> Any:
     return xarray.DataTree.from_dict(datasets)
 
 
-def _dataset(variables: Mapping[str, Variable], names: _Names, labels: dict[str, Any]) -> Any:
+def _dataset(
+    variables: Mapping[str, Variable],
+    names: _Names,
+    labels: dict[str, Any],
+    chains: int,
+    attrs: Mapping[str, Any],
+) -> Any:
     import xarray
 
     arrays, used = {}, {}
     for name, variable in variables.items():
         dims = names.of(name, variable)
-        values = variable.values[np.newaxis] if variable.drawn else variable.values
+        values = variable.values
+        if variable.drawn:
+            values = values.reshape(chains, -1, *values.shape[1:])
         lead = SAMPLE_DIMS if variable.drawn else ()
         arrays[name] = ((*lead, *dims), values, variable.attrs)
         used.update({dim: labels[dim] for dim in dims})
         used.update({dim: np.arange(n) for dim, n in zip(lead, values.shape, strict=False)})
-    return xarray.Dataset(arrays, coords=used, attrs={"inference_library": "pyro-ppl"})
+    return xarray.Dataset(arrays, coords=used, attrs={"inference_library": "pyro-ppl", **attrs})
 
 
 class _Names:

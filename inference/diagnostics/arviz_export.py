@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-from torch import Tensor
+from inference.diagnostics.arviz_groups import check_dims, exported
+from inference.diagnostics.importance import KHAT_ERROR, weigh
+from inference.diagnostics.importance_weights import Importance
+from inference.errors import PairError
+from inference.tracing import Sampler, sampling
 
-from inference.diagnostics.arviz_adapter import Variable, to_arviz
-from inference.tracing import (
-    Sampler,
-    Traces,
-    is_deterministic,
-    pointwise_sites,
-    sampling,
-    stack_draws,
+_UNWEIGHTED = (
+    "draws of the guide, not of the posterior: az.loo and other estimates take them for the "
+    "posterior's. posterior(..., weighted=True) corrects the draws, inference.loo the estimate."
 )
-
-Parts = dict[str, dict[str, list[Tensor]]]  # by group and site, a tensor a chunk
 
 
 def posterior(
@@ -26,6 +23,9 @@ def posterior(
     guide: Callable[..., Any],
     *data: Any,
     num_samples: int = 1000,
+    weighted: bool = False,
+    khat_error: float = KHAT_ERROR,
+    max_samples: int | None = None,
     seed: int = 0,
     coords: Mapping[str, Any] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
@@ -42,11 +42,21 @@ def posterior(
     leaves them out): they cannot distinguish a wrong guide from a right one. `importance` (k-hat)
     and `sbc` can.
 
+    Draws of a guide are not draws of the posterior. With ``weighted=True`` they become so, as far
+    as k-hat says: many are drawn, weighed (`importance`), and resampled by Pareto smoothed weights.
+    Where every site is in the data plate, each datum's latents are resampled by its own weights;
+    else all latents together, by one. Then ``az.loo`` is right, too. Where k-hat says no, ask
+    `mcmc`.
+
     Groups
     ------
     posterior
         Every latent site; enumerated ones too, drawn from their exact posterior given the guide's
-        draw; ``pyro.deterministic`` values.
+        draw; ``pyro.deterministic`` values. Its attributes say ``weighted``, 1 or 0; if 1, the
+        largest ``khat``, its ``khat_error`` (a standard error), the ``threshold`` it must be under
+        by two of these for ``reliable`` to be 1, the least ``ess`` and ``num_drawn``, the draws
+        that were weighed; each variable has the largest ``khat`` of its own parameters
+        (`Importance.khats`). ``one_by_one`` says why draws were not made all at once.
     posterior_predictive
         Every observed site, drawn given the latents of the same datum.
     log_likelihood
@@ -62,7 +72,11 @@ def posterior(
     model, guide, *data, **named
         Any pair, and the data, as it takes them.
     num_samples
-        S, the number of draws.
+        S, the number of draws in the result.
+    weighted
+        Whether to correct the guide's draws by their importance weights.
+    khat_error, max_samples
+        How well to know k-hat, and how many draws to weigh for it, as `importance` takes them.
     seed
         Where the draws begin.
     coords
@@ -85,96 +99,82 @@ def posterior(
     Raises
     ------
     PairError
-        The guide misses a latent site.
+        The guide misses a latent site; ``weighted``, and a plate subsamples itself.
     ValueError
         `coords` or `dims` do not fit.
+
+    Warns
+    -----
+    UserWarning
+        ``weighted``, and k-hat says that the weights cannot be trusted.
     """
     with sampling(model, guide, data, named, seed, plate) as sampler:
-        _check_dims(sampler, dims or {})
-        parts: Parts = {}
-        for traces in sampler.chunks(num_samples, "sampled", chunk):
-            _collect(parts, "posterior", _latents(sampler, traces))
-            if predictive:
-                _collect(parts, "posterior_predictive", sampler.predict(traces))
-            if log_likelihood:
-                _collect(parts, "log_likelihood", _log_likelihood(sampler, traces))
-        groups = _groups(sampler, parts, dims or {})
-        _note_sums(sampler, groups)
-    return to_arviz(groups, coords)
+        check_dims(sampler, dims or {})
+        if weighted:
+            found = _weighed(sampler, khat_error, max_samples, chunk)
+            values = found.resample(num_samples, seed)
+            latents = {n: values[n] for n in sampler.latents}
+            traces = sampler.given(latents, num_samples, "sampled", chunk)
+            said, khats = _said(found), {n: float(k.max()) for n, k in found.khats.items()}
+        else:
+            traces = sampler.chunks(num_samples, "sampled", chunk)
+            said, khats = {"weighted": 0, "note": _UNWEIGHTED}, {}
+        if sampler.reason:
+            said["one_by_one"] = sampler.reason
+        attrs = {"posterior": said} | (
+            {} if weighted else {"log_likelihood": {"note": _UNWEIGHTED}}
+        )
+        return exported(
+            sampler,
+            traces,
+            coords,
+            dims,
+            predictive=predictive,
+            log_likelihood=log_likelihood,
+            attrs=attrs,
+            khats=khats,
+        )
 
 
-def _collect(parts: Parts, group: str, values: dict[str, Tensor]) -> None:
-    for name, value in values.items():
-        parts.setdefault(group, {}).setdefault(name, []).append(value.detach().cpu())
+def _weighed(
+    sampler: Sampler, khat_error: float, max_samples: int | None, chunk: int | None
+) -> Importance:
+    plate = sampler.plate
+    if plate is not None and plate.full_size != plate.size:
+        raise PairError(
+            plate.name,
+            f"a plate that takes {plate.size} of its {plate.full_size} data at each run",
+            "all data at once: weights are those of the whole posterior",
+            "leave subsample_size out of the plate when asking for weighted draws",
+        )
+    found = weigh(
+        sampler,
+        khat_error=khat_error,
+        max_samples=max_samples,
+        joint=not sampler.is_local,
+        chunk=chunk,
+    )
+    if not bool(found.reliable.all()):
+        worst = int((found.khat + found.khat_error).argmax())
+        warnings.warn(
+            f"k-hat {float(found.khat[worst]):.2f} +- {float(found.khat_error[worst]):.2f} is not "
+            f"surely under {found.threshold:.2f} for {int((~found.reliable).sum())} of "
+            f"{len(found.khat)} weights: the guide misses part of the posterior, and weights do "
+            "not mend that. Fit it longer, take a richer guide, or ask inference.mcmc.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return found
 
 
-def _latents(sampler: Sampler, traces: Traces) -> dict[str, Tensor]:
-    derived = [n for n, s in sampler.sites.items() if is_deterministic(s)]
-    return {n: traces.value(n) for n in [*sampler.latents, *sampler.enumerated, *derived]}
-
-
-def _log_likelihood(sampler: Sampler, traces: Traces) -> dict[str, Tensor]:
-    summed = _summed(sampler, traces) if sampler.enumerated else {}
-    values = {n: summed[n] if n in summed else traces.log_likelihood(n) for n in sampler.observed}
-    return {n: value.double() for n, value in values.items()}
-
-
-def _summed(sampler: Sampler, traces: Traces) -> dict[str, Tensor]:
-    """Return the log likelihood of the sites whose enumerated sites can be summed out."""
-    size = traces.size if traces.plated else None
-    summed = replace(traces, model=sampler.replayed(traces.guide, size, "summed"))
-    data = [n for n, s in sampler.sites.items() if s["is_observed"]]
-    terms = summed.terms(sampler.plate)
-    return pointwise_sites(terms, sampler.observed, data)
-
-
-def _groups(
-    sampler: Sampler, parts: Parts, dims: Mapping[str, Sequence[str]]
-) -> dict[str, dict[str, Variable]]:
-    groups = {
-        group: {n: _variable(sampler, n, stack_draws(v), dims) for n, v in values.items()}
-        for group, values in parts.items()
+def _said(found: Importance) -> dict[str, Any]:
+    worst = int((found.khat + found.khat_error).nan_to_num(posinf=1e9, neginf=-1e9).argmax())
+    return {
+        "weighted": 1,
+        "khat": float(found.khat[worst]),
+        "khat_error": float(found.khat_error[worst]),
+        "threshold": found.threshold,
+        "reliable": int(bool(found.reliable.all())),
+        "ess": float(found.ess.min()),
+        "num_drawn": len(found.log_weights),
     }
-    data = {n: sampler.sites[n]["value"].detach().cpu() for n in sampler.observed}
-    groups["observed_data"] = {
-        n: _variable(sampler, n, sampler.places[n].value(value, 1)[0], dims, drawn=False)
-        for n, value in data.items()
-    }
-    return {group: values for group, values in groups.items() if values}
-
-
-def _note_sums(sampler: Sampler, groups: dict[str, dict[str, Variable]]) -> None:
-    """Say in the log likelihood what became of enumerated sites."""
-    if not sampler.enumerated or "log_likelihood" not in groups:
-        return
-    summed = _summed(sampler, next(sampler.chunks(1, "sampled")))
-    for name, variable in groups["log_likelihood"].items():
-        variable.attrs["enumerated"] = "summed" if name in summed else "given"
-
-
-def _variable(
-    sampler: Sampler,
-    name: str,
-    values: Tensor,
-    dims: Mapping[str, Sequence[str]],
-    drawn: bool = True,
-) -> Variable:
-    place = sampler.places[name]
-    rank = values.dim() - drawn
-    plates = [(plate.name, True) for plate in place.plates]
-    rest = dims.get(name) or [f"{name}_dim_{i}".replace("/", ".") for i in range(place.event_dim)]
-    events = [(dim, False) for dim in rest] if rank > len(plates) else []
-    undeclared = rank - len(plates) - len(events)  # batch dims outside any plate
-    extra = [(f"{name}_batch_{i}".replace("/", "."), False) for i in range(undeclared)]
-    return Variable(values.numpy(), [*plates, *extra, *events], drawn)
-
-
-def _check_dims(sampler: Sampler, dims: Mapping[str, Sequence[str]]) -> None:
-    for name, given in dims.items():
-        if name not in sampler.places:
-            raise ValueError(f"dims: saw {name!r}, expected a site of {list(sampler.places)}")
-        if len(given) != sampler.places[name].event_dim:
-            raise ValueError(
-                f"dims: saw {len(given)} names for {name!r}, expected "
-                f"{sampler.places[name].event_dim}, one an event dim (plates have names)"
-            )

@@ -185,7 +185,8 @@ def collapse_report(
     with sampling(model, guide, few.args, few.kwargs, seed, plate) as sampler:
         gap = amortisation_gap(sampler, seed, steps)
     how: dict[str, Any] = {"seed": seed, "plate": plate, "chunk": chunk}
-    weights = importance(model, guide, *data, num_samples=num_particles, **how, **named)
+    lean = {"num_samples": num_particles, "keep_draws": False, **how}
+    weights = importance(model, guide, *data, **lean, **named)
     return CollapseReport(
         rates=rates(model, guide, *data, num_samples=num_samples, **how, **named),
         information=information,

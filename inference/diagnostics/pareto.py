@@ -16,6 +16,33 @@ _FLAT = 1e-3  # nats: weights closer together than this are all one, up to round
 _FEW = 5  # with fewer weights in the tail than this no shape can be fitted
 
 
+def tail_length(draws: int) -> int:
+    """M, how many of S weights are taken for the tail (Vehtari et al. 2024, section 2.2)."""
+    return math.ceil(min(draws / 5, 3 * math.sqrt(draws)))
+
+
+def khat_error(khat: Tensor, draws: int) -> Tensor:
+    r"""Return the standard error of an estimated shape.
+
+    The maximum likelihood estimate of the shape k of a generalized Pareto distribution from M
+    exceedances has the asymptotic variance :math:`(1 + k)^2 / M` for k over minus a half (Smith
+    1987, "Estimating tails of probability distributions", Annals of Statistics 15(3), section 4);
+    the prior of `fit_tail` draws it together by M / (M + 10). It says how k-hat scatters from one
+    set of draws to the next, not how far it is from the tail's shape at infinity.
+
+    Parameters
+    ----------
+    khat
+        Any shape; 0 is returned where it is minus infinity (nothing to estimate), infinity where it
+        is plus infinity (nothing estimated).
+    draws
+        S.
+    """
+    length = tail_length(draws)
+    error = (1 + khat.clamp(min=-0.5)) * math.sqrt(length) / (length + 10)
+    return torch.where(khat == -math.inf, torch.zeros_like(khat), error)
+
+
 def smooth(log_weights: Tensor) -> tuple[Tensor, Tensor]:
     """Smooth importance weights, and estimate the shape of their tail.
 
@@ -35,7 +62,7 @@ def smooth(log_weights: Tensor) -> tuple[Tensor, Tensor]:
     lw = log_weights.double()
     lw = lw - lw.max(0, keepdim=True).values.clamp(min=-1e300)
     draws = len(lw)
-    length = math.ceil(min(draws / 5, 3 * math.sqrt(draws)))
+    length = tail_length(draws)
     ranked, order = lw.sort(0)
     flat = ranked[-1] - ranked[0] < _FLAT
     if length < _FEW or draws <= length:

@@ -51,11 +51,15 @@ class Rate:
 
 @dataclass(frozen=True)
 class Rates:
-    """The bound, site by site: ``bound == -sum(row.nats for row in rows)``, nats a datum."""
+    """The bound, site by site: ``bound == -sum(row.nats for row in rows)``, nats a datum.
+
+    Without a data plate, `unit` is ``nats in all``.
+    """
 
     rows: tuple[Rate, ...]
     bound: float
     error: float
+    unit: str = "nats a datum"
 
     def __getitem__(self, site: str) -> Rate:
         """Return the row of a site.
@@ -71,8 +75,8 @@ class Rates:
         raise KeyError(f"{site!r}: no such row, there are {[row.site for row in self.rows]}")
 
     def __str__(self) -> str:
-        columns = [("site", "<"), ("kind", "<10"), ("nats a datum", "12.4f"), ("s.e.", "8.4f")]
-        outside = "(outside the data plate; s.e. over draws)"
+        columns = [("site", "<"), ("kind", "<10"), (self.unit, "12.4f"), ("s.e.", "8.4f")]
+        outside = "(outside the data plate; s.e. over draws)" if "datum" in self.unit else ""
         rows = [(r.site, r.kind, r.nats, r.error, "" if r.local else outside) for r in self.rows]
         total = "ELBO", "", self.bound, self.error, ""
         return "\n".join(table([*columns, ("", "<")], [*rows, total]))
@@ -131,10 +135,10 @@ def rates(
         _Row(rows[0].site, rows[0].kind, stack_draws([row.values for row in rows]))
         for rows in zip(*parts, strict=True)
     ]
-    return _table(terms, size)
+    return _table(terms, size, "nats in all" if sampler.plate is None else "nats a datum")
 
 
-def _table(terms: list[_Row], size: int) -> Rates:
+def _table(terms: list[_Row], size: int, unit: str) -> Rates:
     rows = []
     for term in terms:
         local = term.values.dim() == 2
@@ -144,7 +148,7 @@ def _table(terms: list[_Row], size: int) -> Rates:
     inside = [t.values.mean(0) for t in terms if t.values.dim() == 2]
     over = torch.stack(inside).sum(0) if inside else torch.stack([t.values for t in terms]).sum(0)
     scale = 1 if inside else size
-    return Rates(tuple(rows), bound, mean_and_error(over / scale)[1])
+    return Rates(tuple(rows), bound, mean_and_error(over / scale)[1], unit)
 
 
 def _rows(sampler: Sampler, traces: Traces, size: int) -> list[_Row]:

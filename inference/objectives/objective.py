@@ -1,7 +1,8 @@
 """Evidence lower bounds and their relatives: what training minimises, and what is reported.
 
 The loss may weigh or clamp the KL term, draw many times, or carry penalties; the reported bound
-never does. Both are in nats per observation, an observation being one element of the data plate.
+never does. Both are in nats per observation, an observation being one element of the data plate;
+without one, in nats in all.
 """
 
 from __future__ import annotations

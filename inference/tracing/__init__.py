@@ -33,6 +33,7 @@ from inference.tracing.nonfinite import (
     unvalidated,
 )
 from inference.tracing.pointwise import pointwise, pointwise_sites
+from inference.tracing.potential import Potential, lent_potential
 from inference.tracing.reading import collect_sites, read_draws, read_pair, run_pair
 from inference.tracing.sampler import (
     Sampler,
@@ -83,6 +84,7 @@ __all__ = [
     "Layout",
     "Place",
     "Plate",
+    "Potential",
     "Sampler",
     "Site",
     "Sites",
@@ -117,6 +119,7 @@ __all__ = [
     "is_observed",
     "layers",
     "layout",
+    "lent_potential",
     "log_density",
     "log_weights",
     "mask_of",

@@ -26,7 +26,7 @@ def scaled(
 
 
 def whole_size(shape: Layout, batch: int, data_size: int | None) -> int:
-    """Return N, by which the bound is divided.
+    """Return N, by which the bound is divided; 1 without a data plate: nothing is counted there.
 
     Raises
     ------
@@ -46,6 +46,8 @@ def whole_size(shape: Layout, batch: int, data_size: int | None) -> int:
             "write `with pyro.plate('data', len(x)):` around what is there once a datum, "
             "or pass all data as one batch",
         )
+    if frame is None:
+        return 1
     return batch if data_size is None else max(batch, data_size)
 
 

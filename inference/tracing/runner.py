@@ -5,9 +5,11 @@ The guide is *run*, never re-derived: whatever it does, these are its draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+import pyro
+import pyro.distributions as dist
 from pyro import poutine
 from pyro.poutine import Trace
 from pyro.poutine.guide import GuideMessenger
@@ -21,6 +23,7 @@ from inference.tracing.nonfinite import explain_nonfinite
 from inference.tracing.sites import (
     Plate,
     Site,
+    is_deterministic,
     is_enumerated,
     is_observed,
     mask_of,
@@ -31,6 +34,7 @@ from inference.tracing.sites import (
     sample_sites,
 )
 from inference.tracing.steady import refuse_unsteady
+from inference.tracing.terms import frame_of
 from inference.tracing.traces import Traces, plated
 
 Mode = Literal["plain", "sampled", "summed"]
@@ -58,6 +62,8 @@ class Runner:
         The data plate (`Plate`), or None if the pair has no plate at all.
     rows
         By plate that subsamples itself, the indices that it chose: the same in all draws.
+    is_local
+        Whether every site lies in the data plate, so that each datum has a posterior of its own.
     """
 
     def __init__(
@@ -88,6 +94,7 @@ class Runner:
         self.observed = [n for n, s in self.sites.items() if is_observed(s)]
         frame = data_plate(model_trace, rows_in(args, kwargs), plate)
         self.plate = None if frame is None else Plate.of(frame)
+        self.is_local = self._inside(guide_trace, model_trace)
         self.cost = self._cost(guide_trace, model_trace)
 
     def _keep_rows(self, *traces: Trace) -> None:
@@ -99,6 +106,11 @@ class Runner:
         if self.rows:
             keep: Any = SameRows(self.rows)
             self.model, self.guide = keep(self.model), keep(self.guide)
+
+    def _inside(self, *traces: Trace) -> bool:
+        sites = [s for t in traces for s in sample_sites(t).values() if not is_deterministic(s)]
+        name = None if self.plate is None else self.plate.name
+        return name is not None and all(frame_of(site, name) for site in sites)
 
     def _first_run(self) -> tuple[Trace, Trace]:
         try:
@@ -115,6 +127,18 @@ class Runner:
         model = self.replayed(guide, size, mode)
         several = size is not None
         return Traces(guide, model, size or 1, several, self.places, self.guide_places)
+
+    def traces_of(self, values: Mapping[str, Tensor], size: int | None, mode: Mode) -> Traces:
+        """Run the model on latents by site, shaped as in a trace; arguments else as `traces`."""
+
+        def told(*args: Any, **kwargs: Any) -> None:
+            for name, value in values.items():
+                point = dist.Delta(value, event_dim=self.places[name].event_dim)
+                pyro.sample(name, point)
+
+        guide = self.run(told, size)
+        model = self.replayed(guide, size, mode)
+        return Traces(guide, model, size or 1, size is not None, self.places, self.guide_places)
 
     def predict(self, traces: Traces) -> dict[str, Tensor]:
         """Draw data from the model on the latents of `traces`: by site, ``(S, plates, event)``."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -93,14 +93,46 @@ class Sampler(Runner):
         chunk
             How many at a time; by default as many as keep the sites' values under four million.
         """
+        for size in self._sizes(num_samples, chunk):
+            yield self.traces(size, mode)
+
+    def given(
+        self,
+        values: Mapping[str, Tensor],
+        num_samples: int,
+        mode: Mode = "plain",
+        chunk: int | None = None,
+    ) -> Iterator[Traces]:
+        """Run the model on latents that were drawn elsewhere, in chunks as `chunks` does.
+
+        Parameters
+        ----------
+        values
+            By latent site of the guide, ``(S, plates..., event...)``.
+        num_samples
+            S.
+        mode, chunk
+            As `chunks` takes them.
+        """
+        start = 0
+        for size in self._sizes(num_samples, chunk):
+            stop = start + (size or 1)
+            part = {
+                n: self.places[n].restore(v[start:stop], size is not None)
+                for n, v in values.items()
+            }
+            yield self.traces_of(part, size, mode)
+            start = stop
+
+    def _sizes(self, num_samples: int, chunk: int | None) -> Iterator[int | None]:
+        """Split draws into runs: so many at once, or one without a plate of draws (None)."""
         if num_samples < 1:
             raise ValueError(f"draws: saw {num_samples}, expected at least 1")
         if not self.vectorised:
-            yield from (self.traces(None, mode) for _ in range(num_samples))
+            yield from (None for _ in range(num_samples))
             return
         step = min(num_samples, chunk or max(1, _BUDGET // self.cost))
-        for start in range(0, num_samples, step):
-            yield self.traces(min(step, num_samples - start), mode)
+        yield from (min(step, num_samples - start) for start in range(0, num_samples, step))
 
     def _probe(self) -> str:
         """Say why the pair cannot be drawn all at once; an empty string if it can."""

@@ -84,6 +84,23 @@ class Place:
             raise ValueError(f"{found}, of {tuple(self.shape)} in one")
         return tensor.reshape((size,) + (1,) * own + tuple(self.shape))
 
+    def restore(self, values: Tensor, drawn: bool) -> Tensor:
+        """Undo `value`: give values the dims that the site has in a trace.
+
+        Parameters
+        ----------
+        values
+            ``(S, plates..., event...)``; S is 1 where not `drawn`.
+        drawn
+            Whether the trace has an outer plate of draws.
+        """
+        rank = len(self.shape) - self.event_dim
+        sizes = [1] * (self.nesting - rank) + list(self.shape[:rank])
+        for plate in self.plates:
+            sizes[self.nesting + plate.dim] = plate.size
+        lead = [len(values), *sizes] if drawn else sizes[self.nesting - rank :]
+        return values.reshape(*lead, *self.shape[rank:])
+
     def align(self, tensor: Tensor, event_dim: int) -> Tensor:
         """Write out the leading dims, of the draws and all plates of the pair, of size 1."""
         rank = 1 + self.nesting + event_dim

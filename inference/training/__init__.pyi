@@ -4,3 +4,4 @@ from .em import fit_em as fit_em
 from .fit import fit as fit
 from .run import Run as Run
 from .run_folder import WEIGHTS as WEIGHTS
+from .starts import start as start

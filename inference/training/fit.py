@@ -29,6 +29,7 @@ from inference.training.processes import Processes
 from inference.training.run import Run
 from inference.training.session import Session
 from inference.training.settings import check_settings
+from inference.training.starts import scale_note
 
 MakeOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
@@ -182,6 +183,7 @@ def _run(session: Session) -> Run:
         directory=None if plan.folder is None else plan.folder.path,
         notes=tuple(_notes(session)),
         seconds=at.seconds,
+        unit=session.pair.unit,
     )
 
 
@@ -191,6 +193,8 @@ def _notes(session: Session) -> Iterator[str]:
     if at.epoch < plan.epochs and (plan.stale(at) or not session.interrupt.asked):
         reason = f"no better bound for {plan.patience} epochs" if plan.stale(at) else "no more data"
         yield f"Stopped early: {reason}."
+    if (scales := scale_note(session.pair.guide)) is not None:
+        yield scales
     weight = plan.objective.unfinished_warmup(at.step)
     if weight is not None and at.history:  # else it is meant to stay below 1
         yield (

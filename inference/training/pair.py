@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from inference.errors import PairError
 from inference.objectives import LossResult
+from inference.tracing import layout
 from inference.training.auxiliary import AuxiliaryModules
 from inference.training.plan import Plan
 
@@ -27,9 +28,12 @@ class TrainedPair(nn.Module):
     ----------
     measured
         What the last forward found: the loss, and the figures on the way to it.
+    unit
+        What bounds are in: without a data plate, all data together.
     """
 
     measured: LossResult
+    unit: str = "nats per observation"
 
     def __init__(self, model: nn.Module, guide: nn.Module, plan: Plan) -> None:
         super().__init__()
@@ -56,6 +60,8 @@ class TrainedPair(nn.Module):
     def bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         """Return the plain bound of a batch: one an observation, or a scalar for all of them."""
         plan = self.plan
+        if layout(self.model, self.guide, args, kwargs, plan.plate).plate is None:
+            self.unit = "nats in all"
         return plan.objective.bound(
             self.model, self.guide, args, kwargs, plan.data_size, plan.plate
         )

@@ -18,7 +18,8 @@ class Run:
     1), ``loss`` (the mean of what training minimised in that epoch, as the objective says),
     ``kl_weight`` (of the last step; of sites that have their own, ``kl_weight SITE``), ``bound``
     and ``bound_se``, and with validation data ``validation_bound`` and ``validation_bound_se``.
-    Bounds are plain ones, after the epoch, in nats per observation. Objectives that take the bound
+    Bounds are plain ones, after the epoch, in nats per observation; without a data plate in nats
+    in all (``unit``). Objectives that take the bound
     apart add ``rate`` and each penalty by the name of its class, means over the epoch's steps;
     updates add ``updates``, their mode, and ``information`` where they asked for it.
     """
@@ -33,6 +34,7 @@ class Run:
     directory: Path | None
     notes: tuple[str, ...]
     seconds: float
+    unit: str = "nats per observation"
 
     def __str__(self) -> str:
         if self.epochs == 0:
@@ -45,7 +47,7 @@ class Run:
         words = [
             f"{'Interrupted after' if self.interrupted else 'Trained'} {took}{steps} "
             f"in {self.seconds:.3g} s.",
-            f"Bound {_nats(last, 'bound')} nats per observation on the training data"
+            f"Bound {_nats(last, 'bound')} {self.unit} on the training data"
             + ("." if "validation_bound" not in last else ";"),
         ]
         if "validation_bound" in last:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pyro.ops.stats import fit_generalized_pareto
 
-from inference.diagnostics.pareto import fit_tail, quantiles, smooth
+from inference.diagnostics.pareto import fit_tail, khat_error, quantiles, smooth
 
 
 def heavy(shape: float, draws: int, seed: int = 0) -> torch.Tensor:
@@ -65,3 +65,27 @@ def test_quantiles_of_an_exponential_are_the_limit_of_small_shapes():
     flat = quantiles(torch.zeros(1).double(), scale, 10)
     near = quantiles(torch.full((1,), 1e-6).double(), scale, 10)
     assert torch.allclose(flat, near, atol=1e-4) and (flat.diff(dim=0) > 0).all()
+
+
+@pytest.mark.parametrize("draws", [500, 5000])
+@pytest.mark.parametrize("shape", [0.2, 0.7])
+def test_the_error_of_khat_is_its_spread_over_replications(draws, shape):
+    random = torch.Generator().manual_seed(1)
+    u = torch.rand(draws, 300, dtype=torch.double, generator=random)
+    khat = smooth(((u**-shape - 1) / shape).log())[1]
+    said = float(khat_error(khat, draws).mean())
+    # the standard error of a spread from 300 replications is 4 % of it
+    assert abs(float(khat.std()) / said - 1) < 0.13
+    assert abs(float(khat.mean()) - shape) < said  # the prior draws k-hat towards a half
+
+
+def test_the_error_of_khat_of_normal_ratios_is_right_too():
+    u = torch.randn(1000, 300, dtype=torch.double, generator=torch.Generator().manual_seed(2))
+    khat = smooth(0.5 * 0.6 * u**2)[1]  # p / q of normals with variances 1 and 0.4
+    assert abs(float(khat.std()) / float(khat_error(khat, 1000).mean()) - 1) < 0.13
+
+
+def test_a_khat_that_is_not_estimated_has_no_error_or_an_infinite_one():
+    error = khat_error(torch.tensor([-torch.inf, torch.inf, 0.5]), 1000)
+    assert error[0] == 0 and error[1] == torch.inf
+    assert float(error[2]) == pytest.approx(1.5 * 95**0.5 / 105)

@@ -1,0 +1,191 @@
+r"""Normal approximations of a posterior found by climbing to its mode: where to start a guide.
+
+`laplace` takes the curvature at the mode. `pathfinder` looks at every step of the climb, since the
+mode of a posterior of many parameters is far from its mass: of the normal distributions
+
+.. math:: N\big(\theta_l + H_l \nabla \log p(\theta_l, x),\; H_l\big)
+
+with :math:`H_l` the inverse Hessian that L-BFGS has built by step l, it takes the one of the
+highest evidence lower bound (Zhang, Carpenter, Gelman and Vehtari 2022, "Pathfinder: parallel
+quasi-Newton variational inference", JMLR 23(306), algorithms 1 to 4). All in unconstrained
+coordinates (`inference.tracing.Potential`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+from inference.errors import PairError
+from inference.tracing import Potential
+
+_HISTORY = 6  # steps that the curvature is built from (Zhang et al. 2022, section 3.3)
+_DRAWS = 10  # for each bound on the way
+_MOST_STEPS = 500
+_MOST_DIMS = 2000  # a dense covariance is kept
+_WORST = 1e12  # nats that stand for an impossible place: scipy wants a number
+
+
+@dataclass(frozen=True)
+class NormalApproximation:
+    """A normal distribution over unconstrained values.
+
+    Parameters
+    ----------
+    mean
+        ``(D,)``.
+    factor
+        ``(D, D)``, lower triangular: the covariance is its square.
+    bound
+        The evidence lower bound, an estimate of few draws, nats in all.
+    error
+        Its standard error.
+    """
+
+    mean: Tensor
+    factor: Tensor
+    bound: float
+    error: float
+
+    @property
+    def covariance(self) -> Tensor:
+        """``(D, D)``."""
+        return self.factor @ self.factor.T
+
+    def draw(self, num_samples: int) -> Tensor:
+        """Return draws ``(S, D)``, of torch's global generator."""
+        noise = torch.randn(num_samples, len(self.mean), dtype=self.mean.dtype)
+        return self.mean + noise @ self.factor.T
+
+
+def pathfinder(potential: Potential, start: Tensor) -> NormalApproximation:
+    """Climb from a start, and return the best normal approximation on the way.
+
+    Raises
+    ------
+    PairError
+        There are more than 2,000 parameters, or no finite density on the way.
+    """
+    path = _climb(potential, start)
+    best, curvature = None, _Curvature(len(start))
+    for (before, slope), (place, next_slope) in zip(path, path[1:], strict=False):
+        curvature.update(place - before, next_slope - slope)
+        covariance = curvature.dense()
+        found = _judged(potential, place - covariance @ next_slope, covariance)
+        if found is not None and (best is None or found.bound > best.bound):
+            best = found
+    if best is None:
+        raise _nowhere()
+    return best
+
+
+def laplace(potential: Potential, start: Tensor) -> NormalApproximation:
+    """Climb to a mode, and return the normal distribution of its curvature.
+
+    Directions in which the density does not curve down get the curvature's absolute value.
+
+    Raises
+    ------
+    PairError
+        There are more than 2,000 parameters, or no finite density on the way.
+    """
+    mode = _climb(potential, start)[-1][0]
+    with torch.enable_grad():
+        hessian = torch.autograd.functional.hessian(potential, mode)
+    if not bool(hessian.isfinite().all()):
+        raise _nowhere()
+    values, vectors = torch.linalg.eigh((hessian + hessian.T) / 2)
+    values = values.abs().clamp(min=1e-10 * float(values.abs().max()))
+    found = _judged(potential, mode, (vectors / values) @ vectors.T, _DRAWS * 10)
+    if found is None:
+        raise _nowhere()
+    return found
+
+
+def _climb(potential: Potential, start: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Return places and slopes of the potential on the way down it, by L-BFGS."""
+    if len(start) > _MOST_DIMS:
+        raise PairError(
+            None,
+            f"{len(start)} parameters",
+            f"at most {_MOST_DIMS}, whose covariance fits in memory",
+            "fit a mean-field guide from its own start",
+        )
+    places = [start]
+
+    def evaluate(vector: np.ndarray) -> tuple[float, np.ndarray]:
+        energy, slope = potential.gradient(torch.as_tensor(vector, dtype=start.dtype))
+        if not bool(energy.isfinite() & slope.isfinite().all()):
+            return _WORST, np.zeros_like(vector)
+        return float(energy), slope.double().numpy()
+
+    minimize(
+        evaluate,
+        start.double().numpy(),
+        jac=True,
+        method="L-BFGS-B",
+        callback=lambda vector: places.append(torch.as_tensor(vector.copy(), dtype=start.dtype)),
+        options={"maxiter": _MOST_STEPS, "maxcor": 2 * _HISTORY, "ftol": 1e-13, "gtol": 1e-6},
+    )
+    return [(place, potential.gradient(place)[1]) for place in places]
+
+
+class _Curvature:
+    """The inverse Hessian that the last steps of a climb tell of."""
+
+    def __init__(self, size: int) -> None:
+        self.diagonal = torch.ones(size, dtype=torch.double)
+        self.steps: list[tuple[Tensor, Tensor]] = []
+
+    def update(self, step: Tensor, change: Tensor) -> None:
+        """Take in a step and the change of slope along it, where that is one of a hill."""
+        s, y = step.double(), change.double()
+        along = s @ y
+        if not float(along) > 1e-12 * float(y @ y):
+            return
+        d = self.diagonal  # Zhang et al. 2022, algorithm 3 (Gilbert and Lemarechal 1989)
+        a, c = (y * d) @ y, (s / d) @ s
+        self.diagonal = 1 / (a / (along * d) + y**2 / along - a * s**2 / (along * c * d**2))
+        self.steps = [*self.steps, (s, y)][-_HISTORY:]
+
+    def dense(self) -> Tensor:
+        """Return it, (D, D): the diagonal, updated by the steps in turn (BFGS)."""
+        inverse, eye = self.diagonal.diag(), torch.eye(len(self.diagonal), dtype=torch.double)
+        for s, y in self.steps:
+            left = eye - torch.outer(s, y) / (s @ y)
+            inverse = left @ inverse @ left.T + torch.outer(s, s) / (s @ y)
+        return inverse
+
+
+def _judged(
+    potential: Potential, mean: Tensor, covariance: Tensor, draws: int = _DRAWS
+) -> NormalApproximation | None:
+    """Estimate the bound of a normal distribution; None if it is none, or has no finite bound."""
+    factor, failed = torch.linalg.cholesky_ex((covariance + covariance.T) / 2)
+    if int(failed) or not bool(mean.isfinite().all()):
+        return None
+    noise = torch.randn(draws, len(mean), dtype=factor.dtype)
+    log_q = -0.5 * (noise**2).sum(1) - factor.diagonal().log().sum()
+    log_q = log_q - 0.5 * len(mean) * math.log(2 * math.pi)
+    places = (mean + noise @ factor.T).to(mean.dtype)
+    with torch.no_grad():
+        energy = torch.stack([potential(place) for place in places]).double()
+    gains = -energy - log_q
+    if not bool(gains.isfinite().all()):
+        return None
+    error = float(gains.std()) / math.sqrt(draws)
+    return NormalApproximation(mean, factor.to(mean.dtype), float(gains.mean()), error)
+
+
+def _nowhere() -> PairError:
+    return PairError(
+        None,
+        "no finite log density on the way to a mode",
+        "a density that can be climbed",
+        "look at the model's supports and scales, or take another start",
+    )
