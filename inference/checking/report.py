@@ -11,7 +11,6 @@ from typing import Any
 import pyro
 from torch import nn
 
-from inference.checking.pyro_errors import translated
 from inference.checking.runs import (
     check_finite,
     check_prior,
@@ -34,6 +33,7 @@ from inference.tracing import (
     layout,
     refuse_unsteady,
     sample_sites,
+    translated,
     untouched,
     unvalidated,
 )

@@ -15,7 +15,6 @@ from pyro.poutine.guide import GuideMessenger
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor, nn
 
-from inference.checking.pyro_errors import translated
 from inference.errors import PairError
 from inference.objectives import Objective
 from inference.randomness import reseed
@@ -26,6 +25,7 @@ from inference.tracing import (
     pair_traces,
     sample_sites,
     signature_of,
+    translated,
     unvalidated,
 )
 

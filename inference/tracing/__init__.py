@@ -20,8 +20,10 @@ from inference.tracing.handlers import Sites, Unconditioned, WholePriors
 from inference.tracing.layout import (
     Layout,
     batch_length,
+    data_plate,
     layout,
     pair_traces,
+    rows_in,
     untouched,
 )
 from inference.tracing.minibatch import precision, scaled, whole_size
@@ -34,6 +36,7 @@ from inference.tracing.nonfinite import (
 )
 from inference.tracing.pointwise import pointwise, pointwise_sites
 from inference.tracing.potential import Potential, lent_potential
+from inference.tracing.pyro_errors import translated
 from inference.tracing.reading import collect_sites, read_draws, read_pair, run_pair
 from inference.tracing.sampler import (
     Sampler,
@@ -49,6 +52,7 @@ from inference.tracing.sites import (
     Site,
     is_delta,
     is_deterministic,
+    is_enumerated,
     is_factor,
     is_observed,
     mask_of,
@@ -107,6 +111,7 @@ __all__ = [
     "contract_to",
     "count_nonfinite",
     "data_frames",
+    "data_plate",
     "decode",
     "expected_factors",
     "explain_nonfinite",
@@ -115,6 +120,7 @@ __all__ = [
     "is_column",
     "is_delta",
     "is_deterministic",
+    "is_enumerated",
     "is_factor",
     "is_observed",
     "layers",
@@ -137,6 +143,7 @@ __all__ = [
     "read_draws",
     "read_pair",
     "refuse_unsteady",
+    "rows_in",
     "rows_of",
     "run_pair",
     "sample_sites",
@@ -149,6 +156,7 @@ __all__ = [
     "stack_draws",
     "subsampled_share",
     "to_plate",
+    "translated",
     "unscaled_log_density",
     "untouched",
     "unvalidated",

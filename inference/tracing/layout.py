@@ -186,7 +186,7 @@ def plate_nesting(*traces: Trace) -> int:
 
 
 def data_plate(
-    trace: Trace, batch_len: int | None, plate: str | None = None
+    trace: Trace, batch_len: int | None, plate: str | None = None, unseen: bool = False
 ) -> CondIndepStackFrame | None:
     """Find the plate over observations in a trace of the model.
 
@@ -202,6 +202,8 @@ def data_plate(
         then a plate of any size will do, if only one is outermost.
     plate
         The name of the plate, where it should not be guessed.
+    unseen
+        Whether a plate around sites of which none is observed will do.
 
     Returns
     -------
@@ -217,7 +219,7 @@ def data_plate(
     frames = {f for site in sites for f in site["cond_indep_stack"] if f.vectorized}
     if plate is not None:
         return _named(frames, plate)
-    around = {f for site in sites if _is_data(site) for f in site["cond_indep_stack"]}
+    around = {f for site in sites if unseen or _is_data(site) for f in site["cond_indep_stack"]}
     fit = [f for f in frames & around if batch_len in (None, f.size, f.full_size)]
     outermost = [f for f in fit if f.dim == min(g.dim for g in fit)]
     names = sorted({f.name for f in outermost})

@@ -261,6 +261,7 @@ def refuse_uncovered(model: Trace, guide: Trace) -> None:
                 site=name,
                 found="a latent site that the guide does not sample",
                 expected="every latent site in the guide, enumerated, or observed",
-                cure="sample it in the guide, pass its data, or mark it "
+                cure="pass its data, or ask inference.predict for it where there are none; "
+                "sample it in the guide if it is a latent site, or mark it "
                 'infer={"enumerate": "parallel"} if it is discrete',
             )
