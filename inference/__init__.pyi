@@ -21,6 +21,7 @@ from .diagnostics import plot_samples as plot_samples
 from .diagnostics import plot_traversal as plot_traversal
 from .diagnostics import posterior as posterior
 from .diagnostics import ppc as ppc
+from .diagnostics import predict as predict
 from .diagnostics import rates as rates
 from .diagnostics import sbc as sbc
 from .diagnostics import vsbc as vsbc

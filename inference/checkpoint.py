@@ -13,6 +13,7 @@ import json
 import os
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -113,7 +114,9 @@ def load(
     path
         The file.
     into
-        The modules to fill, in the form given to `save`. All of them are filled, or none.
+        The modules to fill, in the form given to `save`. All of them are filled, or none. An
+        AutoGuide that has not met data yet, and so has no parameters, is filled at its first run
+        (by `fit`, `posterior`, ..., or by hand); that run raises if the file does not fit it.
     model
         The model the file must be of.
 
@@ -246,7 +249,27 @@ def _check_seal(path: File, data: bytes, head: Mapping[str, Any]) -> None:
 
 def _fill(into: Modules, tensors: Mapping[str, Tensor], path: File) -> None:
     """Copy the tensors into the modules, after every name and shape has been compared."""
-    own = _state(into, path)
+    from inference.unfinished import fill_later, unfinished  # Pyro: a file can be read without it
+
+    waiting = {
+        head + inner: part
+        for head, module in _named(into).items()
+        for inner, part in unfinished(module)
+    }
+    heads = tuple(waiting)
+    own = {n: v for n, v in _state(into, path).items() if not (heads and n.startswith(heads))}
+    ready = {n: v for n, v in tensors.items() if not (heads and n.startswith(heads))}
+    _compare(own, ready, path)
+    for head, module in _named(into).items():
+        mine = {n.removeprefix(head): ready[n] for n in own if n.startswith(head)}
+        module.load_state_dict(mine, strict=False)
+    for head, part in waiting.items():
+        later = {n.removeprefix(head): v for n, v in tensors.items() if n.startswith(head)}
+        fill_later(part, later, partial(_fill, path=path))
+
+
+def _compare(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: File) -> None:
+    """Refuse tensors of other names and shapes than the modules have."""
     wrong = [f"{name} is not in the file" for name in own if name not in tensors]
     wrong += [f"{name} is in the file only" for name in tensors if name not in own]
     wrong += [
@@ -262,11 +285,9 @@ def _fill(into: Modules, tensors: Mapping[str, Tensor], path: File) -> None:
     wrong += _torn(own, tensors)
     if wrong:
         listed = wrong[:8] + [f"and {len(wrong) - 8} more"] * (len(wrong) > 8)
-        cure = "build the modules with the file's own config; an AutoGuide must have run once"
+        cure = "build the modules with the file's own config, and run an AutoGuide on its data"
         found = "it does not fit the module:\n    " + "\n    ".join(listed)
         raise CheckpointError(path, found, "the same names and shapes", cure)
-    for head, module in _named(into).items():
-        module.load_state_dict({name: tensors[head + name] for name in module.state_dict()})
 
 
 def _kind(tensor: Tensor) -> tuple[bool, bool, bool]:

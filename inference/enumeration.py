@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import torch
 from opt_einsum import shared_intermediates  # type: ignore[import-untyped]
 from pyro import poutine
-from pyro.infer.discrete import _sample_posterior_from_trace
 from pyro.infer.traceenum_elbo import _compute_model_factors
 from pyro.ops.contract import contract_to_tensor
 from pyro.ops.rings import LogRing
@@ -21,8 +20,21 @@ from pyro.poutine.enum_messenger import EnumMessenger
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
-from inference.errors import PairError
-from inference.tracing import bind, layout, sample_sites, untouched
+from inference.randomness import reseed
+from inference.tracing import (
+    WRAPPERS,
+    Site,
+    WholePriors,
+    bind,
+    decode,
+    layout,
+    node,
+    pair_traces,
+    refuse_unsteady,
+    sample_sites,
+    untouched,
+    unwrapped,
+)
 
 
 class EnumeratedSite(NamedTuple):
@@ -33,19 +45,26 @@ class EnumeratedSite(NamedTuple):
     probs
         :math:`E_{q(z)}\, p(w = k \mid z, x)`, shape ``batch_shape + (K,)``: the exact marginal,
         averaged over the guide's draws of the other sites z. k counts the values in the order of
-        ``enumerate_support``.
+        ``support``.
     map
-        Shape ``batch_shape``. With one draw of the guide: the mode of :math:`p(w \mid z, x)`,
-        jointly over all enumerated sites (Viterbi's path in a chain). With several: the mode of
-        ``probs``, element by element.
+        A value, shape ``batch_shape + event_shape``. With one draw of the guide: the mode of
+        :math:`p(w \mid z, x)`, jointly over all enumerated sites (Viterbi's path in a chain). With
+        several: the mode of ``probs``, element by element.
     samples
         :math:`w^s \sim p(w \mid z^s, x)`, jointly over all enumerated sites, one for each draw of
-        the guide: shape ``(S,) + batch_shape``.
+        the guide: shape ``(S,) + batch_shape + event_shape``.
+    support
+        The values that the site can take, ``(K,) + event_shape``: 0, 1, ... of a ``Categorical``,
+        unit vectors of a ``OneHotCategorical``.
+
+    Where the model masks what it observes, there is no evidence: the posterior of an enumerated
+    site is then its prior, given its parents, whether the site itself is under the mask or not.
     """
 
     probs: Tensor
     map: Tensor
     samples: Tensor
+    support: Tensor
 
 
 @torch.no_grad()
@@ -78,20 +97,22 @@ def enumerated(
     Raises
     ------
     PairError
-        An enumerated site's values are no scalars (``OneHotCategorical``).
+        The pair's sites come and go, or a latent site's support depends on another one.
     ValueError
         ``num_samples`` is not positive.
     """
     if num_samples < 1:
-        raise ValueError(f"draws is {num_samples}; expected at least 1")
+        raise ValueError(f"num_samples is {num_samples}; expected at least 1")
     model, guide = bind(model, guide, *args, **kwargs)
     shape = layout(model, guide, args, kwargs)
-    if not shape.enumerated:
-        return {}
     given = []
     with untouched(model, guide, seed=seed), poutine.block():
+        refuse_unsteady(model, guide, pair_traces(model, guide, args, kwargs), args, kwargs)
+        if not shape.enumerated:
+            return {}
+        reseed(seed)
         for _ in range(num_samples):
-            trace = poutine.trace(guide).get_trace(*args, **kwargs)
+            trace = pair_traces(model, guide, args, kwargs)[1]
             given.append(conditional(model, trace, args, kwargs, shape.max_plate_nesting))
     return {name: _average([posterior[name] for posterior in given]) for name in given[0]}
 
@@ -126,9 +147,17 @@ def conditional(
         marginals = _marginals(trace, given)
         mode, draw = (_decode(model, trace, given, args, kwargs, heat) for heat in (0, 1))
     return {
-        name: EnumeratedSite(probs, _like(mode[name], probs), _like(draw[name], probs)[None])
+        name: _site(node(trace, name), probs, mode[name], draw[name])
         for name, probs in marginals.items()
     }
+
+
+def _site(site: Site, probs: Tensor, mode: Tensor, draw: Tensor) -> EnumeratedSite:
+    values = unwrapped(site["fn"], WRAPPERS).enumerate_support(expand=False)
+    event = site["fn"].event_shape
+    support = values.reshape(len(values), -1)[:, -event.numel() :].reshape(len(values), *event)
+    mode, draw = (_like(value, probs.shape[:-1] + event) for value in (mode, draw))
+    return EnumeratedSite(probs, mode, draw[None], support)
 
 
 def _enumerate(
@@ -139,7 +168,8 @@ def _enumerate(
     given.compute_log_prob()
     given.pack_tensors()
     # enumeration inside of replay: else dims of enumerated parents of a replayed site are lost
-    tried = poutine.replay(EnumMessenger(first)(model), trace=_latents(guide_trace))
+    whole: Any = WholePriors()(model)
+    tried = poutine.replay(EnumMessenger(first)(whole), trace=_latents(guide_trace))
     trace = prune_subsample_sites(poutine.trace(tried).get_trace(*args, **kwargs))
     trace.compute_log_prob()
     trace.pack_tensors(given.plate_to_symbol)
@@ -180,20 +210,11 @@ def _latents(trace: Trace) -> Trace:
 
 
 def _summed(trace: Trace, given: Trace) -> dict[str, Any]:
-    sites = {
+    return {
         name: site
         for name, site in sample_sites(trace).items()
         if name not in given and site["infer"].get("_enumerate_dim") is not None
     }
-    for name, site in sites.items():
-        if site["fn"].event_dim:
-            raise PairError(
-                name,
-                f"an enumerated {type(site['fn']).__name__}, whose values are vectors",
-                "an enumerated site with scalar values",
-                "use dist.Categorical, and one_hot its value where that is needed",
-            )
-    return sites
 
 
 def _unpack(logits: Tensor, symbol: str, site: Any, trace: Trace) -> Tensor:
@@ -222,23 +243,25 @@ def _decode(
         conditioned.nodes[name] = {**trace.nodes[name], "is_observed": True}
     conditioned.plate_to_symbol = trace.plate_to_symbol
     conditioned.symbol_to_dim = trace.symbol_to_dim
-    replayed = poutine.replay(model, trace=_latents(given))
+    whole: Any = WholePriors()(model)
+    replayed = poutine.replay(whole, trace=_latents(given))
     with poutine.trace() as decoded:
-        _sample_posterior_from_trace(replayed, conditioned, temperature, False, *args, **kwargs)
+        decode(replayed, conditioned, temperature, args, kwargs)
     return {name: site["value"] for name, site in sample_sites(decoded.trace).items()}
 
 
-def _like(value: Tensor, probs: Tensor) -> Tensor:
-    """Give a decoded value the batch shape of its marginal: decoding drops plates of size one."""
-    shape = probs.shape[:-1]
+def _like(value: Tensor, shape: torch.Size) -> Tensor:
+    """Give a decoded value the shape of its site: decoding drops plates of size one."""
     while value.dim() > len(shape):
         value = value.squeeze(0)
     return value.expand(shape)
 
 
-def _average(num_samples: list[EnumeratedSite]) -> EnumeratedSite:
-    if len(num_samples) == 1:
-        return num_samples[0]
-    probs = torch.stack([draw.probs for draw in num_samples]).mean(0)
-    samples = torch.cat([draw.samples for draw in num_samples])
-    return EnumeratedSite(probs, probs.argmax(-1).to(samples.dtype), samples)
+def _average(given: list[EnumeratedSite]) -> EnumeratedSite:
+    first = given[0]
+    if len(given) == 1:
+        return first
+    probs = torch.stack([draw.probs for draw in given]).mean(0)
+    samples = torch.cat([draw.samples for draw in given])
+    mode = first.support[probs.argmax(-1)].to(samples.dtype)
+    return EnumeratedSite(probs, mode, samples, first.support)

@@ -11,7 +11,6 @@ from typing import Any
 import pyro
 from torch import nn
 
-from inference.checking.pyro_errors import translated
 from inference.checking.runs import (
     check_finite,
     check_prior,
@@ -32,7 +31,9 @@ from inference.tracing import (
     is_deterministic,
     is_factor,
     layout,
+    refuse_unsteady,
     sample_sites,
+    translated,
     untouched,
     unvalidated,
 )
@@ -198,6 +199,8 @@ def _examine(
 ) -> Report:
     traces = run(model, guide, args, kwargs)
     check_sites(*traces)
+    with translated("a second run, with other noise"):
+        refuse_unsteady(model, guide, traces, args, kwargs)
     check_finite(*traces)
     rows = _rows(traces, model, guide)  # before batch norm writes on what backward needs
     reseed(_SEED)

@@ -15,16 +15,17 @@ from pyro.poutine.guide import GuideMessenger
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor, nn
 
-from inference.checking.pyro_errors import translated
 from inference.errors import PairError
 from inference.objectives import Objective
 from inference.randomness import reseed
 from inference.tracing import (
+    Unconditioned,
     count_nonfinite,
     find_nonfinite,
     pair_traces,
     sample_sites,
     signature_of,
+    translated,
     unvalidated,
 )
 
@@ -159,7 +160,7 @@ def check_prior(model: nn.Module, args: Any, kwargs: Any) -> None:
     PairError
         It fails to, or the simulated data have another shape or are not finite.
     """
-    simulator = poutine.trace(poutine.uncondition(model))
+    simulator = poutine.trace(Unconditioned()(model))
     with unvalidated(), translated("simulating from the prior", "use the data only as obs="):
         trace = simulator.get_trace(*args, **kwargs)
     for name, site in sample_sites(trace).items():

@@ -30,7 +30,8 @@ def check_sites(model_trace: Trace, guide_trace: Trace) -> None:
             _check_wanted(name, model)
     for role, sites in (("model", model), ("guide", guide)):
         for name, site in sites.items():
-            _check_batch(name, site, role)
+            if not is_deterministic(site):  # computed, not drawn: any shape will do
+                _check_batch(name, site, role)
     for name, site in model.items():
         if name in guide and not site["is_observed"]:
             _check_plates(name, site, guide[name])

@@ -23,6 +23,7 @@ from .pictures import plot_samples as plot_samples
 from .pictures import plot_traversal as plot_traversal
 from .ppc import PPC as PPC
 from .ppc import ppc as ppc
+from .predict import predict as predict
 from .rates import Rate as Rate
 from .rates import Rates as Rates
 from .rates import rates as rates

@@ -13,7 +13,7 @@ from inference.tracing import (
     Sampler,
     Traces,
     is_deterministic,
-    pointwise,
+    pointwise_sites,
     stack_draws,
 )
 
@@ -65,7 +65,14 @@ def exported(
         groups["posterior"][name].attrs["khat"] = khat
     if stats:
         groups["sample_stats"] = dict(stats)
-    return to_arviz(groups, coords, chains, attrs)
+    return to_arviz(groups, {**_rows(sampler, groups), **(coords or {})}, chains, attrs)
+
+
+def _rows(sampler: Sampler, groups: Mapping[str, Mapping[str, Variable]]) -> dict[str, Any]:
+    """Return, as labels, which rows a plate that subsamples itself chose."""
+    variables = [variable for group in groups.values() for variable in group.values()]
+    there = {dim for variable in variables for dim, plate in variable.dims if plate}
+    return {name: rows.cpu().numpy() for name, rows in sampler.rows.items() if name in there}
 
 
 def _collect(parts: Parts, group: str, values: dict[str, Tensor]) -> None:
@@ -97,20 +104,19 @@ def _summed(sampler: Sampler, traces: Traces) -> dict[str, Tensor]:
     """Return the log likelihood of the sites whose enumerated sites can be summed out."""
     data = [n for n, s in sampler.sites.items() if s["is_observed"]]
     terms = summed_traces(sampler, traces).terms(sampler.plate)
-    found = {n: pointwise(terms, n, data) for n in sampler.observed}
-    return {n: value for n, value in found.items() if value is not None}
+    return pointwise_sites(terms, sampler.observed, data)
 
 
 def _groups(
     sampler: Sampler, parts: Parts, dims: Mapping[str, Sequence[str]]
 ) -> dict[str, dict[str, Variable]]:
     groups = {
-        group: {n: _variable(sampler, n, stack_draws(v), dims) for n, v in values.items()}
+        group: {n: variable_of(sampler, n, stack_draws(v), dims) for n, v in values.items()}
         for group, values in parts.items()
     }
     data = {n: sampler.sites[n]["value"].detach().cpu() for n in sampler.observed}
     groups["observed_data"] = {
-        n: _variable(sampler, n, sampler.places[n].value(value, 1)[0], dims, drawn=False)
+        n: variable_of(sampler, n, sampler.places[n].value(value, 1)[0], dims, drawn=False)
         for n, value in data.items()
     }
     return {group: values for group, values in groups.items() if values}
@@ -125,13 +131,14 @@ def _note_sums(sampler: Sampler, groups: dict[str, dict[str, Variable]]) -> None
         variable.attrs["enumerated"] = "summed" if name in summed else "given"
 
 
-def _variable(
+def variable_of(
     sampler: Sampler,
     name: str,
     values: Tensor,
     dims: Mapping[str, Sequence[str]],
     drawn: bool = True,
 ) -> Variable:
+    """Name the dims of a site's values, `drawn` ones with a first axis of draws."""
     place = sampler.places[name]
     rank = values.dim() - drawn
     plates = [(plate.name, True) for plate in place.plates]

@@ -18,7 +18,7 @@ from inference.diagnostics.aggregate import drawn_sites, local_plate
 from inference.diagnostics.replace import replacements
 from inference.diagnostics.units import Unit, units
 from inference.diagnostics.views import ImageView, Shape, only_site
-from inference.tracing import Columns, Sampler, batch_length, bind, node, quiet
+from inference.tracing import Columns, Sampler, Unconditioned, batch_length, bind, node, quiet
 from ppl_models.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def plot_samples(
     some = _rows(data, named, num_images)
     with quiet(model, guide, seed):
         view = ImageView(Sampler(model, guide, some.args, some.kwargs), site, shape)
-        forward = poutine.uncondition(view.sampler.model)
+        forward: Any = Unconditioned()(view.sampler.model)
         first = poutine.trace(forward).get_trace(*some.args, **some.kwargs)
         second = poutine.trace(forward).get_trace(*some.args, **some.kwargs)
         rows = [view.data(), view.images(first), view.images(second)]

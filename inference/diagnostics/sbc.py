@@ -22,7 +22,7 @@ from torch import Tensor
 from inference.diagnostics.replace import Replacement, replacements
 from inference.diagnostics.table import table
 from inference.errors import PairError
-from inference.tracing import Sampler, node, sampling, stack_draws
+from inference.tracing import Sampler, Unconditioned, node, sampling, stack_draws
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -205,7 +205,7 @@ class _Study:
 
     def run(self, index: int) -> dict[str, Tensor]:
         """Simulate one data set; return ranks by name, ``(simulations, dims)``."""
-        forward = poutine.uncondition(self.sampler.model)
+        forward: Any = Unconditioned()(self.sampler.model)
         trace = poutine.trace(forward).get_trace(*self.sampler.args, **self.sampler.kwargs)
         sampler = self._on(trace)
         places = sampler.places

@@ -15,12 +15,15 @@ from inference.tracing.data import (
     signature_of,
     source,
 )
-from inference.tracing.handlers import Sites
+from inference.tracing.decoding import decode
+from inference.tracing.handlers import Sites, Unconditioned, WholePriors
 from inference.tracing.layout import (
     Layout,
     batch_length,
+    data_plate,
     layout,
     pair_traces,
+    rows_in,
     untouched,
 )
 from inference.tracing.minibatch import precision, scaled, whole_size
@@ -31,7 +34,9 @@ from inference.tracing.nonfinite import (
     no_warnings,
     unvalidated,
 )
+from inference.tracing.pointwise import pointwise, pointwise_sites
 from inference.tracing.potential import Potential, lent_potential
+from inference.tracing.pyro_errors import translated
 from inference.tracing.reading import collect_sites, read_draws, read_pair, run_pair
 from inference.tracing.sampler import (
     Sampler,
@@ -47,6 +52,7 @@ from inference.tracing.sites import (
     Site,
     is_delta,
     is_deterministic,
+    is_enumerated,
     is_factor,
     is_observed,
     mask_of,
@@ -55,13 +61,13 @@ from inference.tracing.sites import (
     sample_sites,
     unscaled_log_density,
 )
+from inference.tracing.steady import refuse_unsteady
 from inference.tracing.sum_product import (
     contract,
     contract_to,
     data_frames,
     expected_factors,
     log_weights,
-    pointwise,
 )
 from inference.tracing.terms import (
     Term,
@@ -91,6 +97,8 @@ __all__ = [
     "Term",
     "Terms",
     "Traces",
+    "Unconditioned",
+    "WholePriors",
     "WRAPPERS",
     "argument_names",
     "batch_length",
@@ -103,6 +111,8 @@ __all__ = [
     "contract_to",
     "count_nonfinite",
     "data_frames",
+    "data_plate",
+    "decode",
     "expected_factors",
     "explain_nonfinite",
     "find_nonfinite",
@@ -110,6 +120,7 @@ __all__ = [
     "is_column",
     "is_delta",
     "is_deterministic",
+    "is_enumerated",
     "is_factor",
     "is_observed",
     "layers",
@@ -126,10 +137,13 @@ __all__ = [
     "outside",
     "pair_traces",
     "pointwise",
+    "pointwise_sites",
     "precision",
     "quiet",
     "read_draws",
     "read_pair",
+    "refuse_unsteady",
+    "rows_in",
     "rows_of",
     "run_pair",
     "sample_sites",
@@ -142,6 +156,7 @@ __all__ = [
     "stack_draws",
     "subsampled_share",
     "to_plate",
+    "translated",
     "unscaled_log_density",
     "untouched",
     "unvalidated",

@@ -116,13 +116,20 @@ class _OwnParams(Messenger):
         name, args = msg["name"], msg["args"]
         if "$$$" in name:
             msg["value"] = self._of_owner(name, args[1])
+        elif len(args) > 1 and self._holds(args[1]):  # a PyroModule announces its own parameter
+            msg["value"] = args[1]
         elif len(args) > 1 or name in self.module._kept:  # else PyroModule's own announcement
             constraint = msg["kwargs"].get("constraint", constraints.real)
             msg["value"] = self.module.value(name, args[1] if len(args) > 1 else None, constraint)
 
+    def _holds(self, value: Any) -> bool:
+        return isinstance(value, nn.Parameter) and any(
+            value is own for own in self.module.parameters()
+        )
+
     def _of_owner(self, name: str, tensor: Tensor) -> Tensor:
         """Let ``pyro.module`` pass where the module is one that this one holds already."""
-        if any(tensor is own for own in self.module.parameters()):
+        if self._holds(tensor):
             return tensor
         module = name.split("$$$")[0]
         raise PairError(

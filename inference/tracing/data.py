@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from inference.randomness import derive, reseed
+from inference.tracing.bind import FunctionModule
 from ppl_models.errors import InputError
 
 _FORMS = "a tensor, a tuple of arguments, a dict of keyword arguments, or a DataLoader of these"
@@ -104,8 +105,11 @@ def columns(data: Any, argument: str, names: tuple[str, ...] = ()) -> Columns:
     InputError
         If they are of another form, hold no row, or columns of different lengths.
     """
-    if isinstance(data, Tensor):
-        data = (data,)
+    if data is None or (
+        not isinstance(data, Tensor) and hasattr(data, "__len__") and not len(data)
+    ):
+        return Columns((), {}, 1)  # the model holds its data: one batch, which is all of them
+    data = (data,) if isinstance(data, Tensor) else data
     if not isinstance(data, (Mapping, tuple, list)):
         raise InputError(argument, f"a {type(data).__name__}", _FORMS, "torch.as_tensor(array)")
     args: tuple[Any, ...] = () if isinstance(data, Mapping) else tuple(data)
@@ -172,6 +176,7 @@ def check_call(role: str, function: Callable[..., Any], data: Columns) -> None:
 
 def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
     """Return how a function, or a module, is called; None where nobody can say."""
+    function = function.fn if isinstance(function, FunctionModule) else function
     target = function.forward if isinstance(function, torch.nn.Module) else function
     try:
         return inspect.signature(target)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from pyro.distributions import MaskedDistribution, Unit
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
 
 from inference.errors import PairError
 
@@ -70,3 +74,71 @@ class PlateScale(Messenger):
             "all observations at once: the sum over this site is not a sum over batches",
             f"batch_size={self.data_size}, or move the site into the plate or into the guide",
         )
+
+
+class Unconditioned(Messenger):
+    """Simulate: observed sites are drawn, as ``poutine.uncondition`` does, and nothing else is.
+
+    What a ``pyro.deterministic`` or a ``pyro.factor`` holds is computed, never drawn: a plate
+    would expand the point mass of the former to its own size a second time.
+
+    Parameters
+    ----------
+    keep
+        Sites that stay observed.
+    """
+
+    def __init__(self, keep: frozenset[str] = frozenset()) -> None:
+        super().__init__()
+        self.keep = keep
+
+    def _pyro_sample(self, msg: Any) -> None:
+        made = msg["infer"].get("_deterministic") or isinstance(msg["fn"], Unit)
+        if msg["is_observed"] and not made and msg["name"] not in self.keep:
+            msg["infer"].update(was_observed=True, obs=msg["value"])
+            msg.update(is_observed=False, value=None, done=False)
+
+
+class WholePriors(Messenger):
+    """Take masks off enumerated sites, so that their prior always adds up to one.
+
+    ``TraceEnum_ELBO`` masks what depends on an enumerated site, never the site itself: under a
+    mask it has no evidence, and its posterior is its prior. Pyro's own decoding (and a mask inside
+    the distribution) makes it uniform instead.
+    """
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["infer"].get("enumerate") != "parallel" or msg["is_observed"]:
+            return
+        msg["mask"] = None
+        while isinstance(msg["fn"], MaskedDistribution):
+            msg["fn"] = msg["fn"].base_dist
+
+
+class SameRows(Messenger):
+    """Let plates that subsample themselves choose the same rows in every run.
+
+    Parameters
+    ----------
+    rows
+        Indices by the name of the plate.
+    """
+
+    def __init__(self, rows: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def _pyro_sample(self, msg: Any) -> None:
+        rows = self.rows.get(msg["name"]) if site_is_subsample(msg) else None
+        if rows is None:
+            return
+        if msg["value"] is None:
+            msg["value"] = rows
+        elif not torch.equal(msg["value"], rows):
+            raise PairError(
+                msg["name"],
+                "a plate whose subsample= is another one in each run",
+                "the same rows in every run, so that a datum stays what it is",
+                "write subsample_size= and let Pyro choose, or choose the rows outside "
+                "of model and guide and pass them as an argument",
+            )

@@ -81,7 +81,7 @@ def layout(
     """
     kwargs = kwargs or {}
     known = _layouts.setdefault(model, WeakKeyDictionary()).setdefault(guide, {})
-    batch, key = batch_length(args, kwargs), (plate, *call_key(args, kwargs))
+    batch, key = rows_in(args, kwargs), (plate, *call_key(args, kwargs))
     if key not in known:
         found = (past.plate.name for past in known.values() if past.plate is not None)
         name = plate or next(found, None)
@@ -100,7 +100,7 @@ def call_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _layout(
-    model_trace: Trace, guide_trace: Trace, batch: int, plate: str | None, plain: bool
+    model_trace: Trace, guide_trace: Trace, batch: int | None, plate: str | None, plain: bool
 ) -> Layout:
     frame = data_plate(model_trace, batch, plate)
     sites = sample_sites(model_trace) | sample_sites(guide_trace)
@@ -137,10 +137,13 @@ def _latent(trace: Trace) -> dict[str, Any]:
 
 def batch_length(args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> int:
     """B: the length of the first tensor with a dim among the arguments; 1 if there is none."""
-    for value in (*args, *(kwargs or {}).values()):
-        if isinstance(value, Tensor) and value.dim():
-            return len(value)
-    return 1
+    return rows_in(args, kwargs or {}) or 1
+
+
+def rows_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int | None:
+    """Return the length of the first tensor with a dim; None where the model holds its data."""
+    tensors = (v for v in (*args, *kwargs.values()) if isinstance(v, Tensor) and v.dim())
+    return next((len(value) for value in tensors), None)
 
 
 def pair_traces(
@@ -183,7 +186,7 @@ def plate_nesting(*traces: Trace) -> int:
 
 
 def data_plate(
-    trace: Trace, batch_len: int, plate: str | None = None
+    trace: Trace, batch_len: int | None, plate: str | None = None, unseen: bool = False
 ) -> CondIndepStackFrame | None:
     """Find the plate over observations in a trace of the model.
 
@@ -195,9 +198,12 @@ def data_plate(
     trace
         A trace of the model.
     batch_len
-        B, the length of the first tensor of the data.
+        B, the length of the first tensor of the data; None where the model holds its data itself:
+        then a plate of any size will do, if only one is outermost.
     plate
         The name of the plate, where it should not be guessed.
+    unseen
+        Whether a plate around sites of which none is observed will do.
 
     Returns
     -------
@@ -213,10 +219,12 @@ def data_plate(
     frames = {f for site in sites for f in site["cond_indep_stack"] if f.vectorized}
     if plate is not None:
         return _named(frames, plate)
-    around = {f for site in sites if _is_data(site) for f in site["cond_indep_stack"]}
-    fit = [f for f in frames & around if batch_len in (f.size, f.full_size)]
+    around = {f for site in sites if unseen or _is_data(site) for f in site["cond_indep_stack"]}
+    fit = [f for f in frames & around if batch_len in (None, f.size, f.full_size)]
     outermost = [f for f in fit if f.dim == min(g.dim for g in fit)]
     names = sorted({f.name for f in outermost})
+    if len(names) > 1 and batch_len is None:
+        return None
     if len(names) > 1:
         raise PairError(
             None,

@@ -48,7 +48,7 @@ def whole_size(shape: Layout, batch: int, data_size: int | None) -> int:
         )
     if frame is None:
         return 1
-    return batch if data_size is None else data_size
+    return batch if data_size is None else max(batch, data_size)
 
 
 def precision(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.dtype:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from pyro import poutine
@@ -10,11 +11,13 @@ from pyro.poutine import Trace
 from pyro.poutine.guide import GuideMessenger
 from torch import Tensor
 
+from inference.tracing.handlers import WholePriors
 from inference.tracing.runner import Runner
 from inference.tracing.sites import (
     Place,
     Site,
     is_delta,
+    is_deterministic,
     node,
     sample_sites,
     unscaled_log_density,
@@ -62,6 +65,10 @@ def _densities(runner: Runner, both: Traces, draw: int) -> str:
     for together, single, places in pairs:
         for name, site in sample_sites(together).items():
             there = node(single, name)
+            if is_deterministic(site):
+                if not _equal(site, there, places[name], draw):
+                    return f"site {name!r}: its value changes when draws are made at once"
+                continue
             if _remade(site, there, places[name], draw):
                 continue
             ours = places[name].batch(unscaled_log_density(site), 2)[draw]
@@ -92,10 +99,16 @@ def _values(
 
 def _remade(site: Site, there: Site, place: Place, draw: int) -> bool:
     """Say whether a Delta of the guide was made again by noise of its own: nothing to compare."""
-    if not is_delta(site):
-        return False
-    ours, theirs = place.value(site["value"], 2)[draw], place.value(there["value"], 1)[0]
-    return not torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    return is_delta(site) and not _equal(site, there, place, draw)
+
+
+def _equal(site: Site, there: Site, place: Place, draw: int) -> bool:
+    """Say whether a site's value in one of two draws made at once is that of a single run."""
+    both = place.value(site["value"], 2)
+    ours, theirs = both[min(draw, len(both) - 1)], place.value(there["value"], 1)[0]
+    if not ours.is_floating_point():
+        return torch.equal(ours, theirs)
+    return torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def _sums(runner: Runner, both: Traces) -> str:
@@ -104,9 +117,8 @@ def _sums(runner: Runner, both: Traces) -> str:
     for draw in (0, 1):
         values = _values(both.model, both.places, draw)
         fixed = {n: v for n, v in values.items() if n not in runner.enumerated}
-        model = poutine.enum(
-            poutine.condition(runner.model, data=fixed), first_available_dim=-runner.nesting - 2
-        )
+        given: Any = WholePriors()(poutine.condition(runner.model, data=fixed))
+        model = poutine.enum(given, first_available_dim=-runner.nesting - 2)
         alone = poutine.trace(model).get_trace(*runner.args, **runner.kwargs)
         theirs = log_joint(replace(both, model=alone, size=1, plated=False).terms(None))
         if not _close(ours[draw], theirs[0]):

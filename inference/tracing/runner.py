@@ -6,18 +6,19 @@ The guide is *run*, never re-derived: whatever it does, these are its draws.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Literal
 
 import pyro
 import pyro.distributions as dist
 from pyro import poutine
-from pyro.infer import infer_discrete
 from pyro.poutine import Trace
 from pyro.poutine.guide import GuideMessenger
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
-from inference.tracing.layout import batch_length, data_plate
+from inference.tracing.decoding import sampled
+from inference.tracing.handlers import SameRows, Unconditioned, WholePriors
+from inference.tracing.layout import data_plate, rows_in
 from inference.tracing.nonfinite import explain_nonfinite
 from inference.tracing.sites import (
     Plate,
@@ -32,6 +33,7 @@ from inference.tracing.sites import (
     refuse_uncovered,
     sample_sites,
 )
+from inference.tracing.steady import refuse_unsteady
 from inference.tracing.terms import frame_of
 from inference.tracing.traces import Traces, plated
 
@@ -58,6 +60,8 @@ class Runner:
         Names of the model's sites: drawn by the guide; summed exactly; data.
     plate
         The data plate (`Plate`), or None if the pair has no plate at all.
+    rows
+        By plate that subsamples itself, the indices that it chose: the same in all draws.
     is_local
         Whether every site lies in the data plate, so that each datum has a posterior of its own.
     """
@@ -72,8 +76,11 @@ class Runner:
     ) -> None:
         self.model, self.guide, self.args, self.kwargs = model, guide, args, kwargs
         self.nesting = 0  # until it is known: the first run makes no plate of draws
+        self.rows: dict[str, Tensor] = {}
         guide_trace, model_trace = self._first_run()
         refuse_uncovered(model_trace, guide_trace)
+        refuse_unsteady(model, guide, (model_trace, guide_trace), args, kwargs)
+        self._keep_rows(guide_trace, model_trace)
         self.nesting = nesting_of(guide_trace, model_trace)
         self.places = {n: place_of(s, self.nesting) for n, s in sample_sites(model_trace).items()}
         self.guide_places = {
@@ -85,10 +92,20 @@ class Runner:
             n for n, s in self.sites.items() if is_enumerated(s) and n not in self.latents
         ]
         self.observed = [n for n, s in self.sites.items() if is_observed(s)]
-        frame = data_plate(model_trace, batch_length(args, kwargs), plate)
+        frame = data_plate(model_trace, rows_in(args, kwargs), plate)
         self.plate = None if frame is None else Plate.of(frame)
         self.is_local = self._inside(guide_trace, model_trace)
         self.cost = self._cost(guide_trace, model_trace)
+
+    def _keep_rows(self, *traces: Trace) -> None:
+        """Remember the rows that plates chose; from now on they choose no others."""
+        sites = {n: s for t in traces for n, s in t.nodes.items() if s["type"] == "sample"}
+        for name, site in sites.items():
+            if site_is_subsample(site) and len(site["value"]) < site["fn"].size:
+                self.rows[name] = site["value"]
+        if self.rows:
+            keep: Any = SameRows(self.rows)
+            self.model, self.guide = keep(self.model), keep(self.guide)
 
     def _inside(self, *traces: Trace) -> bool:
         sites = [s for t in traces for s in sample_sites(t).values() if not is_deterministic(s)]
@@ -128,7 +145,7 @@ class Runner:
         latents = [*self.latents, *self.enumerated]
         values = {n: node(traces.model, n)["value"] for n in latents}
         size = traces.size if traces.plated else None
-        forward = poutine.uncondition(plated(self.model, size, self.nesting))
+        forward: Any = Unconditioned()(plated(self.model, size, self.nesting))
         fixed = poutine.condition(forward, data=values)
         trace = poutine.trace(fixed).get_trace(*self.args, **self.kwargs)
         drawn = {n: node(trace, n)["value"] for n in self.observed}
@@ -165,11 +182,9 @@ class Runner:
         else:
             # conditioned, since enumeration does not see which dims a replayed site depends on
             drawn = {n: s["value"] for n, s in sample_sites(guide).items() if not s["is_observed"]}
-            model = poutine.condition(model, data=drawn)
-            enumerate_ = (
-                poutine.enum if mode == "summed" else partial(infer_discrete, temperature=1)
-            )
-            model = enumerate_(model, first_available_dim=-self.nesting - 2)
+            model = WholePriors()(poutine.condition(model, data=drawn))
+            make = poutine.enum if mode == "summed" else sampled
+            model = make(model, first_available_dim=-self.nesting - 2)
         return poutine.trace(model).get_trace(*self.args, **self.kwargs)
 
     def _cost(self, guide: Trace, model: Trace) -> int:

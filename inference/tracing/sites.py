@@ -54,12 +54,15 @@ class Place:
         The number of batch dims any site of the pair may have; the draws are one dim left of them.
     shape
         The shape of the site's value.
+    derived
+        Whether it is a ``pyro.deterministic``, whose value has the dims that a computation gave it.
     """
 
     plates: tuple[Plate, ...]
     event_dim: int
     nesting: int
     shape: torch.Size
+    derived: bool = False
 
     def batch(self, tensor: Tensor, size: int) -> Tensor:
         """Lay out a log density: ``(S, plates...)``."""
@@ -67,7 +70,19 @@ class Place:
 
     def value(self, tensor: Tensor, size: int) -> Tensor:
         """Lay out a value: ``(S, plates..., event...)``."""
+        if self.derived:
+            tensor = self._spread(tensor, size)
         return self._lay_out(tensor, self.event_dim, size)
+
+    def _spread(self, tensor: Tensor, size: int) -> Tensor:
+        """Put the draws of a computed value, its leftmost dim, to the left of all plates."""
+        own = max(0, self.nesting + self.event_dim - len(self.shape))
+        if tensor.numel() == self.shape.numel():  # one draw, or the same value in all of them
+            return tensor.reshape((1,) * (own + 1) + tuple(self.shape))
+        if tensor.dim() <= self.nesting or len(tensor) != size:
+            found = f"a computed value of shape {tuple(tensor.shape)} in {size} draws"
+            raise ValueError(f"{found}, of {tuple(self.shape)} in one")
+        return tensor.reshape((size,) + (1,) * own + tuple(self.shape))
 
     def restore(self, values: Tensor, drawn: bool) -> Tensor:
         """Undo `value`: give values the dims that the site has in a trace.
@@ -110,7 +125,25 @@ def place_of(site: Site, nesting: int) -> Place:
     """Read a site's place from a trace made without draws."""
     plates = [Plate.of(frame) for frame in site["cond_indep_stack"] if frame.vectorized]
     plates.sort(key=lambda plate: plate.dim)
-    return Place(tuple(plates), site["fn"].event_dim, nesting, site["value"].shape)
+    shape, derived = site["value"].shape, is_deterministic(site)
+    events = _computed_events(site, plates) if derived else site["fn"].event_dim
+    return Place(tuple(plates), events, nesting, shape, derived)
+
+
+def _computed_events(site: Site, plates: list[Plate]) -> int:
+    """Return the event dims of a ``pyro.deterministic``: what no plate declares.
+
+    Written without ``event_dim=`` Pyro takes all dims for the event's, those of plates included.
+    """
+    shape: torch.Size = site["value"].shape
+    if not plates or site["fn"].event_dim < len(shape):
+        return int(site["fn"].event_dim)
+    for events in range(len(shape) + 1):
+        batch = shape[: len(shape) - events]
+        dims = [plate for plate in plates if -plate.dim <= len(batch)]
+        if dims and all(batch[plate.dim] == plate.size for plate in dims):
+            return events
+    return len(shape)
 
 
 def nesting_of(*traces: Trace) -> int:
@@ -182,6 +215,8 @@ def unscaled_log_density(site: Site) -> Tensor:
         If it is NaN, or plus infinity, anywhere.
     """
     log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+    if site["infer"].get("_enumerate_dim") is not None and not site["is_observed"]:
+        return refuse_nonfinite(log_prob, site)  # a prior that is summed adds up to one
     return refuse_nonfinite(torch.as_tensor(scale_and_mask(log_prob, mask=site["mask"])), site)
 
 
@@ -226,6 +261,7 @@ def refuse_uncovered(model: Trace, guide: Trace) -> None:
                 site=name,
                 found="a latent site that the guide does not sample",
                 expected="every latent site in the guide, enumerated, or observed",
-                cure="sample it in the guide, pass its data, or mark it "
+                cure="pass its data, or ask inference.predict for it where there are none; "
+                "sample it in the guide if it is a latent site, or mark it "
                 'infer={"enumerate": "parallel"} if it is discrete',
             )

@@ -25,12 +25,12 @@ from pyro.poutine.indep_messenger import CondIndepStackFrame
 from torch import Tensor
 
 from inference.errors import PairError
-from inference.tracing.sites import Plate, Site, node, place_of, unscaled_log_density
+from inference.tracing.sites import Plate, node
 from inference.tracing.terms import Terms, frame_of, outside, scale_of
 from inference.tracing.traces import DRAWS
 
 Frame = Plate | CondIndepStackFrame
-_IMPOSSIBLE = -1e30  # stands for log 0: a true infinity makes NaN of a gradient
+IMPOSSIBLE = -1e30  # stands for log 0: a true infinity makes NaN of a gradient
 
 
 def log_joint(terms: Terms, joint: bool = False) -> Tensor:
@@ -125,8 +125,8 @@ def _no_scale(name: str, found: str) -> PairError:
 
 def contract_to(terms: Terms, factors: Mapping[str, Tensor], plates: Sequence[Frame]) -> Tensor:
     """Do as `contract`, without scales and keeping all of these plates: ``(S, plates...)``."""
-    tree, sizes = _tree(_trace(terms), factors)
-    symbols, draws = _trace(terms).plate_to_symbol, terms.draws or 1
+    tree, sizes = _tree(trace_of(terms), factors)
+    symbols, draws = trace_of(terms).plate_to_symbol, terms.draws or 1
     sums = {s for tensors in tree.values() for t in tensors for s in t._pyro_dims}
     sums -= set(symbols.values())
     kept = [(DRAWS, draws), *((p.name, p.size) for p in plates)]
@@ -136,10 +136,11 @@ def contract_to(terms: Terms, factors: Mapping[str, Tensor], plates: Sequence[Fr
     dims = result._pyro_dims
     result = result.permute(*(dims.index(s) for s in order)) if order else result
     result = result.reshape(draws, *(p.size for p in plates))
-    return result.masked_fill(result < _IMPOSSIBLE / 10, -torch.inf)
+    return result.masked_fill(result < IMPOSSIBLE / 10, -torch.inf)
 
 
-def _trace(terms: Terms) -> Trace:
+def trace_of(terms: Terms) -> Trace:
+    """Return the model's trace, from which a sum over enumerated sites is read."""
     assert terms.trace is not None, "a sum over enumerated sites is read from a trace"
     return terms.trace
 
@@ -156,7 +157,7 @@ def _tree(
         frames = [f for f in site["cond_indep_stack"] if f.vectorized and f.size > 1]
         sizes.update({trace.plate_to_symbol[f.name]: f.size for f in frames})
         tensor: Any = packed.pack(
-            factor.double().clamp(min=_IMPOSSIBLE), site["infer"]["_dim_to_symbol"]
+            factor.double().clamp(min=IMPOSSIBLE), site["infer"]["_dim_to_symbol"]
         )
         sizes.update(zip(tensor._pyro_dims, tensor.shape, strict=True))
         ordinal = frozenset(trace.plate_to_symbol[f.name] for f in frames)
@@ -180,7 +181,7 @@ def expected_factors(
     """
     knobs = {name: _knob(terms, name, joint) for name in factors}
     with torch.enable_grad():
-        turned = {n: f.double().clamp(min=_IMPOSSIBLE) * knobs[n] for n, f in factors.items()}
+        turned = {n: f.double().clamp(min=IMPOSSIBLE) * knobs[n] for n, f in factors.items()}
         total = contract(terms, turned, joint)
         slopes = torch.autograd.grad(total.sum(), list(knobs.values()))
     shaped = [slope.reshape(total.shape) for slope in slopes]
@@ -195,47 +196,3 @@ def _knob(terms: Terms, name: str, joint: bool) -> Tensor:
         shape[frame.dim] = frame.size
     device = terms.summed[name].device
     return torch.ones(shape, dtype=torch.double, device=device, requires_grad=True)
-
-
-def pointwise(terms: Terms, name: str, data: Collection[str]) -> Tensor | None:
-    r"""Return :math:`\log p(x_i \mid z)` of an observed site, enumerated sites summed, per element.
-
-    Every element :math:`i` of the site's plates gets its own number, which is possible when the
-    enumerated sites it depends on live in exactly the same plates (a mixture's assignments).
-    The observed sites, all in `data`, are left out of each other's. No scales.
-
-    Returns
-    -------
-    Tensor or None
-        ``(S, plates...)``; None when an enumerated site is shared between elements.
-    """
-    site = terms.site(name)
-    if name not in terms.summed:
-        place = place_of(site, terms.nesting)
-        return place.batch(unscaled_log_density(site), terms.draws or 1)
-    hidden = {n: f for n, f in terms.summed.items() if n not in data}
-    linked = _linked(_trace(terms), name, {**hidden, name: terms.summed[name]})
-    plates = _plates(site)
-    if any(_plates(terms.site(n)) != plates for n in linked):
-        return None
-    prior = {n: f for n, f in linked.items() if n != name}
-    return contract_to(terms, linked, plates) - contract_to(terms, prior, plates)
-
-
-def _plates(site: Site) -> tuple[Plate, ...]:
-    return tuple(plate for plate in place_of(site, 0).plates if plate.name != DRAWS)
-
-
-def _linked(trace: Trace, name: str, factors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the factors that share enumerated dims with a site, directly or through others."""
-    trace.symbolize_dims()
-    plates = set(trace.plate_to_symbol.values())
-    dims = {
-        n: set(packed.pack(f, node(trace, n)["infer"]["_dim_to_symbol"])._pyro_dims) - plates
-        for n, f in factors.items()
-    }
-    reached, before = set(dims[name]), set[str]()
-    while reached != before:
-        before = set(reached)
-        reached = reached.union(*(d for d in dims.values() if d & reached))
-    return {n: factors[n] for n in factors if dims[n] & reached}

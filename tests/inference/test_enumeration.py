@@ -10,7 +10,6 @@ from pyro import poutine
 from torch import nn
 
 from inference.enumeration import enumerated
-from inference.errors import PairError
 from inference.randomness import seeded
 from tests import pairs
 
@@ -216,14 +215,43 @@ def test_nothing_to_enumerate() -> None:
     assert enumerated(pairs.Conjugate(), pairs.ConjugateGuide(), torch.zeros(3)) == {}
 
 
-def test_vector_valued_sites_and_bad_draws_are_refused() -> None:
-    def model(x: torch.Tensor) -> None:
+def test_one_hot_sites_have_the_answers_of_the_categorical_ones() -> None:
+    def model(x: torch.Tensor, one_hot: bool = False) -> None:
+        kind = dist.OneHotCategorical if one_hot else dist.Categorical
         with pyro.plate("data", len(x), dim=-1):
-            w = pyro.sample("w", dist.OneHotCategorical(torch.ones(2)), infer=PARALLEL)
-            pyro.sample("x", dist.Normal(w[..., 0], 1.0), obs=x)
+            w = pyro.sample("w", kind(torch.tensor([0.2, 0.3, 0.5])), infer=PARALLEL)
+            where = w[..., 1] + 2 * w[..., 2] if one_hot else w
+            pyro.sample("x", dist.Normal(2.0 * where, 1.0), obs=x)
 
-    with pytest.raises(PairError, match="Categorical") as error:
-        enumerated(model, lambda x: None, torch.zeros(3))
-    assert error.value.site == "w"
-    with pytest.raises(ValueError, match="draws is 0"):
+    def guide(x: torch.Tensor, one_hot: bool = False) -> None:
+        pass
+
+    x = torch.linspace(-1, 5, 4)
+    vectors, numbers = (enumerated(model, guide, x, k, num_samples=3)["w"] for k in (True, False))
+    assert torch.allclose(vectors.probs, numbers.probs)
+    assert torch.equal(vectors.map, torch.eye(3)[numbers.map.long()])
+    assert torch.equal(vectors.samples, torch.eye(3)[numbers.samples.long()])
+    assert torch.equal(vectors.support, torch.eye(3))
+
+
+def test_bad_numbers_of_draws_are_refused() -> None:
+    with pytest.raises(ValueError, match="num_samples is 0"):
         enumerated(pairs.TwoComponents(), pairs.NoLatents(), torch.zeros(3), num_samples=0)
+
+
+@pytest.mark.parametrize("outside", [True, False])
+def test_under_a_mask_an_enumerated_site_keeps_its_prior(outside: bool) -> None:
+    mask = torch.tensor([True, False])
+
+    def model(x: torch.Tensor) -> None:
+        prior = dist.Categorical(torch.tensor([0.1, 0.9]))
+        around = mask if outside else True
+        with pyro.plate("data", len(x)), pyro.poutine.mask(mask=around):
+            w = pyro.sample("w", prior if outside else prior.mask(mask), infer=PARALLEL)
+            pyro.sample("x", dist.Normal(4.0 * w, 1.0).mask(mask), obs=x)
+
+    found = enumerated(model, lambda x: None, torch.zeros(2), num_samples=400)["w"]
+    assert found.probs[1].tolist() == pytest.approx([0.1, 0.9], abs=1e-6)
+    assert found.probs[0, 0] > 0.99  # 0.1 N(0; 0, 1) against 0.9 N(0; 4, 1): e^8 to 9
+    assert found.map.tolist() == [0, 1]
+    assert found.samples[:, 1].float().mean() == pytest.approx(0.9, abs=0.05)  # 3 standard errors

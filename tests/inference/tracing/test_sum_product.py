@@ -5,8 +5,9 @@ import torch
 from pyro import poutine
 
 from inference.errors import PairError
+from inference.tracing.pointwise import pointwise
 from inference.tracing.sampler import Sampler
-from inference.tracing.sum_product import expected_factors, log_joint, log_weights, pointwise
+from inference.tracing.sum_product import expected_factors, log_joint, log_weights
 from tests.inference.diagnostics.odd_pairs import (
     LocalGuide,
     LoopedTracks,
