@@ -22,6 +22,7 @@ from typing import Any
 from tools.mutants.planting import Mutant, planted
 
 STAGES = ("mirror", "named", "suite")
+ALWAYS = ("tests/tools/test_defaults.py",)
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
 
@@ -65,7 +66,8 @@ def naming(root: Path, file: str) -> list[str]:
 
 def stages(root: Path, file: str) -> Iterator[tuple[str, list[str]]]:
     """Yield what to run, stage by stage."""
-    chosen = mirror(root, file), naming(root, file), ["tests"]
+    always = [name for name in ALWAYS if (root / name).exists()]
+    chosen = [*always, *mirror(root, file)], naming(root, file), ["tests"]
     for stage, tests in zip(STAGES, chosen, strict=True):
         if tests:
             yield stage, tests
@@ -98,10 +100,10 @@ def try_one(root: Path, mutant: Mutant, last: str, seconds: float) -> dict[str, 
             status, test, end = run_tests(root, tests, seconds)
             result["stage"] = stage
             path.write_text(clean)
-            if status not in (0, 5) and _passes(root, test, seconds):
-                result |= {"noticed": True, "by": test or end}
-                break
             if status not in (0, 5):
+                if stage != "suite" or _passes(root, test, seconds):
+                    result |= {"noticed": True, "by": test or end}
+                    break
                 result["doubt"] = test or end
             if stage == last:
                 break
