@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from tools.mutants.first import FIRST
 from tools.mutants.planting import Mutant, misplaced
@@ -28,6 +31,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1800.0, help="the most a stage may take")
     parser.add_argument("--check", action="store_true", help="only look whether each has its place")
     chosen = parser.parse_args()
+    os.environ |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONDONTWRITEBYTECODE": "1"}
+    torch.set_num_threads(1)
     mutants = [m for m in SETS[chosen.set] if chosen.only in m.file]
     if chosen.check:
         raise SystemExit("\n".join(misplaced(Path.cwd(), mutants)) or 0)

@@ -1,8 +1,8 @@
 """One trial: a copy of the code with an error in it, and the tests that might notice.
 
 Tests run in three stages, each only if the one before noticed nothing: the test file of the same
-name; the other files that name something of the module; the whole quick suite. A failure counts
-only if the test that failed passes on the code without the error.
+name, and the list of defaults; the other files that import something of the module; the whole
+quick suite, where a failure counts only if the test passes on the code without the error.
 """
 
 from __future__ import annotations
@@ -13,17 +13,26 @@ import re
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
 from io import BytesIO
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+import matplotlib
+import pyro.infer
+import pytest
+import scipy.stats
+import torch
 
 from tools.mutants.planting import Mutant, planted
 
 STAGES = ("mirror", "named", "suite")
 ALWAYS = ("tests/tools/test_defaults.py",)
-_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+HEAVY = (matplotlib, pyro.infer, scipy.stats, torch)  # imported once, before the forks
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", re.MULTILINE)
 
 
 def copy_of(root: Path, commit: str, into: Path) -> None:
@@ -49,64 +58,80 @@ def public_names(path: Path) -> set[str]:
     return {node.name for node in definitions if isinstance(node, kinds) and node.name[0] != "_"}
 
 
-def imported(path: Path) -> set[str]:
-    """Return the names that a file imports."""
+def imported(path: Path) -> set[tuple[str, str]]:
+    """Return the packages and the names that a file imports from them."""
     nodes = ast.walk(ast.parse(path.read_text()))
-    froms = [node for node in nodes if isinstance(node, ast.ImportFrom)]
-    return {alias.name for node in froms for alias in node.names}
+    froms = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    return {(str(n.module).partition(".")[0], alias.name) for n in froms for alias in n.names}
 
 
 def naming(root: Path, file: str) -> list[str]:
     """Return the test files that import something a module defines, the mirror apart."""
-    names, own = public_names(root / file), mirror(root, file)
+    package, own = file.partition("/")[0], mirror(root, file)
+    names = {(package, name) for name in public_names(root / file)}
     tests = sorted((root / "tests").rglob("test_*.py"), key=lambda p: p.stat().st_size)
     found = [str(path.relative_to(root)) for path in tests if names & imported(path)]
     return [name for name in found if name not in own]
 
 
-def stages(root: Path, file: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield what to run, stage by stage."""
+def stages(root: Path, file: str, last: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield what to run, stage by stage, up to the last one."""
     always = [name for name in ALWAYS if (root / name).exists()]
     chosen = [*always, *mirror(root, file)], naming(root, file), ["tests"]
-    for stage, tests in zip(STAGES, chosen, strict=True):
-        if tests:
-            yield stage, tests
+    wanted = STAGES[: STAGES.index(last) + 1]
+    yield from ((s, tests) for s, tests in zip(wanted, chosen, strict=False) if tests)
 
 
 def run_tests(root: Path, tests: list[str], seconds: float) -> tuple[int, str, str]:
-    """Run the quick tests until one fails; return pytest's status, that test, and the end."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow", "--no-header"]
-    command += ["-p", "no:cacheprovider", "-p", "no:xdist", *tests]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    environment |= {"MPLBACKEND": "Agg", "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(
-            command, cwd=root, env=environment, capture_output=True, text=True, timeout=seconds
-        )
-    except subprocess.TimeoutExpired:
-        return -1, "", f"no end within {seconds:g} s"
-    failed = _FAILED.search(done.stdout)
-    return done.returncode, failed[1] if failed else "", done.stdout[-800:]
+    """Run the quick tests until one fails; return pytest's status, that test, and the end.
+
+    In a process forked from this one, which has imported what takes long (torch, Pyro).
+    """
+    with tempfile.NamedTemporaryFile("r") as output:
+        child = get_context("fork").Process(target=_run, args=(root, tests, output.name))
+        child.start()
+        child.join(seconds)
+        if child.is_alive():
+            child.kill()
+            child.join()
+            return -1, "", f"no end within {seconds:g} s"
+        text = output.read()
+    failed = _FAILED.search(text)
+    return child.exitcode or 0, failed[1] if failed else "", text[-800:]
+
+
+def _run(root: Path, tests: list[str], output: str) -> None:
+    """Be the child: see the copy and nothing of the code around here, and run pytest."""
+    here = {"", os.getcwd()}
+    sys.path[:] = [str(root), *(path for path in sys.path if path not in here)]
+    for name in [n for n in sys.modules if n.partition(".")[0] == "tools"]:
+        del sys.modules[name]
+    os.chdir(root)
+    os.environ["PYTHONPATH"] = str(root)
+    file = os.open(output, os.O_WRONLY)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    options = ["-x", "-q", "-m", "not slow", "--no-header", "--tb=line"]
+    status = pytest.main([*options, "-p", "no:cacheprovider", "-p", "no:xdist", *tests])
+    sys.stdout.flush()
+    os._exit(int(status))
 
 
 def try_one(root: Path, mutant: Mutant, last: str, seconds: float) -> dict[str, Any]:
     """Plant an error in a copy, run the stages up to ``last``, and take it out again."""
     path, began = root / mutant.file, time.monotonic()
     clean = path.read_text()
-    result: dict[str, Any] = {"noticed": False, "by": "", "stage": ""}
+    result: dict[str, Any] = {"noticed": False, "by": "", "stage": last}
     try:
-        for stage, tests in stages(root, mutant.file):
+        for stage, tests in stages(root, mutant.file, last):
             path.write_text(planted(clean, mutant))
             status, test, end = run_tests(root, tests, seconds)
-            result["stage"] = stage
             path.write_text(clean)
             if status not in (0, 5):
                 if stage != "suite" or _passes(root, test, seconds):
-                    result |= {"noticed": True, "by": test or end}
+                    result |= {"noticed": True, "by": test or end, "stage": stage}
                     break
                 result["doubt"] = test or end
-            if stage == last:
-                break
     finally:
         path.write_text(clean)
     return {**result, "seconds": round(time.monotonic() - began, 1)}
