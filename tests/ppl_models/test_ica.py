@@ -72,3 +72,12 @@ def test_data_without_a_density_are_refused() -> None:
         ICA(3).start_from(torch.cat([x, torch.ones(50, 1)], 1))
     with pytest.raises(InputError, match="dequantise"):
         ICA(2).start_from(x[:1])
+
+
+def test_it_starts_with_white_sources_of_the_laplace_s_variance() -> None:
+    _, x = mixed(size=60)
+    model = ICA(3)
+    model.start_from(x)
+    z = model.sources(x).double()
+    assert torch.allclose(torch.cov(z.T, correction=0), 2 * torch.eye(3).double(), atol=1e-4)
+    assert torch.allclose(z.mean(0), torch.zeros(3).double(), atol=1e-4)

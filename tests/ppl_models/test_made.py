@@ -83,3 +83,14 @@ def test_it_learns_that_numbers_depend_on_one_another() -> None:
 def test_settings_out_of_range_are_named(settings: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(settings))):
         MADE(**settings)
+
+
+@pytest.mark.parametrize("floor", [1e-2, 0.3])
+def test_no_gaussian_is_narrower_than_the_floor(floor: float) -> None:
+    model = MADE(3, (8, 8), num_components=2, floor=floor)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.network.layers[-1].bias.fill_(-50.0)  # of all outputs, log scales among them
+    parts = model.conditionals(torch.randn(5, 3)).component_distribution
+    assert torch.allclose(parts.scale, torch.full_like(parts.scale, floor))

@@ -114,3 +114,35 @@ def test_settings_out_of_range_are_named() -> None:
     for settings in ({"data_dim": 0}, {"hidden_dim": 0}, {"kind": "words"}):
         with pytest.raises(InputError, match=next(iter(settings))):
             RBM(**settings)
+
+
+@pytest.mark.parametrize("sweeps", [1, 60])
+def test_draws_beyond_enumeration_are_of_the_density_if_the_chain_is_long(sweeps: int) -> None:
+    """21 hidden bits are too many to sum, 3 visible ones are not: their marginals are exact."""
+    model, count = RBM(3, 21, sweeps=sweeps).double(), 10_000
+    with torch.no_grad():
+        model.weight.copy_(0.25 + 0.2 * torch.randn(3, 21))
+        model.bias.copy_(torch.tensor([-2.0, -1.5, -3.0]))
+        model.hidden_bias.zero_()
+    every = states(3).double()
+    expected = (-model.free_energy(every)).softmax(0)
+    shares = (model(size=count)[:, None] == every).all(-1).double().mean(0)
+    near = (shares - expected).abs().max() < 4 * (0.25 / count) ** 0.5  # four standard errors
+    assert near == (sweeps > 1)
+
+
+@pytest.mark.parametrize("kind", ["bits", "real"])
+def test_it_begins_with_the_mean_of_the_data(kind: str) -> None:
+    """With hidden bits on half of the time, x has its data's mean: exactly for real numbers."""
+    x = 5 * torch.rand(500, 4) + 3 if kind == "real" else (torch.rand(500, 4) < 0.3).float()
+    model = RBM(4, 6, kind=kind)
+    model.start_from(x)
+    half = torch.full((6,), 0.5)
+    if kind == "real":
+        assert torch.allclose(model.observation(half).mean, x.mean(0), atol=1e-4)
+        noise = model.log_scale.exp() / x.std(0).square().mean().sqrt()
+        assert noise.item() == pytest.approx(torch.tensor(-1.0).exp().item(), rel=1e-2)
+    else:
+        assert torch.allclose(model.bias.sigmoid(), x.mean(0), atol=1e-5)
+    at_mean = model.posterior(x.mean(0)).mean
+    assert torch.allclose(at_mean, half, atol=1e-4)

@@ -140,6 +140,14 @@ def test_particles_go_where_the_weight_is() -> None:
     assert torch.equal(moved % 3, torch.arange(3.0).expand(50, 3))
 
 
+def test_in_the_mean_particles_are_drawn_as_often_as_their_weight_says() -> None:
+    """A count is one of two whole numbers, of variance at most 1/4: four standard errors."""
+    weight = torch.tensor([0.05, 0.37, 0.23, 0.35])
+    counts = [_systematic(weight[:, None])[:, 0].bincount(minlength=4) for _ in range(2000)]
+    mean = torch.stack(counts).float().mean(0)
+    assert torch.allclose(mean, 4 * weight, atol=4 * 0.5 / 2000**0.5)
+
+
 def test_a_model_is_taken_in_evaluation_mode_and_left_as_it_was() -> None:
     model = HiTDVAE(D, L, global_dim=2, dim=8, heads=2, forget=0.9)
     s, state = torch.randn(2, 5, D), torch.get_rng_state()

@@ -117,3 +117,38 @@ def test_a_ratio_s_draws_lean_where_its_critic_does() -> None:
 def test_sizes_are_counts(make) -> None:
     with pytest.raises(InputError, match="whole number"):
         make()
+
+
+def test_two_numbers_of_draws_estimate_one_normaliser() -> None:
+    """E exp(a z) = exp(|a|^2 / 2) for standard z, whatever the number and the seed of the draws."""
+    critic = torch.nn.Linear(2, 1)
+    with torch.no_grad():
+        critic.weight.copy_(torch.tensor([[0.6, -0.3]]))
+        critic.bias.zero_()
+    prior, found = AggregatedPosterior(2, critic), []
+    for num_samples, seed in ((500, 0), (20_000, 0), (20_000, 1)):
+        prior.normalise(num_samples, seed)
+        found.append((prior.log_z.item(), prior.log_z_error.item()))
+        # four of its own errors; that error is sqrt((exp(|a|^2) - 1) / M), by hand, within a fifth
+        assert abs(found[-1][0] - 0.225) < 4 * found[-1][1]
+        by_hand = math.sqrt(math.expm1(0.45) / num_samples)
+        assert found[-1][1] == pytest.approx(by_hand, rel=0.2)
+    assert len(set(found)) == 3  # another number and another seed are other draws
+
+
+def test_few_candidates_leave_a_draw_near_the_standard_normal() -> None:
+    """Of one candidate there is no choice; of many, exp(a z) N(0, I) is N(a, I)."""
+    critic = torch.nn.Linear(1, 1)
+    with torch.no_grad():
+        critic.weight.fill_(1.0)
+    means = [
+        AggregatedPosterior(1, critic, num_samples=2, candidates=count)
+        .distribution()
+        .sample((4000,))
+        .mean()
+        .item()
+        for count in (1, 2, 100)
+    ]
+    # E of the larger-weighted of two: E[(z1 e^z1 + z2 e^z2) / (e^z1 + e^z2)] = 0.413 by quadrature
+    for mean, known in zip(means, (0.0, 0.413, 1.0), strict=True):
+        assert mean == pytest.approx(known, abs=0.08)  # four standard errors, 4 / sqrt(4000)

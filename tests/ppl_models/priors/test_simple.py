@@ -257,3 +257,29 @@ def test_starting_noise_is_the_paper_s() -> None:
     assert prior.pseudo_inputs.std().item() == pytest.approx(0.05, rel=0.1)
     free = VampPrior(nn.Linear(5, 4), torch.full((3, 5), 7.0), bounds=None)
     assert free.pseudo_inputs.eq(7).all()
+
+
+@pytest.mark.parametrize("bounds", [(-1.0, 1.0), (0.0, 1.0), (2.0, 10.0), None])
+def test_pseudo_data_start_where_they_were_put(bounds: tuple[float, float] | None) -> None:
+    low, high = bounds or (-30.0, 30.0)
+    u = low + (high - low) * torch.rand(4, 5).clamp(0.02, 0.98)
+    prior = VampPrior(MLP(5, 4), u, bounds)
+    assert torch.allclose(prior.pseudo_inputs, u, atol=1e-5)
+    other = u.flip(0)
+    prior.start_from(other, seed=1)
+    assert torch.allclose(prior.pseudo_inputs.sort(0).values, other.sort(0).values, atol=1e-5)
+    if bounds is not None:  # a border itself is out of reach of a sigmoid: a hundredth inside
+        edge = torch.tensor([[low, high]]).expand(4, 2)
+        inside = VampPrior(MLP(2, 4), edge, bounds).pseudo_inputs
+        assert torch.allclose((inside - low) / (high - low), torch.tensor([0.01, 0.99]), atol=1e-5)
+
+
+def test_pseudo_data_are_rows_that_the_seed_chooses() -> None:
+    data, encoder = torch.rand(50, 5).clamp(0.02, 0.98), MLP(5, 4)
+    made = [VampPrior.from_data(encoder, data, 7, seed=seed).pseudo_inputs for seed in (0, 0, 1)]
+    assert torch.equal(made[0], made[1]) and not torch.allclose(made[0], made[2])
+    for found in made:
+        near = torch.cdist(found, data).argmin(1)
+        assert torch.allclose(found, data[near], atol=1e-5) and len(set(near.tolist())) == 7
+    free = VampPrior.from_data(encoder, 9 * data, 7, bounds=None)
+    assert free.pseudo_inputs.max() > 1

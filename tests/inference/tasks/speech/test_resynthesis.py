@@ -169,3 +169,10 @@ def test_a_model_without_a_global_latent_is_refused() -> None:
         resynthesise(model, guide, voice(), STFT_SMALL, w=torch.zeros(3))
     with pytest.raises(InputError, match=r"w: saw shape \(2,\)"):
         resynthesise(*pair("HiTDVAE"), voice(), STFT_SMALL, w=torch.zeros(2))
+
+
+@pytest.mark.parametrize("name", ["FrameVAE", "LigHTDVAE"])
+def test_power_grows_with_the_square_of_the_level(name: str) -> None:
+    model, guide = pair(name)
+    soft, loud = (resynthesise(model, guide, g * voice(), STFT_SMALL).power for g in (0.1, 1.0))
+    torch.testing.assert_close(100 * soft, loud, atol=1e-5, rtol=1e-3)
