@@ -8,7 +8,7 @@ from torch import Tensor
 
 from guides.base import ReadingGuide, needed
 from ppl_models.distributions import MarkovPath, as_path, run_back
-from ppl_models.sequences import read_paths
+from ppl_models.sequences import Mask, read_paths
 from ppl_models.slds import SLDS
 
 
@@ -56,22 +56,16 @@ class SLDSGuide(ReadingGuide[SLDS]):
             return pyro.sample("k", posterior)
 
     @torch.no_grad()
-    def regimes(
-        self, s: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
-    ) -> MarkovPath:
+    def regimes(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> MarkovPath:
         """Return q(k_{1:T} | s), batch (B,), event (T,); time grows as T K^2."""
         return as_path(*self._smoothed(s, mask, observed), mask)
 
     @torch.no_grad()
-    def smooth(
-        self, s: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
-    ) -> Tensor:
+    def smooth(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> Tensor:
         """Return q(k_t | s) (B, T, K); after a path's last frame, of its forecast."""
         return self._smoothed(s, mask, observed)[0].exp()
 
-    def _smoothed(
-        self, s: Tensor, mask: Tensor | None, observed: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def _smoothed(self, s: Tensor, mask: Mask, observed: Mask) -> tuple[Tensor, Tensor]:
         """Filter, and return the log marginals of states and pairs that `run_back` makes of it."""
         model = self.model
         frames, seen = read_paths(s, mask, observed, model.data_dim)

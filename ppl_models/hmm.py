@@ -51,10 +51,9 @@ from ppl_models.distributions import (
     smooth_states,
 )
 from ppl_models.emissions import LEAST, cluster, fit_emission
-from ppl_models.errors import InputError
-from ppl_models.inputs import check_count
+from ppl_models.inputs import check_count, check_form
 from ppl_models.likelihoods import Gaussian, Likelihood, named
-from ppl_models.sequences import SequenceModel, clean, masked_frames, read_paths
+from ppl_models.sequences import Mask, SequenceModel, clean, ends, masked_frames, read_paths
 
 
 class HMM(SequenceModel):
@@ -154,33 +153,23 @@ class HMM(SequenceModel):
 
     # --- exact answers ----------------------------------------------------------------------------
 
-    def log_evidence(
-        self, s: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
-    ) -> Tensor:
+    def log_evidence(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> Tensor:
         """Return log p(s) (B,) in nats, by the forward algorithm."""
         return self._filtered(s, mask, observed).log_evidence.sum(-1)
 
-    def filter(
-        self, s: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
-    ) -> Tensor:
+    def filter(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> Tensor:
         """Return p(z_t | s_{1:t}) (B, T, K); after the last frame that exists, its forecast."""
         return self._filtered(s, mask, observed).log_probs.exp()
 
-    def smooth(
-        self, s: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
-    ) -> Tensor:
+    def smooth(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> Tensor:
         """Return p(z_t | s_{1:T}) (B, T, K); after the last frame that exists, its forecast."""
         return self._smoothed(s, mask, observed)[0].exp()
 
-    def posterior(
-        self, s: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
-    ) -> MarkovPath:
+    def posterior(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> MarkovPath:
         """Return p(z_{1:T} | s), batch (B,), event (T,): to draw paths of states from."""
         return as_path(*self._smoothed(s, mask, observed)[:2], mask)
 
-    def impute(
-        self, s: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
-    ) -> dist.MixtureSameFamily:
+    def impute(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> dist.MixtureSameFamily:
         """Return p(s_t | all numbers seen) of each frame by itself: batch (B, T), event (D,).
 
         Of a frame that was seen, it is the distribution of another one in its place.
@@ -188,9 +177,7 @@ class HMM(SequenceModel):
         states = dist.Categorical(self.smooth(s, mask, observed))
         return dist.MixtureSameFamily(states, self.observation(self.emission))
 
-    def viterbi(
-        self, s: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
-    ) -> Tensor:
+    def viterbi(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> Tensor:
         """Return the most probable path of states (B, T), and after it the best way on."""
         return best_path(*self._logs(), self._frame_scores(s, mask, observed))
 
@@ -228,6 +215,7 @@ class HMM(SequenceModel):
         s: Tensor,
         mask: Tensor | None = None,
         observed: Tensor | None = None,
+        *,
         seed: int = 0,
     ) -> HMM:
         """Initialise each state from a cluster of frames of s, by k-means++; return self.
@@ -240,9 +228,7 @@ class HMM(SequenceModel):
         return self
 
     @torch.no_grad()
-    def em_step(
-        self, s: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
-    ) -> float:
+    def em_step(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> float:
         """Take one step of Baum and Welch's; return log p(s), summed, from before it.
 
         E: p(z_t | s) and p(z_t, z_{t+1} | s). M: the counts' shares, and each state's weighted
@@ -272,26 +258,22 @@ class HMM(SequenceModel):
     def _logs(self) -> tuple[Tensor, Tensor]:
         return self.initial_logits.log_softmax(-1), self.transition_logits.log_softmax(-1)
 
-    def _frame_scores(self, s: Tensor, mask: Tensor | None, observed: Tensor | None) -> Tensor:
+    def _frame_scores(self, s: Tensor, mask: Mask, observed: Mask) -> Tensor:
         """Return log p(s_t | z_t) (B, T, K) of what was seen, 0 in frames that do not exist."""
         x, seen = self._checked(s, mask, observed)
         numbers = None if observed is None else seen[..., None, :]
         frames = masked_frames(self.observation(self.emission), None, numbers)
         return clean(frames.log_prob(x[..., None, :]), mask)
 
-    def _filtered(self, s: Tensor, mask: Tensor | None, observed: Tensor | None) -> FilteredStates:
+    def _filtered(self, s: Tensor, mask: Mask, observed: Mask) -> FilteredStates:
         return filter_states(*self._logs(), self._frame_scores(s, mask, observed))
 
-    def _smoothed(
-        self, s: Tensor, mask: Tensor | None, observed: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _smoothed(self, s: Tensor, mask: Mask, observed: Mask) -> tuple[Tensor, Tensor, Tensor]:
         filtered = self._filtered(s, mask, observed)
         states, pairs = smooth_states(filtered.log_probs, self._logs()[1])
         return states, pairs, filtered.log_evidence
 
-    def _checked(
-        self, s: Tensor, mask: Tensor | None, observed: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def _checked(self, s: Tensor, mask: Mask, observed: Mask) -> tuple[Tensor, Tensor]:
         """Return what `read_paths` does, checked to be data of this model."""
         s, seen = read_paths(s, mask, observed, self.data_dim)
         self.likelihood.check(s)
@@ -305,15 +287,3 @@ class Forecast(NamedTuple):
     """(B, H, K): p(z_{T+h} | s_{1:T})."""
     frames: dist.MixtureSameFamily
     """p(s_{T+h} | s_{1:T}), batch (B, H), event (D,), each frame by itself: has ``mean`` etc."""
-
-
-def ends(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the index of each path's last existing frame in tensors (B, T, ...)."""
-    return torch.arange(len(mask), device=mask.device), mask.sum(-1).clamp(min=1) - 1
-
-
-def check_form(form: str, known: tuple[str, ...]) -> None:
-    """Raise an InputError for a form that a model does not have."""
-    if form not in known:
-        wanted, cure = " or ".join(map(repr, known)), "take one of them: densities are the same"
-        raise InputError("form", repr(form), wanted, cure)

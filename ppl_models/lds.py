@@ -44,9 +44,8 @@ from ppl_models.distributions import (
     kalman_smoother,
     regress,
 )
-from ppl_models.hmm import check_form
-from ppl_models.inputs import check_count
-from ppl_models.sequences import SequenceModel, check_paths, clean, masked, numbers_seen
+from ppl_models.inputs import check_count, check_form
+from ppl_models.sequences import Mask, SequenceModel, check_paths, clean, masked, numbers_seen
 
 
 class LDS(SequenceModel):
@@ -123,36 +122,26 @@ class LDS(SequenceModel):
 
     # --- exact answers ----------------------------------------------------------------------------
 
-    def log_evidence(
-        self, s: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
-    ) -> Tensor:
+    def log_evidence(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> Tensor:
         """Return log p(s) (B,) in nats, of the numbers that were seen."""
         return self.filter(s, mask, observed).log_evidence.sum(-1)
 
-    def filter(
-        self, s: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
-    ) -> Filtered:
+    def filter(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> Filtered:
         """Return moments of p(z_t | s_{1:t}); after a path's last frame, of its forecast."""
         check_paths(s, mask, self.data_dim, observed)
         observed = numbers_seen(s, mask, observed)
         return kalman_filter(self.dynamics(), clean(s, mask, observed), mask, observed)
 
-    def smooth(
-        self, s: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
-    ) -> Smoothed:
+    def smooth(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> Smoothed:
         """Return moments of p(z_t | s_{1:T}); after a path's last frame, of its forecast."""
         return kalman_smoother(self.dynamics(), self.filter(s, mask, observed))
 
-    def posterior(
-        self, s: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
-    ) -> GaussianChain:
+    def posterior(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> GaussianChain:
         """Return p(z_{1:T} | s), batch (B,), event (T, L): to draw paths from and score them."""
         filtered = self.filter(s, mask, observed)
         return GaussianChain.posterior(self.dynamics(), filtered, mask)
 
-    def impute(
-        self, s: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
-    ) -> dist.Normal:
+    def impute(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> dist.Normal:
         """Return p(s_{t,d} | all numbers seen) of each number (B, T, D), by itself.
 
         Of a number that was seen, it is the distribution of another one in its place.
@@ -187,9 +176,7 @@ class LDS(SequenceModel):
 
     # --- expectation maximisation -----------------------------------------------------------------
 
-    def start_from(
-        self, s: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
-    ) -> LDS:
+    def start_from(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> LDS:
         """Initialise the emission from the principal axes of the frames of s; return self.
 
         Numbers that were not seen are taken to be the mean of those seen in their place.
@@ -198,9 +185,7 @@ class LDS(SequenceModel):
         return self
 
     @torch.no_grad()
-    def em_step(
-        self, s: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
-    ) -> float:
+    def em_step(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> float:
         """Take one step of EM (Shumway and Stoffer); return log p(s), summed, from before it.
 
         E: moments of p(z | s). M: of z_1, and two regressions, of z_{t+1} on z_t and of s_t on

@@ -25,6 +25,9 @@ from ppl_models.errors import InputError
 Moments = tuple[Tensor, Tensor]
 """Mean and scale of a diagonal Normal."""
 
+Mask = Tensor | None
+"""Which frames exist, or which numbers were seen, as bools; None if all."""
+
 
 def shift(x: Tensor) -> Tensor:
     """Return x_{t-1} at frame t, zeros at the first: (..., T, D) -> (..., T, D)."""
@@ -59,6 +62,11 @@ def numbers_seen(s: Tensor, mask: Tensor | None, observed: Tensor | None) -> Ten
         raise InputError("observed", found, shapes, cure)
     numbers = observed if observed.shape == s.shape else observed[..., None].expand(s.shape)
     return numbers if mask is None else numbers & mask[..., None]
+
+
+def ends(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the index of each path's last existing frame in tensors (B, T, ...)."""
+    return torch.arange(len(mask), device=mask.device), mask.sum(-1).clamp(min=1) - 1
 
 
 def read_paths(

@@ -55,10 +55,9 @@ from ppl_models.distributions import (
     track,
 )
 from ppl_models.errors import InputError
-from ppl_models.hmm import check_form
-from ppl_models.inputs import check_count
+from ppl_models.inputs import check_count, check_form
 from ppl_models.lds import ahead, cov_of, start_emission
-from ppl_models.sequences import SequenceModel, check_paths, clean, numbers_seen
+from ppl_models.sequences import Mask, SequenceModel, check_paths, clean, numbers_seen
 
 MOST = 100_000
 """Paths of regimes that are summed one by one."""
@@ -153,9 +152,7 @@ class SLDS(SequenceModel):
         filtered = kalman_filter(params, clean(s, mask, seen), mask, seen)
         return GaussianChain.posterior(params, filtered, mask)
 
-    def joint(
-        self, s: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def joint(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> tuple[Tensor, Tensor]:
         """Return all paths of regimes (K^T, T), and log p(s, k) of each (K^T, B).
 
         Frames that do not exist have regimes too, of the chain's own.
@@ -228,9 +225,7 @@ class SLDS(SequenceModel):
         each = dist.MultivariateNormal(loc, frames, validate_args=False)
         return dist.MixtureSameFamily(dist.Categorical(logits=torch.zeros_like(loc[..., 0])), each)
 
-    def start_from(
-        self, s: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
-    ) -> SLDS:
+    def start_from(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> SLDS:
         """Initialise the emission from the principal axes of the frames of s; return self."""
         start_emission(self, s, mask, observed)
         return self
