@@ -199,7 +199,7 @@ class Recursion(Handover):
             raise RuntimeError(
                 "a frame depends on later latents: sample those first, rollout(frames=False)"
             )
-        past, kept = self._start(batch, w), list[tuple[Any, ...]]()
+        past, kept = self.start(batch, w), list[tuple[Any, ...]]()
         for t in range(length):
             if forced is not None and (coins is None or not coins[t]):
                 past = forced.at(t, batch, past)
@@ -208,11 +208,10 @@ class Recursion(Handover):
             raw = self.outputs(h, now, past) if frames else None
             s = None if raw is None else self._frame(raw, point, known is not None)
             if known is not None:
-                s = torch.where(
-                    known[1][..., t : t + 1, :], known[0][..., t : t + 1, :], s.to(known[0])
-                )
+                given, seen = (x[..., t : t + 1, :] for x in known)
+                s = torch.where(seen, given, s.to(given))
             kept.append((h, now, s, raw))
-            past = self._next(past, now, s)
+            past = self.after(past, now, s)
         return Rollout(*(joined(part) for part in zip(*kept, strict=True)))
 
     def fill(self, s: Tensor, seen: Tensor, z: Tensor, w: Tensor | None = None) -> Tensor:
@@ -231,7 +230,7 @@ class Recursion(Handover):
         filled: Tensor = self.rollout(batch, s.shape[-2], w, z=z, known=(s, seen)).s
         return filled
 
-    def _start(self, batch: Sequence[int], w: Tensor | None) -> Past:
+    def start(self, batch: Sequence[int], w: Tensor | None) -> Past:
         """Return the past of the first frame."""
         like = next(self.parameters())
         s, z = (like.new_zeros(*batch, 1, n) for n in (self.feature_dim, self.latent_dim))
@@ -252,7 +251,7 @@ class Recursion(Handover):
         s: Tensor = frames.rsample() if frames.has_rsample and gradient else frames.sample()
         return s
 
-    def _next(self, past: Past, z: Tensor, s: Tensor | None) -> Past:
+    def after(self, past: Past, z: Tensor, s: Tensor | None) -> Past:
         """Return the past one frame later, after z_t and s_t (..., 1, .)."""
         past, before = past._replace(z=z, t=past.t + 1), past.frame if past.t else None
         if s is None:
