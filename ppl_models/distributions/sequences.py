@@ -47,6 +47,8 @@ class SequenceDistribution(TorchDistribution):
     fill : callable, optional
         From a value (..., T, D), the same with numbers drawn where it was not seen: the recursion
         again. By default numbers are drawn independently of those seen.
+    estimates : bool
+        Whether the density is an unbiased estimate, drawn anew whenever it is asked for.
 
     Raises
     ------
@@ -67,9 +69,10 @@ class SequenceDistribution(TorchDistribution):
         mask: Tensor | None = None,
         observed: Tensor | None = None,
         fill: Callable[[Tensor], Tensor] | None = None,
+        estimates: bool = False,
     ) -> None:
         self.distribution, self.draw, self.mask_frames = distribution, draw, mask
-        self.observed, self.fill = observed, fill
+        self.observed, self.fill, self.estimates = observed, fill, estimates
         if observed is not None:
             batch_shape = torch.broadcast_shapes(batch_shape, observed.shape[:-2])
         if mask is not None:
@@ -79,8 +82,11 @@ class SequenceDistribution(TorchDistribution):
     def expand(self, batch_shape: Any, _instance: Any = None) -> Self:
         """Return the same distribution with a larger batch shape: independent sequences of it."""
         event, batch = (self.event_shape[0], self.event_shape[1]), tuple(batch_shape)
-        masks: Any = {"mask": self.mask_frames, "observed": self.observed, "fill": self.fill}
-        return type(self)(self.distribution, self.draw, event, batch_shape=batch, **masks)
+        new = type(self)(
+            self.distribution, self.draw, event, batch_shape=batch, mask=self.mask_frames
+        )
+        new.observed, new.fill, new.estimates = self.observed, self.fill, self.estimates
+        return new
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draw sequences (*sample_shape, *batch_shape, T, D)."""

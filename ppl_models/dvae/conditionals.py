@@ -74,15 +74,24 @@ class FrameConditionals:
     def latent(self) -> AutoregressiveNormal:
         """Return prod_t p(z_t | s_{1:t-1}, z_{1:t-1}, w), event (T, L)."""
         shape = (self.length, self.model.latent_dim)
-        return AutoregressiveNormal(self._prior, self._draw_z, shape, mask=self.mask)
+        return AutoregressiveNormal(
+            self._prior, self._draw_z, shape, mask=self.mask, estimates=self._estimates
+        )
 
     def frames(self) -> SequenceDistribution:
         """Return prod_t p(s_t | s_{1:t-1}, z_{1:t}, w), event (T, D)."""
         shape, fill = (self.length, self.model.data_dim), None
-        if self.model.autoregressive and self.past is None:
+        if self._estimates:
             fill = self._fill
         masks: Any = {"mask": self.mask, "observed": self.observed}
+        if self.model.latent_dim:
+            masks["estimates"] = self._estimates
         return SequenceDistribution(self._emission, self._draw_s, shape, **masks, fill=fill)
+
+    @property
+    def _estimates(self) -> bool:
+        """Whether densities depend on draws of what was not seen."""
+        return self.observed is not None and self.model.autoregressive and self.past is None
 
     def _prior(self, z: Tensor) -> Moments:
         reading, past = self._reading(z)
@@ -105,7 +114,7 @@ class FrameConditionals:
             return kept
         if model.autoregressive and s is None:
             raise RuntimeError("z can be scored only once s has a value")
-        whole = s if s is None or self.past is not None else self._fill(s, z)
+        whole = None if s is None else self._fill(s, z)
         past, rollout = self._past(z, whole), None
         if whole is not None:
             rollout = model.take(z, whole if self.past is None else self.past)
@@ -117,7 +126,7 @@ class FrameConditionals:
 
     def _fill(self, s: Tensor, z: Tensor | None = None) -> Tensor:
         """Return s, with the model's draws where it was not seen and is read; padding is left."""
-        if self.observed is None or not self.model.autoregressive:
+        if self.observed is None or not self._estimates:
             return s
         z = self.z if z is None else z
         z = s.new_zeros(*s.shape[:-1], 0) if z is None else z

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pyro
 import pytest
 import torch
 from pyro import poutine
@@ -17,6 +18,7 @@ from inference import Objective, check, fit, importance
 from inference.randomness import seeded
 from inference.tasks.imputation import impute
 from inference.tasks.particle_filter import particle_filter
+from inference.tracing import Sampler, bind
 from ppl_models import DKF, KVAE, RVAE, SRNN, DeepAR
 from ppl_models.dvae import Motion
 from ppl_models.errors import InputError
@@ -195,6 +197,26 @@ def test_the_bound_of_a_linear_dkf_with_gaps_is_below_the_evidence_of_its_lds() 
     assert torch.allclose(particles.log_evidence, evidence, atol=0.25)
 
 
+def test_draws_of_a_pair_with_gaps_are_made_at_once_and_each_fills_its_own() -> None:
+    with seeded(0):
+        model = SRNN(D, 2, likelihood="gaussian").double()
+        guide = SRNNGuide(model).double()
+        s = model(size=1, length=T).detach()
+    seen = torch.ones_like(s, dtype=torch.bool)
+    seen[:, 3] = False
+    with seeded(0):
+        guided = poutine.trace(guide).get_trace(s, observed=seen)
+        z = guided.nodes["z"]["value"].expand(5, 1, T, 2)
+        with pyro.plate("draws", 5, dim=-2):
+            fixed = poutine.condition(model, data={"z": z})
+            trace = poutine.trace(fixed).get_trace(s, observed=seen)
+        trace.compute_log_prob()
+    for name in ("z", "s"):  # of one and the same path, but each with another frame 3
+        assert len(set(trace.nodes[name]["log_prob"].flatten().tolist())) == 5
+    sampler = Sampler(*bind(model, guide, s, observed=seen), (s,), {"observed": seen})
+    assert sampler.vectorised
+
+
 @AUTOREGRESSIVE
 def test_particles_draw_for_themselves_what_was_not_seen(member: Member) -> None:
     """Two unbiased estimates of one evidence: particles, and draws of whole sequences."""
@@ -284,6 +306,7 @@ def interpolated(s: Tensor, seen: Tensor) -> Tensor:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["SRNN", "DKF"])
 def test_a_pair_trained_on_gaps_imputes_better_than_means_and_straight_lines(kind: str) -> None:
+    """Half the error is asked; found at this seed: a sixth (DKF), a third (SRNN)."""
     train, test = circles(300, 20, 0), circles(100, 20, 1)
     seen, hidden = with_gaps(train, 2), with_gaps(test, 3)
     with seeded(0):
@@ -293,11 +316,11 @@ def test_a_pair_trained_on_gaps_imputes_better_than_means_and_straight_lines(kin
                 model, causal=False, backward_dim=32, hidden_dims=(32,), gaps=True
             )
         else:
-            model = DKF(3, 4, emission_dims=(32,))
+            model = DKF(3, 4, emission_dims=(32,), likelihood=Gaussian(3, scale=0.2))
             guide = DKFGuide(model, input_dim=32, recurrent_dim=32, both_ways=True, gaps=True)
     data = {"s": torch.where(seen, train, torch.nan), "observed": seen}
     run = fit(
-        model, guide, data, epochs=60, batch_size=50, learning_rate=5e-3, progress=False, seed=0
+        model, guide, data, epochs=60, batch_size=50, learning_rate=1e-2, progress=False, seed=0
     )
     given = torch.where(hidden, test, torch.nan)
     found = impute(run.model, run.guide, given, observed=hidden, num_samples=100)
@@ -305,7 +328,7 @@ def test_a_pair_trained_on_gaps_imputes_better_than_means_and_straight_lines(kin
     ours = (found.mean("s") - test)[gone].square().mean().sqrt()
     line = (interpolated(test, hidden) - test)[gone].square().mean().sqrt()
     mean = (train[seen].mean() - test)[gone].square().mean().sqrt()
-    assert ours < 0.6 * line and ours < 0.6 * mean
+    assert ours < 0.5 * line and ours < 0.5 * mean
 
 
 # --- the Kalman VAE -------------------------------------------------------------------------------
@@ -318,11 +341,9 @@ def linear_kvae() -> tuple[KVAE, KVAEGuide, Any]:
         torch.nn.init.normal_(model.emission)
         guide = KVAEGuide(model, hidden_dims=(8,), gaps=True).double()
     params = [part.detach() for part in model.dynamics(torch.zeros(1, T, 2).double())]
-    rows = [
-        part.reshape(-1, *part.shape[-n:])
-        for n, part in zip((2, 1, 2, 2, 1, 1), params[2:], strict=True)
-    ]
-    frames = [part[:1].expand(T, *part.shape[1:]) for part in rows]  # all of them are alike
+    dims = (2, 1, 2, 2, 1, 1)
+    rows = [x.reshape(-1, *x.shape[-n:]) for n, x in zip(dims, params[2:], strict=True)]
+    frames = [x[:1].expand(T, *x.shape[1:]) for x in rows]  # all of them are alike
     mean, cov = hidden_and_observed(*params[:2], *frames)  # of z and a
     mean, cov = mean[3 * T :], cov[3 * T :, 3 * T :]
     layer = next(part for part in model.decoder.modules() if isinstance(part, torch.nn.Linear))
