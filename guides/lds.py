@@ -28,11 +28,13 @@ class LDSGuide(ReadingGuide[LDS]):
         self,
         s: Tensor | None = None,
         mask: Tensor | None = None,
+        *,
+        observed: Tensor | None = None,
     ) -> Tensor | None:
         """Sample z (B, T, L) for paths s (B, T, D), or nothing where the model has no z."""
         if self.model.form == "exact":
             return None
         s = needed(s)
-        posterior = self.model.posterior(s, mask)
+        posterior = self.model.posterior(s, mask, observed)
         with pyro.plate("data", len(s), dim=-1):
             return pyro.sample("z", posterior)

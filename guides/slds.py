@@ -8,7 +8,7 @@ from torch import Tensor
 
 from guides.base import ReadingGuide, needed
 from ppl_models.distributions import MarkovPath, as_path, run_back
-from ppl_models.sequences import check_paths, clean
+from ppl_models.sequences import Mask, read_paths
 from ppl_models.slds import SLDS
 
 
@@ -44,37 +44,38 @@ class SLDSGuide(ReadingGuide[SLDS]):
         self,
         s: Tensor | None = None,
         mask: Tensor | None = None,
+        *,
+        observed: Tensor | None = None,
     ) -> Tensor | None:
         """Sample k (B, T) for paths s (B, T, D), or nothing where the model sums its regimes."""
         if self.model.form == "enumerated":
             return None
         s = needed(s)
-        posterior = self.regimes(s, mask)
+        posterior = self.regimes(s, mask, observed)
         with pyro.plate("data", len(s), dim=-1):
             return pyro.sample("k", posterior)
 
     @torch.no_grad()
-    def regimes(self, s: Tensor, mask: Tensor | None = None) -> MarkovPath:
+    def regimes(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> MarkovPath:
         """Return q(k_{1:T} | s), batch (B,), event (T,); time grows as T K^2."""
-        return as_path(*self._smoothed(s, mask), mask)
+        return as_path(*self._smoothed(s, mask, observed), mask)
 
     @torch.no_grad()
-    def smooth(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
+    def smooth(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> Tensor:
         """Return q(k_t | s) (B, T, K); after a path's last frame, of its forecast."""
-        return self._smoothed(s, mask)[0].exp()
+        return self._smoothed(s, mask, observed)[0].exp()
 
-    def _smoothed(self, s: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _smoothed(self, s: Tensor, mask: Mask, observed: Mask) -> tuple[Tensor, Tensor]:
         """Filter, and return the log marginals of states and pairs that `run_back` makes of it."""
         model = self.model
-        check_paths(s, mask, model.data_dim)
-        exists = torch.ones_like(s[..., 0], dtype=torch.bool) if mask is None else mask
-        frames, switch = clean(s, mask), model.switch_logits.log_softmax(-1)
+        frames, seen = read_paths(s, mask, observed, model.data_dim)
+        switch = model.switch_logits.log_softmax(-1)
         logits = model.regime_logits.log_softmax(-1).expand(len(s), -1)
-        mean, cov, _ = model.update(*model.start(), frames[:, 0], exists[:, 0])
+        mean, cov, _ = model.update(*model.start(), frames[:, 0], seen[:, 0])
         mean, cov = (x[:, None].expand(-1, len(switch), *x.shape[1:]) for x in (mean, cov))
         past = [logits.new_zeros(len(s), 0, *switch.shape)]
         for t in range(1, s.shape[1]):
-            means, covs, fit = model.branch(mean, cov, frames[:, t, None], exists[:, t, None])
+            means, covs, fit = model.branch(mean, cov, frames[:, t, None], seen[:, t, None])
             joint = logits[..., None] + switch + fit  # (B, from, to)
             back = joint.log_softmax(1)
             logits = joint.logsumexp(1).log_softmax(-1)

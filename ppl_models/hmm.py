@@ -41,14 +41,19 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from pyro.ops.indexing import Vindex
 from torch import Tensor, nn
 
-from ppl_models.distributions import MarkovPath, as_path, best_path, filter_states, smooth_states
-from ppl_models.errors import InputError
-from ppl_models.inputs import check_count, spread_out
-from ppl_models.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, named
-from ppl_models.sequences import SequenceModel, check_paths, clean
-
-LEAST = 1e-30
-"""What expectation maximisation takes for a probability of zero, so that its logarithm is one."""
+from ppl_models.distributions import (
+    FilteredStates,
+    MarkovPath,
+    ObservedStates,
+    as_path,
+    best_path,
+    filter_states,
+    smooth_states,
+)
+from ppl_models.emissions import LEAST, cluster, fit_emission
+from ppl_models.inputs import check_count, check_form
+from ppl_models.likelihoods import Gaussian, Likelihood, named
+from ppl_models.sequences import Mask, SequenceModel, clean, ends, masked_frames, read_paths
 
 
 class HMM(SequenceModel):
@@ -94,32 +99,34 @@ class HMM(SequenceModel):
             nn.init.zeros_(self.emission[:, data_dim:])
 
     def path(
-        self, length: int, s: Tensor | None = None, mask: Tensor | None = None
+        self,
+        length: int,
+        s: Tensor | None = None,
+        mask: Tensor | None = None,
+        observed: Tensor | None = None,
     ) -> tuple[None, Tensor]:
         """Sample one path in each place of the enclosing plates; return (None, s)."""
         if s is not None:
-            s = clean(s, mask)
+            s = clean(s, mask, observed)
             self.likelihood.check(s)
         if self.form == "enumerated":
-            return None, self._frames(s, mask, length)
-        return None, pyro.sample("s", self.distribution(length, mask), obs=s)
+            return None, self._frames(s, mask, observed, length)
+        return None, pyro.sample("s", self.distribution(length, mask, observed), obs=s)
 
-    def distribution(self, length: int, mask: Tensor | None = None) -> dist.DiscreteHMM:
+    def distribution(
+        self, length: int, mask: Tensor | None = None, observed: Tensor | None = None
+    ) -> ObservedStates:
         """Return p(s), its states summed by a parallel scan, event (T, D).
 
         In single precision the scan takes transitions below exp(-80) for none, and may then find a
         path impossible; `log_evidence` does not. EM keeps them above `LEAST`, exp(-69).
         """
-        # DiscreteHMM takes a step before its first frame, from any state
-        anywhere = torch.zeros_like(self.initial_logits)
-        first = self.initial_logits.expand(1, self.num_states, self.num_states)
-        later = self.transition_logits.expand(length - 1, -1, -1)  # normalised by DiscreteHMM
-        distribution = self.observation(self.emission)
-        if mask is not None:  # a masked frame sums to one, since a chain's rows do
-            distribution = distribution.expand((*mask.shape, self.num_states)).mask(mask[..., None])
-        return dist.DiscreteHMM(anywhere, torch.cat([first, later]), distribution, duration=length)
+        logits = self.initial_logits, self.transition_logits
+        return ObservedStates(*logits, self._emitted, length, mask, observed)
 
-    def _frames(self, s: Tensor | None, mask: Tensor | None, length: int) -> Tensor:
+    def _frames(
+        self, s: Tensor | None, mask: Tensor | None, observed: Tensor | None, length: int
+    ) -> Tensor:
         """Sample or score the model frame by frame, as in the graph above."""
         logits, frames = self.initial_logits, []
         for t in pyro.markov(range(length)):
@@ -127,7 +134,8 @@ class HMM(SequenceModel):
             with poutine.mask(mask=exists):
                 chain = dist.Categorical(logits=logits)
                 z = pyro.sample(f"z_{t + 1}", chain, infer={"enumerate": "parallel"})
-                distribution = self.observation(Vindex(self.emission)[z])
+                seen = None if observed is None else observed[:, t]
+                distribution = masked_frames(self._emitted(z), None, seen)
                 frames.append(
                     pyro.sample(f"s_{t + 1}", distribution, obs=None if s is None else s[:, t])
                 )
@@ -139,29 +147,48 @@ class HMM(SequenceModel):
         distribution: TorchDistribution = self.likelihood(raw)
         return distribution
 
+    def _emitted(self, z: Tensor) -> TorchDistribution:
+        """Return p(s_t | z_t) of states z (...)."""
+        return self.observation(Vindex(self.emission)[z])
+
     # --- exact answers ----------------------------------------------------------------------------
 
-    def log_evidence(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
+    def log_evidence(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> Tensor:
         """Return log p(s) (B,) in nats, by the forward algorithm."""
-        return filter_states(*self._logs(), self._frame_scores(s, mask)).log_evidence.sum(-1)
+        return self._filtered(s, mask, observed).log_evidence.sum(-1)
 
-    def filter(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
+    def filter(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> Tensor:
         """Return p(z_t | s_{1:t}) (B, T, K); after the last frame that exists, its forecast."""
-        return filter_states(*self._logs(), self._frame_scores(s, mask)).log_probs.exp()
+        return self._filtered(s, mask, observed).log_probs.exp()
 
-    def smooth(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
+    def smooth(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> Tensor:
         """Return p(z_t | s_{1:T}) (B, T, K); after the last frame that exists, its forecast."""
-        return self._smoothed(s, mask)[0].exp()
+        return self._smoothed(s, mask, observed)[0].exp()
 
-    def posterior(self, s: Tensor, mask: Tensor | None = None) -> MarkovPath:
+    def posterior(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> MarkovPath:
         """Return p(z_{1:T} | s), batch (B,), event (T,): to draw paths of states from."""
-        return as_path(*self._smoothed(s, mask)[:2], mask)
+        return as_path(*self._smoothed(s, mask, observed)[:2], mask)
 
-    def viterbi(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
+    def impute(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> dist.MixtureSameFamily:
+        """Return p(s_t | all numbers seen) of each frame by itself: batch (B, T), event (D,).
+
+        Of a frame that was seen, it is the distribution of another one in its place.
+        """
+        states = dist.Categorical(self.smooth(s, mask, observed))
+        return dist.MixtureSameFamily(states, self.observation(self.emission))
+
+    def viterbi(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> Tensor:
         """Return the most probable path of states (B, T), and after it the best way on."""
-        return best_path(*self._logs(), self._frame_scores(s, mask))
+        return best_path(*self._logs(), self._frame_scores(s, mask, observed))
 
-    def forecast(self, s: Tensor, mask: Tensor | None = None, *, steps: int = 1) -> Forecast:
+    def forecast(
+        self,
+        s: Tensor,
+        mask: Tensor | None = None,
+        observed: Tensor | None = None,
+        *,
+        steps: int = 1,
+    ) -> Forecast:
         """Return the distributions of the ``steps`` frames after the last one of each path.
 
         Raises
@@ -170,7 +197,7 @@ class HMM(SequenceModel):
             ``steps`` is no whole number from 1.
         """
         check_count("steps", steps)
-        filtered = self.filter(s, mask)
+        filtered = self.filter(s, mask, observed)
         last = filtered[:, -1] if mask is None else filtered[ends(mask)]
         transition, probs = self.transition_logits.softmax(-1), []
         for _ in range(steps):
@@ -183,33 +210,42 @@ class HMM(SequenceModel):
     # --- expectation maximisation -----------------------------------------------------------------
 
     @torch.no_grad()
-    def start_from(self, s: Tensor, mask: Tensor | None = None, seed: int = 0) -> HMM:
-        """Initialise each state from a cluster of frames of s, by k-means++; return self."""
-        frames = self.likelihood.features(self._checked(s, mask)).flatten(2)
-        exists = frames.new_ones(frames.shape[:2], dtype=torch.bool) if mask is None else mask
-        centres = spread_out(frames[exists], self.num_states, seed)
-        nearest = torch.cdist(frames, centres.expand(len(frames), -1, -1)).argmin(-1)
-        weight = nn.functional.one_hot(nearest, self.num_states).to(frames.dtype)
-        self._fit_emission(self._checked(s, mask), weight * exists[..., None])
+    def start_from(
+        self,
+        s: Tensor,
+        mask: Tensor | None = None,
+        observed: Tensor | None = None,
+        *,
+        seed: int = 0,
+    ) -> HMM:
+        """Initialise each state from a cluster of frames of s, by k-means++; return self.
+
+        Numbers that were not seen are taken to be the mean of those seen in their place.
+        """
+        x, seen = self._checked(s, mask, observed)
+        share = cluster(self.likelihood, x, seen, self.num_states, seed)
+        self.emission.copy_(fit_emission(self.likelihood, x, share, seen, self.emission))
         return self
 
     @torch.no_grad()
-    def em_step(self, s: Tensor, mask: Tensor | None = None) -> float:
+    def em_step(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> float:
         """Take one step of Baum and Welch's; return log p(s), summed, from before it.
 
         E: p(z_t | s) and p(z_t, z_{t+1} | s). M: the counts' shares, and each state's weighted
-        moments (Rabiner 1989, equations 40 and 52-53). The evidence never falls.
+        moments (Rabiner 1989, equations 40 and 52-53), of each number over the frames where it was
+        seen. The evidence never falls.
 
         Raises
         ------
         InputError
             A likelihood that is not Bernoulli, Categorical or Gaussian(..., "decoded").
         """
-        states, pairs, evidence = self._smoothed(s, mask)
+        states, pairs, evidence = self._smoothed(s, mask, observed)
         weight, moves = states.exp(), pairs.exp()
         if mask is not None:
             weight, moves = weight * mask[..., None], moves * mask[:, 1:, None, None]
-        self._fit_emission(self._checked(s, mask), weight)
+        x, seen = self._checked(s, mask, observed)
+        self.emission.copy_(fit_emission(self.likelihood, x, weight, seen, self.emission))
         self.initial_logits.copy_(weight[:, 0].mean(0).clamp(LEAST).log())
         count = moves.sum((0, 1))
         share = (count / count.sum(-1, keepdim=True).clamp(LEAST)).clamp(LEAST).log()
@@ -217,49 +253,31 @@ class HMM(SequenceModel):
         self.transition_logits.copy_(torch.where(left, share, self.transition_logits))
         return evidence.sum().item()
 
-    def _fit_emission(self, s: Tensor, weight: Tensor) -> None:
-        """Fit each state to frames s (B, T, D) with weights (B, T, K)."""
-        part, count = self.likelihood, weight.sum((0, 1))[:, None]
-        if not isinstance(part, (Bernoulli, Categorical)) and (
-            not isinstance(part, Gaussian) or part.kind != "decoded"
-        ):
-            cure = "learn others by gradient, with inference.fit"
-            found, wanted = type(part).__name__, 'Bernoulli, Categorical or Gaussian(D, "decoded")'
-            raise InputError("likelihood", found, wanted, cure)
-        x = part.features(s)
-        mean = torch.einsum("btk,btd->kd", weight, x) / count.clamp(LEAST)
-        if isinstance(part, Gaussian):
-            apart = (x[:, :, None] - mean).square()
-            variance = torch.einsum("btk,btkd->kd", weight, apart) / count.clamp(LEAST)
-            least = 1e-4 * part.floor**2
-            raw = torch.cat([mean, 0.5 * (variance - part.floor**2).clamp(least).log()], -1)
-        elif isinstance(part, Bernoulli):
-            raw = mean.clamp(1e-6, 1 - 1e-6).logit()
-        else:
-            raw = mean.clamp(1e-6).log()
-        self.emission.copy_(torch.where(count > LEAST, raw, self.emission))
-
     # --- parts ------------------------------------------------------------------------------------
 
     def _logs(self) -> tuple[Tensor, Tensor]:
         return self.initial_logits.log_softmax(-1), self.transition_logits.log_softmax(-1)
 
-    def _frame_scores(self, s: Tensor, mask: Tensor | None) -> Tensor:
-        """Return log p(s_t | z_t) (B, T, K), 0 in frames that do not exist."""
-        scores = self.observation(self.emission).log_prob(self._checked(s, mask)[..., None, :])
-        return clean(scores, mask)
+    def _frame_scores(self, s: Tensor, mask: Mask, observed: Mask) -> Tensor:
+        """Return log p(s_t | z_t) (B, T, K) of what was seen, 0 in frames that do not exist."""
+        x, seen = self._checked(s, mask, observed)
+        numbers = None if observed is None else seen[..., None, :]
+        frames = masked_frames(self.observation(self.emission), None, numbers)
+        return clean(frames.log_prob(x[..., None, :]), mask)
 
-    def _smoothed(self, s: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        filtered = filter_states(*self._logs(), self._frame_scores(s, mask))
+    def _filtered(self, s: Tensor, mask: Mask, observed: Mask) -> FilteredStates:
+        return filter_states(*self._logs(), self._frame_scores(s, mask, observed))
+
+    def _smoothed(self, s: Tensor, mask: Mask, observed: Mask) -> tuple[Tensor, Tensor, Tensor]:
+        filtered = self._filtered(s, mask, observed)
         states, pairs = smooth_states(filtered.log_probs, self._logs()[1])
         return states, pairs, filtered.log_evidence
 
-    def _checked(self, s: Tensor, mask: Tensor | None) -> Tensor:
-        """Return s with zeros in the padding, checked to be data of this model."""
-        check_paths(s, mask, self.data_dim)
-        s = clean(s, mask)
+    def _checked(self, s: Tensor, mask: Mask, observed: Mask) -> tuple[Tensor, Tensor]:
+        """Return what `read_paths` does, checked to be data of this model."""
+        s, seen = read_paths(s, mask, observed, self.data_dim)
         self.likelihood.check(s)
-        return s
+        return s, seen
 
 
 class Forecast(NamedTuple):
@@ -269,15 +287,3 @@ class Forecast(NamedTuple):
     """(B, H, K): p(z_{T+h} | s_{1:T})."""
     frames: dist.MixtureSameFamily
     """p(s_{T+h} | s_{1:T}), batch (B, H), event (D,), each frame by itself: has ``mean`` etc."""
-
-
-def ends(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the index of each path's last existing frame in tensors (B, T, ...)."""
-    return torch.arange(len(mask), device=mask.device), mask.sum(-1).clamp(min=1) - 1
-
-
-def check_form(form: str, known: tuple[str, ...]) -> None:
-    """Raise an InputError for a form that a model does not have."""
-    if form not in known:
-        wanted, cure = " or ".join(map(repr, known)), "take one of them: densities are the same"
-        raise InputError("form", repr(form), wanted, cure)

@@ -53,6 +53,13 @@ def check_count(argument: str, value: int, least: int = 1) -> None:
         raise InputError(argument, str(value), expected, "count what the data have")
 
 
+def check_form(form: str, known: tuple[str, ...]) -> None:
+    """Raise an InputError for a form that a model does not have."""
+    if form not in known:
+        wanted, cure = " or ".join(map(repr, known)), "take one of them: densities are the same"
+        raise InputError("form", repr(form), wanted, cure)
+
+
 def check_widths(
     widths: Sequence[int], argument: str = "hidden_dims", least: int = 1
 ) -> tuple[int, ...]:

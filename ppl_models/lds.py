@@ -33,20 +33,19 @@ import torch
 from torch import Tensor, nn
 
 from ppl_models.distributions import (
+    LEAST,
     Filtered,
     GaussianChain,
     LinearGaussian,
     ObservedChain,
+    RegressionMoments,
     Smoothed,
     kalman_filter,
     kalman_smoother,
+    regress,
 )
-from ppl_models.hmm import check_form
-from ppl_models.inputs import check_count
-from ppl_models.sequences import SequenceModel, check_paths, clean
-
-LEAST = 1e-12
-"""Least variance that expectation maximisation takes, in squared units."""
+from ppl_models.inputs import check_count, check_form
+from ppl_models.sequences import Mask, SequenceModel, check_paths, clean, masked, numbers_seen
 
 
 class LDS(SequenceModel):
@@ -87,14 +86,18 @@ class LDS(SequenceModel):
         self.noise_log_scale = nn.Parameter(torch.full((data_dim,), -1.0))
 
     def path(
-        self, length: int, s: Tensor | None = None, mask: Tensor | None = None
+        self,
+        length: int,
+        s: Tensor | None = None,
+        mask: Tensor | None = None,
+        observed: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor]:
         """Sample one path in each place of the enclosing plates; return (z or None, s)."""
-        params, s = self.dynamics(), None if s is None else clean(s, mask)
+        params, s = self.dynamics(), None if s is None else clean(s, mask, observed)
         if self.form == "exact":
-            return None, pyro.sample("s", ObservedChain(params, length, mask), obs=s)
+            return None, pyro.sample("s", ObservedChain(params, length, mask, observed), obs=s)
         z = pyro.sample("z", GaussianChain.prior(params, length, mask))
-        return z, pyro.sample("s", self.observation(z, mask), obs=s)
+        return z, pyro.sample("s", self.observation(z, mask, observed), obs=s)
 
     def dynamics(self) -> LinearGaussian:
         """Return the parameters, the same for every frame."""
@@ -109,32 +112,54 @@ class LDS(SequenceModel):
             (2 * self.noise_log_scale).exp()[None],
         )
 
-    def observation(self, z: Tensor, mask: Tensor | None = None) -> dist.Independent:
+    def observation(
+        self, z: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
+    ) -> dist.Independent:
         """Return p(s | z), event (T, D), for paths z (..., T, L)."""
         mean = z @ self.emission.mT + self.emission_offset
         distribution = dist.Normal(mean, self.noise_log_scale.exp(), validate_args=False)
-        return (distribution if mask is None else distribution.mask(mask[..., None])).to_event(2)
+        return masked(distribution, mask, observed).to_event(2)
 
     # --- exact answers ----------------------------------------------------------------------------
 
-    def log_evidence(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return log p(s) (B,) in nats."""
-        return self.filter(s, mask).log_evidence.sum(-1)
+    def log_evidence(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> Tensor:
+        """Return log p(s) (B,) in nats, of the numbers that were seen."""
+        return self.filter(s, mask, observed).log_evidence.sum(-1)
 
-    def filter(self, s: Tensor, mask: Tensor | None = None) -> Filtered:
+    def filter(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> Filtered:
         """Return moments of p(z_t | s_{1:t}); after a path's last frame, of its forecast."""
-        check_paths(s, mask, self.data_dim)
-        return kalman_filter(self.dynamics(), clean(s, mask), mask)
+        check_paths(s, mask, self.data_dim, observed)
+        observed = numbers_seen(s, mask, observed)
+        return kalman_filter(self.dynamics(), clean(s, mask, observed), mask, observed)
 
-    def smooth(self, s: Tensor, mask: Tensor | None = None) -> Smoothed:
+    def smooth(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> Smoothed:
         """Return moments of p(z_t | s_{1:T}); after a path's last frame, of its forecast."""
-        return kalman_smoother(self.dynamics(), self.filter(s, mask))
+        return kalman_smoother(self.dynamics(), self.filter(s, mask, observed))
 
-    def posterior(self, s: Tensor, mask: Tensor | None = None) -> GaussianChain:
+    def posterior(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> GaussianChain:
         """Return p(z_{1:T} | s), batch (B,), event (T, L): to draw paths from and score them."""
-        return GaussianChain.posterior(self.dynamics(), self.filter(s, mask), mask)
+        filtered = self.filter(s, mask, observed)
+        return GaussianChain.posterior(self.dynamics(), filtered, mask)
 
-    def forecast(self, s: Tensor, mask: Tensor | None = None, *, steps: int = 1) -> Forecast:
+    def impute(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> dist.Normal:
+        """Return p(s_{t,d} | all numbers seen) of each number (B, T, D), by itself.
+
+        Of a number that was seen, it is the distribution of another one in its place.
+        """
+        mean, cov, _ = self.smooth(s, mask, observed)
+        loc = mean @ self.emission.mT + self.emission_offset
+        spread = cov_of(self.emission, cov).diagonal(dim1=-2, dim2=-1)
+        scale = (spread + (2 * self.noise_log_scale).exp()).sqrt()
+        return dist.Normal(loc, scale, validate_args=False)
+
+    def forecast(
+        self,
+        s: Tensor,
+        mask: Tensor | None = None,
+        observed: Tensor | None = None,
+        *,
+        steps: int = 1,
+    ) -> Forecast:
         """Return the distributions of the ``steps`` frames after the last one of each path.
 
         Raises
@@ -142,28 +167,32 @@ class LDS(SequenceModel):
         InputError
             ``steps`` is no whole number from 1.
         """
-        s, mask, at = ahead(s, mask, self.data_dim, steps)
-        filtered = kalman_filter(self.dynamics(), s, mask)
+        frames, mask, observed, at = ahead(s, mask, self.data_dim, steps, observed)
+        filtered = kalman_filter(self.dynamics(), frames, mask, observed)
         mean, cov = filtered.mean[at], filtered.cov[at]
-        frames = cov_of(self.emission, cov) + (2 * self.noise_log_scale).exp().diag_embed()
+        cov_of_s = cov_of(self.emission, cov) + (2 * self.noise_log_scale).exp().diag_embed()
         loc = mean @ self.emission.mT + self.emission_offset
-        return Forecast(mean, cov, dist.MultivariateNormal(loc, frames, validate_args=False))
+        return Forecast(mean, cov, dist.MultivariateNormal(loc, cov_of_s, validate_args=False))
 
     # --- expectation maximisation -----------------------------------------------------------------
 
-    def start_from(self, s: Tensor, mask: Tensor | None = None) -> LDS:
-        """Initialise the emission from the principal axes of the frames of s; return self."""
-        start_emission(self, s, mask)
+    def start_from(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> LDS:
+        """Initialise the emission from the principal axes of the frames of s; return self.
+
+        Numbers that were not seen are taken to be the mean of those seen in their place.
+        """
+        start_emission(self, s, mask, observed)
         return self
 
     @torch.no_grad()
-    def em_step(self, s: Tensor, mask: Tensor | None = None) -> float:
+    def em_step(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> float:
         """Take one step of EM (Shumway and Stoffer); return log p(s), summed, from before it.
 
         E: moments of p(z | s). M: of z_1, and two regressions, of z_{t+1} on z_t and of s_t on
-        z_t, with offsets, expected under the posterior. The evidence never falls.
+        z_t, with offsets, expected under the posterior; each number of s_t is regressed on the
+        frames where it was seen (R is diagonal). The evidence never falls.
         """
-        filtered = self.filter(s, mask)
+        filtered = self.filter(s, mask, observed)
         mean, cov, cross = kalman_smoother(self.dynamics(), filtered)
         cov, cross = (part.expand(*mean.shape[:1], *part.shape[-3:]) for part in (cov, cross))
         exists = torch.ones_like(s[..., 0]) if mask is None else mask.to(s.dtype)
@@ -173,13 +202,15 @@ class LDS(SequenceModel):
         self.initial_log_scale.copy_(0.5 * variance.clamp(LEAST).log())
         noise = self.noise_log_scale, self.emission, self.emission_offset
         flat = torch.zeros_like(s[..., None]).expand(*s.shape, self.latent_dim)
-        outputs = RegressionMoments(clean(s, mask), torch.zeros_like(s), flat)
-        _regress(noise, RegressionMoments(mean, cov, cov), outputs, exists)
+        seen = numbers_seen(s, mask, observed)
+        outputs = RegressionMoments(clean(s, mask, seen), torch.zeros_like(s), flat)
+        weight = exists[..., None] if seen is None else seen.to(s.dtype)
+        regress(noise, RegressionMoments(mean, cov, cov), outputs, weight)
         if bool(exists[:, 1:].any()):
             process = self.process_log_scale, self.transition, self.transition_offset
             after = RegressionMoments(mean[:, 1:], cov[:, 1:].diagonal(dim1=-2, dim2=-1), cross)
             before = RegressionMoments(mean[:, :-1], cov[:, :-1], cov[:, :-1])
-            _regress(process, before, after, exists[:, 1:])
+            regress(process, before, after, exists[:, 1:, None])
         return filtered.log_evidence.sum().item()
 
 
@@ -194,41 +225,13 @@ class Forecast(NamedTuple):
     """p(s_{T+h} | s_{1:T}), batch (B, H), event (D,)."""
 
 
-class RegressionMoments(NamedTuple):
-    """Moments of the inputs of a regression, or of its outputs."""
-
-    mean: Tensor
-    """(B, T, L) of inputs, or (B, T, D) of outputs."""
-    cov: Tensor
-    """(B, T, L, L) of inputs, or its diagonal (B, T, D) of outputs."""
-    cross: Tensor
-    """(B, T, D, L): covariance of outputs with inputs."""
-
-
-def _regress(
-    target: tuple[Tensor, ...], x: RegressionMoments, y: RegressionMoments, weight: Tensor
-) -> None:
-    """Put the best y = W x + d + noise, expected over x and y, into (log scale, W, d)."""
-    log_scale, matrix, offset = target
-    total, wide = weight.sum(), weight[..., None]
-    x_mean, y_mean = ((wide * part.mean).sum((0, 1)) / total for part in (x, y))
-    dx, dy = x.mean - x_mean, y.mean - y_mean
-    xx = torch.einsum("btl,btm->lm", wide * dx, dx) + torch.einsum("bt,btlm->lm", weight, x.cov)
-    yx = torch.einsum("btd,btl->dl", wide * dy, dx) + torch.einsum("bt,btdl->dl", weight, y.cross)
-    matrix.copy_(torch.linalg.solve(xx, yx.mT).mT)
-    offset.copy_(y_mean - matrix @ x_mean)
-    left = (dy - dx @ matrix.mT).square() + y.cov  # a sum of squares, and then what x explains
-    left = left - 2 * torch.einsum("btdl,dl->btd", y.cross, matrix)
-    left = left + torch.einsum("dl,btlm,dm->btd", matrix, x.cov, matrix)
-    variance = (wide * left).sum((0, 1)) / total
-    log_scale.copy_(0.5 * variance.clamp(LEAST).log())
-
-
 @torch.no_grad()
-def start_emission(model: Any, s: Tensor, mask: Tensor | None) -> None:
+def start_emission(
+    model: Any, s: Tensor, mask: Tensor | None, observed: Tensor | None = None
+) -> None:
     """Put C on the principal axes of the frames of s (B, T, D), d on their mean, R on the rest."""
-    check_paths(s, mask, model.data_dim)
-    x = s.flatten(0, 1) if mask is None else s[mask]
+    check_paths(s, mask, model.data_dim, observed)
+    x = frames_filled(s, mask, numbers_seen(s, mask, observed))
     mean = x.mean(0)
     left, lengths, axes = torch.linalg.svd(x - mean, full_matrices=False)
     n = min(model.latent_dim, len(lengths))
@@ -239,27 +242,40 @@ def start_emission(model: Any, s: Tensor, mask: Tensor | None) -> None:
     model.noise_log_scale.copy_(rest.square().mean(0).sqrt().clamp(min=least).log())
 
 
+def frames_filled(s: Tensor, mask: Tensor | None, observed: Tensor | None) -> Tensor:
+    """Return the frames (frames, D) that exist and of which something was seen.
+
+    What was not seen of them is the mean of what was seen in its place.
+    """
+    if observed is None:
+        return s.flatten(0, 1) if mask is None else s[mask]
+    x, seen = (part[observed.any(-1)] for part in (clean(s, mask, observed), observed))
+    return torch.where(seen, x, x.sum(0) / seen.sum(0).clamp(min=1))
+
+
 def cov_of(matrix: Tensor, cov: Tensor) -> Tensor:
     """Return the covariance of a matrix times a vector with that covariance."""
     return matrix @ cov @ matrix.mT
 
 
 def ahead(
-    s: Tensor, mask: Tensor | None, data_dim: int, steps: int
-) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-    """Add missing frames; return s, its mask, and where the ``steps`` after each end are.
+    s: Tensor, mask: Tensor | None, data_dim: int, steps: int, observed: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor | None, tuple[Tensor, Tensor]]:
+    """Add missing frames; return s, what exists and was seen, and where the steps after an end are.
 
     Raises
     ------
     InputError
         As `check_paths`, and where ``steps`` is no whole number from 1.
     """
-    check_paths(s, mask, data_dim)
+    check_paths(s, mask, data_dim, observed)
     check_count("steps", steps)
     size, length = s.shape[:2]
+    seen = numbers_seen(s, mask, observed)
     exists = s.new_ones(size, length, dtype=torch.bool) if mask is None else mask
     empty = s.new_zeros(size, steps, data_dim)
     frames = exists.sum(-1)[:, None] + torch.arange(steps, device=s.device)
     at = torch.arange(size, device=s.device)[:, None], frames
     longer = torch.cat([exists, exists.new_zeros(size, steps)], 1)
-    return torch.cat([clean(s, mask), empty], 1), longer, at
+    more = None if seen is None else torch.cat([seen, seen.new_zeros(size, steps, data_dim)], 1)
+    return torch.cat([clean(s, mask, seen), empty], 1), longer, more, at

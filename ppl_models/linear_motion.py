@@ -30,6 +30,7 @@ import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor, nn
 
+from ppl_models.errors import InputError
 from ppl_models.sequences import SequenceModel, clean, shift
 
 BOX_SPEED = (0.02, 0.02, 0.01, 0.01)
@@ -80,9 +81,22 @@ class LinearMotion(SequenceModel):
         self.data_dim = self.latent_dim = len(self.decay)
 
     def path(
-        self, length: int, s: Tensor | None = None, mask: Tensor | None = None
+        self,
+        length: int,
+        s: Tensor | None = None,
+        mask: Tensor | None = None,
+        observed: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Sample one path in each place of the enclosing plates; return (z, s)."""
+        """Sample one path in each place of the enclosing plates; return (z, s).
+
+        Raises
+        ------
+        InputError
+            Numbers that were not seen: a frame is read by the one after it.
+        """
+        if observed is not None:
+            cure = "take an LDS for paths with gaps, or cut them there and pass mask="
+            raise InputError("observed", "gaps in paths", "paths seen as a whole", cure)
         speed, start = self.log_speed.exp(), torch.full_like(self.log_speed, self.start_scale)
         still = self.log_speed.new_zeros(length, self.data_dim)
         z = pyro.sample("z", Walk(still, self.log_speed_noise.exp(), speed, self.decay, mask))

@@ -55,10 +55,9 @@ from ppl_models.distributions import (
     track,
 )
 from ppl_models.errors import InputError
-from ppl_models.hmm import check_form
-from ppl_models.inputs import check_count
+from ppl_models.inputs import check_count, check_form
 from ppl_models.lds import ahead, cov_of, start_emission
-from ppl_models.sequences import SequenceModel, check_paths, clean
+from ppl_models.sequences import Mask, SequenceModel, check_paths, clean, numbers_seen
 
 MOST = 100_000
 """Paths of regimes that are summed one by one."""
@@ -111,16 +110,21 @@ class SLDS(SequenceModel):
         self.noise_log_scale = nn.Parameter(torch.full((data_dim,), -1.0))
 
     def path(
-        self, length: int, s: Tensor | None = None, mask: Tensor | None = None
+        self,
+        length: int,
+        s: Tensor | None = None,
+        mask: Tensor | None = None,
+        observed: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Sample one path in each place of the enclosing plates; return (k, s)."""
-        s = None if s is None else clean(s, mask)
+        s = None if s is None else clean(s, mask, observed)
         summed = self.form == "enumerated" and s is not None
         if summed:
             self._check_paths_of_regimes(length)
         chain = self.regimes(length, None if summed else mask)  # padding sums to one by itself
         k = pyro.sample("k", chain, infer={"enumerate": "parallel"} if summed else {})
-        return k, pyro.sample("s", ObservedChain(self.dynamics(k), length, mask), obs=s)
+        frames = ObservedChain(self.dynamics(k), length, mask, observed)
+        return k, pyro.sample("s", frames, obs=s)
 
     def regimes(self, length: int, mask: Tensor | None = None) -> MarkovPath:
         """Return p(k), event (T,)."""
@@ -139,13 +143,16 @@ class SLDS(SequenceModel):
 
     # --- exact answers ----------------------------------------------------------------------------
 
-    def states(self, s: Tensor, k: Tensor, mask: Tensor | None = None) -> GaussianChain:
+    def states(
+        self, s: Tensor, k: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
+    ) -> GaussianChain:
         """Return p(z | s, k), batch (B,), event (T, L), of paths s whose regimes are k (B, T)."""
-        check_paths(s, mask, self.data_dim)
-        params = self.dynamics(k)
-        return GaussianChain.posterior(params, kalman_filter(params, clean(s, mask), mask), mask)
+        check_paths(s, mask, self.data_dim, observed)
+        params, seen = self.dynamics(k), numbers_seen(s, mask, observed)
+        filtered = kalman_filter(params, clean(s, mask, seen), mask, seen)
+        return GaussianChain.posterior(params, filtered, mask)
 
-    def joint(self, s: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def joint(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> tuple[Tensor, Tensor]:
         """Return all paths of regimes (K^T, T), and log p(s, k) of each (K^T, B).
 
         Frames that do not exist have regimes too, of the chain's own.
@@ -155,38 +162,47 @@ class SLDS(SequenceModel):
         InputError
             There are more than `MOST` paths.
         """
-        check_paths(s, mask, self.data_dim)
+        check_paths(s, mask, self.data_dim, observed)
         self._check_paths_of_regimes(s.shape[1])
-        chain = self.regimes(s.shape[1])
+        chain, seen = self.regimes(s.shape[1]), numbers_seen(s, mask, observed)
         k = chain.enumerate_support()
-        frames = ObservedChain(self.dynamics(k[:, None]), s.shape[1], mask)
-        return k, chain.log_prob(k)[:, None] + frames.log_prob(clean(s, mask))
+        frames = ObservedChain(self.dynamics(k[:, None]), s.shape[1], mask, seen)
+        return k, chain.log_prob(k)[:, None] + frames.log_prob(clean(s, mask, seen))
 
     def log_evidence(
         self,
         s: Tensor,
         mask: Tensor | None = None,
+        observed: Tensor | None = None,
         *,
         num_particles: int | None = None,
         seed: int = 0,
     ) -> Tensor:
         """Return log p(s) (B,) in nats: exactly, or as ``num_particles`` estimate."""
         if num_particles is None:
-            return self.joint(s, mask)[1].logsumexp(0)
-        return track(self, s, mask, num_particles=num_particles, seed=seed).log_evidence
+            return self.joint(s, mask, observed)[1].logsumexp(0)
+        cloud = self.filter(s, mask, observed, num_particles=num_particles, seed=seed)
+        return cloud.log_evidence
 
     # --- estimates --------------------------------------------------------------------------------
 
     def filter(
-        self, s: Tensor, mask: Tensor | None = None, *, num_particles: int = 100, seed: int = 0
+        self,
+        s: Tensor,
+        mask: Tensor | None = None,
+        observed: Tensor | None = None,
+        *,
+        num_particles: int = 100,
+        seed: int = 0,
     ) -> Tracked:
         """Estimate p(k_t, z_t | s_{1:t}), by particles."""
-        return track(self, s, mask, num_particles=num_particles, seed=seed)
+        return track(self, s, mask, observed, num_particles=num_particles, seed=seed)
 
     def forecast(
         self,
         s: Tensor,
         mask: Tensor | None = None,
+        observed: Tensor | None = None,
         *,
         steps: int = 1,
         num_particles: int = 100,
@@ -201,23 +217,23 @@ class SLDS(SequenceModel):
         InputError
             ``steps`` or ``num_particles`` is no whole number from 1.
         """
-        s, mask, at = ahead(s, mask, self.data_dim, steps)
-        cloud = track(self, s, mask, num_particles=num_particles, seed=seed)
+        s, mask, observed, at = ahead(s, mask, self.data_dim, steps, observed)
+        cloud = track(self, s, mask, observed, num_particles=num_particles, seed=seed)
         mean, cov = cloud.mean[at], cloud.cov[at]
         loc = mean @ self.emission.mT + self.emission_offset
         frames = cov_of(self.emission, cov) + (2 * self.noise_log_scale).exp().diag_embed()
         each = dist.MultivariateNormal(loc, frames, validate_args=False)
         return dist.MixtureSameFamily(dist.Categorical(logits=torch.zeros_like(loc[..., 0])), each)
 
-    def start_from(self, s: Tensor, mask: Tensor | None = None) -> SLDS:
+    def start_from(self, s: Tensor, mask: Mask = None, observed: Mask = None) -> SLDS:
         """Initialise the emission from the principal axes of the frames of s; return self."""
-        start_emission(self, s, mask)
+        start_emission(self, s, mask, observed)
         return self
 
     # --- one frame --------------------------------------------------------------------------------
 
     def branch(
-        self, mean: Tensor, cov: Tensor, frame: Tensor, exists: Tensor
+        self, mean: Tensor, cov: Tensor, frame: Tensor, seen: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Move z ~ N(mean, cov), (..., L), by each regime, and `update` it with a frame (..., D).
 
@@ -226,15 +242,18 @@ class SLDS(SequenceModel):
         noise = (2 * self.process_log_scale).exp().diag_embed()
         mean = matvec(self.transition, mean[..., None, :]) + self.transition_offset
         cov = cov_of(self.transition, cov[..., None, :, :]) + noise
-        return self.update(mean, cov, frame[..., None, :], exists[..., None])
+        return self.update(mean, cov, frame[..., None, :], seen[..., None, :])
 
     def update(
-        self, mean: Tensor, cov: Tensor, frame: Tensor, exists: Tensor
+        self, mean: Tensor, cov: Tensor, frame: Tensor, seen: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return moments of z ~ N(mean, cov) given a frame, if it exists, and its log evidence."""
+        """Return moments of z ~ N(mean, cov) given a frame, and its log evidence.
+
+        ``seen`` (..., D) says which of its numbers there are.
+        """
         none = cov.new_zeros(0, *cov.shape[-2:])  # steps of a path of one frame
         own = LinearGaussian(mean, cov, none, none[..., 0], none, *self.emission_params())
-        found = kalman_filter(own, frame[..., None, :], exists[..., None])
+        found = kalman_filter(own, frame[..., None, :], None, seen[..., None, :])
         return found.mean[..., 0, :], found.cov[..., 0, :, :], found.log_evidence[..., 0]
 
     def start(self) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from guides.base import ReadingGuide, needed
 from ppl_models.distributions import AutoregressiveNormal
 from ppl_models.dvae import DynamicalVAE, Past
 from ppl_models.networks import Span, Tensors, joined, set_span
-from ppl_models.sequences import Moments, clean, sequence_plate
+from ppl_models.sequences import Moments, clean, hold, sequence_plate
 
 Model = TypeVar("Model", bound=DynamicalVAE)
 Step = Callable[[Tensors, Tensor, Tensors], tuple[Moments, Tensors]]
@@ -28,9 +28,15 @@ class DynamicalGuide(ReadingGuide[Model]):
     model
         Read by reference: the guide's parameters are its own alone. Copy or pickle the two in one
         container, or the copy of the guide reads from another model.
+    gaps
+        Whether encoders also read which of the D numbers of a frame were seen, as D more features.
+        With or without it, a number that was not seen is read as the last one seen in its place
+        (`ppl_models.sequences.hold`).
 
     Attributes
     ----------
+    read_dim : int
+        Features of a frame that encoders read.
     span : Span
         For long sequences (`ppl_models.networks.lstm`): after ``guide.span = Span(100)`` every LSTM
         of guide and model, and every draw frame by frame, keeps the graph of 100 frames at a time;
@@ -38,6 +44,11 @@ class DynamicalGuide(ReadingGuide[Model]):
     """
 
     _span = Span()
+
+    def __init__(self, model: Model, *, gaps: bool = False) -> None:
+        super().__init__(model)
+        self.gaps = gaps
+        self.read_dim = model.feature_dim + (model.data_dim if gaps else 0)
 
     @property
     def span(self) -> Span:
@@ -55,28 +66,38 @@ class DynamicalGuide(ReadingGuide[Model]):
         mask: Tensor | None = None,
         past: Tensor | None = None,
         *,
+        observed: Tensor | None = None,
         from_past: bool = True,
     ) -> Tensor:
-        """Sample the latents of B sequences s (B, T, D), with ``mask`` (B, T) as in the model.
+        """Sample the latents of B sequences s (B, T, D), mask and ``observed`` as in the model.
 
         With ``past`` (B, T, D), an estimate of s, the guide reads that in place of it.
 
         Raises
         ------
         InputError
-            ``s`` is missing, not (B, T, D), or the mask has a hole.
+            ``s`` is missing, not (B, T, D), NaN where it was seen, or the mask has a hole.
         """
         s = needed(s, expected="sequences (B, T, D)")
-        with sequence_plate(s, mask, self.model.data_dim):
-            return self.path(s if past is None else past, mask)
+        with sequence_plate(s, mask, self.model.data_dim, observed=observed) as frames:
+            if past is not None:
+                return self.path(past, mask)
+            return self.path(s, mask, observed=frames.observed)
 
-    def path(self, s: Tensor, mask: Tensor | None = None, noise: float = 1.0) -> Tensor:
+    def path(
+        self,
+        s: Tensor,
+        mask: Tensor | None = None,
+        noise: float = 1.0,
+        observed: Tensor | None = None,
+    ) -> Tensor:
         """Sample the latents of one sequence in each place of the enclosing plates; return z.
 
-        ``noise`` scales their standard deviations: 0 gives the path of means.
+        ``noise`` scales their standard deviations: 0 gives the path of means. ``observed``
+        (..., T, D) is that of `ppl_models.sequences.numbers_seen`.
         """
-        s = clean(s, mask)
-        features, w = self.model.features(s, mask), None
+        s = clean(s, mask) if observed is None else hold(s, observed)
+        features, w = self.read_features(s, mask, observed), None
         if self.model.global_dim:
             q = dist.Normal(*self.encode_global(features, mask), validate_args=False).to_event(1)
             w = pyro.sample(self.model.global_site, q if noise else dist.Delta(q.mean, event_dim=1))
@@ -87,6 +108,24 @@ class DynamicalGuide(ReadingGuide[Model]):
             chain.moments, chain.draw, shape, batch_shape=batch, mask=mask
         )
         return pyro.sample("z", distribution)
+
+    def read_features(
+        self, s: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
+    ) -> Tensor:
+        """Return what encoders read of frames s (..., T, D): (..., T, read_dim), 0 at padding.
+
+        The model's features, and with ``gaps`` a one for each number seen.
+        """
+        features = self.model.features(s, mask)
+        if not self.gaps:
+            return features
+        seen = torch.ones_like(s, dtype=torch.bool) if observed is None else observed
+        return torch.cat([features, clean(seen.to(features.dtype), mask)], -1)
+
+    def split(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Split features (..., read_dim) into those that the model's networks read, and others."""
+        size = self.model.feature_dim
+        return features[..., :size], features[..., size:]
 
     def encode_global(self, features: Tensor, mask: Tensor | None) -> Moments:
         """Return mean and scale (..., W) of q(w | s), where the model has a w."""

@@ -32,11 +32,18 @@ class DeepARGuide(ReadingGuide[DeepAR]):
         mask: Tensor | None = None,
         past: Tensor | None = None,
         *,
+        observed: Tensor | None = None,
         from_past: bool = True,
     ) -> None:
         """Sample nothing."""
 
-    def path(self, s: Tensor, mask: Tensor | None = None, noise: float = 1.0) -> None:
+    def path(
+        self,
+        s: Tensor,
+        mask: Tensor | None = None,
+        noise: float = 1.0,
+        observed: Tensor | None = None,
+    ) -> None:
         """Sample nothing."""
 
     @torch.no_grad()

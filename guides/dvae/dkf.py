@@ -35,6 +35,8 @@ class DKFGuide(DynamicalGuide[DKF]):
         Layers after the combiner.
     both_ways : bool
         Read s_{1:T} in place of s_{t:T}.
+    gaps : bool
+        Whether encoders also read which numbers were seen, for data with gaps.
     """
 
     def __init__(
@@ -46,9 +48,10 @@ class DKFGuide(DynamicalGuide[DKF]):
         latent_dims: Sequence[int] = (32,),
         hidden_dims: Sequence[int] = (32,),
         both_ways: bool = False,
+        gaps: bool = False,
     ) -> None:
-        super().__init__(model)
-        self.reader = nn.Sequential(nn.Linear(model.feature_dim, input_dim), nn.Tanh())
+        super().__init__(model, gaps=gaps)
+        self.reader = nn.Sequential(nn.Linear(self.read_dim, input_dim), nn.Tanh())
         self.backward = LSTM(input_dim, recurrent_dim, backward=True)
         self.onward = LSTM(input_dim, recurrent_dim) if both_ways else None
         sizes = (model.latent_dim, *latent_dims, recurrent_dim)

@@ -28,13 +28,20 @@ class DSAEGuide(DynamicalGuide[DSAE]):
         H of every LSTM.
     hidden_dims : sequence of int
         Layers before the moments of v.
+    gaps : bool
+        Whether encoders also read which numbers were seen, for data with gaps.
     """
 
     def __init__(
-        self, model: DSAE, *, recurrent_dim: int = 128, hidden_dims: Sequence[int] = ()
+        self,
+        model: DSAE,
+        *,
+        recurrent_dim: int = 128,
+        hidden_dims: Sequence[int] = (),
+        gaps: bool = False,
     ) -> None:
-        super().__init__(model)
-        size = model.feature_dim
+        super().__init__(model, gaps=gaps)
+        size = self.read_dim
         self.global_onward = LSTM(size, recurrent_dim)
         self.global_backward = LSTM(size, recurrent_dim, backward=True)
         self.global_encoder = ConditionalNormal(2 * recurrent_dim, 0, hidden_dims, model.global_dim)

@@ -19,11 +19,15 @@ class FrameVAEGuide(DynamicalGuide[FrameVAE]):
     model : FrameVAE
     hidden_dims : sequence of int
         Hidden layers of the encoder.
+    gaps : bool
+        Whether encoders also read which numbers were seen, for data with gaps.
     """
 
-    def __init__(self, model: FrameVAE, *, hidden_dims: Sequence[int] = (128,)) -> None:
-        super().__init__(model)
-        self.encoder = ConditionalNormal(model.feature_dim, 0, hidden_dims, model.latent_dim)
+    def __init__(
+        self, model: FrameVAE, *, hidden_dims: Sequence[int] = (128,), gaps: bool = False
+    ) -> None:
+        super().__init__(model, gaps=gaps)
+        self.encoder = ConditionalNormal(self.read_dim, 0, hidden_dims, model.latent_dim)
 
     def chain(
         self, s: Tensor, features: Tensor, w: Tensor | None, mask: Tensor | None, noise: float

@@ -6,7 +6,7 @@ model's own Kalman smoother is p(z | a).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pyro
 import pyro.distributions as dist
@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from guides.base import ReadingGuide, needed
-from ppl_models.distributions import kalman_filter, kalman_smoother, matvec
-from ppl_models.dvae import KVAE
-from ppl_models.errors import InputError
+from ppl_models.distributions import LinearGaussian, kalman_filter, kalman_smoother, matvec
+from ppl_models.dvae import KVAE, CompletedPath
 from ppl_models.inputs import check_count
 from ppl_models.networks import MLP, split_normal
-from ppl_models.sequences import Moments, clean, sequence_plate
+from ppl_models.sequences import Moments, clean, hold, masked, numbers_seen, sequence_plate
 
 
 class KVAEGuide(ReadingGuide[KVAE]):
@@ -33,64 +32,103 @@ class KVAEGuide(ReadingGuide[KVAE]):
         Read by reference: its sizes, and how its likelihood reads frames.
     hidden_dims : sequence of int
         Hidden layers of the encoder.
+    gaps : bool
+        Whether the encoder also reads which numbers of a frame were seen. With or without it, the
+        codes of frames of which nothing was seen follow from the dynamics (`CompletedPath`), and
+        other numbers that were not seen are read as the last ones seen in their place.
     """
 
-    def __init__(self, model: KVAE, *, hidden_dims: Sequence[int] = (64,)) -> None:
+    def __init__(
+        self, model: KVAE, *, hidden_dims: Sequence[int] = (64,), gaps: bool = False
+    ) -> None:
         super().__init__(model)
-        self.encoder = MLP(model.likelihood.feature_dim, *hidden_dims, 2 * model.pseudo_dim)
+        self.gaps = gaps
+        read_dim = model.likelihood.feature_dim + (model.data_dim if gaps else 0)
+        self.encoder = MLP(read_dim, *hidden_dims, 2 * model.pseudo_dim)
 
-    def forward(self, s: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """Sample ``a`` (B, T, A) for sequences ``s`` (B, T, D).
+    def forward(
+        self,
+        s: Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        observed: Tensor | None = None,
+    ) -> Tensor:
+        """Sample ``a`` (B, T, A) for sequences ``s`` (B, T, D); masks as in the model.
 
         Raises
         ------
         InputError
-            ``s`` is not (B, T, D), or the mask has a hole.
+            ``s`` is not (B, T, D), is NaN where it was seen, or the mask has a hole.
         """
         s = needed(s, expected="sequences (B, T, D)")
-        with sequence_plate(s, mask, self.model.data_dim):
-            return self.path(s, mask)
+        with sequence_plate(s, mask, self.model.data_dim, observed=observed) as frames:
+            return self.path(s, mask, observed=frames.observed)
 
-    def path(self, s: Tensor, mask: Tensor | None = None, noise: float = 1.0) -> Tensor:
+    def path(
+        self,
+        s: Tensor,
+        mask: Tensor | None = None,
+        noise: float = 1.0,
+        observed: Tensor | None = None,
+    ) -> Tensor:
         """Sample a of one sequence in each place of the enclosing plates; return it.
 
         ``noise`` scales the standard deviations of a: 0 gives its means.
         """
-        mean, scale = self.moments(s, mask)
+        mean, scale = self.moments(s, mask if observed is None else observed)
+        seen = None if observed is None else observed.any(-1)
+        if seen is not None and bool((seen if mask is None else seen | ~mask).all()):
+            seen = None  # no frame is missing as a whole
         if not noise:
+            mean = mean if seen is None else complete(self.model, mean, seen)
             return pyro.sample("a", dist.Delta(mean, event_dim=2))
+        if seen is not None:
+            found = CompletedPath((mean, noise * scale), seen, self._dynamics(seen), mask)
+            return pyro.sample("a", found)
         distribution = dist.Normal(mean, noise * scale, validate_args=False)
-        return pyro.sample(
-            "a", (distribution if mask is None else distribution.mask(mask[..., None])).to_event(2)
-        )
+        return pyro.sample("a", masked(distribution, mask).to_event(2))
+
+    def _dynamics(self, seen: Tensor) -> Callable[[Tensor], LinearGaussian]:
+        """Return what rules all codes, from those of the frames that were seen."""
+        model = self.model
+        return lambda a: model.dynamics(_forecast(model, a, seen) if model.reads_codes else a)
 
     def moments(self, s: Tensor, observed: Tensor | None = None) -> Moments:
-        """Return mean and scale (..., T, A) of a; frames not ``observed`` may hold anything."""
-        features = self.model.likelihood.features(clean(s, observed))
+        """Return mean and scale (..., T, A) of a.
+
+        Frames, or numbers, that are not ``observed``, (..., T) or (..., T, D), may hold anything.
+        """
+        seen = numbers_seen(s, None, observed)
+        if seen is not None:
+            whole = bool((seen.all(-1) == seen.any(-1)).all())  # frames, not parts of them
+            s = clean(s, None, seen) if whole else hold(s, seen)
+        features = self.model.likelihood.features(s)
+        if self.gaps:
+            ones = torch.ones_like(s) if seen is None else seen
+            features = torch.cat([features, ones.to(features.dtype)], -1)
         return split_normal(self.encoder(features))
 
 
 def impute(
     model: KVAE, guide: KVAEGuide, s: Tensor, observed: Tensor, *, smooth: bool = True
 ) -> Tensor:
-    """Fill in the frames of s (..., T, D) where ``observed`` (..., T) is false, at any place.
+    """Fill in s (..., T, D) where ``observed``, (..., T) or (..., T, D), is false, at any place.
 
-    They are decoded from pseudo-observations that the smoother fills in from both sides, or the
-    filter from the past alone if not ``smooth`` (`complete`). Observed frames are left as they are;
-    the others may hold anything, and become `Likelihood.point`: for bits, probabilities.
+    Missing frames are decoded from pseudo-observations that the smoother fills in from both sides,
+    or the filter from the past alone if not ``smooth`` (`complete`); missing numbers of other
+    frames, from these frames' own. What was observed is left as it is; the rest may hold anything,
+    and becomes `Likelihood.point`: for bits, probabilities.
 
     Raises
     ------
     InputError
-        ``observed`` is no bool tensor of a value a frame.
+        ``observed`` is no bool tensor of a value a frame, or a number.
     """
-    if observed.dtype != torch.bool or observed.shape != s.shape[:-1]:
-        found = f"{tuple(observed.shape)}, {observed.dtype}"
-        wanted, cure = f"{tuple(s.shape[:-1])}, torch.bool", "give a bool for every frame"
-        raise InputError("observed", found, wanted, cure)
+    seen = numbers_seen(s, None, observed)
+    assert seen is not None
     with torch.no_grad():
-        a = complete(model, guide.moments(s, observed)[0], observed, smooth=smooth)
-        return torch.where(observed[..., None], s, model.likelihood.point(model.decoder(a)))
+        a = complete(model, guide.moments(s, observed)[0], seen.any(-1), smooth=smooth)
+        return torch.where(seen, s, model.likelihood.point(model.decoder(a)).to(s))
 
 
 def forecast(model: KVAE, guide: KVAEGuide, s: Tensor, steps: int) -> Tensor:

@@ -29,14 +29,21 @@ class RVAEGuide(DynamicalGuide[RVAE]):
         H of each LSTM.
     hidden_dims : sequence of int
         Layers after the two.
+    gaps : bool
+        Whether encoders also read which numbers were seen, for data with gaps.
     """
 
     def __init__(
-        self, model: RVAE, *, recurrent_dim: int = 128, hidden_dims: Sequence[int] = ()
+        self,
+        model: RVAE,
+        *,
+        recurrent_dim: int = 128,
+        hidden_dims: Sequence[int] = (),
+        gaps: bool = False,
     ) -> None:
-        super().__init__(model)
-        self.backward = LSTM(model.feature_dim, recurrent_dim, backward=True)
-        self.onward = None if model.causal else LSTM(model.feature_dim, recurrent_dim)
+        super().__init__(model, gaps=gaps)
+        self.backward = LSTM(self.read_dim, recurrent_dim, backward=True)
+        self.onward = None if model.causal else LSTM(self.read_dim, recurrent_dim)
         self.recurrence = LSTM(model.latent_dim, recurrent_dim)
         read_dim = recurrent_dim if model.causal else 2 * recurrent_dim
         self.encoder = ConditionalNormal(read_dim, recurrent_dim, hidden_dims, model.latent_dim)

@@ -54,6 +54,8 @@ class SRNNGuide(DynamicalGuide[SRNN]):
     smooth : bool
         Whether `source_posterior` smooths (`guides.dvae.motion_smoother`), or, as in the paper of
         tracking, filters (`guides.dvae.motion_filter`).
+    gaps : bool
+        Whether encoders also read which numbers were seen, for data with gaps.
     """
 
     def __init__(
@@ -65,10 +67,11 @@ class SRNNGuide(DynamicalGuide[SRNN]):
         backward_dim: int = 8,
         input_dim: int = 0,
         smooth: bool = False,
+        gaps: bool = False,
     ) -> None:
-        super().__init__(model)
+        super().__init__(model, gaps=gaps)
         self.smooth = smooth
-        read_dim, fed_dim = model.feature_dim, model.latent_dim + model.recurrence.hidden_dim
+        read_dim, fed_dim = self.read_dim, model.latent_dim + model.recurrence.hidden_dim
         self.reader: nn.Module = nn.Identity()
         if input_dim:
             self.reader = nn.Sequential(nn.Linear(read_dim, input_dim), nn.Tanh())
@@ -88,6 +91,7 @@ class SRNNGuide(DynamicalGuide[SRNN]):
         """z_t from z_{t-1}, h_t and s_t or g_t."""
         model, encoder = self.model, self.encoder
         projected, of_z, of_h = encoder.project(self.context(features, mask)), *self._weights()
+        features, _ = self.split(features)
 
         def at(frames: Tensor, before: Tensor) -> Moments:
             return encoder.split(encoder.head(frames + linear(before, of_z)))
@@ -145,10 +149,11 @@ class SRNNGuide(DynamicalGuide[SRNN]):
             The model's likelihood is not `Motion`, or has no increments to smooth.
         """
         model, features = self.model, self.model.features(previous_mean)
+        context = self.context(self.read_features(previous_mean))
         if noise is None:
             noise = features.new_empty(*features.shape[:-1], model.latent_dim).normal_()
         h = self._states(features)
-        projected, (_, of_h) = self.encoder.project(self.context(features)), self._weights()
+        projected, (_, of_h) = self.encoder.project(context), self._weights()
         z, q = sample_latents(self.encoder, projected + linear(h, of_h), noise)
         if self.smooth:
             posterior = smooth_source(motion_of(model), evidence, model.emission(h, z))

@@ -29,6 +29,8 @@ class STORNGuide(DynamicalGuide[STORN]):
         H.
     hidden_dims : sequence of int
         Layers after the LSTM.
+    gaps : bool
+        Whether encoders also read which numbers were seen, for data with gaps.
     """
 
     def __init__(
@@ -38,9 +40,10 @@ class STORNGuide(DynamicalGuide[STORN]):
         input_dim: int = 256,
         recurrent_dim: int = 128,
         hidden_dims: Sequence[int] = (64, 32),
+        gaps: bool = False,
     ) -> None:
-        super().__init__(model)
-        self.reader = nn.Sequential(nn.Linear(model.feature_dim, input_dim), nn.Tanh())
+        super().__init__(model, gaps=gaps)
+        self.reader = nn.Sequential(nn.Linear(self.read_dim, input_dim), nn.Tanh())
         self.recurrence = LSTM(input_dim, recurrent_dim)
         self.encoder = ConditionalNormal(recurrent_dim, 0, hidden_dims, model.latent_dim)
 

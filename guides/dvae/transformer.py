@@ -30,11 +30,13 @@ class _TransformerGuide(DynamicalGuide[Model]):
     model
     num_layers : int
         Of the encoder, whose other sizes are those of the model's decoders.
+    gaps : bool
+        Whether encoders also read which numbers were seen, for data with gaps.
     """
 
-    def __init__(self, model: Model, *, num_layers: int = 2) -> None:
-        super().__init__(model)
-        self.reader = nn.Linear(model.feature_dim, model.dim)
+    def __init__(self, model: Model, *, num_layers: int = 2, gaps: bool = False) -> None:
+        super().__init__(model, gaps=gaps)
+        self.reader = nn.Linear(self.read_dim, model.dim)
         self.global_reader = nn.Linear(model.global_dim, model.dim)
         self.transformer = Transformer(model.dim, num_layers, causal=False, **model.settings)
         self.encoder = ConditionalNormal(model.dim, 0, (), model.latent_dim)
@@ -57,12 +59,21 @@ class HiTDVAEGuide(_TransformerGuide[HiTDVAE]):
     num_layers : int
     recurrent_dim : int
         H of each LSTM.
+    gaps : bool
+        Whether encoders also read which numbers were seen, for data with gaps.
     """
 
-    def __init__(self, model: HiTDVAE, *, num_layers: int = 2, recurrent_dim: int = 128) -> None:
-        super().__init__(model, num_layers=num_layers)
-        self.onward = LSTM(model.feature_dim, recurrent_dim)
-        self.backward = LSTM(model.feature_dim, recurrent_dim, backward=True)
+    def __init__(
+        self,
+        model: HiTDVAE,
+        *,
+        num_layers: int = 2,
+        recurrent_dim: int = 128,
+        gaps: bool = False,
+    ) -> None:
+        super().__init__(model, num_layers=num_layers, gaps=gaps)
+        self.onward = LSTM(self.read_dim, recurrent_dim)
+        self.backward = LSTM(self.read_dim, recurrent_dim, backward=True)
         self.global_encoder = ConditionalNormal(2 * recurrent_dim, 0, (), model.global_dim)
 
     def encode_global(self, features: Tensor, mask: Tensor | None) -> Moments:
@@ -79,11 +90,13 @@ class LigHTDVAEGuide(_TransformerGuide[LigHTDVAE]):
     ----------
     model : LigHTDVAE
     num_layers : int
+    gaps : bool
+        Whether encoders also read which numbers were seen, for data with gaps.
     """
 
-    def __init__(self, model: LigHTDVAE, *, num_layers: int = 2) -> None:
-        super().__init__(model, num_layers=num_layers)
-        self.summary = nn.Sequential(nn.Linear(model.feature_dim, model.dim), nn.GELU())
+    def __init__(self, model: LigHTDVAE, *, num_layers: int = 2, gaps: bool = False) -> None:
+        super().__init__(model, num_layers=num_layers, gaps=gaps)
+        self.summary = nn.Sequential(nn.Linear(self.read_dim, model.dim), nn.GELU())
         self.global_encoder = ConditionalNormal(model.dim, 0, (model.dim,), model.global_dim)
 
     def encode_global(self, features: Tensor, mask: Tensor | None) -> Moments:

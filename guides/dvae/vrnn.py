@@ -27,19 +27,23 @@ class VRNNGuide(DynamicalGuide[VRNN]):
     model : VRNN
     hidden_dims : sequence of int
         Hidden layers of the encoder.
+    gaps : bool
+        Whether encoders also read which numbers were seen, for data with gaps.
     """
 
-    def __init__(self, model: VRNN, *, hidden_dims: Sequence[int] = ()) -> None:
-        super().__init__(model)
-        sizes = model.input_dim, model.recurrence.hidden_dim
+    def __init__(self, model: VRNN, *, hidden_dims: Sequence[int] = (), gaps: bool = False) -> None:
+        super().__init__(model, gaps=gaps)
+        beside = self.read_dim - model.feature_dim  # which numbers were seen
+        sizes = model.input_dim + beside, model.recurrence.hidden_dim
         self.encoder = ConditionalNormal(*sizes, hidden_dims, model.latent_dim)
 
     def chain(
         self, s: Tensor, features: Tensor, w: Tensor | None, mask: Tensor | None, noise: float
     ) -> Chain:
         """z_t from h_t and s_t; with scheduled sampling, h_t may read the model's own frames."""
-        model, read = self.model, self.model.reader(features)
-        projected = self.encoder.project(read)
+        model, (features, seen) = self.model, self.split(features)
+        read = model.reader(features)
+        projected = self.encoder.project(torch.cat([read, seen], -1) if self.gaps else read)
 
         def moments(z: Tensor) -> Moments:
             h = model.read(model.teacher_forced_past(s, z, features=features))

@@ -50,7 +50,7 @@ def _width(argument: str) -> Callable[[Data], dict[str, Any]]:
 
 def _from_frames(pair: Any, data: Data) -> None:
     """Start a model of sequences from the frames of its data."""
-    pair[0].start_from(data["s"], data.get("mask"))
+    pair[0].start_from(data["s"], data.get("mask"), data.get("observed"))
 
 
 # What a row has in common with others whose data have the same form.

@@ -28,11 +28,11 @@ from torch.utils._pytree import tree_map_only
 from inference.randomness import derive
 from inference.tracing import untouched
 from ppl_models.distributions import kalman_filter, matvec
-from ppl_models.dvae import KVAE, DynamicalVAE, Memory
+from ppl_models.dvae import KVAE, DynamicalVAE, Past
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count
 from ppl_models.lds import cov_of
-from ppl_models.sequences import check_paths, clean, draw
+from ppl_models.sequences import draw, masked_frames, read_paths
 
 FrameModel = DynamicalVAE | KVAE
 Take = Callable[[Tensor], Tensor]
@@ -57,6 +57,7 @@ def particle_filter(
     model: FrameModel,
     s: Tensor,
     mask: Tensor | None = None,
+    observed: Tensor | None = None,
     *,
     num_particles: int = 1000,
     seed: int = 0,
@@ -68,8 +69,9 @@ def particle_filter(
     model
         One that generates frame by frame (`DynamicalVAE.rollout`), or a `KVAE`, whose particles
         hold a (its z is integrated out). Run in evaluation mode, whatever mode it is in.
-    s, mask
-        As in the model; ``mask`` (B, T).
+    s, mask, observed
+        As in the model; ``mask`` (B, T), ``observed`` (B, T) or (B, T, D). Where past frames are
+        read, particles draw for themselves what was not seen.
     num_particles
         P.
     seed
@@ -87,17 +89,15 @@ def particle_filter(
         expected = "a dynamical VAE whose frames do not read later latents"
         cure = "LDS, HMM and SLDS have filters of their own; of others take importance"
         raise InputError("model", type(model).__name__, expected, cure)
-    check_paths(s, mask, model.data_dim)
+    s, seen = read_paths(s, mask, observed, model.data_dim)
     check_count("num_particles", num_particles)
-    s = clean(s, mask)
     model.likelihood.check(s)
-    exists = torch.ones_like(s[..., 0], dtype=torch.bool) if mask is None else mask
     size = max(1, AT_ONCE // num_particles)
     with untouched(model, seed=derive(seed, "particles")):
         model.eval()
         parts = [
-            _filter(model, rows, there, num_particles)
-            for rows, there in zip(s.split(size), exists.split(size), strict=True)
+            _filter(model, rows, there, num_particles, observed is not None)
+            for rows, there in zip(s.split(size), seen.split(size), strict=True)
         ]
     found = ParticleEstimates(*(torch.cat(part) for part in zip(*parts, strict=True)))
     if bad := int((~found.log_evidence.isfinite()).sum()):
@@ -106,16 +106,18 @@ def particle_filter(
     return found
 
 
-def _filter(model: FrameModel, s: Tensor, exists: Tensor, num_particles: int) -> ParticleEstimates:
+def _filter(
+    model: FrameModel, s: Tensor, seen: Tensor, num_particles: int, gaps: bool
+) -> ParticleEstimates:
     batch = num_particles, len(s)
     if isinstance(model, KVAE):
         cloud: _Pseudo | _Latents = _Pseudo(model, batch)
     else:
-        cloud = _Latents(model, batch, s, exists)
+        cloud = _Latents(model, batch, s, seen, gaps)
     total, means, sizes = s.new_zeros(len(s)), list[Tensor](), list[Tensor]()
     for t in range(s.shape[1]):
         drawn, raw = cloud.step(t)
-        fit = torch.where(exists[:, t], model.likelihood(raw).log_prob(s[:, t]), 0.0)
+        fit = masked_frames(model.likelihood(raw), None, seen[:, t]).log_prob(s[:, t])
         weight, most = fit.softmax(0), fit.logsumexp(0)
         total = total + most - math.log(num_particles)
         means.append((weight[..., None] * drawn).sum(0))
@@ -125,30 +127,45 @@ def _filter(model: FrameModel, s: Tensor, exists: Tensor, num_particles: int) ->
 
 
 class _Latents:
-    """Particles (P, B) of a `DynamicalVAE`: z_{t-1}, the states of its recurrences, and w."""
+    """Particles (P, B) of a `DynamicalVAE`: z_{t-1}, the states of its recurrences, and w.
+
+    Where there are ``gaps`` and past frames are read, also s_{t-1}: each particle draws for itself
+    what was not ``seen`` of it.
+    """
 
     def __init__(
-        self, model: DynamicalVAE, batch: tuple[int, int], s: Tensor, exists: Tensor
+        self,
+        model: DynamicalVAE,
+        batch: tuple[int, int],
+        s: Tensor,
+        seen: Tensor,
+        gaps: bool,
     ) -> None:
         like, size = next(model.parameters()), model.global_dim
-        w = like.new_empty(*batch, 1, size).normal_() if size else None
-        z = like.new_zeros(*batch, 1, model.latent_dim)
-        self.model, self.batch = model, batch
-        self.known = model.teacher_forced_past(s, z[0], mask=exists)
-        self.past = self.known._replace(z=z, w=w, memory=Memory(stepwise=True), mask=None)
+        self.model, self.batch, self.given = model, batch, (s, seen)
+        self.past = model.start(batch, like.new_empty(*batch, size).normal_() if size else None)
+        self.known: Past | None = None
+        if not (gaps and model.autoregressive):
+            self.known = model.teacher_forced_past(s, self.past.z[0], mask=seen.any(-1))
 
     def step(self, t: int) -> tuple[Tensor, Tensor]:
         """Draw z_t (P, B, L); return it with the emission's outputs (P, B, raw_dim)."""
-        past = self.known.at(t, self.batch, self.past)
-        h = self.model.read(past)
-        z = draw(self.model.latent(h, past)) if self.model.latent_dim else past.z
-        self.past = past._replace(z=z)
-        return z[..., 0, :], self.model.outputs(h, z, past)[..., 0, :]
+        model, past = self.model, self.past
+        past = past if self.known is None else self.known.at(t, self.batch, past)
+        h = model.read(past)
+        z = draw(model.latent(h, past)) if model.latent_dim else past.z
+        raw, s = model.outputs(h, z, past), None
+        if self.known is None:
+            given, seen = (x[:, t : t + 1] for x in self.given)
+            s = torch.where(seen, given, model.likelihood(raw).sample().to(given))
+        self.past = model.after(past, z, s)
+        return z[..., 0, :], raw[..., 0, :]
 
     def follow(self, take: Take) -> None:
         """Let each particle go on from the one that was chosen in its place."""
-        w = None if self.past.w is None else take(self.past.w)
-        self.past = self.past._replace(z=take(self.past.z), w=w)
+        names = ("z", "w") if self.known is not None else ("s", "z", "w", "frame", "frame_features")
+        now = {name: getattr(self.past, name) for name in names}
+        self.past = self.past._replace(**{n: x if x is None else take(x) for n, x in now.items()})
         self.past.memory.follow(take)
 
 

@@ -24,6 +24,7 @@ from inference.tracing.sites import (
 )
 from inference.tracing.sum_product import log_joint
 from inference.tracing.traces import Traces
+from inference.tracing.wrappers import WRAPPERS, unwrapped
 
 _TOLERANCE = 1e-3  # of 1 + |log density|: far above float32 rounding, far below a wrong broadcast
 
@@ -69,7 +70,7 @@ def _densities(runner: Runner, both: Traces, draw: int) -> str:
                 if not _equal(site, there, places[name], draw):
                     return f"site {name!r}: its value changes when draws are made at once"
                 continue
-            if _remade(site, there, places[name], draw):
+            if _remade(site, there, places[name], draw) or _estimated(site):
                 continue
             ours = places[name].batch(unscaled_log_density(site), 2)[draw]
             theirs = places[name].batch(unscaled_log_density(there), 1)[0]
@@ -109,6 +110,11 @@ def _equal(site: Site, there: Site, place: Place, draw: int) -> bool:
     if not ours.is_floating_point():
         return torch.equal(ours, theirs)
     return torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def _estimated(site: Site) -> bool:
+    """Say whether a density is an estimate, drawn anew each time: nothing to compare."""
+    return bool(getattr(unwrapped(site["fn"], WRAPPERS), "estimates", False))
 
 
 def _sums(runner: Runner, both: Traces) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pyro
 import pyro.distributions as dist
+import torch
 from pyro import poutine
 from pyro.poutine import Trace
 from pyro.poutine.guide import GuideMessenger
@@ -141,14 +142,18 @@ class Runner:
         return Traces(guide, model, size or 1, size is not None, self.places, self.guide_places)
 
     def predict(self, traces: Traces) -> dict[str, Tensor]:
-        """Draw data from the model on the latents of `traces`: by site, ``(S, plates, event)``."""
+        """Draw data from the model on the latents of `traces`: by site, ``(S, plates, event)``.
+
+        What a sequence's distribution does not count is drawn given what it counts, where the
+        distribution knows how (``complete``): it has summed over latents, or frames read frames.
+        """
         latents = [*self.latents, *self.enumerated]
         values = {n: node(traces.model, n)["value"] for n in latents}
         size = traces.size if traces.plated else None
         forward: Any = Unconditioned()(plated(self.model, size, self.nesting))
         fixed = poutine.condition(forward, data=values)
         trace = poutine.trace(fixed).get_trace(*self.args, **self.kwargs)
-        drawn = {n: node(trace, n)["value"] for n in self.observed}
+        drawn = {n: _completed(node(trace, n), self.sites[n]) for n in self.observed}
         return {n: self.places[n].value(value, traces.size) for n, value in drawn.items()}
 
     def data(self, name: str) -> Tensor:
@@ -191,3 +196,12 @@ class Runner:
         numbers = sum(s["value"].numel() for t in (guide, model) for s in sample_sites(t).values())
         supports = [self.sites[n]["fn"].enumerate_support(expand=False) for n in self.enumerated]
         return max(1, numbers) * max((len(s) for s in supports), default=1)
+
+
+def _completed(drawn: Site, data: Site) -> Tensor:
+    """Return what was drawn of a site; where it is not counted, given the rest of the data."""
+    value: Tensor = drawn["value"]
+    complete, mask = getattr(drawn["fn"], "complete", None), mask_of(data)
+    if complete is None or mask is None or bool(mask.all()):
+        return value
+    return torch.where(mask, value, complete(data["value"]).to(value))

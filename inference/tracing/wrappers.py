@@ -37,9 +37,16 @@ def unwrapped(fn: Any, through: Any = object) -> Any:
 
 
 def mask_within(fn: Any) -> Tensor | None:
-    """Return which entries of its value a distribution counts; None if all."""
+    """Return which entries of its value a distribution counts; None if all.
+
+    A distribution of sequences says so itself: ``mask_frames`` (..., T), the frames that exist, and
+    ``observed`` (..., T, D), the numbers that were seen.
+    """
     masked = (f for f in layers(fn, WRAPPERS) if isinstance(f, MaskedDistribution))
-    return reduce(both, (widen(f._mask, f.event_dim) for f in masked), None)
+    inside = reduce(both, (widen(f._mask, f.event_dim) for f in masked), None)
+    inner = unwrapped(fn, WRAPPERS)
+    frames = widen(getattr(inner, "mask_frames", None), len(inner.event_shape) - 1)
+    return both(both(inside, frames), getattr(inner, "observed", None))
 
 
 def both(one: Any, other: Any) -> Tensor | None:

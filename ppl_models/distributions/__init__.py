@@ -6,14 +6,16 @@ from ppl_models.distributions.density import DataKind, Density, check_kind
 from ppl_models.distributions.gaussian_paths import GaussianChain, ObservedChain
 from ppl_models.distributions.kalman import (
     Filtered,
-    LinearGaussian,
     Smoothed,
     kalman_filter,
     kalman_smoother,
     matvec,
 )
+from ppl_models.distributions.linear_gaussian import LinearGaussian
 from ppl_models.distributions.markov import (
+    FilteredStates,
     MarkovPath,
+    ObservedStates,
     as_path,
     best_path,
     filter_states,
@@ -22,6 +24,7 @@ from ppl_models.distributions.markov import (
 )
 from ppl_models.distributions.normal_mixture import DiagonalMixture, NormalMixture
 from ppl_models.distributions.particles import Tracked, track
+from ppl_models.distributions.regression import LEAST, RegressionMoments, regress
 from ppl_models.distributions.sequences import (
     CHECKPOINT,
     HALF_LOG_2PI,
@@ -38,13 +41,17 @@ __all__ = [
     "DiagonalMixture",
     "DiscretizedLogistic",
     "Filtered",
+    "FilteredStates",
     "GaussianChain",
     "HALF_LOG_2PI",
+    "LEAST",
     "DataKind",
     "LinearGaussian",
     "MarkovPath",
     "NormalMixture",
     "ObservedChain",
+    "ObservedStates",
+    "RegressionMoments",
     "SequenceDistribution",
     "Smoothed",
     "Tracked",
@@ -56,6 +63,7 @@ __all__ = [
     "kalman_smoother",
     "matvec",
     "normal_kl",
+    "regress",
     "run_back",
     "smooth_states",
     "track",

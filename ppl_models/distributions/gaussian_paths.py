@@ -151,6 +151,8 @@ class ObservedChain(TorchDistribution):
         T; the event shape is (T, D).
     mask : Tensor of bool, optional
         (..., T): frames that exist; others count nothing, whatever they hold.
+    observed : Tensor of bool, optional
+        (..., T, D): numbers that were seen; likewise.
     """
 
     arg_constraints: dict[str, constraints.Constraint] = {}
@@ -162,31 +164,45 @@ class ObservedChain(TorchDistribution):
         params: LinearGaussian,
         length: int,
         mask: Tensor | None = None,
+        observed: Tensor | None = None,
         *,
         batch_shape: Any = (),
     ) -> None:
-        self.params, self.mask_frames = params, mask
-        more = () if mask is None else (mask.shape[:-1],)
+        self.params, self.mask_frames, self.observed = params, mask, observed
+        more = [] if mask is None else [mask.shape[:-1]]
+        more += [] if observed is None else [observed.shape[:-2]]
         batch = torch.broadcast_shapes(batch_shape, *_batches(params), *more)
         event = torch.Size([length, params.emission.shape[-2]])
         super().__init__(batch, event, validate_args=False)
 
     def expand(self, batch_shape: Any, _instance: object = None) -> ObservedChain:
         """Return the same distribution with a larger batch shape."""
-        shape = torch.Size(batch_shape)
-        return ObservedChain(self.params, self.event_shape[0], self.mask_frames, batch_shape=shape)
+        shape, length = torch.Size(batch_shape), self.event_shape[0]
+        masks = self.mask_frames, self.observed
+        return ObservedChain(self.params, length, *masks, batch_shape=shape)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draw paths (*sample_shape, *batch_shape, T, D), differentiably."""
         params = self.params
         hidden = GaussianChain.prior(params, self.event_shape[0]).expand(self.batch_shape)
-        mean = matvec(params.emission, hidden.rsample(sample_shape)) + params.emission_offset
-        return mean + params.noise_variance.sqrt() * torch.randn_like(mean)
+        return self._emit(hidden.rsample(sample_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log p(s) of paths (..., T, D): (...)."""
-        total = kalman_filter(self.params, value, self.mask_frames).log_evidence.sum(-1)
+        masks = self.mask_frames, self.observed
+        total = kalman_filter(self.params, value, *masks).log_evidence.sum(-1)
         return total.expand(torch.broadcast_shapes(total.shape, self.batch_shape))
+
+    def complete(self, value: Tensor) -> Tensor:
+        """Draw all numbers (*batch_shape, T, D) given those of paths (..., T, D) that were seen."""
+        filtered = kalman_filter(self.params, value, self.mask_frames, self.observed)
+        hidden = GaussianChain.posterior(self.params, filtered)
+        return self._emit(hidden.expand(self.batch_shape).rsample())
+
+    def _emit(self, hidden: Tensor) -> Tensor:
+        """Draw frames (..., T, D) of hidden paths (..., T, N)."""
+        mean = matvec(self.params.emission, hidden) + self.params.emission_offset
+        return mean + self.params.noise_variance.sqrt() * torch.randn_like(mean)
 
 
 def _batches(params: LinearGaussian) -> list[torch.Size]:

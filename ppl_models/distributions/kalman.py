@@ -8,7 +8,7 @@ r"""Exact filtering and smoothing of linear-Gaussian paths, batched and differen
 
     z_1 --> z_2 --> ... --> z_T       N numbers a frame
      |       |               |
-    x_1     x_2             x_T       D numbers a frame, or none where it is masked
+    x_1     x_2             x_T       D numbers a frame, or those of them that were seen
 
 What costs time is a loop over frames of small matrices, so that only what truly recurs is in one:
 the covariances of the filter (some ten small kernels a frame), and affine recursions (one or two).
@@ -33,34 +33,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ppl_models.distributions.linear_gaussian import LinearGaussian, check_system, seen_system
 from ppl_models.errors import InputError
 from ppl_models.sequences import clean
-
-
-class LinearGaussian(NamedTuple):
-    """Parameters of a path of T frames, with any leading batch dims that broadcast.
-
-    A time dim may be 1 where all frames share a value. Covariances are positive definite. A full
-    covariance of the noise is whitened away first: with its Cholesky factor L, pass L^-1 x, L^-1 C
-    and variances of one, and take log det L off the evidence of each frame.
-    """
-
-    initial_mean: Tensor
-    """m_1 (..., N)."""
-    initial_cov: Tensor
-    """P_1 (..., N, N)."""
-    transition: Tensor
-    """A (..., T-1, N, N), of the step t -> t+1."""
-    transition_offset: Tensor
-    """b (..., T-1, N)."""
-    process_cov: Tensor
-    """Q (..., T-1, N, N)."""
-    emission: Tensor
-    """C (..., T, D, N)."""
-    emission_offset: Tensor
-    """d (..., T, D)."""
-    noise_variance: Tensor
-    """r (..., T, D), the diagonal of the noise's covariance, in squared units of x."""
 
 
 class Filtered(NamedTuple):
@@ -92,24 +67,28 @@ class Smoothed(NamedTuple):
     """Cov(z_{t+1}, z_t | x), (..., T-1, N, N)."""
 
 
-def kalman_filter(params: LinearGaussian, x: Tensor, mask: Tensor | None = None) -> Filtered:
+def kalman_filter(
+    params: LinearGaussian, x: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
+) -> Filtered:
     """Filter paths x (..., T, D); frames where mask (..., T) is false are predicted only.
 
-    Masked frames may be anywhere and hold anything, NaN too.
+    So are numbers where ``observed`` (..., T, D) is false. Either may be false anywhere, and x may
+    hold anything there, NaN too.
 
     Raises
     ------
     InputError
-        The shapes of parameters, x and mask do not fit, or a covariance is not positive definite
+        The shapes of parameters, x and masks do not fit, or a covariance is not positive definite
         (or not finite), at the frame named.
     """
-    _check(params, x, mask)
-    emission, observed = params.emission, clean(x - params.emission_offset, mask)
-    if mask is not None:  # an emission of nothing: the gain is zero there
-        emission = emission * mask[..., None, None]
+    check_system(params, x, mask, observed)
+    given = clean(x - params.emission_offset, mask, observed)
+    params, emission, count = seen_system(params, mask, observed)
+    if mask is not None and observed is not None:
+        given = clean(given, mask)
     narrow = x.shape[-1] <= params.initial_mean.shape[-1]
     update = (_narrow if narrow else _wide)(params, emission, x.shape[-2])
-    pull = matvec(update.gain, observed)
+    pull = matvec(update.gain, given)
     keep, first_keep = update.keep[..., 1:, :, :], update.keep[..., 0, :, :]
     rest = matvec(keep, params.transition_offset) + pull[..., 1:, :]
     first = matvec(first_keep, params.initial_mean) + pull[..., 0, :]
@@ -118,11 +97,11 @@ def kalman_filter(params: LinearGaussian, x: Tensor, mask: Tensor | None = None)
     start = params.initial_mean.expand(mean[..., 0, :].shape)[..., None, :]
     predicted = torch.cat([start, moved], -2)
     if narrow:
-        distance = _square(update.root, observed - matvec(emission, predicted))
+        distance = _square(update.root, given - matvec(emission, predicted))
     else:  # the same number from smaller ones: what is left of x, and how far z was moved
-        left, step = observed - matvec(emission, mean), mean - predicted
+        left, step = given - matvec(emission, mean), mean - predicted
         distance = (left**2 / params.noise_variance).sum(-1) + _square(update.root, step)
-    log_evidence = -0.5 * (distance + update.log_det + x.shape[-1] * math.log(2 * math.pi))
+    log_evidence = -0.5 * (distance + update.log_det + count * math.log(2 * math.pi))
     if mask is not None:
         log_evidence = torch.where(mask, log_evidence, torch.zeros_like(log_evidence))
     return Filtered(mean, update.cov, predicted, update.predicted_cov, log_evidence)
@@ -264,25 +243,3 @@ def _log_det(root: Tensor) -> Tensor:
 
 def _eye(like: Tensor) -> Tensor:
     return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device)
-
-
-def _check(params: LinearGaussian, x: Tensor, mask: Tensor | None) -> None:
-    """Raise InputError unless frames and sizes fit."""
-    size, length = params.initial_mean.shape[-1], x.shape[-2]
-    wanted: dict[str, tuple[int, ...]] = {
-        "initial_cov": (size, size),
-        "transition": (length - 1, size, size),
-        "transition_offset": (length - 1, size),
-        "process_cov": (length - 1, size, size),
-        "emission": (length, x.shape[-1], size),
-        "emission_offset": (length, x.shape[-1]),
-        "noise_variance": (length, x.shape[-1]),
-    }
-    for name, shape in wanted.items():
-        found = tuple(getattr(params, name).shape[-len(shape) :])
-        if found not in (shape, (1, *shape[1:])):
-            cure = "give each frame its own, or a time dim of 1"
-            raise InputError(name, f"shape (..., {found})", f"(..., {shape})", cure)
-    if mask is not None and (mask.dtype != torch.bool or mask.shape[-1:] != x.shape[-2:-1]):
-        what, cure = f"{tuple(mask.shape)}, {mask.dtype}", "give True for every observed frame"
-        raise InputError("mask", what, f"(..., {length}), torch.bool", cure)

@@ -16,12 +16,16 @@ K. P. Murphy, "Machine Learning: a Probabilistic Perspective", 2012, section 17.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+from pyro.distributions import DiscreteHMM
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
+
+from ppl_models.sequences import masked_frames
 
 
 class MarkovPath(TorchDistribution):
@@ -91,6 +95,64 @@ class MarkovPath(TorchDistribution):
         paths = torch.cartesian_prod(*[states] * length).reshape(-1, length)
         paths = paths.reshape(-1, *[1] * len(self.batch_shape), length)
         return paths.expand(-1, *self.batch_shape, length) if expand else paths
+
+
+class ObservedStates(DiscreteHMM):
+    """p(s) of what the states of a homogeneous chain emit, the states summed; event (T, D).
+
+    Parameters
+    ----------
+    initial, transition : Tensor
+        (K) and (K, K): logits of the first state, and of the next one.
+    emit : callable
+        From states (...), the distribution of their frames: batch (...), event (D,).
+    length : int
+        T.
+    mask, observed : Tensor of bool, optional
+        (..., T) and (..., T, D): frames that exist, and numbers that were seen; others count
+        nothing.
+    """
+
+    def __init__(
+        self,
+        initial: Tensor,
+        transition: Tensor,
+        emit: Callable[[Tensor], Any],
+        length: int,
+        mask: Tensor | None = None,
+        observed: Tensor | None = None,
+    ) -> None:
+        self.mask_frames, self.observed, self.emit = mask, observed, emit
+        self.logs = initial.log_softmax(-1), transition.log_softmax(-1)
+        states = len(initial)
+        # DiscreteHMM takes a step before its first frame, from any state
+        anywhere, first = torch.zeros_like(initial), initial.expand(1, states, states)
+        steps = torch.cat([first, transition.expand(length - 1, -1, -1)])  # normalised by it
+        frames = self._frames(None if observed is None else observed[..., None, :])
+        if mask is not None:  # a masked frame sums to one, since a chain's rows do
+            frames = frames.expand((*mask.shape, states)).mask(mask[..., None])
+        super().__init__(anywhere, steps, frames, duration=length)
+
+    def _frames(self, observed: Tensor | None) -> Any:
+        """Return p(s_t | z_t) of each of the K states."""
+        states = torch.arange(len(self.logs[0]), device=self.logs[0].device)
+        return masked_frames(self.emit(states), None, observed)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> ObservedStates:
+        """Return the same distribution with a larger batch shape."""
+        new: Any = object.__new__(ObservedStates) if _instance is None else _instance
+        new = super().expand(batch_shape, new)
+        new.mask_frames, new.observed = self.mask_frames, self.observed
+        new.emit, new.logs = self.emit, self.logs
+        return new
+
+    def complete(self, value: Tensor) -> Tensor:
+        """Draw all numbers (*batch_shape, T, D) given those of paths (..., T, D) that were seen."""
+        scores = self.observation_dist.log_prob(value[..., None, :])
+        filtered = filter_states(*self.logs, scores)
+        path = as_path(*smooth_states(filtered.log_probs, self.logs[1]))
+        drawn: Tensor = self.emit(path.expand(self.batch_shape).sample()).sample()
+        return drawn
 
 
 class FilteredStates(NamedTuple):

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ppl_models.distributions.markov import rows
 from ppl_models.inputs import check_count
-from ppl_models.sequences import check_paths, clean
+from ppl_models.sequences import read_paths
 
 
 class Tracked(NamedTuple):
@@ -40,27 +40,32 @@ class Tracked(NamedTuple):
 
 @torch.no_grad()
 def track(
-    model: Any, s: Tensor, mask: Tensor | None = None, *, num_particles: int = 100, seed: int = 0
+    model: Any,
+    s: Tensor,
+    mask: Tensor | None = None,
+    observed: Tensor | None = None,
+    *,
+    num_particles: int = 100,
+    seed: int = 0,
 ) -> Tracked:
     """Filter paths s (B, T, D) of a `ppl_models.slds.SLDS`; time and memory grow as T P K.
 
     Raises
     ------
     InputError
-        ``num_particles`` is no whole number from 1, or s or its mask (B, T) have another shape.
+        ``num_particles`` is no whole number from 1, or s is not as `check_paths` asks.
     """
-    check_paths(s, mask, model.data_dim)
+    frames, seen = read_paths(s, mask, observed, model.data_dim)
     check_count("num_particles", num_particles)
     generator = torch.Generator(s.device).manual_seed(seed)
-    exists = torch.ones_like(s[..., 0], dtype=torch.bool) if mask is None else mask
-    frames, row = clean(s, mask), torch.arange(len(s), device=s.device)[:, None]
+    row = torch.arange(len(s), device=s.device)[:, None]
     switch = model.switch_logits.log_softmax(-1)
     logits = model.regime_logits.log_softmax(-1).expand(len(s), 1, -1)  # of one parent's children
-    mean, cov, fit = _begin(model, frames[:, 0], exists[:, 0], len(switch))
+    mean, cov, fit = _begin(model, frames[:, 0], seen[:, 0], len(switch))
     log_evidence, regimes, clouds = torch.zeros_like(s[:, 0, 0]), [], []
     for t in range(s.shape[1]):
         if t:
-            mean, cov, fit = model.branch(mean, cov, frames[:, t, None], exists[:, t, None])
+            mean, cov, fit = model.branch(mean, cov, frames[:, t, None], seen[:, t, None])
         parents = logits.shape[1]
         joint = (logits + fit).mT.flatten(1)  # children by regime: like beside like, see below
         total = joint.logsumexp(-1, keepdim=True)
@@ -75,9 +80,9 @@ def track(
     return Tracked(log_evidence, torch.stack(regimes, 1), means, covs)
 
 
-def _begin(model: Any, frame: Tensor, exists: Tensor, count: int) -> tuple[Tensor, ...]:
+def _begin(model: Any, frame: Tensor, seen: Tensor, count: int) -> tuple[Tensor, ...]:
     """Return moments of z_1, and the frame's log evidence, once for each regime: (B, 1, K, ...)."""
-    mean, cov, fit = model.update(*model.start(), frame, exists)
+    mean, cov, fit = model.update(*model.start(), frame, seen)
     mean, cov = (x[:, None, None].expand(-1, 1, count, *x.shape[1:]) for x in (mean, cov))
     return mean, cov, fit[:, None, None]
 

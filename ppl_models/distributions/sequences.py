@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.kl import register_kl
 
-from ppl_models.sequences import Moments
+from ppl_models.sequences import Moments, masked_frames
 
 HALF_LOG_2PI = 0.5 * log(2 * pi)
 CHECKPOINT: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
@@ -41,6 +41,14 @@ class SequenceDistribution(TorchDistribution):
     mask : Tensor of bool, optional
         (..., T), the frames that exist; the others add nothing to the density. A value to be scored
         must be finite there too (`ppl_models.sequences.clean`).
+    observed : Tensor of bool, optional
+        (..., T, D), the numbers that were seen; likewise. Frames must then be of independent
+        numbers.
+    fill : callable, optional
+        From a value (..., T, D), the same with numbers drawn where it was not seen: the recursion
+        again. By default numbers are drawn independently of those seen.
+    estimates : bool
+        Whether the density is an unbiased estimate, drawn anew whenever it is asked for.
 
     Raises
     ------
@@ -59,8 +67,14 @@ class SequenceDistribution(TorchDistribution):
         *,
         batch_shape: tuple[int, ...] = (),
         mask: Tensor | None = None,
+        observed: Tensor | None = None,
+        fill: Callable[[Tensor], Tensor] | None = None,
+        estimates: bool = False,
     ) -> None:
         self.distribution, self.draw, self.mask_frames = distribution, draw, mask
+        self.observed, self.fill, self.estimates = observed, fill, estimates
+        if observed is not None:
+            batch_shape = torch.broadcast_shapes(batch_shape, observed.shape[:-2])
         if mask is not None:
             batch_shape = torch.broadcast_shapes(batch_shape, mask.shape[:-1])
         super().__init__(torch.Size(batch_shape), torch.Size(event_shape), validate_args=False)
@@ -68,9 +82,11 @@ class SequenceDistribution(TorchDistribution):
     def expand(self, batch_shape: Any, _instance: Any = None) -> Self:
         """Return the same distribution with a larger batch shape: independent sequences of it."""
         event, batch = (self.event_shape[0], self.event_shape[1]), tuple(batch_shape)
-        return type(self)(
+        new = type(self)(
             self.distribution, self.draw, event, batch_shape=batch, mask=self.mask_frames
         )
+        new.observed, new.fill, new.estimates = self.observed, self.fill, self.estimates
+        return new
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draw sequences (*sample_shape, *batch_shape, T, D)."""
@@ -92,8 +108,15 @@ class SequenceDistribution(TorchDistribution):
 
     def score(self, value: Tensor) -> Tensor:
         """Return the log density (..., T) of every frame, whether it exists or not."""
-        frames: Tensor = self.distribution(value).log_prob(value)
-        return frames
+        frames = masked_frames(self.distribution(value), None, self.observed)
+        density: Tensor = frames.log_prob(value)
+        return density
+
+    def complete(self, value: Tensor) -> Tensor:
+        """Draw all numbers (*batch_shape, T, D) given those of sequences (..., T, D) seen."""
+        if self.fill is None:
+            return self.sample()
+        return self.fill(value.expand(*self.batch_shape, *self.event_shape))
 
     def existing(self, frames: Tensor) -> Tensor:
         """Return numbers (..., T), 0 at frames that do not exist."""

@@ -11,6 +11,7 @@ from ppl_models.dvae.frame_vae import FrameVAE
 from ppl_models.dvae.kvae import KVAE
 from ppl_models.dvae.motion import Inertia, Motion
 from ppl_models.dvae.past import Memory, Past, Rollout
+from ppl_models.dvae.pseudo_path import CompletedPath, PseudoPath
 from ppl_models.dvae.rvae import RVAE
 from ppl_models.dvae.scheduled_sampling import SamplingSchedule
 from ppl_models.dvae.srnn import SRNN
@@ -19,6 +20,7 @@ from ppl_models.dvae.transformer import HiTDVAE, LigHTDVAE, TransformerDVAE
 from ppl_models.dvae.vrnn import VRNN
 
 __all__ = [
+    "CompletedPath",
     "DKF",
     "DSAE",
     "DeepAR",
@@ -33,6 +35,7 @@ __all__ = [
     "Memory",
     "Motion",
     "Past",
+    "PseudoPath",
     "RVAE",
     "Rollout",
     "SRNN",

@@ -7,6 +7,8 @@ and each site is scored in all frames at once (teacher forcing).
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
@@ -34,6 +36,9 @@ class FrameConditionals:
         (..., T), the frames that exist.
     past : Tensor, optional
         (..., T, D), an estimate of s that networks read in place of it.
+    observed : Tensor of bool, optional
+        (..., T, D), the numbers that were seen. Where past frames are read, the others are drawn
+        from the model, given z and what was seen before them, anew whenever they are read.
     from_past : bool
         Whether a likelihood that reads the past reads that estimate too, or s itself.
 
@@ -49,10 +54,11 @@ class FrameConditionals:
         length: int,
         mask: Tensor | None = None,
         past: Tensor | None = None,
+        observed: Tensor | None = None,
         *,
         from_past: bool = True,
     ) -> None:
-        self.model, self.length, self.mask = model, length, mask
+        self.model, self.length, self.mask, self.observed = model, length, mask, observed
         self.past, self.from_past = past, from_past
         self.w: Tensor | None = None
         self.z: Tensor | None = None
@@ -68,13 +74,24 @@ class FrameConditionals:
     def latent(self) -> AutoregressiveNormal:
         """Return prod_t p(z_t | s_{1:t-1}, z_{1:t-1}, w), event (T, L)."""
         shape = (self.length, self.model.latent_dim)
-        return AutoregressiveNormal(self._prior, self._draw_z, shape, mask=self.mask)
+        return AutoregressiveNormal(
+            self._prior, self._draw_z, shape, mask=self.mask, estimates=self._estimates
+        )
 
     def frames(self) -> SequenceDistribution:
         """Return prod_t p(s_t | s_{1:t-1}, z_{1:t}, w), event (T, D)."""
-        return SequenceDistribution(
-            self._emission, self._draw_s, (self.length, self.model.data_dim), mask=self.mask
-        )
+        shape, fill = (self.length, self.model.data_dim), None
+        if self._estimates:
+            fill = self._fill
+        masks: Any = {"mask": self.mask, "observed": self.observed}
+        if self.model.latent_dim:
+            masks["estimates"] = self._estimates
+        return SequenceDistribution(self._emission, self._draw_s, shape, **masks, fill=fill)
+
+    @property
+    def _estimates(self) -> bool:
+        """Whether densities depend on draws of what was not seen."""
+        return self.observed is not None and self.model.autoregressive and self.past is None
 
     def _prior(self, z: Tensor) -> Moments:
         reading, past = self._reading(z)
@@ -97,14 +114,24 @@ class FrameConditionals:
             return kept
         if model.autoregressive and s is None:
             raise RuntimeError("z can be scored only once s has a value")
-        past, rollout = self._past(z, s), None
-        if s is not None:
-            rollout = model.take(z, s if self.past is None else self.past)
+        whole = None if s is None else self._fill(s, z)
+        past, rollout = self._past(z, whole), None
+        if whole is not None:
+            rollout = model.take(z, whole if self.past is None else self.past)
         if rollout is None and model.scheduled:
             rollout = model.scheduled_rollout(past, z.shape[:-2], self.length, self.w, z=z)
         h, raw = (model.read(past), None) if rollout is None else (rollout.h, rollout.raw)
         self._read = Rollout(h, z, s, raw), past
         return self._read
+
+    def _fill(self, s: Tensor, z: Tensor | None = None) -> Tensor:
+        """Return s, with the model's draws where it was not seen and is read; padding is left."""
+        if self.observed is None or not self._estimates:
+            return s
+        z = self.z if z is None else z
+        z = s.new_zeros(*s.shape[:-1], 0) if z is None else z
+        known = self.observed if self.mask is None else self.observed | ~self.mask[..., None]
+        return self.model.fill(s, known, z, self.w)
 
     def _past(self, z: Tensor, s: Tensor | None) -> Past:
         """Return the past of every frame: of s, or of the estimate of it."""

@@ -38,7 +38,6 @@ import pyro
 import torch
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
-from torch.distributions import constraints
 
 from ppl_models.distributions import (
     Filtered,
@@ -48,10 +47,11 @@ from ppl_models.distributions import (
     kalman_smoother,
     matvec,
 )
+from ppl_models.dvae.pseudo_path import PseudoPath
 from ppl_models.inputs import check_count, check_positive
 from ppl_models.likelihoods import Likelihood, named
 from ppl_models.networks import LSTM, MLP
-from ppl_models.sequences import SequenceModel, clean, shift
+from ppl_models.sequences import SequenceModel, clean, masked_frames, shift
 
 
 class KVAE(SequenceModel):
@@ -128,19 +128,30 @@ class KVAE(SequenceModel):
                 self.register_buffer(name, value)
 
     def path(
-        self, length: int, s: Tensor | None = None, mask: Tensor | None = None
+        self,
+        length: int,
+        s: Tensor | None = None,
+        mask: Tensor | None = None,
+        observed: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Sample one sequence in each place of the enclosing plates; return (a, s)."""
         if s is not None:
-            s = clean(s, mask)
+            s = clean(s, mask, observed)
             self.likelihood.check(s)
         a = pyro.sample("a", PseudoPath(self, length, mask))
-        return a, pyro.sample("s", self.observation(a, mask), obs=s)
+        return a, pyro.sample("s", self.observation(a, mask, observed), obs=s)
 
-    def observation(self, a: Tensor, mask: Tensor | None = None) -> TorchDistribution:
+    def observation(
+        self, a: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
+    ) -> TorchDistribution:
         """Return p(s | a), event (T, D), for codes a (..., T, A)."""
-        distribution: TorchDistribution = self.likelihood(self.decoder(a))
-        return (distribution if mask is None else distribution.mask(mask)).to_event(1)
+        frames: TorchDistribution = self.likelihood(self.decoder(a))
+        return masked_frames(frames, mask, observed).to_event(1)
+
+    @property
+    def reads_codes(self) -> bool:
+        """Whether what rules a frame depends on the codes before it: modes, or feedback."""
+        return self.modes.num_modes > 1 or self.control is not None
 
     # --- given a, all is linear and Gaussian ------------------------------------------------------
 
@@ -265,34 +276,3 @@ def _weigh(weights: Tensor, modes: Tensor) -> Tensor:
 def _later(x: Tensor, dim: int) -> Tensor:
     """Return all frames but the first, or the one that stands for all."""
     return x if x.shape[dim] == 1 else x.narrow(dim, 1, x.shape[dim] - 1)
-
-
-class PseudoPath(TorchDistribution):
-    """p(a) of a Kalman VAE, z integrated out; event (T, A)."""
-
-    arg_constraints: dict[str, constraints.Constraint] = {}
-    support = constraints.independent(constraints.real, 2)
-    has_rsample = True
-
-    def __init__(
-        self, model: KVAE, length: int, mask: Tensor | None = None, batch_shape: Any = ()
-    ) -> None:
-        self.model, self.mask_frames = model, mask
-        batch = torch.Size(batch_shape) if mask is None else mask.shape[:-1]
-        batch = torch.broadcast_shapes(batch_shape, batch)
-        event = torch.Size([length, model.pseudo_dim])
-        super().__init__(batch, event, validate_args=False)
-
-    def expand(self, batch_shape: Any, _instance: object = None) -> PseudoPath:
-        """Return the same distribution with a larger batch shape."""
-        return PseudoPath(self.model, self.event_shape[0], self.mask_frames, batch_shape)
-
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
-        """Draw codes (*sample_shape, *batch_shape, T, A), differentiably."""
-        batch = torch.Size(sample_shape) + self.batch_shape
-        return self.model.simulate(batch, self.event_shape[0])
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p(a) of codes (..., T, A): (...)."""
-        total = self.model.filter(value, self.mask_frames).log_evidence.sum(-1)
-        return total.expand(torch.broadcast_shapes(total.shape, self.batch_shape))

@@ -163,6 +163,7 @@ class Recursion(Handover):
         latent: Callable[[int, Tensor | None, Past], Tensor] | None = None,
         forced: Past | None = None,
         coins: Sequence[bool] | None = None,
+        known: tuple[Tensor, Tensor] | None = None,
         point: bool = False,
         frames: bool = True,
     ) -> Rollout:
@@ -180,6 +181,9 @@ class Recursion(Handover):
         forced, coins
             The past of a true sequence (`teacher_forced_past`), which is read in place of the last
             frame generated wherever a frame's coin is False; without coins, always.
+        known
+            A sequence s (*batch, T, D), and where it was seen: there it is read in place of what
+            was generated.
         point
             Feed back `Likelihood.point` in place of a draw. Gradients pass through it, so that a
             model learns what its frames do to those after them.
@@ -195,19 +199,38 @@ class Recursion(Handover):
             raise RuntimeError(
                 "a frame depends on later latents: sample those first, rollout(frames=False)"
             )
-        past, kept = self._start(batch, w), list[tuple[Any, ...]]()
+        past, kept = self.start(batch, w), list[tuple[Any, ...]]()
         for t in range(length):
             if forced is not None and (coins is None or not coins[t]):
                 past = forced.at(t, batch, past)
             h = self.read(past)
             now = self._latent(h, past, latent) if z is None else z[..., t : t + 1, :]
             raw = self.outputs(h, now, past) if frames else None
-            s = None if raw is None else self._frame(raw, point)
+            s = None if raw is None else self._frame(raw, point, known is not None)
+            if known is not None:
+                given, seen = (x[..., t : t + 1, :] for x in known)
+                s = torch.where(seen, given, s.to(given))
             kept.append((h, now, s, raw))
-            past = self._next(past, now, s)
+            past = self.after(past, now, s)
         return Rollout(*(joined(part) for part in zip(*kept, strict=True)))
 
-    def _start(self, batch: Sequence[int], w: Tensor | None) -> Past:
+    def fill(self, s: Tensor, seen: Tensor, z: Tensor, w: Tensor | None = None) -> Tensor:
+        """Return s (..., T, D), with draws of the model where it was not ``seen`` (..., T, D).
+
+        They are drawn frame by frame from p(s_t | s_{1:t-1}, z_{1:t}, w), given what was seen and
+        drawn before, so that the density of what was seen, given z and these draws, has the
+        density with the rest integrated out as its mean over draws (sequential imputation: Kong,
+        Liu and Wong, "Sequential imputations and Bayesian missing data problems", JASA 1994).
+        Gradients pass through draws of real numbers, but not of bits and classes.
+        """
+        if bool(seen.all()):
+            return s
+        batch = torch.broadcast_shapes(s.shape[:-2], z.shape[:-2], seen.shape[:-2])
+        s, seen, z = (x.expand(*batch, *x.shape[-2:]) for x in (s, seen, z))
+        filled: Tensor = self.rollout(batch, s.shape[-2], w, z=z, known=(s, seen)).s
+        return filled
+
+    def start(self, batch: Sequence[int], w: Tensor | None) -> Past:
         """Return the past of the first frame."""
         like = next(self.parameters())
         s, z = (like.new_zeros(*batch, 1, n) for n in (self.feature_dim, self.latent_dim))
@@ -220,12 +243,15 @@ class Recursion(Handover):
         """Return z_t (..., 1, L), chosen or drawn from the prior."""
         return draw(self.latent(h, past)) if choose is None else choose(past.t, h, past)
 
-    def _frame(self, raw: Tensor, point: bool) -> Tensor:
+    def _frame(self, raw: Tensor, point: bool, gradient: bool = False) -> Tensor:
         """Return s_t (..., 1, D): a draw, or `Likelihood.point`."""
-        s: Tensor = self.likelihood.point(raw) if point else self.likelihood(raw).sample()
+        if point:
+            return self.likelihood.point(raw)
+        frames = self.likelihood(raw)
+        s: Tensor = frames.rsample() if frames.has_rsample and gradient else frames.sample()
         return s
 
-    def _next(self, past: Past, z: Tensor, s: Tensor | None) -> Past:
+    def after(self, past: Past, z: Tensor, s: Tensor | None) -> Past:
         """Return the past one frame later, after z_t and s_t (..., 1, .)."""
         past, before = past._replace(z=z, t=past.t + 1), past.frame if past.t else None
         if s is None:

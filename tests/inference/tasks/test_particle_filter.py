@@ -166,5 +166,9 @@ def test_refused() -> None:
         particle_filter(DKF(D, L), s, num_particles=0)
     with pytest.raises(InputError, match="paths, frames"):
         particle_filter(DKF(D, L), s[0])
-    with pytest.raises(InputError, match="1 of 2 sequences is NaN"):
+    with pytest.raises(InputError, match="NaN in sequence 1, frame 0, number 0"):
         particle_filter(DKF(D, L), torch.stack([s[0], s[0] * torch.nan]), num_particles=5)
+    broken = DKF(D, L, linear=True)
+    torch.nn.init.constant_(broken.emission.bias, torch.nan)
+    with pytest.raises(InputError, match="1 of 1 sequences is NaN"):
+        particle_filter(broken, s, num_particles=5)
