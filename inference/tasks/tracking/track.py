@@ -29,6 +29,7 @@ from inference.tasks.tracking.batch import (
     FloatArray,
     TrackerSettings,
     check_counts,
+    frames_exist,
     mixture_of,
     prepare,
 )
@@ -41,6 +42,7 @@ from inference.tasks.tracking.checks import (
 from inference.tasks.tracking.initial_paths import Clip, Settings, start_paths
 from inference.tasks.tracking.pretrain import pretrained
 from inference.tasks.tracking.tracks import Tracks
+from inference.tasks.tracking.white import white_of
 from inference.vem import VEM, vem
 from ppl_models.data.motchallenge import Boxes
 from ppl_models.linear_motion import LinearMotion
@@ -125,8 +127,10 @@ def track(
 
             ends = [refine(batch, start, source_pair(prior), settings) for start in starts]
         else:
-            ends = [coordinate_ascent(batch, start, prior, settings) for start in starts]
-    best = torch.stack([end.elbo[-1] for end in ends]).nan_to_num(-torch.inf).argmax(0)
+            ends = [
+                coordinate_ascent(batch, start, prior, settings, seed=seed) for start in starts
+            ]
+    best = torch.stack([end.elbo for end in ends]).nan_to_num(-torch.inf).argmax(0)
     return [
         _tracks(d.name, first, boxes, ends[best[i]], i, length)
         for i, (d, (first, _), boxes, length) in enumerate(
@@ -150,21 +154,38 @@ def source_pair(
     return source.double(), guide.double()
 
 
-def coordinate_ascent(batch: Batch, start: Tensor, prior: Prior, settings: TrackerSettings) -> VEM:
+def coordinate_ascent(
+    batch: Batch, start: Tensor, prior: Prior, settings: TrackerSettings, *, seed: int = 0
+) -> VEM:
     """Run VEM from paths ``start`` (B, N, T, 4), z along the encoder's means.
 
-    Nothing is drawn, so a sequence's tracks do not depend on the others of its batch.
+    The ascent draws nothing. Draws estimate the bound of where a network prior's ends: a sequence's
+    are a function of its detections and the seed (`white_of`), the same from every start.
     """
     source, guide = source_pair(prior, settings)
     latent_dim = int(source.latent_dim)  # type: ignore[arg-type]
     noise = start.new_zeros(*start.shape[:-1], latent_dim)
+    mask = frames_exist(batch)[:, None].expand(start.shape[:-1])
 
     def update(precision: Tensor, weighted: Tensor, previous: Tensor) -> Any:
         return guide.source_posterior(  # type: ignore[operator]
-            Evidence(precision, weighted), previous, noise
+            Evidence(precision, weighted), previous, noise, mask
         )
 
-    return vem(mixture_of(batch, start, settings), start, update, iterations=settings.iterations)
+    def rate_draws(precision: Tensor, weighted: Tensor, previous: Tensor) -> Tensor:
+        white = white_of(batch, start.shape[1], latent_dim, settings.num_samples // 2, seed)
+        draws: Tensor = guide.rate_draws(  # type: ignore[operator]
+            Evidence(precision, weighted), previous, white, noise, mask
+        )
+        return draws
+
+    return vem(
+        mixture_of(batch, start, settings),
+        start,
+        update,
+        iterations=settings.iterations,
+        rate_draws=None if prior == "linear" else rate_draws,
+    )
 
 
 def starts_of(
@@ -204,5 +225,7 @@ def _tracks(name: str, first: int, boxes: FloatArray, end: VEM, i: int, length: 
         detections=boxes,
         responsibilities=end.responsibilities[i, :length, : boxes.shape[1]].numpy(),
         noise=float(end.phi[i].sqrt()),
-        elbo=end.elbo[:, i].numpy(),
+        elbo=float(end.elbo[i]),
+        elbo_error=float(end.elbo_error[i]),
+        objective=end.objective[:, i].numpy(),
     )
