@@ -12,8 +12,8 @@ For N sources, K_t detections a frame, and detection noise Phi_tk = phi diag(siz
 What is climbed is the objective sum_tk log sum_n exp(...) - sum_n rate_n + log p(phi), with E-W
 solved. Where rate_n is E_q[log q(s_n, z_n) - log p(s_n, z_n)], as for a linear prior, it is the
 ELBO, and cannot fall. An ``update`` whose networks read a path of means returns a rate against that
-plug-in prior: the objective is then no bound, and may fall. The ELBO of the q that is returned takes
-the true rate, estimated from draws (``rate_draws``).
+plug-in prior: the objective is then no bound, and may fall. The ELBO of the q that is returned
+takes the true rate, estimated from draws (``rate_draws``).
 
 Source: X. Lin, L. Girin, X. Alameda-Pineda, "Mixture of dynamical variational autoencoders for
 multi-source trajectory modeling and separation", TMLR 2023 (seeds 000 and 001).

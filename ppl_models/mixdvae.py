@@ -171,7 +171,8 @@ def mask_for(path: Callable[..., Any], exists: Tensor | None) -> dict[str, Tenso
     if exists is None or bool(exists.all()):
         return {}
     if "mask" not in signature(path).parameters:
-        found, expected = f"path{signature(path)} and padded frames", "path(..., mask=None)"
+        taken = ", ".join(signature(path).parameters)
+        found, expected = f"padded frames, and path({taken})", "path(..., mask=None)"
         cure = "let path take mask (..., T) and leave other frames out, or pass clips of one length"
         raise InputError("exists", found, expected, cure)
     return {"mask": exists[:, None, None]}

@@ -52,8 +52,8 @@ class SourcePosterior(NamedTuple):
     r"""(...): nats that q costs against a plug-in prior, whose networks read one path of means.
 
     sum_t KL(N(m_t, V_t) || N(mu_t, v_t)) + KL(q(z_t | z_{t-1}) || p(z_t | z_{t-1})), with the past
-    in p(s_t | s_{1:t-1}, z_t) and p(z_t | s_{1:t-1}, z_{t-1}) at its mean, and z the one path drawn:
-    uncertainty about what the networks read costs nothing. So E_q log p(o | s) - rate is an
+    in p(s_t | s_{1:t-1}, z_t) and p(z_t | s_{1:t-1}, z_{t-1}) at its mean, and z the one path
+    drawn: uncertainty about what the networks read costs nothing. So E_q log p(o | s) - rate is an
     objective to climb, and no bound where the prior has networks; `guides.dvae.motion_rate`
     estimates E_q[log q(s, z) - log p(s, z)], with which it is one. Exact for `LinearMotion`.
     """

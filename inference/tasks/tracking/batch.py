@@ -35,9 +35,9 @@ class TrackerSettings:
     iterations : int
         VEM iterations.
     steps : int
-        SVI steps.
+        Most SVI steps; it ends before where the bound does not rise any more.
     learning_rate : float
-        Of SVI.
+        Of SVI, at first.
     smooth : bool
         Whether VEM's E-S step is a smoother; if not, it is the filter of the paper. A filter
         with the linear prior (VKF) has no bound: the first start is kept.
@@ -48,7 +48,7 @@ class TrackerSettings:
     noise: float = 0.04
     clutter_weight: float = 0.1
     iterations: int = 10
-    steps: int = 300
+    steps: int = 600
     learning_rate: float = 0.05
     smooth: bool = True
     num_samples: int = 32

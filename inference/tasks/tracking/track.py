@@ -8,7 +8,7 @@
 A box is followed as (centre x, centre y, log width, log height), each object in its own frame:
 offsets from where its path starts, in units of its height. Coordinate ascent starts from several
 sets of paths (`inference.tasks.tracking.initial_paths`), and the one that ends at the highest bound
-is kept.
+is kept: the ELBO of its posterior, estimated from joint draws where the prior has networks.
 """
 
 from __future__ import annotations
@@ -81,8 +81,9 @@ def track(
     frames : (first, last) or a sequence of them, optional
         Frames to follow, both included; by default from the first detection to the last.
     method : "vem" or "svi"
-        Coordinate ascent (the default: exact blocks, fast), or a guide refined by stochastic
-        gradients with the assignments summed exactly.
+        Coordinate ascent (the default: fast, q(s) a smoother), or a guide refined from there by
+        stochastic gradients, with the assignments summed exactly but q(s) independent over frames:
+        its bound is far lower, and its deviations are too small.
     prior : "deepar", "srnn" or "linear"
         What is known of motion: networks whose weights ship, or constant velocity. The default is
         the one that explains and follows real people best (`benchmarks.tracking`).
@@ -93,7 +94,7 @@ def track(
     settings : TrackerSettings, optional
         Finer settings; ``clutter=False`` and ``iterations`` overrule its own.
     seed : int
-        Of SVI's draws and of the latent draws of a dynamical VAE.
+        Of SVI's draws, and of those that estimate the bound of a network prior.
 
     Returns
     -------
@@ -122,21 +123,42 @@ def track(
     lengths = [last - first + 1 for first, last in ranges]
     starts = starts_of(batch, lengths, objects, settings)
     with seeded(seed):
-        if method == "svi":
-            from inference.tasks.tracking.svi import refine
-
-            ends = [refine(batch, start, source_pair(prior), settings) for start in starts]
-        else:
-            ends = [
-                coordinate_ascent(batch, start, prior, settings, seed=seed) for start in starts
-            ]
-    best = torch.stack([end.elbo for end in ends]).nan_to_num(-torch.inf).argmax(0)
+        end = _followed(batch, starts, method, prior, settings, seed)
     return [
-        _tracks(d.name, first, boxes, ends[best[i]], i, length)
+        _tracks(d.name, first, boxes, end, i, length)
         for i, (d, (first, _), boxes, length) in enumerate(
             zip(detections, ranges, padded, lengths, strict=True)
         )
     ]
+
+
+def _followed(
+    batch: Batch,
+    starts: Sequence[Tensor],
+    method: Method,
+    prior: Prior,
+    settings: TrackerSettings,
+    seed: int,
+) -> VEM:
+    """Take each sequence's best end by its bound; for SVI, go on from there."""
+    ascent = replace(settings, smooth=True) if method == "svi" else settings
+    ends = [coordinate_ascent(batch, start, prior, ascent, seed=seed) for start in starts]
+    best = torch.stack([end.elbo for end in ends]).nan_to_num(-torch.inf).argmax(0)
+    end = _chosen(ends, best)
+    if method == "vem":
+        return end
+    from inference.tasks.tracking.svi import refine
+
+    start = torch.stack(list(starts))[best, torch.arange(len(best))]
+    return refine(batch, start, source_pair(prior), settings, end)
+
+
+def _chosen(ends: Sequence[VEM], best: Tensor) -> VEM:
+    """Return of each sequence the end with index ``best`` (B)."""
+    rows = torch.arange(len(best))
+    parts = {name: torch.stack([getattr(end, name) for end in ends]) for name in VEM._fields}
+    objective = parts.pop("objective")[best, :, rows].T
+    return VEM(**{name: part[best, rows] for name, part in parts.items()}, objective=objective)
 
 
 def source_pair(

@@ -48,7 +48,7 @@ class Tracks:
         Its standard error: of a network prior it is estimated from draws; 0 where it is exact.
     objective : (iterations,)
         What the inference climbed. With the linear prior, VEM's is the ELBO itself; VEM with a
-        network prior climbs a plug-in form, no bound; SVI's are estimates of the bound by few draws.
+        network prior climbs a plug-in form, no bound; SVI's are estimates of the ELBO by one draw.
     """
 
     name: str

@@ -69,7 +69,7 @@ def dense_posterior(model: Any, raw: Tensor, evidence: Evidence) -> list[list[Mu
 
 def model_density(model: Any, guide: Any, s: Tensor) -> Tensor:
     """log p(s, z) - log q(z | s), z ~ q, by Pyro's traces: (R, 2)."""
-    with pyro.plate("draws", len(s), dim=-2), pyro.plate("paths", 2, dim=-1):
+    with pyro.plate("draws", len(s), dim=-2), pyro.plate("paths", s.shape[1], dim=-1):
         guided = poutine.trace(guide.path).get_trace(s)
         scored = poutine.trace(poutine.replay(model.path, guided)).get_trace(s.shape[-2], s)
     guided.compute_log_prob()
