@@ -6,7 +6,8 @@
     python -m benchmarks.tracking DATA... --tool mot3t.py --compare starts
 
 DATA are folders with gt.txt, det.txt and seqinfo.ini; ``mot3t.py`` cuts the windows, hardens them
-and holds the rivals. Prints MOTA / IDF1 (and MOTP, IDS) in per cent. ``default`` is what
+and holds the rivals. Prints MOTA / IDF1 (and MOTP, IDS) in per cent,
+and the mean ELBO with its standard error from draws. ``default`` is what
 ``ppl track --objects 3`` does: only the detections are passed on.
 """
 
@@ -62,7 +63,7 @@ def priors(tool: Any, clips: list[dict[str, Any]], length: int, kind: str) -> No
     settings: dict[str, dict[str, Any]] = {
         f"{name}, {'smoothed' if smooth else 'filtered'}": {
             "prior": prior,
-            "model": TrackerSettings(smooth=smooth),
+            "settings": TrackerSettings(smooth=smooth),
         }
         for smooth in (False, True)
         for name, prior in (("SRNN", "srnn"), ("DeepAR", "deepar"), ("linear", "linear"))
@@ -115,7 +116,9 @@ def _scored(
     tracks = track(boxes, objects=3, frames=(1, length), **options)
     seconds = time.process_time() - begin
     score = tool.score(clips, [t.boxes.transpose(1, 0, 2) for t in tracks])
-    score["bound"] = float(np.mean([t.elbo[-1] for t in tracks]))
+    score["bound"] = float(np.mean([t.elbo for t in tracks]))
+    score["error"] = float(np.sqrt(np.sum([t.elbo_error**2 for t in tracks])) / len(tracks))
+    score["objective"] = float(np.mean([t.objective[-1] for t in tracks]))
     return score, seconds
 
 
@@ -127,7 +130,8 @@ def _row(
     )
     text += f"  MOTP {score['MOTP']:4.1f}  IDS {score['IDS']:2d}"
     if "bound" in score and seconds is not None:
-        text += f"  bound {score['bound']:8.1f} nats a clip  {seconds:.0f} CPU s"
+        text += f"  ELBO {score['bound']:8.1f} +- {score['error']:.1f} nats a clip"
+        text += f" (objective {score['objective']:8.1f})  {seconds:.0f} CPU s"
     print(text, flush=True)
 
 

@@ -88,12 +88,14 @@ class LinearMotionGuide(ReadingGuide[LinearMotion]):
         evidence: Evidence,
         previous_mean: Tensor | None = None,
         noise: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> SourcePosterior:
         """Return q(s) = p(s | evidence), evidence (..., T, D), and its exact rate.
 
         Exact, so nothing of the iteration before (``previous_mean``) nor any draw (``noise``) is
-        needed. The rate is KL(q(s, z) || p(s, z)). A filter (``causal``) is no posterior of the
-        whole path: its rate is NaN.
+        needed; nor ``mask``, since frames that nothing is seen in or after cost nothing. The rate
+        is KL(q(s, z) || p(s, z)). A filter (``causal``) is no posterior of the whole path: its rate
+        is NaN.
 
         The recursions are in double precision whatever the evidence is: after a gap of T frames
         they subtract variances of order T^3 from each other.

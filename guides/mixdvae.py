@@ -14,14 +14,18 @@ Reference: that of `ppl_models.mixdvae`; semi-amortised inference: Y. Kim et al.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from guides.base import ReadingGuide
 from ppl_models.errors import InputError
-from ppl_models.mixdvae import MixDVAE
+from ppl_models.mixdvae import MixDVAE, mask_for
 
 
 class MixDVAEGuide(ReadingGuide[MixDVAE]):
@@ -75,6 +79,7 @@ class MixDVAEGuide(ReadingGuide[MixDVAE]):
         unit: Tensor,
         region: Tensor,
         start: Tensor | None = None,
+        exists: Tensor | None = None,
     ) -> Tensor:
         """Draw phi, s and z of B sequences; arguments as `MixDVAE.forward`. Return s."""
         if o is None or start is None:
@@ -85,14 +90,25 @@ class MixDVAEGuide(ReadingGuide[MixDVAE]):
         with pyro.plate("sequence", size.shape[0], dim=-3):
             if self.model.phi_strength is not None:
                 pyro.sample("phi", dist.Delta(self.phi(size)[:, None, None]))
-            loc, scale = self.moments(o, mask, size, origin, unit, start)
+            loc, scale = self.moments(o, mask, size, origin, unit, start, exists)
+            q: TorchDistribution = dist.Normal(loc[:, None], scale[:, None])
+            if exists is not None:
+                q = q.mask(exists[:, None, None, :, None])
             with pyro.plate("source", origin.shape[1], dim=-1):
-                s = pyro.sample("s", dist.Normal(loc[:, None], scale[:, None]).to_event(2))
-                self.source_guide.path(s)  # type: ignore[operator]
+                s = pyro.sample("s", q.to_event(2))
+                path = self.source_guide.path
+                path(s, **mask_for(path, exists))  # type: ignore[operator, arg-type]
         return s
 
     def moments(
-        self, o: Tensor, mask: Tensor, size: Tensor, origin: Tensor, unit: Tensor, start: Tensor
+        self,
+        o: Tensor,
+        mask: Tensor,
+        size: Tensor,
+        origin: Tensor,
+        unit: Tensor,
+        start: Tensor,
+        exists: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of q(s | o), each (B, N, T, D), in sources' units."""
         spread = self.model.phi**0.5 * unit_of(size, mask) / unit  # (B, N, D)
@@ -101,7 +117,7 @@ class MixDVAEGuide(ReadingGuide[MixDVAE]):
         features = torch.cat(
             [residual, share, residual.diff(dim=2, prepend=residual[:, :, :1])], -1
         )
-        shift, log_scale = self._read(features)
+        shift, log_scale = self._read(features, exists)
         if self.offset is not None:
             shift = shift + self.offset["shift"]
             log_scale = log_scale + self.offset["log_scale"]
@@ -125,8 +141,16 @@ class MixDVAEGuide(ReadingGuide[MixDVAE]):
         near = torch.where(mask[:, None, ..., None], residual, torch.zeros_like(residual))
         return (share * near.clamp(-10, 10)).sum(-2), share.sum(-2).expand_as(start)
 
-    def _read(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        states, _ = self.rnn(features.flatten(0, 1))
+    def _read(self, features: Tensor, exists: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Read frames from both ends, the later one being a sequence's own."""
+        rows: Any = features.flatten(0, 1)
+        if exists is not None:
+            lengths = exists.sum(-1).repeat_interleave(features.shape[1]).cpu()
+            rows = pack_padded_sequence(rows, lengths, batch_first=True, enforce_sorted=False)
+        states = self.rnn(rows)[0]
+        if exists is not None:
+            total = features.shape[2]
+            states, _ = pad_packed_sequence(states, batch_first=True, total_length=total)
         return self.head(states).reshape(*features.shape[:3], -1).chunk(2, -1)
 
     def phi(self, like: Tensor) -> Tensor:

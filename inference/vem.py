@@ -9,8 +9,11 @@ For N sources, K_t detections a frame, and detection noise Phi_tk = phi diag(siz
 * M: phi, one scale a sequence, at the mode under an inverse-gamma prior. (One Phi a detection, as
   the naive M step has it, collapses on its detection.)
 
-The bound reported after each iteration is the ELBO, with E-W solved:
-sum_tk log sum_n exp(...) - sum_n rate_n + log p(phi). Where ``update`` is exact it cannot fall.
+What is climbed is the objective sum_tk log sum_n exp(...) - sum_n rate_n + log p(phi), with E-W
+solved. Where rate_n is E_q[log q(s_n, z_n) - log p(s_n, z_n)], as for a linear prior, it is the
+ELBO, and cannot fall. An ``update`` whose networks read a path of means returns a rate against that
+plug-in prior: the objective is then no bound, and may fall. The ELBO of the q that is returned
+takes the true rate, estimated from draws (``rate_draws``).
 
 Source: X. Lin, L. Girin, X. Alameda-Pineda, "Mixture of dynamical variational autoencoders for
 multi-source trajectory modeling and separation", TMLR 2023 (seeds 000 and 001).
@@ -39,11 +42,14 @@ class Posterior(Protocol):
 
     @property
     def rate(self) -> Tensor:
-        """(B, N): nats of E_q[log q(s, z) - log p(s, z)]."""
+        """(B, N): nats of E_q[log q(s, z) - log p(s, z)], or of their plug-in form."""
 
 
 Update = Callable[[Tensor, Tensor, Tensor], Posterior]
 """(precision, weighted, previous mean), each (B, N, T, D) in the sources' frames -> q(s)."""
+
+RateDraws = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""The same arguments -> (R, B, N): estimates whose mean is the rate of the q(s, z) of `Update`."""
 
 
 class Mixture(NamedTuple):
@@ -86,14 +92,36 @@ class VEM(NamedTuple):
     phi: Tensor
     """(B)."""
     elbo: Tensor
-    """(iterations, B): the bound after each iteration, nats a sequence."""
+    """(B): the ELBO of what is returned, nats a sequence: a bound of log p(o, phi)."""
+    elbo_error: Tensor
+    """(B): standard error of `elbo`, from draws; 0 where it is exact."""
+    objective: Tensor
+    """(iterations, B): what was climbed, after each iteration; no bound unless rates are exact."""
 
 
 @torch.no_grad()
-def vem(mixture: Mixture, start: Tensor, update: Update, *, iterations: int = 10) -> VEM:
+def vem(
+    mixture: Mixture,
+    start: Tensor,
+    update: Update,
+    *,
+    iterations: int = 10,
+    rate_draws: RateDraws | None = None,
+) -> VEM:
     """Run coordinate ascent from paths ``start`` (B, N, T, D), in the coordinates of ``o``.
 
     Time and memory of an iteration are linear in T, N and K.
+
+    Parameters
+    ----------
+    mixture : Mixture
+    start : Tensor
+    update : callable
+        The E-S and E-Z steps.
+    iterations : int
+    rate_draws : callable, optional
+        Estimates of the true rate, asked for once, at the end. Leave it out only where the rate
+        that ``update`` returns is E_q[log q(s, z) - log p(s, z)] itself.
 
     Raises
     ------
@@ -106,17 +134,23 @@ def vem(mixture: Mixture, start: Tensor, update: Update, *, iterations: int = 10
     mean, variance = start, (phi[:, None, None, None] * _typical_size(mixture)).expand_as(start)
     # The starting doubt is that of one detection: enough for E-W to weigh near misses.
     eta, _ = responsibilities(mixture, mean, variance, phi)
-    bounds = []
+    objective = []
     for _ in range(iterations):
         precision, weighted = _evidence(mixture, eta, phi)
         path = (mean - origin) / unit
-        q = update(precision * unit**2, (weighted - precision * origin) * unit, path)
+        given = precision * unit**2, (weighted - precision * origin) * unit, path
+        q = update(*given)
         mean, variance = origin + unit * q.mean, unit**2 * q.variance
         if mixture.learn_phi:
             phi = _noise_step(mixture, eta, mean, variance)
         eta, fit = responsibilities(mixture, mean, variance, phi)
-        bounds.append(fit - q.rate.sum(-1) + _log_prior(mixture, phi))
-    return VEM(mean, variance, eta, phi, torch.stack(bounds))
+        fit = fit + _log_prior(mixture, phi)
+        objective.append(fit - q.rate.sum(-1))
+    elbo, error = objective[-1], torch.zeros_like(objective[-1])
+    if rate_draws is not None:
+        bounds = fit - rate_draws(*given).sum(-1)
+        elbo, error = bounds.mean(0), bounds.std(0) / len(bounds) ** 0.5
+    return VEM(mean, variance, eta, phi, elbo, error, torch.stack(objective))
 
 
 def responsibilities(

@@ -32,7 +32,9 @@ the pooled noise phi are ours.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from inspect import signature
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -96,6 +98,7 @@ class MixDVAE(nn.Module):
         unit: Tensor,
         region: Tensor,
         start: Tensor | None = None,
+        exists: Tensor | None = None,
     ) -> Tensor:
         """Score B sequences; with ``o`` None, simulate them. Return the boxes (..., B, N, T, D).
 
@@ -114,6 +117,14 @@ class MixDVAE(nn.Module):
             (B, 2, D): lower and upper bounds of clutter.
         start : Tensor, optional
             (B, N, T, D): paths that the guide starts from; the model does not use them.
+        exists : Tensor, optional
+            (B, T) bool: a sequence's own frames, the first ones; the others are padding, and cost
+            nothing. By default all are.
+
+        Raises
+        ------
+        InputError
+            Frames are padded, and the prior's ``path`` does not take a mask.
         """
         (batch, length, places, _), sources = size.shape, origin.shape[1]
         obs = None if o is None else torch.where(mask[..., None], o, 0.0)
@@ -121,7 +132,8 @@ class MixDVAE(nn.Module):
         with pyro.plate("sequence", batch, dim=-3):
             phi = self._noise(size)
             with pyro.plate("source", sources, dim=-1):
-                _, s = self.prior.path(length)  # type: ignore[operator]
+                path = self.prior.path
+                _, s = path(length, **mask_for(path, exists))  # type: ignore[operator, arg-type]
             boxes = place(s.squeeze(-4), origin, unit)  # the frames are inside, not beside
             with pyro.plate("frame", length, dim=-2), pyro.plate("detection", places, dim=-1):
                 shares = self._assignment(size, sources)
@@ -144,6 +156,26 @@ class MixDVAE(nn.Module):
         if self.clutter_weight:
             shares = torch.cat([shares, like.new_tensor([self.clutter_weight])])
         return dist.Categorical(shares)
+
+
+def mask_for(path: Callable[..., Any], exists: Tensor | None) -> dict[str, Tensor]:
+    """Return what tells a part's ``path``, in the plates of a mixture, which frames exist.
+
+    Nothing where all of ``exists`` (B, T) do; else a mask (B, 1, 1, T).
+
+    Raises
+    ------
+    InputError
+        Frames are padded, and ``path`` does not take a mask.
+    """
+    if exists is None or bool(exists.all()):
+        return {}
+    if "mask" not in signature(path).parameters:
+        taken = ", ".join(signature(path).parameters)
+        found, expected = f"padded frames, and path({taken})", "path(..., mask=None)"
+        cure = "let path take mask (..., T) and leave other frames out, or pass clips of one length"
+        raise InputError("exists", found, expected, cure)
+    return {"mask": exists[:, None, None]}
 
 
 def place(s: Tensor, origin: Tensor, unit: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from guides.dvae.dsae import DSAEGuide
 from guides.dvae.frame_vae import FrameVAEGuide
 from guides.dvae.kvae import KVAEGuide, impute
 from guides.dvae.motion_filter import Evidence, SourcePosterior
+from guides.dvae.motion_rate import White
 from guides.dvae.rvae import RVAEGuide
 from guides.dvae.srnn import SRNNGuide
 from guides.dvae.storn import STORNGuide
@@ -28,5 +29,6 @@ __all__ = [
     "STORNGuide",
     "SourcePosterior",
     "VRNNGuide",
+    "White",
     "impute",
 ]

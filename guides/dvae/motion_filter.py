@@ -42,20 +42,20 @@ class Evidence(NamedTuple):
 
 
 class SourcePosterior(NamedTuple):
-    r"""q(s) = prod_t N(s_t; mean_t, diag variance_t), and what it costs."""
+    """Marginals of q(s), and what it costs against the prior that it was made with."""
 
     mean: Tensor
     """(..., T, D): m_t."""
     variance: Tensor
     """(..., T, D): the diagonal of V_t."""
     rate: Tensor
-    r"""(...): nats of E_q[log q(s, z) - log p(s, z)]; the ELBO is E_q log p(o | s) - rate.
+    r"""(...): nats that q costs against a plug-in prior, whose networks read one path of means.
 
-    sum_t KL(N(m_t, V_t) || N(mu_t, v_t)) + KL(q(z_t | z_{t-1}) || p(z_t | z_{t-1})). The Gaussian
-    terms are exact. Plugged in: the past in p(s_t | s_{1:t-1}, z_t) and p(z_t | s_{1:t-1}, z_{t-1})
-    stands at its mean m_{1:t-1}, as in the recursion, and z is the one path drawn. So uncertainty
-    about the past costs nothing here: with responsibilities fixed, E_q log p(o | s) - rate is the
-    log density with which the recursion predicts the detections, frame after frame, less KL of z.
+    sum_t KL(N(m_t, V_t) || N(mu_t, v_t)) + KL(q(z_t | z_{t-1}) || p(z_t | z_{t-1})), with the past
+    in p(s_t | s_{1:t-1}, z_t) and p(z_t | s_{1:t-1}, z_{t-1}) at its mean, and z the one path
+    drawn: uncertainty about what the networks read costs nothing. So E_q log p(o | s) - rate is an
+    objective to climb, and no bound where the prior has networks; `guides.dvae.motion_rate`
+    estimates E_q[log q(s, z) - log p(s, z)], with which it is one. Exact for `LinearMotion`.
     """
 
 

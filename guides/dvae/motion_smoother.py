@@ -78,7 +78,7 @@ def smooth_source(motion: Motion, evidence: Evidence, raw: Tensor) -> SourcePost
         cure = "smooth=False takes the paper's E-S step"
         raise InputError("model", "increments=False", "a likelihood of increments", cure)
     batch = evidence.precision.shape[:-2]
-    filtered, updates = _run_forward(motion, evidence, raw)
+    filtered, updates = run_forward(motion, evidence, raw)
     adjoint = _run_back(motion, updates)
     f, a = (Belief(*(stacked(x, batch) for x in zip(*p, strict=True))) for p in (filtered, adjoint))
     mean = f.s - f.ss * a.s - f.sc * a.c
@@ -100,13 +100,13 @@ def _rate(
     return -0.5 * (precision * variance + left.log() + left * fit).sum((-2, -1))
 
 
-def _run_forward(
+def run_forward(
     motion: Motion, evidence: Evidence, raw: Tensor
 ) -> tuple[list[Belief], list[Update]]:
-    """Filter: return the belief after each frame, and what its evidence changed."""
+    """Filter: return the belief after each frame, and what its evidence changed in it."""
     drift, log_variance = motion.step(raw)
     noise = motion.variance(log_variance)
-    shape, (share, keep) = evidence.precision.shape, _rates(motion)
+    shape, (share, keep) = evidence.precision.shape, rates(motion)
     beliefs, updates = list[Belief](), list[Update]()
     rows = (frames(x.expand(shape)) for x in (*evidence, drift, noise))
     for precision, weighted, b, v in zip(*rows, strict=True):
@@ -143,7 +143,7 @@ def _next(now: Belief, share: Tensor, keep: Tensor, b: Tensor, v: Tensor) -> Bel
 
 def _run_back(motion: Motion, updates: list[Update]) -> list[Belief]:
     """Adjoint of each frame: how later frames correct its belief."""
-    share, keep = _rates(motion)
+    share, keep = rates(motion)
     lives = keep + (1 - keep) * share
     zero = torch.zeros_like(updates[-1].left)
     now, adjoint = Belief(zero, zero, zero, zero, zero), list[Belief]()
@@ -158,5 +158,6 @@ def _run_back(motion: Motion, updates: list[Update]) -> list[Belief]:
     return adjoint[::-1]
 
 
-def _rates(motion: Motion) -> tuple[Tensor, Tensor]:
+def rates(motion: Motion) -> tuple[Tensor, Tensor]:
+    """Return share and keep (D,) of what is carried on of a path's moves."""
     return (0 * motion.unit,) * 2 if motion.inertia is None else motion.inertia.rates()

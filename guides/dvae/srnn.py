@@ -30,11 +30,12 @@ from guides.dvae.motion_filter import (
     motion_of,
     sample_latents,
 )
+from guides.dvae.motion_rate import Plugged, White, true_rates
 from guides.dvae.motion_smoother import smooth_source
 from ppl_models.distributions import normal_kl
 from ppl_models.dvae import SRNN, Past, Rollout
 from ppl_models.networks import LSTM, ConditionalNormal, Tensors
-from ppl_models.sequences import Moments, shift
+from ppl_models.sequences import Moments, clean, shift
 
 
 class SRNNGuide(DynamicalGuide[SRNN]):
@@ -129,7 +130,11 @@ class SRNNGuide(DynamicalGuide[SRNN]):
 
     @torch.no_grad()
     def source_posterior(
-        self, evidence: Evidence, previous_mean: Tensor, noise: Tensor | None = None
+        self,
+        evidence: Evidence,
+        previous_mean: Tensor,
+        noise: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> SourcePosterior:
         """Take an E-S step: q(s) from evidence (..., T, D), z drawn at the last mean.
 
@@ -142,22 +147,70 @@ class SRNNGuide(DynamicalGuide[SRNN]):
         noise : Tensor, optional
             (..., T, L), standard normal; pass the same in every iteration for common random
             numbers, zeros for the encoder's mean path. By default drawn.
+        mask : Tensor of bool, optional
+            (..., T), the frames that exist: z costs nothing in the others.
 
         Raises
         ------
         InputError
             The model's likelihood is not `Motion`, or has no increments to smooth.
         """
-        model, features = self.model, self.model.features(previous_mean)
-        context = self.context(self.read_features(previous_mean))
+        (posterior, _), kl = self._step(evidence, previous_mean, noise, mask)
+        rate = posterior.rate + clean(kl[..., None], mask).sum((-2, -1))
+        return posterior._replace(rate=rate)
+
+    @torch.no_grad()
+    def rate_draws(
+        self,
+        evidence: Evidence,
+        previous_mean: Tensor,
+        white: White,
+        noise: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Return R estimates (R, ...) whose mean is the true rate of q(s) q(z | s).
+
+        q(s) is that of `source_posterior`, taken with the same ``noise``; z is drawn by the encoder
+        from each drawn path. Shapes and meaning of ``white``: `guides.dvae.motion_rate.White`.
+        """
+
+        def read(s: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
+            h, z, q = self._latents(s, drawn, mask)
+            return self.model.emission(h, z), self._kl(q, h, z)
+
+        plugged, _ = self._step(evidence, previous_mean, noise, mask)
+        return true_rates(motion_of(self.model), evidence, plugged, read, white, mask)
+
+    def _step(
+        self,
+        evidence: Evidence,
+        previous_mean: Tensor,
+        noise: Tensor | None,
+        mask: Tensor | None,
+    ) -> tuple[Plugged, Tensor]:
+        """Return the E-S step, and KL (..., T) of the z that it was taken with."""
+        model = self.model
         if noise is None:
-            noise = features.new_empty(*features.shape[:-1], model.latent_dim).normal_()
+            noise = previous_mean.new_empty(*previous_mean.shape[:-1], model.latent_dim).normal_()
+        h, z, q = self._latents(previous_mean, noise, mask)
+        if not self.smooth:
+            posterior, h = filter_source(model, evidence, z)
+            return Plugged(posterior, None), self._kl(q, h, z)
+        raw = model.emission(h, z)
+        plugged = Plugged(smooth_source(motion_of(model), evidence, raw), raw)
+        return plugged, self._kl(q, h, z)
+
+    def _latents(
+        self, s: Tensor, noise: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Moments]:
+        """Encode paths s: return h, z from ``noise``, and the moments of q(z_t | z_{t-1}, s)."""
+        features = self.model.features(s, mask)
+        context = self.context(self.read_features(s, mask), mask)
         h = self._states(features)
         projected, (_, of_h) = self.encoder.project(context), self._weights()
-        z, q = sample_latents(self.encoder, projected + linear(h, of_h), noise)
-        if self.smooth:
-            posterior = smooth_source(motion_of(model), evidence, model.emission(h, z))
-        else:
-            posterior, h = filter_source(model, evidence, z)
-        rate = normal_kl(q, model.prior(h, shift(z))).sum(-1)
-        return posterior._replace(rate=posterior.rate + rate)
+        return h, *sample_latents(self.encoder, projected + linear(h, of_h), noise)
+
+    def _kl(self, q: Moments, h: Tensor, z: Tensor) -> Tensor:
+        """Return KL (..., T) of each z_t against the prior given h_t and z_{t-1}."""
+        kl: Tensor = normal_kl(q, self.model.prior(h, shift(z)))
+        return kl

@@ -73,7 +73,9 @@ def test_the_bound_never_falls(seed: int, clutter: bool, learn_phi: bool) -> Non
     mixture = hard(seed)._replace(learn_phi=learn_phi)
     if not clutter:
         mixture = mixture._replace(log_clutter=None)
-    elbo = vem(mixture, start_of(mixture, seed), smoother(motion(2)), iterations=25).elbo
+    end = vem(mixture, start_of(mixture, seed), smoother(motion(2)), iterations=25)
+    elbo = end.objective
+    assert torch.equal(end.elbo, elbo[-1]) and not end.elbo_error.any()
     assert elbo.shape == (25, 3) and torch.isfinite(elbo).all()
     # doubles round sums of these sizes at 1e-13 or so
     assert (elbo.diff(dim=0) >= -1e-7 * elbo[1:].abs()).all()
@@ -160,7 +162,7 @@ def test_the_bound_is_below_the_sum_over_all_assignments(
             mixture = mixture._replace(log_clutter=None)
         exact = log_evidence(mixture, motion(2))
         end = vem(mixture, start_of(mixture), smoother(motion(2)), iterations=30)
-        gaps.append(float(exact - end.elbo[-1, 0]))
+        gaps.append(float(exact - end.elbo[0]))
     assert min(gaps) > -1e-9
     if n == 1 and not clutter:  # one source and no clutter: nothing is unknown but the path
         assert max(gaps) < 1e-9
@@ -171,7 +173,7 @@ def test_the_bound_is_below_the_sum_over_all_assignments(
 def test_the_bound_is_the_evidence_where_assignments_are_certain() -> None:
     mixture, start = apart(n=2, t=2)
     end = vem(mixture, start, smoother(motion(2)), iterations=2)
-    assert torch.allclose(end.elbo[-1, 0], log_evidence(mixture, motion(2)), rtol=1e-9)
+    assert torch.allclose(end.elbo[0], log_evidence(mixture, motion(2)), rtol=1e-9)
 
 
 class Apart(NamedTuple):
@@ -209,8 +211,32 @@ def test_any_prior_of_sources_and_evidence_is_a_product_of_gaussians() -> None:
         q = Normal(end.mean[b, n, t], end.variance[b, n, t].sqrt())
         constant = log_density - q.log_prob(box)
         assert torch.allclose(constant, constant[:1].expand(5, 2), rtol=1e-9)
-    elbo = vem(mixture, start, white, iterations=20).elbo
+    elbo = vem(mixture, start, white, iterations=20).objective
     assert (elbo.diff(dim=0) >= -1e-7 * elbo[1:].abs()).all()
+
+
+def test_draws_of_the_true_rate_give_the_bound_and_its_error() -> None:
+    """The objective keeps update's own rate; draws are asked for once, with the last evidence."""
+    mixture, given, asked = hard(2), [], []
+    start = start_of(mixture)
+    draws = torch.randn(50, 3, 3, dtype=torch.float64)
+
+    def update(*evidence: Tensor) -> Apart:
+        given.append(evidence)
+        return white(*evidence)
+
+    def rate_draws(*evidence: Tensor) -> Tensor:
+        asked.append(evidence)
+        return white(*evidence).rate + 5.0 + draws
+
+    plain = vem(mixture, start, white, iterations=4)
+    end = vem(mixture, start, update, iterations=4, rate_draws=rate_draws)
+    assert len(asked) == 1
+    assert all(torch.equal(x, y) for x, y in zip(asked[0], given[-1], strict=True))
+    assert torch.equal(end.objective, plain.objective)
+    total = draws.sum(-1)
+    assert torch.allclose(end.elbo, plain.elbo - 15.0 - total.mean(0))  # 5 for each of 3 sources
+    assert torch.allclose(end.elbo_error, total.std(0) / 50**0.5)
 
 
 def test_the_update_sees_the_path_of_before_in_the_sources_frame() -> None:
@@ -299,7 +325,7 @@ def test_order_of_detections_changes_only_that_of_eta() -> None:
     )
     start = start_of(mixture)
     a, b = (vem(m, start, smoother(motion(2)), iterations=6) for m in (mixture, shuffled))
-    for name in ("mean", "variance", "phi", "elbo"):
+    for name in ("mean", "variance", "phi", "elbo", "objective"):
         assert torch.allclose(getattr(a, name), getattr(b, name), rtol=1e-8)
     assert torch.allclose(a.responsibilities.take_along_dim(rows, 2), b.responsibilities, rtol=1e-7)
 
@@ -313,7 +339,7 @@ def test_a_batch_is_its_sequences_one_by_one() -> None:
         one = vem(mixture._replace(**tensors), start[i : i + 1], smoother(motion(2)), iterations=5)
         for name in ("mean", "variance", "responsibilities", "phi"):
             assert torch.allclose(getattr(whole, name)[i], getattr(one, name)[0], rtol=1e-8)
-        assert torch.allclose(whole.elbo[:, i], one.elbo[:, 0])
+        assert torch.allclose(whole.objective[:, i], one.objective[:, 0])
 
 
 def test_learned_noise_is_that_put_in() -> None:
@@ -365,7 +391,7 @@ def test_the_reported_bound_counts_the_prior_of_the_noise() -> None:
     unit, origin = mixture.unit[:, :, None], mixture.origin[:, :, None]
     q = Normal((end.mean - origin) / unit, end.variance.sqrt() / unit)
     rate = kl_divergence(q, Normal(0.0 * q.mean, 1.0)).sum((1, 2, 3))
-    assert torch.allclose(end.elbo[-1], fit - rate + prior)
+    assert torch.allclose(end.elbo, fit - rate + prior)
 
 
 @pytest.mark.parametrize("name", ["start", "mask", "size", "origin", "unit"])

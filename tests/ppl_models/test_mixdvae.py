@@ -312,3 +312,62 @@ def test_the_distribution_of_detections_can_be_expanded() -> None:
     expected = Normal(boxes[0, :, 0], 0.1).log_prob(value[0, 0, :2]).sum(-1)
     assert torch.allclose(distribution.log_prob(value)[0, 0, :2], expected)
     assert distribution.log_prob(value)[0, 0, 2].item() == pytest.approx(-4 * math.log(2))
+
+
+def padded_data(data: Data, extra: int) -> Data:
+    """The same clips with frames that do not exist, and nonsense in them."""
+    wild = {"o": math.nan, "mask": False, "size": math.nan, "start": 50.0}
+    longer = dict(data)
+    for name, value in wild.items():
+        dim = 2 if name == "start" else 1
+        rest = torch.full_like(data[name].narrow(dim, 0, 1), value)
+        longer[name] = torch.cat([data[name], *[rest] * extra], dim)
+    batch, length = data["mask"].shape[:2]
+    return longer | {"exists": (torch.arange(length + extra) < length).expand(batch, -1)}
+
+
+@pytest.mark.parametrize("prior", ["linear", "srnn", "deepar"])
+def test_frames_that_do_not_exist_cost_nothing(prior: str) -> None:
+    """Sites of paths and latents have the densities of the clip that is cut, in model and guide."""
+    model, guide = pair(prior)
+    torch.nn.init.normal_(guide.head.weight)
+    data = generate(model, batch=2, length=5).data
+    longer = padded_data(data, 3)
+    found = []
+    for some in (longer, data):
+        guided = poutine.trace(guide).get_trace(**some)
+        for name in ("s", "z") if found and prior != "deepar" else ("s",) if found else ():
+            guided.nodes[name]["value"] = found[0][0].nodes[name]["value"][..., :5, :]
+        guided = poutine.trace(poutine.replay(guide, guided)).get_trace(**some)
+        scored = poutine.trace(poutine.replay(model, guided)).get_trace(**some)
+        guided.compute_log_prob()
+        scored.compute_log_prob()
+        found.append((guided, scored))
+    for long, cut in zip(*found, strict=True):
+        for name in ("phi", "s", *(() if prior == "deepar" else ("z",))):
+            values = (x.nodes[name]["log_prob"] for x in (long, cut))
+            assert torch.allclose(*values), name
+
+
+def test_a_trained_guide_reads_from_the_last_frame_that_exists() -> None:
+    """One clip of two is padded: its moments are those of it alone."""
+    model, guide = pair("linear")
+    torch.nn.init.normal_(guide.head.weight)
+    data = generate(model, batch=2, length=6).data
+    exists = torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
+    data["mask"] = data["mask"] & exists[..., None]
+    given = ("o", "mask", "size", "origin", "unit", "start")
+    both = guide.moments(*(data[name] for name in given), exists)
+    cut = {k: v[1:] if k in ("origin", "unit") else v[1:, :4] for k, v in data.items()}
+    alone = guide.moments(*({**cut, "start": data["start"][1:, :, :4]}[name] for name in given))
+    for whole, part in zip(both, alone, strict=True):
+        assert torch.allclose(whole[1:, :, :4], part)
+
+
+def test_a_prior_without_a_mask_says_so_where_frames_are_padded() -> None:
+    model, guide = pair("white")
+    data = generate(model, batch=2, length=5).data
+    with pytest.raises(InputError, match="(?s)exists: saw padded frames, and path.*mask=None"):
+        ENUM.bound(model, guide, (), padded_data(data, 1))
+    everything = torch.ones(2, 5, dtype=torch.bool)
+    assert torch.isfinite(ENUM.bound(model, guide, (), data | {"exists": everything})).all()

@@ -35,20 +35,23 @@ class TrackerSettings:
     iterations : int
         VEM iterations.
     steps : int
-        SVI steps.
+        Most SVI steps; it ends before where the bound does not rise any more.
     learning_rate : float
-        Of SVI.
+        Of SVI, at first.
     smooth : bool
         Whether VEM's E-S step is a smoother; if not, it is the filter of the paper. A filter
         with the linear prior (VKF) has no bound: the first start is kept.
+    num_samples : int
+        Joint draws of the posterior, in pairs, that estimate the bound of a network prior; even.
     """
 
     noise: float = 0.04
     clutter_weight: float = 0.1
     iterations: int = 10
-    steps: int = 300
+    steps: int = 600
     learning_rate: float = 0.05
     smooth: bool = True
+    num_samples: int = 32
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -88,6 +91,11 @@ def prepare(padded: Sequence[FloatArray], image_size: tuple[float, float] | None
     o[~mask] = 0.0
     lengths = np.array([len(x) for x in padded])
     return Batch(*(torch.as_tensor(x) for x in (o, mask, size, region, lengths)))
+
+
+def frames_exist(batch: Batch) -> Tensor:
+    """Return which frames (B, T) are a sequence's own, and not padding."""
+    return torch.arange(batch.o.shape[1]) < batch.lengths[:, None]
 
 
 def frames_of(start: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,6 +156,14 @@ def check_settings(settings: TrackerSettings) -> None:
     """Raise InputError for settings out of range."""
     check_counts(iterations=settings.iterations, steps=settings.steps)
     rules = (
+        (
+            "num_samples",
+            isinstance(settings.num_samples, WHOLE)
+            and settings.num_samples >= 4
+            and settings.num_samples % 2 == 0,
+            "an even number, 4 or more: draws come in pairs",
+            "pass 32",
+        ),
         ("noise", 0 < settings.noise < np.inf, "above 0", "pass 0.04"),
         ("clutter_weight", 0 <= settings.clutter_weight < 1, "0 <= weight < 1", "pass 0.1"),
         ("learning_rate", 0 < settings.learning_rate < np.inf, "above 0", "pass 0.05"),

@@ -8,7 +8,7 @@
 A box is followed as (centre x, centre y, log width, log height), each object in its own frame:
 offsets from where its path starts, in units of its height. Coordinate ascent starts from several
 sets of paths (`inference.tasks.tracking.initial_paths`), and the one that ends at the highest bound
-is kept.
+is kept: the ELBO of its posterior, estimated from joint draws where the prior has networks.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from inference.tasks.tracking.batch import (
     FloatArray,
     TrackerSettings,
     check_counts,
+    frames_exist,
     mixture_of,
     prepare,
 )
@@ -41,6 +42,7 @@ from inference.tasks.tracking.checks import (
 from inference.tasks.tracking.initial_paths import Clip, Settings, start_paths
 from inference.tasks.tracking.pretrain import pretrained
 from inference.tasks.tracking.tracks import Tracks
+from inference.tasks.tracking.white import white_of
 from inference.vem import VEM, vem
 from ppl_models.data.motchallenge import Boxes
 from ppl_models.linear_motion import LinearMotion
@@ -79,8 +81,9 @@ def track(
     frames : (first, last) or a sequence of them, optional
         Frames to follow, both included; by default from the first detection to the last.
     method : "vem" or "svi"
-        Coordinate ascent (the default: exact blocks, fast), or a guide refined by stochastic
-        gradients with the assignments summed exactly.
+        Coordinate ascent (the default: fast, q(s) a smoother), or a guide refined from there by
+        stochastic gradients, with the assignments summed exactly but q(s) independent over frames:
+        its bound is far lower, and its deviations are too small.
     prior : "deepar", "srnn" or "linear"
         What is known of motion: networks whose weights ship, or constant velocity. The default is
         the one that explains and follows real people best (`benchmarks.tracking`).
@@ -91,7 +94,7 @@ def track(
     settings : TrackerSettings, optional
         Finer settings; ``clutter=False`` and ``iterations`` overrule its own.
     seed : int
-        Of SVI's draws and of the latent draws of a dynamical VAE.
+        Of SVI's draws, and of those that estimate the bound of a network prior.
 
     Returns
     -------
@@ -120,19 +123,42 @@ def track(
     lengths = [last - first + 1 for first, last in ranges]
     starts = starts_of(batch, lengths, objects, settings)
     with seeded(seed):
-        if method == "svi":
-            from inference.tasks.tracking.svi import refine
-
-            ends = [refine(batch, start, source_pair(prior), settings) for start in starts]
-        else:
-            ends = [coordinate_ascent(batch, start, prior, settings) for start in starts]
-    best = torch.stack([end.elbo[-1] for end in ends]).nan_to_num(-torch.inf).argmax(0)
+        end = _followed(batch, starts, method, prior, settings, seed)
     return [
-        _tracks(d.name, first, boxes, ends[best[i]], i, length)
+        _tracks(d.name, first, boxes, end, i, length)
         for i, (d, (first, _), boxes, length) in enumerate(
             zip(detections, ranges, padded, lengths, strict=True)
         )
     ]
+
+
+def _followed(
+    batch: Batch,
+    starts: Sequence[Tensor],
+    method: Method,
+    prior: Prior,
+    settings: TrackerSettings,
+    seed: int,
+) -> VEM:
+    """Take each sequence's best end by its bound; for SVI, go on from there."""
+    ascent = replace(settings, smooth=True) if method == "svi" else settings
+    ends = [coordinate_ascent(batch, start, prior, ascent, seed=seed) for start in starts]
+    best = torch.stack([end.elbo for end in ends]).nan_to_num(-torch.inf).argmax(0)
+    end = _chosen(ends, best)
+    if method == "vem":
+        return end
+    from inference.tasks.tracking.svi import refine
+
+    start = torch.stack(list(starts))[best, torch.arange(len(best))]
+    return refine(batch, start, source_pair(prior), settings, end)
+
+
+def _chosen(ends: Sequence[VEM], best: Tensor) -> VEM:
+    """Return of each sequence the end with index ``best`` (B)."""
+    rows = torch.arange(len(best))
+    parts = {name: torch.stack([getattr(end, name) for end in ends]) for name in VEM._fields}
+    objective = parts.pop("objective")[best, :, rows].T
+    return VEM(**{name: part[best, rows] for name, part in parts.items()}, objective=objective)
 
 
 def source_pair(
@@ -150,21 +176,38 @@ def source_pair(
     return source.double(), guide.double()
 
 
-def coordinate_ascent(batch: Batch, start: Tensor, prior: Prior, settings: TrackerSettings) -> VEM:
+def coordinate_ascent(
+    batch: Batch, start: Tensor, prior: Prior, settings: TrackerSettings, *, seed: int = 0
+) -> VEM:
     """Run VEM from paths ``start`` (B, N, T, 4), z along the encoder's means.
 
-    Nothing is drawn, so a sequence's tracks do not depend on the others of its batch.
+    The ascent draws nothing. Draws estimate the bound of where a network prior's ends: a sequence's
+    are a function of its detections and the seed (`white_of`), the same from every start.
     """
     source, guide = source_pair(prior, settings)
     latent_dim = int(source.latent_dim)  # type: ignore[arg-type]
     noise = start.new_zeros(*start.shape[:-1], latent_dim)
+    mask = frames_exist(batch)[:, None].expand(start.shape[:-1])
 
     def update(precision: Tensor, weighted: Tensor, previous: Tensor) -> Any:
         return guide.source_posterior(  # type: ignore[operator]
-            Evidence(precision, weighted), previous, noise
+            Evidence(precision, weighted), previous, noise, mask
         )
 
-    return vem(mixture_of(batch, start, settings), start, update, iterations=settings.iterations)
+    def rate_draws(precision: Tensor, weighted: Tensor, previous: Tensor) -> Tensor:
+        white = white_of(batch, start.shape[1], latent_dim, settings.num_samples // 2, seed)
+        draws: Tensor = guide.rate_draws(  # type: ignore[operator]
+            Evidence(precision, weighted), previous, white, noise, mask
+        )
+        return draws
+
+    return vem(
+        mixture_of(batch, start, settings),
+        start,
+        update,
+        iterations=settings.iterations,
+        rate_draws=None if prior == "linear" else rate_draws,
+    )
 
 
 def starts_of(
@@ -204,5 +247,7 @@ def _tracks(name: str, first: int, boxes: FloatArray, end: VEM, i: int, length: 
         detections=boxes,
         responsibilities=end.responsibilities[i, :length, : boxes.shape[1]].numpy(),
         noise=float(end.phi[i].sqrt()),
-        elbo=end.elbo[:, i].numpy(),
+        elbo=float(end.elbo[i]),
+        elbo_error=float(end.elbo_error[i]),
+        objective=end.objective[:, i].numpy(),
     )

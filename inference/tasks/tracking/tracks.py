@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,8 +42,13 @@ class Tracks:
         q(w = n) of each detection, clutter last if there is that class; 0 where there is none.
     noise : float
         Standard deviation of a detection, as a share of its width and height.
-    elbo : (iterations,)
-        The bound, nats a sequence.
+    elbo : float
+        The ELBO of this posterior, nats: a lower bound of log p(detections, noise).
+    elbo_error : float
+        Its standard error: of a network prior it is estimated from draws; 0 where it is exact.
+    objective : (iterations,)
+        What the inference climbed. With the linear prior, VEM's is the ELBO itself; VEM with a
+        network prior climbs a plug-in form, no bound; SVI's are estimates of the ELBO by one draw.
     """
 
     name: str
@@ -53,7 +58,9 @@ class Tracks:
     detections: FloatArray
     responsibilities: FloatArray
     noise: float
-    elbo: FloatArray
+    elbo: float
+    elbo_error: float = np.nan
+    objective: FloatArray = field(default_factory=lambda: np.zeros(0))
 
     @property
     def boxes(self) -> FloatArray:
@@ -80,7 +87,8 @@ class Tracks:
         Draws are of the marginals q(s_tn) and q(w_tk): a frame's draw knows nothing of the next
         frame's. Groups: posterior (``box``: draw, object, frame, coordinate; ``assignment``:
         draw, frame, detection, numbered as objects, 0 for clutter, -1 where there is no
-        detection), observed_data (``detection``) and constant_data (``elbo``, ``noise``).
+        detection), observed_data (``detection``) and constant_data (``elbo``, ``elbo_error``,
+        ``objective``, ``noise``).
         """
         from inference.diagnostics import Variable, to_arviz
 
@@ -97,8 +105,15 @@ class Tracks:
                 "detection": Variable(self.detections, [*places, corners], drawn=False)
             },
             "constant_data": {
-                "elbo": Variable(self.elbo, [("iteration", False)], drawn=False),
-                "noise": Variable(np.array([self.noise]), [("sequence", False)], drawn=False),
+                "objective": Variable(self.objective, [("iteration", False)], drawn=False),
+                **{
+                    name: Variable(np.array([value]), [("sequence", False)], drawn=False)
+                    for name, value in (
+                        ("elbo", self.elbo),
+                        ("elbo_error", self.elbo_error),
+                        ("noise", self.noise),
+                    )
+                },
             },
         }
         n, t = self.mean.shape[:2]

@@ -26,11 +26,11 @@ def scene(length: int, inertia: bool) -> tuple[Motion, Evidence, Tensor]:
     return motion, evidence, torch.cat([mean, 2 * scale.log()], -1)
 
 
-def dense_prior(motion: Motion, mean: Tensor, scale: Tensor) -> MultivariateNormal:
+def dense_prior(motion: Motion, mean: Tensor, scale: Tensor, dim: int = 0) -> MultivariateNormal:
     """p(s) of one dim of one path, from s = A (drift + noise) written out as a matrix."""
-    length, unit = len(mean), motion.unit[0]
-    rates = motion.inertia.rates() if motion.inertia else (torch.zeros(1),) * 2
-    share, keep = (x[0] for x in rates)
+    length, unit = len(mean), motion.unit[dim]
+    rates = motion.inertia.rates() if motion.inertia else (torch.zeros(4),) * 2
+    share, keep = (x[dim] for x in rates)
     carry = torch.zeros(length, length, dtype=torch.float64)  # step -> what is carried on of it
     for t in range(1, length):
         for k in range(1, t):

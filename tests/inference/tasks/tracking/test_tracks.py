@@ -39,7 +39,8 @@ def tracks() -> Tracks:
     responsibilities[2, 2] = [0.05, 0.15, 0.8]
     sd = np.full_like(mean, 0.5)
     sd[..., 2:] = 0.02
-    return Tracks("a.txt", FIRST, mean, sd, detections, responsibilities, 0.04, np.arange(10.0))
+    bounds = -120.5, 0.4, np.arange(10.0)
+    return Tracks("a.txt", FIRST, mean, sd, detections, responsibilities, 0.04, *bounds)
 
 
 def test_boxes_are_corners_and_sizes_at_the_mean(tracks: Tracks) -> None:
@@ -81,7 +82,9 @@ def test_the_posterior_has_names_for_all_it_holds(tracks: Tracks) -> None:
     off = (centre.to_numpy()[0].mean(0) - tracks.mean[..., 0]) / 0.5
     assert np.abs(off).max() < 5 / np.sqrt(4000)
     assert idata["observed_data"]["detection"].shape == (FRAMES, PLACES, 4)
-    assert idata["constant_data"]["elbo"].values.tolist() == list(range(10))
+    assert idata["constant_data"]["objective"].values.tolist() == list(range(10))
+    assert idata["constant_data"]["elbo"].item() == -120.5
+    assert idata["constant_data"]["elbo_error"].item() == 0.4
     assert idata["constant_data"]["noise"].item() == 0.04
 
 
