@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from inference.diagnostics.arviz_adapter import Variable, to_arviz
@@ -17,6 +18,8 @@ from inference.tracing import (
     sampling,
     stack_draws,
 )
+
+MASKED = "NaN where a mask hides the site: frames that do not exist, missing data"
 
 Parts = dict[str, dict[str, list[Tensor]]]  # by group and site, a tensor a chunk
 
@@ -56,6 +59,10 @@ def posterior(
         elements it is conditioned on. The attribute ``enumerated`` says which.
     observed_data
         The data. Values keep the model's dtype.
+
+    What a mask hides (frames after a sequence's end, missing data) is NaN in posterior,
+    posterior_predictive and observed_data; integers become floats for it. The attribute ``masked``
+    says so. Predictions of a site that a datum lacks altogether, as a missing modality, are kept.
 
     Parameters
     ----------
@@ -136,12 +143,38 @@ def _groups(
         group: {n: _variable(sampler, n, stack_draws(v), dims) for n, v in values.items()}
         for group, values in parts.items()
     }
-    data = {n: sampler.sites[n]["value"].detach().cpu() for n in sampler.observed}
     groups["observed_data"] = {
-        n: _variable(sampler, n, sampler.places[n].value(value, 1)[0], dims, drawn=False)
-        for n, value in data.items()
+        n: _variable(sampler, n, sampler.data(n).cpu(), dims, drawn=False) for n in sampler.observed
     }
+    for group in groups.keys() - {"log_likelihood"}:
+        groups[group] = {n: _masked(sampler, n, v, group) for n, v in groups[group].items()}
     return {group: values for group, values in groups.items() if values}
+
+
+def _masked(sampler: Sampler, name: str, variable: Variable, group: str) -> Variable:
+    """Put NaN where a site has nothing."""
+    mask = sampler.mask(name)
+    if mask is not None and group == "posterior_predictive":
+        mask = _or_lacking(sampler, name, mask)
+    if mask is None or bool(mask.all()):
+        return variable
+    shape = variable.values.shape[variable.drawn :]
+    values = np.where(mask.cpu().numpy().reshape(shape), variable.values, np.nan)
+    if np.issubdtype(variable.values.dtype, np.floating):
+        values = values.astype(variable.values.dtype)
+    return replace(variable, values=values, attrs=variable.attrs | {"masked": MASKED})
+
+
+def _or_lacking(sampler: Sampler, name: str, mask: Tensor) -> Tensor:
+    """Let count what belongs to a datum that has nothing of the site: it is all predicted."""
+    axis = sampler.places[name].axis(sampler.plate.name) if sampler.plate else None
+    if axis is None:
+        return mask
+    others = [dim for dim in range(mask.dim()) if dim != axis - 1]
+    there = mask.any(others[0], True) if others else mask
+    for dim in others[1:]:
+        there = there.any(dim, True)
+    return mask | ~there
 
 
 def _note_sums(sampler: Sampler, groups: dict[str, dict[str, Variable]]) -> None:

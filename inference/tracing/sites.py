@@ -189,7 +189,8 @@ def refuse_nonfinite(log_prob: Tensor, site: Site) -> Tensor:
 def mask_of(site: Site) -> Tensor | None:
     """Return which entries of a site count, broadcastable to its value; None if all do.
 
-    Reads ``poutine.mask`` and ``dist.mask``, also under ``to_event``.
+    Reads ``poutine.mask`` and ``dist.mask``, also under ``to_event``, and the frames that the
+    distribution of a sequence says exist (``mask_frames``).
     """
     return both(widen(site["mask"], site["fn"].event_dim), mask_within(site["fn"]))
 

@@ -7,7 +7,7 @@ from functools import reduce
 from typing import Any
 
 import torch
-from pyro.distributions import ExpandedDistribution, MaskedDistribution
+from pyro.distributions import DiscreteHMM, ExpandedDistribution, MaskedDistribution
 from torch import Tensor
 from torch.distributions import Independent
 
@@ -37,9 +37,30 @@ def unwrapped(fn: Any, through: Any = object) -> Any:
 
 
 def mask_within(fn: Any) -> Tensor | None:
-    """Return which entries of its value a distribution counts; None if all."""
-    masked = (f for f in layers(fn, WRAPPERS) if isinstance(f, MaskedDistribution))
-    return reduce(both, (widen(f._mask, f.event_dim) for f in masked), None)
+    """Return which entries of its value a distribution counts; None if all.
+
+    Reads ``dist.mask``; of a sequence, ``mask_frames`` (..., T), the frames that exist, whatever
+    distribution has such an attribute; and the masked frames of an ``observation_dist``.
+    """
+    return reduce(both, map(_own_mask, layers(fn, WRAPPERS)), None)
+
+
+def _own_mask(fn: Any) -> Any:
+    """Return what a distribution masks itself, apart from those inside it."""
+    if isinstance(fn, MaskedDistribution):
+        return widen(fn._mask, fn.event_dim)
+    if isinstance(fn, DiscreteHMM):
+        return _mask_of_emissions(fn.observation_dist)
+    return widen(getattr(fn, "mask_frames", None), fn.event_dim - 1)
+
+
+def _mask_of_emissions(fn: Any) -> Tensor | None:
+    """Return the mask of emissions (..., T, states), which is that of a frame in any state."""
+    mask = mask_within(fn)
+    if mask is None or not mask.dim():
+        return mask
+    full = mask.expand(torch.broadcast_shapes(mask.shape, fn.batch_shape + fn.event_shape))
+    return full.any(-fn.event_dim - 1)
 
 
 def both(one: Any, other: Any) -> Tensor | None:
