@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import pyro
 import torch
+from pyro.distributions import MaskedDistribution
 from torch import Tensor, nn
 
 from ppl_models.errors import InputError
@@ -80,11 +81,16 @@ def read_paths(
     return clean(s, None, seen), seen
 
 
+class Seen(MaskedDistribution):  # type: ignore[misc]
+    """Numbers of which only those that were seen count: the others exist, and can be predicted."""
+
+    hides_existing = True  # which diagnostics ask
+
+
 def masked(frames: Any, mask: Tensor | None, observed: Tensor | None = None) -> Any:
     """Return a distribution of numbers, batch (..., T, D), in which only what was seen counts."""
-    if observed is not None:
-        return frames.mask(observed)
-    return frames if mask is None else frames.mask(mask[..., None])
+    numbers = frames if observed is None else Seen(frames, observed)
+    return numbers if mask is None else numbers.mask(mask[..., None])
 
 
 def masked_frames(frames: Any, mask: Tensor | None, observed: Tensor | None = None) -> Any:
@@ -92,9 +98,8 @@ def masked_frames(frames: Any, mask: Tensor | None, observed: Tensor | None = No
 
     Where numbers ``observed`` (..., T, D) are given, it is of independent numbers.
     """
-    if observed is not None:
-        return frames.base_dist.mask(observed).to_event(1)
-    return frames if mask is None else frames.mask(mask)
+    numbers = frames if observed is None else Seen(frames.base_dist, observed).to_event(1)
+    return numbers if mask is None else numbers.mask(mask)
 
 
 def hold(s: Tensor, observed: Tensor) -> Tensor:

@@ -4,12 +4,13 @@ r"""Each draw of a guide under the posteriors of all data: what the aggregated p
     I_q(x; z) = E_i E_{q(z \mid x_i)} \log \frac{q(z \mid x_i)}{q(z)}
 
 with the N given data for the population. All N densities of a draw are asked of the guide itself,
-so that whatever it does with its own earlier draws is heard.
+so that whatever it does with its own earlier draws is heard. Of sequences that end at different
+frames, a draw is compared with the data of its own length: a density of fewer frames is another
+quantity, and which frames there are is given, as a covariate is.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -41,11 +42,13 @@ _SAME = 1e-4  # of 1 + |log density|: what two runs at the same values may diffe
 class Contrast:
     """Log ratios of a draw's own posterior and the aggregated one, ``(S, N)``, double precision.
 
-    `all` compares with the mean over all N data, `others` with the mean over the other N - 1.
+    `all` compares with the mean over all N data, `others` with the mean over the other N - 1. Of
+    data with masks, those whose masks are the datum's own; `peers` (N,) says how many these are.
     """
 
     all: Tensor
     others: Tensor
+    peers: Tensor
 
 
 def local_plate(sampler: Sampler) -> Plate:
@@ -129,23 +132,41 @@ def contrasts(
         A group depends on a site that is not in it.
     """
     size = local_plate(sampler).size
+    peers = [alike(sampler, group) for group in groups]
     parts: list[list[tuple[Tensor, Tensor]]] = [[] for _ in groups]
     for start, densities in _pairwise(sampler, traces, {n for g in groups for n in g}, chunk):
         rows = torch.arange(len(next(iter(densities.values()))))
         own = (start + rows) % size
-        for part, group in zip(parts, groups, strict=True):
-            part.append(_ratios(torch.stack([densities[n] for n in group]).sum(0), rows, own))
+        for part, group, same in zip(parts, groups, peers, strict=True):
+            log_q = torch.stack([densities[n] for n in group]).sum(0)
+            part.append(_ratios(log_q, rows, own, same.to(log_q.device)))
     joined = ([torch.cat(column) for column in zip(*part, strict=True)] for part in parts)
-    return [Contrast(*(column.reshape(traces.size, size) for column in pair)) for pair in joined]
+    return [
+        Contrast(*(column.reshape(traces.size, size) for column in pair), same.sum(1))
+        for pair, same in zip(joined, peers, strict=True)
+    ]
 
 
-def _ratios(log_q: Tensor, rows: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-    size = log_q.shape[1]
-    mine = log_q[rows, own]
-    together = mine - (log_q.logsumexp(1) - math.log(size))
+def alike(sampler: Sampler, names: Sequence[str]) -> Tensor:
+    """Return which data have the same numbers of some latent sites, (N, N): all, without masks."""
+    plate = local_plate(sampler)
+    same = torch.ones(plate.size, plate.size, dtype=torch.bool)
+    for name in names:
+        if (mask := sampler.mask(name)) is not None:
+            axis = sampler.guide_places[name].axis(plate.name)
+            assert axis is not None
+            kinds = mask.movedim(axis - 1, 0).flatten(1).unique(dim=0, return_inverse=True)[1]
+            same = same & (kinds[:, None] == kinds).cpu()
+    return same
+
+
+def _ratios(log_q: Tensor, rows: Tensor, own: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
+    mine, count = log_q[rows, own], same[own].sum(1)
+    log_q = log_q.masked_fill(~same[own], -torch.inf)
+    together = mine - (log_q.logsumexp(1) - count.log())
     log_q[rows, own] = -torch.inf
-    others = log_q.logsumexp(1) - math.log(size - 1) if size > 1 else mine * torch.nan
-    return together, mine - others
+    others = log_q.logsumexp(1) - (count - 1).log()
+    return together, torch.where(count > 1, mine - others, mine * torch.nan)
 
 
 def _pairwise(
@@ -208,7 +229,7 @@ def _axis(place: Place, plate: Plate) -> int:
 def _refuse_dependence(once: dict[str, Tensor], again: dict[str, Tensor]) -> None:
     """Refuse sites whose densities change though the values are the same."""
     for name, first in once.items():
-        if not torch.allclose(first, again[name], rtol=_SAME, atol=_SAME):
+        if not torch.allclose(first, again[name], rtol=_SAME, atol=_SAME, equal_nan=True):
             raise PairError(
                 name,
                 "a posterior that changes with other draws of the guide",

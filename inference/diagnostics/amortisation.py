@@ -25,7 +25,16 @@ from torch import Tensor
 
 from inference.diagnostics.aggregate import drawn_sites, local_plate
 from inference.randomness import derive, seeded
-from inference.tracing import Sampler, log_weights, mean_and_error, node, stack_draws, unwrapped
+from inference.tracing import (
+    Sampler,
+    Site,
+    log_weights,
+    mask_of,
+    mean_and_error,
+    node,
+    stack_draws,
+    unwrapped,
+)
 
 _RATE = 0.1  # of Adam, in units of the encoder's own scale
 _JUDGES = 200  # draws that both bounds are taken over, the same for both
@@ -64,7 +73,7 @@ def amortisation_gap(
     """
     plate, trace = local_plate(sampler), sampler.traces(None).guide
     names = drawn_sites(sampler, None)
-    sites = {n: m for n in names if (m := _Move.of(node(trace, n)["fn"])) is not None}
+    sites = {n: m for n in names if (m := _Move.of(node(trace, n))) is not None}
     if not sites:
         return None
     moved = copy.copy(sampler)
@@ -113,19 +122,20 @@ def _bound(sampler: Sampler, plate: Any, seed: int) -> Tensor:
 class _Move:
     """A shift (in units of the encoder's scale) and a log stretch of each number of a site."""
 
-    def __init__(self, base: Any) -> None:
+    def __init__(self, base: Any, mask: Tensor | None) -> None:
         # a guide that is sure, and wrong, must not take a thousand steps: no unit under this one
-        least = 0.1 * base.loc.std() if base.loc.numel() > 1 else 0.0
+        loc = base.loc if mask is None else base.loc[mask.expand(base.loc.shape)]
+        least = 0.1 * loc.std() if loc.numel() > 1 else 0.0
         self.unit = base.scale.clamp(min=float(least)).clone()
         self.shift = torch.zeros_like(base.loc).requires_grad_()
         self.stretch = torch.zeros_like(base.loc).requires_grad_()
 
     @staticmethod
-    def of(fn: Any) -> _Move | None:
-        """Make a move for a distribution of location and scale, None for any other."""
-        fn = unwrapped(fn, (Independent, MaskedDistribution))
+    def of(site: Site) -> _Move | None:
+        """Make a move for a site of location and scale, None for any other."""
+        fn = unwrapped(site["fn"], (Independent, MaskedDistribution))
         fits = set(getattr(fn, "arg_constraints", ())) == {"loc", "scale"} and fn.has_rsample
-        return _Move(fn) if fits else None
+        return _Move(fn, mask_of(site)) if fits else None
 
     @property
     def parameters(self) -> Iterable[Tensor]:

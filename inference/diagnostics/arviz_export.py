@@ -68,6 +68,10 @@ def posterior(
     observed_data
         The data. Values keep the model's dtype.
 
+    What a mask hides (frames after a sequence's end, missing data) is NaN in posterior,
+    posterior_predictive and observed_data; integers become floats for it. The attribute ``masked``
+    says so. Predictions of a site that a datum lacks altogether, as a missing modality, are kept.
+
     Parameters
     ----------
     model, guide, *data, **named

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from inference.diagnostics.arviz_adapter import Attrs, Variable, to_arviz
+from inference.diagnostics.arviz_masks import masked
 from inference.tracing import (
     Sampler,
     Traces,
@@ -119,6 +120,8 @@ def _groups(
         n: variable_of(sampler, n, sampler.places[n].value(value, 1)[0], dims, drawn=False)
         for n, value in data.items()
     }
+    for group in groups.keys() - {"log_likelihood"}:
+        groups[group] = {n: masked(sampler, n, v, group) for n, v in groups[group].items()}
     return {group: values for group, values in groups.items() if values}
 
 

@@ -60,7 +60,7 @@ def draw_rows(
     figure = Picture(figsize=(0.8 * width + 1.2, 0.85 * len(rows)))
     axes = figure.subplots(len(rows), width, squeeze=False)
     shown = [image for row in rows for image in row if image is not None]
-    low, high = limits or (min(float(i.min()) for i in shown), max(float(i.max()) for i in shown))
+    low, high = limits or _range(shown)
     for i, row in enumerate(rows):
         for j in range(width):
             axis, image = axes[i][j], row[j] if j < len(row) else None
@@ -77,3 +77,13 @@ def draw_rows(
                 axis.set_title(heads[j], fontsize=8)
         axes[i][0].set_ylabel(titles[i], rotation=0, ha="right", va="center", fontsize=8)
     return figure
+
+
+def _range(images: Sequence[Tensor]) -> tuple[float, float]:
+    """Return the least and the largest value that is not NaN; 0 and 1 if none is."""
+    values = [image[~image.isnan()] for image in images]
+    values = [value for value in values if value.numel()]
+    return (
+        min((float(value.min()) for value in values), default=0.0),
+        max((float(value.max()) for value in values), default=1.0),
+    )

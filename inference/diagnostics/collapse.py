@@ -218,7 +218,11 @@ def _sites(
         rows.append(contrasts(sampler, traces, groups, chunk))
         ratios.append(log_ratio(sampler, traces))
     joined = [
-        Contrast(stack_draws([c.all for c in column]), stack_draws([c.others for c in column]))
+        Contrast(
+            stack_draws([c.all for c in column]),
+            stack_draws([c.others for c in column]),
+            column[0].peers,
+        )
         for column in zip(*rows, strict=True)
     ]
     reports, before = [], torch.zeros(plate.size, dtype=torch.double)

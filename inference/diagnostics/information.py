@@ -9,7 +9,6 @@ section 4.2). A rate is what the latents cost; the information is what they carr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +52,9 @@ class Information:
         N.
     sites
         The guide's sites that z stands for.
+    ceiling
+        The most that can be seen: log N; of sequences that end at different frames the mean log
+        number of data that end where a datum does, since only these are compared.
     """
 
     nats: float
@@ -62,22 +64,20 @@ class Information:
     rate: float
     size: int
     sites: tuple[str, ...]
+    ceiling: float
 
     @staticmethod
     def of(contrast: Contrast, rate: Tensor, sites: Sequence[str]) -> Information:
         """Average over draws: a contrast, and the log ratios to the prior, ``(S, N)``."""
-        nats, upper = mean_and_error(contrast.all.mean(0)), mean_and_error(contrast.others.mean(0))
-        return Information(*nats, *upper, float(rate.mean()), rate.shape[1], tuple(sites))
+        others = contrast.others.mean(0)
+        nats, upper = mean_and_error(contrast.all.mean(0)), mean_and_error(_present(others))
+        ceiling = float(contrast.peers.double().log().mean())
+        return Information(*nats, *upper, float(rate.mean()), rate.shape[1], tuple(sites), ceiling)
 
     @property
     def marginal_kl(self) -> float:
         """KL(q(z) || p(z)): the part of the rate that carries nothing of a datum."""
         return self.rate - self.nats
-
-    @property
-    def ceiling(self) -> float:
-        """Log N: no more can be seen with N data."""
-        return math.log(self.size)
 
     def __str__(self) -> str:
         near = self.nats > self.ceiling - 1 and self.size > 1 and self.nats > 0.1
@@ -143,7 +143,13 @@ def mutual_information(
             rate = log_ratio(sampler, traces, None if site is None else chosen)
             parts.append((found.all, found.others, rate))
     ours, others, rates = (stack_draws(list(column)) for column in zip(*parts, strict=True))
-    return Information.of(Contrast(ours, others), rates, chosen)
+    return Information.of(Contrast(ours, others, found.peers), rates, chosen)
+
+
+def _present(values: Tensor) -> Tensor:
+    """Leave out what is NaN: data that nothing was compared with; unless all are."""
+    there = ~values.isnan()
+    return values[there] if bool(there.any()) else values
 
 
 def log_ratio(sampler: Sampler, traces: Traces, names: Sequence[str] | None = None) -> Tensor:

@@ -1,6 +1,7 @@
 """What latents do, as pictures: traversals, reconstructions, samples and imputations of any pair.
 
-Every picture is made by running the pair. Images are the rows (N, D) of an observed site, drawn by
+Every picture is made by running the pair; what a mask hides of the data is blank, and tinted in all
+rows. Images are the rows (N, D) of an observed site, drawn by
 their means where the site's distribution has one, else as drawn. All return a matplotlib figure
 that a notebook shows as it is, and leave the pair, generators and pyplot alone.
 """
@@ -65,8 +66,8 @@ def plot_samples(
         forward: Any = Unconditioned()(view.sampler.model)
         first = poutine.trace(forward).get_trace(*some.args, **some.kwargs)
         second = poutine.trace(forward).get_trace(*some.args, **some.kwargs)
-        rows = [view.data(), view.images(first), view.images(second)]
-    return _draw(rows, ["data", "sample", "sample"])
+        rows, marks = [view.data(), view.images(first), view.images(second)], view.marks()
+    return _draw(rows, ["data", "sample", "sample"], marks=marks)
 
 
 def plot_reconstructions(
@@ -89,7 +90,8 @@ def plot_reconstructions(
     with quiet(model, guide, seed):
         view = ImageView(Sampler(model, guide, some.args, some.kwargs), site, shape)
         rows = [view.data(), *(view.images(view.draw()) for _ in range(num_samples))]
-    return _draw(rows, ["data", *(f"draw {i + 1}" for i in range(num_samples))])
+        marks = view.marks()
+    return _draw(rows, ["data", *(f"draw {i + 1}" for i in range(num_samples))], marks=marks)
 
 
 def plot_traversal(

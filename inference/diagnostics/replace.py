@@ -15,17 +15,24 @@ from inference.tracing import Sampler
 
 @dataclass(frozen=True)
 class Replacement:
-    """Simulated values of `site`, in `shape`, go into an argument (its position or its name)."""
+    """Simulated values of `site`, in `shape`, go into an argument (its position or its name).
+
+    Where `mask` is False there are no data, and what the argument holds stays there.
+    """
 
     site: str
     argument: int | str
     shape: torch.Size
+    mask: Tensor | None = None
 
     def put(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], values: Tensor
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return a call with these values in the place of the data."""
         value, key = values.reshape(self.shape), self.argument
+        if self.mask is not None:
+            held = kwargs[key] if isinstance(key, str) else args[key]
+            value = torch.where(self.mask.reshape(self.shape), value.to(held.dtype), held)
         if isinstance(key, str):
             return args, kwargs | {key: value}
         return (*args[:key], value, *args[key + 1 :]), kwargs
@@ -33,6 +40,8 @@ class Replacement:
 
 def replacements(sampler: Sampler, given: Mapping[str, int | str]) -> list[Replacement]:
     """Find the argument of every observed site: the one that is its value, or equals it.
+
+    Where a mask hides the site's values, nothing need be equal: padding is often cleaned.
 
     Parameters
     ----------
@@ -58,17 +67,28 @@ def replacements(sampler: Sampler, given: Mapping[str, int | str]) -> list[Repla
             expected=f"one of {sorted(observed)}",
             cure="correct the name",
         )
-    return [_find(name, value, arguments, given) for name, value in observed.items()]
+    masks = {name: _mask(sampler, name) for name in observed}
+    return [_find(name, value, masks[name], arguments, given) for name, value in observed.items()]
+
+
+def _mask(sampler: Sampler, name: str) -> Tensor | None:
+    """Return which values of a site count, in the shape of its value; None if all do."""
+    mask, shape = sampler.mask(name), sampler.sites[name]["value"].shape
+    return mask.reshape(shape) if mask is not None and mask.numel() == shape.numel() else None
 
 
 def _find(
-    name: str, value: Tensor, arguments: dict[int | str, Any], given: Mapping[str, int | str]
+    name: str,
+    value: Tensor,
+    mask: Tensor | None,
+    arguments: dict[int | str, Any],
+    given: Mapping[str, int | str],
 ) -> Replacement:
     if name in given:
-        return _given(name, value, arguments, given[name])
+        return _given(name, value, mask, arguments, given[name])
     tensors = {key: t for key, t in arguments.items() if isinstance(t, Tensor)}
     found = [key for key, t in tensors.items() if t is value]
-    found = found or [key for key, t in tensors.items() if _equal(t, value)]
+    found = found or [key for key, t in tensors.items() if _equal(t, value, mask)]
     if len(found) != 1:
         raise PairError(
             site=name,
@@ -76,11 +96,11 @@ def _find(
             expected="exactly one, so that simulated data can take its place",
             cure=f"name it: replace={{{name!r}: position or name of the argument}}",
         )
-    return Replacement(name, found[0], tensors[found[0]].shape)
+    return Replacement(name, found[0], tensors[found[0]].shape, mask)
 
 
 def _given(
-    name: str, value: Tensor, arguments: dict[int | str, Any], key: int | str
+    name: str, value: Tensor, mask: Tensor | None, arguments: dict[int | str, Any], key: int | str
 ) -> Replacement:
     argument = arguments.get(key)
     if not isinstance(argument, Tensor) or argument.numel() != value.numel():
@@ -91,11 +111,11 @@ def _given(
             expected=f"a tensor argument of {value.numel()} values",
             cure=f"give one of {list(arguments)}",
         )
-    return Replacement(name, key, argument.shape)
+    return Replacement(name, key, argument.shape, mask)
 
 
-def _equal(a: Tensor, b: Tensor) -> bool:
+def _equal(a: Tensor, b: Tensor, mask: Tensor | None) -> bool:
     if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device:
         return False
     same = (a == b) | (a.isnan() & b.isnan()) if a.is_floating_point() else a == b
-    return bool(same.all())
+    return bool((same if mask is None else same | ~mask).all())

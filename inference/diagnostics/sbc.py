@@ -41,6 +41,7 @@ class SBC:
     ranks
         By site (or quantity), ``(simulations, dims)``: integers from 0 to `draws`, ties broken at
         random. Dims are the site's plates other than the data plate and its event, flattened.
+        -1 where a mask says that there is nothing: at frames after a sequence's end.
     draws
         L, the number of the guide's draws that the truth is ranked among.
     seed
@@ -52,39 +53,48 @@ class SBC:
     seed: int = 0
 
     def uniform(self, site: str) -> Tensor:
-        """Return ``(rank + U) / (L + 1)`` with U uniform: exactly uniform for a right guide."""
+        """Return ``(rank + U) / (L + 1)`` with U uniform: exactly uniform for a right guide.
+
+        NaN where there is nothing to rank.
+        """
         ranks = self._ranks(site).double()
         noise = torch.Generator().manual_seed(self.seed)
         jitter = torch.rand(ranks.shape, generator=noise, dtype=torch.double)
-        return (ranks + jitter) / (self.draws + 1)
+        return ((ranks + jitter) / (self.draws + 1)).masked_fill(ranks < 0, math.nan)
 
     def pvalues(self, site: str) -> Tensor:
         """Return a p-value a dim, ``(dims,)``: a chi-square test of uniform ranks.
 
-        The ranks are put in up to 20 bins with ten or more expected in each.
+        The ranks are put in up to 20 bins with ten or more expected in each. NaN for a dim that
+        fewer than 20 simulations have: no test of it has any power.
         """
-        uniform = self.uniform(site)
+        return torch.stack([self._pvalue(dim[~dim.isnan()]) for dim in self.uniform(site).T])
+
+    def _pvalue(self, uniform: Tensor) -> Tensor:
         count = len(uniform)
+        if count < 2 * _EXPECTED:
+            return torch.tensor(math.nan).double()
         bins = max(2, min(20, self.draws + 1, count // _EXPECTED))
-        where = (uniform * bins).long().clamp(max=bins - 1)
-        seen = torch.nn.functional.one_hot(where, bins).sum(0).double()  # (dims, bins)
-        statistic = ((seen - count / bins) ** 2).sum(1) / (count / bins)
+        seen = (uniform * bins).long().clamp(max=bins - 1).bincount(minlength=bins).double()
+        statistic = ((seen - count / bins) ** 2).sum() / (count / bins)
         return torch.special.gammaincc(torch.tensor((bins - 1) / 2).double(), statistic / 2)
 
     def pvalue(self, site: str | None = None) -> float:
         """Return one p-value for a site, or for all of them.
 
         Dims (and sites) of one simulation depend on each other, so the smallest p-value is
-        multiplied by their number (Bonferroni): right under any dependence.
+        multiplied by their number (Bonferroni): right under any dependence. NaN if no dim could be
+        tested.
         """
         sites = list(self.ranks) if site is None else [site]
         values = torch.cat([self.pvalues(name) for name in sites])
-        return min(1.0, float(values.min()) * len(values))
+        values = values[~values.isnan()]
+        return min(1.0, float(values.min()) * len(values)) if len(values) else math.nan
 
     def __str__(self) -> str:
         numbers = ("dims", "5d"), ("simulations", "11d"), ("mean rank", "9.3f"), ("p", "8.2g")
         rows = [
-            (name, r.shape[1], len(r), float(self.uniform(name).mean()), self.pvalue(name))
+            (name, r.shape[1], len(r), float(self.uniform(name).nanmean()), self.pvalue(name))
             for name, r in self.ranks.items()
         ]
         lines = table([("site", "<"), *numbers], rows)
@@ -162,7 +172,8 @@ def sbc(
     quantities
         Further quantities to rank, by name: functions of a dict of latents, each
         ``(R, plates..., event...)`` with R draws (L, or 1 for the truth), that return ``(R, ...)``
-        and keep the data plate's axis where they keep it apart: ``(R, B, ...)``.
+        and keep the data plate's axis where they keep it apart: ``(R, B, ...)``. Latents are 0
+        where a mask says that there is nothing.
     replace
         For an observed site whose value is not itself an argument: the index or the name of the
         argument that simulated values go into.
@@ -202,6 +213,7 @@ class _Study:
         self.replace: list[Replacement] = replacements(sampler, replace)
         self.local = all(self._axis(name) is not None for name in self.names)
         self.each = sampler.plate.size if self.local and sampler.plate else 1
+        self.masks = {name: self._mask(name) for name in self.names}
 
     def run(self, index: int) -> dict[str, Tensor]:
         """Simulate one data set; return ranks by name, ``(simulations, dims)``."""
@@ -213,7 +225,11 @@ class _Study:
         mode: Literal["sampled", "plain"] = "sampled" if sampler.enumerated else "plain"
         parts = [{n: t.value(n) for n in self.names} for t in sampler.chunks(self.draws, mode)]
         drawn = {n: stack_draws([part[n] for part in parts]) for n in self.names}
-        ranks = {n: self._rank(drawn[n], truth[n], self._axis(n), index) for n in self.names}
+        truth, drawn = self._cleaned(truth), self._cleaned(drawn)
+        ranks = {
+            n: self._rank(drawn[n], truth[n], self._axis(n), index, self.masks[n])
+            for n in self.names
+        }
         for name, quantity in self.quantities.items():
             axis = self._axis_of_quantity(name, quantity(truth))
             ranks[name] = self._rank(quantity(drawn), quantity(truth), axis, index)
@@ -225,6 +241,18 @@ class _Study:
         for item in self.replace:
             call = item.put(*call, node(trace, item.site)["value"].detach())
         return self.sampler.with_data(*call)
+
+    def _mask(self, name: str) -> Tensor | None:
+        mask = self.sampler.mask(name)
+        return None if mask is None else mask.cpu()
+
+    def _cleaned(self, values: Latents) -> Latents:
+        """Put zeros where nothing is, so that no quantity reads what a guide left there."""
+        masks = self.masks
+        return {
+            name: value if (mask := masks[name]) is None else value.masked_fill(~mask, 0)
+            for name, value in values.items()
+        }
 
     def _axis(self, name: str) -> int | None:
         plate = self.sampler.plate
@@ -243,11 +271,19 @@ class _Study:
             )
         return None
 
-    def _rank(self, drawn: Tensor, truth: Tensor, axis: int | None, index: int) -> Tensor:
+    def _rank(
+        self,
+        drawn: Tensor,
+        truth: Tensor,
+        axis: int | None,
+        index: int,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         """Rank truths ``(1, ...)`` among draws ``(L, ...)``, ties at random: ``(sims, dims)``."""
         below = (drawn < truth).sum(0)
         ties = (drawn == truth).sum(0)
         ranks = below + (torch.rand(ties.shape) * (ties + 1)).long()
+        ranks = ranks if mask is None else ranks.masked_fill(~mask, -1)
         if axis is None:
             return ranks.reshape(1, -1)
         ranks = ranks.movedim(axis - 1, 0).flatten(1) if ranks.dim() > 1 else ranks.unsqueeze(1)

@@ -22,14 +22,14 @@ def plot_histogram(uniform: Tensor, draws: int, site: str, ax: Axes | None, seed
     from scipy.stats import binom
 
     ax = axes_of(ax)
-    count, dims = uniform.shape
+    lines, count = _lines(uniform)
     bins = max(2, min(20, draws + 1, count // 10))
     edges = np.linspace(0, 1, bins + 1)
     low, high = binom.ppf([(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], count, 1 / bins)
     ax.fill_between([0, 1], low, high, color="0.85", label=f"{_LEVEL:.0%} of counts")
-    for dim in range(dims):
-        heights, _ = np.histogram(uniform[:, dim].numpy(), edges)
-        ax.stairs(heights, edges, color="C0", alpha=max(0.15, 1 / dims))
+    for line in lines:
+        heights, _ = np.histogram(line, edges)
+        ax.stairs(heights * count / len(line), edges, color="C0", alpha=max(0.15, 1 / len(lines)))
     ax.set(xlabel=f"rank of {site} / {draws + 1}", ylabel="simulations", xlim=(0, 1))
     ax.set_ylim(bottom=0)
     ax.legend()
@@ -39,16 +39,23 @@ def plot_histogram(uniform: Tensor, draws: int, site: str, ax: Axes | None, seed
 def plot_ecdf(uniform: Tensor, draws: int, site: str, ax: Axes | None, seed: int) -> Axes:
     """Plot the ranks' distribution minus the uniform one, with the simultaneous band."""
     ax = axes_of(ax)
-    count, dims = uniform.shape
+    lines, count = _lines(uniform)
     points = grid(min(100, draws + 1))
     low, high = envelope(count, len(points), _LEVEL, seed)
     ax.fill_between(points, low, high, color="0.85", label=f"{_LEVEL:.0%} of lines")
-    for dim in range(dims):
-        below = np.searchsorted(np.sort(uniform[:, dim].numpy()), points, side="right") / count
-        ax.plot(points, below - points, color="C0", alpha=max(0.15, 1 / dims))
+    for line in lines:
+        below = np.searchsorted(np.sort(line), points, side="right") / len(line)
+        ax.plot(points, below - points, color="C0", alpha=max(0.15, 1 / len(lines)))
     ax.set(xlabel=f"rank of {site} / {draws + 1}", ylabel="distribution - uniform", xlim=(0, 1))
     ax.legend()
     return ax
+
+
+def _lines(uniform: Tensor) -> tuple[list[np.ndarray], int]:
+    """Return each dim's uniforms where it has any, and the least number of them: the band's."""
+    columns = (dim[~dim.isnan()].numpy() for dim in uniform.T)
+    lines = [line for line in columns if len(line)]
+    return lines, min((len(line) for line in lines), default=len(uniform))
 
 
 def grid(count: int) -> np.ndarray:

@@ -13,7 +13,17 @@ import torch
 from pyro.distributions import Independent, MaskedDistribution
 from torch import Tensor
 
-from inference.tracing import Place, Plate, Sampler, Traces, layers, mean_of, node, scale_of
+from inference.tracing import (
+    Place,
+    Plate,
+    Sampler,
+    Traces,
+    layers,
+    mask_of,
+    mean_of,
+    node,
+    scale_of,
+)
 
 ACTIVE = 0.01
 
@@ -27,10 +37,10 @@ class Unit:
     site, index
         Which: ``index`` among the numbers a datum has at this site.
     rate
-        Its part of the site's rate, in nats a datum; None where guide or prior do not take the
-        site's numbers one by one.
+        Its part of the site's rate, in nats a datum, 0 in data that lack it; None where guide or
+        prior do not take the site's numbers one by one.
     spread
-        The variance over the data of its posterior mean.
+        The variance of its posterior mean over the data that have it.
     """
 
     site: str
@@ -80,19 +90,38 @@ class SiteReport:
 
 
 def units(sampler: Sampler, num_samples: list[Traces], name: str, plate: Plate) -> list[Unit]:
-    """Return the units of a guide's site, from draws of the pair."""
-    place = sampler.guide_places[name]
+    """Return the units of a guide's site that any datum has, from draws of the pair."""
+    place, there = sampler.guide_places[name], _there(sampler, name, plate)
     means = torch.cat([_by_datum(_mean(t, name), place, plate, t.size) for t in num_samples])
-    across, size = means.mean(0), len(means)
-    spread = across.var(0) if len(across) > 1 else torch.zeros_like(across[0])
+    means = means.where(there, torch.zeros_like(means))
+    spread, size = _variance(means.mean(0), there), len(means)
     if size > 1:  # the variance that so few draws leave in a mean is no spread over the data
-        spread = (spread - means.var(0).mean(0) / size).clamp(min=0.0)
+        noise = means.var(0).sum(0) / there.sum(0).clamp(min=1)
+        spread = (spread - noise / size).clamp(min=0.0)
     parts = [_rates(sampler, t, name, place, plate) for t in num_samples]
     rates = None if parts[0] is None else torch.cat([p for p in parts if p is not None]).mean(0)
-    indices = [tuple(i) for i in torch.ones(spread.shape).nonzero().tolist()]
+    indices = [tuple(i) for i in there.any(0).nonzero().tolist()]
     return [
         Unit(name, i, None if rates is None else float(rates[i]), float(spread[i])) for i in indices
     ]
+
+
+def _there(sampler: Sampler, name: str, plate: Plate) -> Tensor:
+    """Return which numbers of a site each datum has, (N, numbers a datum...)."""
+    place, mask = sampler.guide_places[name], sampler.mask(name)
+    if mask is None:
+        mask = torch.ones(place.shape, dtype=torch.bool)
+        mask = place.value(mask, 1)[0]
+    axis = place.axis(plate.name)
+    assert axis is not None
+    return mask.movedim(axis - 1, 0)
+
+
+def _variance(values: Tensor, there: Tensor) -> Tensor:
+    """Return the variance over the rows that are there; 0 where there are fewer than two."""
+    count = there.sum(0)
+    mean = (values * there).sum(0) / count.clamp(min=1)
+    return ((values - mean).square() * there).sum(0) / (count - 1).clamp(min=1)
 
 
 def _mean(traces: Traces, name: str) -> Tensor:
@@ -123,12 +152,13 @@ def _rates(
             return None
         scale = scale.reshape(scale.shape + (1,) * (place.event_dim * bool(scale.dim())))
         log_prob = base.log_prob(value).double() * scale
+        if (mask := mask_of(site)) is not None:
+            log_prob = log_prob.where(mask, torch.zeros_like(log_prob))
         terms.append(_by_datum(log_prob, place, plate, traces.size))
     return (terms[0] - terms[1]).mean(1)
 
 
 def _elementwise(fn: Any) -> Any:
     """Return the distribution of the single numbers of an event; None if there is none."""
-    *outer, base = layers(fn, (Independent, MaskedDistribution))
-    masked = any(getattr(layer, "_mask", True) is not True for layer in outer)
-    return None if masked or base.event_shape else base
+    *_, base = layers(fn, (Independent, MaskedDistribution))
+    return None if base.event_shape else base

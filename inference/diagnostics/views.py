@@ -65,9 +65,23 @@ class ImageView:
         return [self.image(row) for row in self.mean(trace)]
 
     def data(self, rows: Tensor | None = None) -> list[Tensor]:
-        """Return the images of the data themselves, or of rows like them."""
-        rows = self.value(self.sampler.sites[self.site]["value"]) if rows is None else rows
+        """Return the images of the data themselves, or of rows like them; NaN where masked."""
+        if rows is None:
+            rows = self.value(self.sampler.sites[self.site]["value"])
+            gone = self._masked()
+            rows = rows if gone is None else rows.to(torch.float).masked_fill(gone, math.nan)
         return [self.image(row) for row in rows]
+
+    def marks(self) -> list[Tensor]:
+        """Return the pixels of each row that a mask hides, as images; none if there is no mask."""
+        gone = self._masked()
+        return [] if gone is None else [row.reshape(self.shape).cpu() for row in gone]
+
+    def _masked(self) -> Tensor | None:
+        mask = self.sampler.mask(self.site)
+        if mask is None:
+            return None
+        return ~(mask.flatten(1) if mask.dim() > 1 else mask[:, None])
 
 
 def only_site(name: str | None, names: list[str], what: str) -> str:

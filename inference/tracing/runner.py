@@ -6,6 +6,7 @@ The guide is *run*, never re-derived: whatever it does, these are its draws.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import reduce
 from typing import Any, Literal
 
 import pyro
@@ -37,6 +38,7 @@ from inference.tracing.sites import (
 from inference.tracing.steady import refuse_unsteady
 from inference.tracing.terms import frame_of
 from inference.tracing.traces import Traces, plated
+from inference.tracing.wrappers import both
 
 Mode = Literal["plain", "sampled", "summed"]
 
@@ -88,6 +90,7 @@ class Runner:
             n: place_of(s, self.nesting) for n, s in sample_sites(guide_trace).items()
         }
         self.sites: dict[str, Site] = sample_sites(model_trace)
+        self.guide_sites: dict[str, Site] = sample_sites(guide_trace)
         self.latents = [n for n in self.sites if n in guide_trace.nodes]
         self.enumerated = [
             n for n, s in self.sites.items() if is_enumerated(s) and n not in self.latents
@@ -160,13 +163,26 @@ class Runner:
         """Return the value of an observed site, ``(plates..., event...)``."""
         return self.places[name].value(self.sites[name]["value"].detach(), 1)[0]
 
-    def mask(self, name: str) -> Tensor | None:
-        """Return which values of a site count, ``(plates..., event...)``; None if all do."""
-        site = self.sites[name]
-        mask = mask_of(site)
+    def mask(self, name: str, seen: bool = True) -> Tensor | None:
+        """Return which values of a site exist, ``(plates..., event...)``; None if all do.
+
+        What is masked in the model or in the guide does not: frames after a sequence's end,
+        missing data; nor, if ``seen``, what a sequence has that was not observed. Of a latent,
+        ``mask(False)`` masks nothing: it makes a flat prior.
+        """
+        found = [m for s in self._sides(name) if (m := mask_of(s, seen)) is not None]
+        if name not in self.observed:
+            found = [mask for mask in found if mask.dim()]
+        mask = reduce(both, found, None)
         if mask is None:
             return None
-        return self.places[name].value(mask.expand(site["value"].shape), 1)[0]
+        place = self.places.get(name) or self.guide_places[name]
+        return place.value(mask.expand(torch.broadcast_shapes(mask.shape, place.shape)), 1)[0]
+
+    def _sides(self, name: str) -> list[Site]:
+        """Return a site in the model and in the guide; not what is computed from others."""
+        sides = [sites[name] for sites in (self.sites, self.guide_sites) if name in sites]
+        return [site for site in sides if not is_deterministic(site)]
 
     def _guided(self, size: int | None) -> Trace:
         effect = poutine.unwrap(self.guide)

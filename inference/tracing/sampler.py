@@ -185,7 +185,7 @@ def sampler_of(
         with quiet(model, guide, seed=0):
             found = copy.copy(Sampler(model, guide, args, kwargs, shape.plate.name))
         found.model = found.guide = nn.Identity()  # what is kept holds neither pair nor data
-        found.sites, found.args, found.kwargs = {}, (), {}
+        found.sites, found.guide_sites, found.args, found.kwargs = {}, {}, (), {}
         known[key] = found
     sampler = known[key].with_data(args, kwargs)
     sampler.model, sampler.guide = model, guide

@@ -238,12 +238,13 @@ def refuse_nonfinite(log_prob: Tensor, site: Site) -> Tensor:
     return log_prob
 
 
-def mask_of(site: Site) -> Tensor | None:
+def mask_of(site: Site, seen: bool = True) -> Tensor | None:
     """Return which entries of a site count, broadcastable to its value; None if all do.
 
-    Reads ``poutine.mask`` and ``dist.mask``, also under ``to_event``.
+    Reads ``poutine.mask`` and ``dist.mask``, also under ``to_event``, and the frames that the
+    distribution of a sequence says exist (``mask_frames``).
     """
-    return both(widen(site["mask"], site["fn"].event_dim), mask_within(site["fn"]))
+    return both(widen(site["mask"], site["fn"].event_dim), mask_within(site["fn"], seen))
 
 
 def refuse_uncovered(model: Trace, guide: Trace) -> None:

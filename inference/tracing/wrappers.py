@@ -7,7 +7,7 @@ from functools import reduce
 from typing import Any
 
 import torch
-from pyro.distributions import ExpandedDistribution, MaskedDistribution
+from pyro.distributions import DiscreteHMM, ExpandedDistribution, MaskedDistribution
 from torch import Tensor
 from torch.distributions import Independent
 
@@ -36,17 +36,38 @@ def unwrapped(fn: Any, through: Any = object) -> Any:
     return inner
 
 
-def mask_within(fn: Any) -> Tensor | None:
+def mask_within(fn: Any, seen: bool = True) -> Tensor | None:
     """Return which entries of its value a distribution counts; None if all.
 
-    A distribution of sequences says so itself: ``mask_frames`` (..., T), the frames that exist, and
-    ``observed`` (..., T, D), the numbers that were seen.
+    Reads ``dist.mask``; of a sequence, whatever distribution has such attributes, ``mask_frames``
+    (..., T), the frames that exist, and ``observed`` (..., T, D), the numbers that were seen; and
+    the masked frames of an ``observation_dist``. With ``seen=False``, what exists and was not seen
+    counts too.
     """
-    masked = (f for f in layers(fn, WRAPPERS) if isinstance(f, MaskedDistribution))
-    inside = reduce(both, (widen(f._mask, f.event_dim) for f in masked), None)
-    inner = unwrapped(fn, WRAPPERS)
-    frames = widen(getattr(inner, "mask_frames", None), len(inner.event_shape) - 1)
-    return both(both(inside, frames), getattr(inner, "observed", None))
+    return reduce(both, (_own_mask(layer, seen) for layer in layers(fn, WRAPPERS)), None)
+
+
+def _own_mask(fn: Any, seen: bool) -> Any:
+    """Return what a distribution masks itself, apart from those inside it."""
+    if getattr(fn, "hides_existing", False) and not seen:
+        return None
+    if isinstance(fn, MaskedDistribution):
+        return widen(fn._mask, fn.event_dim)
+    frames = widen(getattr(fn, "mask_frames", None), fn.event_dim - 1)
+    if seen and (numbers := getattr(fn, "observed", None)) is not None:
+        return both(frames, numbers)
+    if isinstance(fn, DiscreteHMM) and frames is None:
+        return _mask_of_emissions(fn.observation_dist)
+    return frames
+
+
+def _mask_of_emissions(fn: Any) -> Tensor | None:
+    """Return the mask of emissions (..., T, states), which is that of a frame in any state."""
+    mask = mask_within(fn)
+    if mask is None or not mask.dim():
+        return mask
+    full = mask.expand(torch.broadcast_shapes(mask.shape, fn.batch_shape + fn.event_shape))
+    return full.any(-fn.event_dim - 1)
 
 
 def both(one: Any, other: Any) -> Tensor | None:
