@@ -9,6 +9,8 @@ from operator import index
 
 import torch
 
+from ppl_models.errors import InputError
+
 
 def derive(seed: int, *keys: int | str) -> int:
     """Turn a seed and the name of a place into a seed for that place.
@@ -53,8 +55,12 @@ def seeded(seed: int = 0) -> Iterator[None]:
     ------
     TypeError
         If the seed is no integer.
+    InputError
+        If torch takes no integer of that size.
     """
     seed = index(seed)
+    if not -(2**63) <= seed < 2**64:
+        raise InputError("seed", f"{seed}", "an integer from -2^63 to 2^64 - 1", "seed=0")
     cpu = torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     reseed(seed)

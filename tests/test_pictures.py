@@ -75,6 +75,7 @@ def pair() -> tuple[VAE, VAEGuide]:
 
 X = torch.linspace(-2, 2, 80).reshape(20, 4)
 MISSING = torch.tensor([True, False, False, False])
+QUICK: dict[str, Any] = {"num_samples": 2, "num_particles": 5}
 PICTURES: dict[str, Callable[[], Any]] = {
     "Tracks.plot": lambda: tracks().plot(),
     "plot": lambda: plot(tracks()),
@@ -95,7 +96,7 @@ PICTURES: dict[str, Callable[[], Any]] = {
     ),
     "draw_rows": lambda: draw_rows([[torch.eye(3)]], ["a"]),
 }
-SHOWN = ("Picture", "axes_of(", "axes_row(", "draw_rows(", "_draw(", "plot(")
+SHOWN = ("Picture", "axes_of(", "axes_row(", "draw_rows(", "_draw(", "plot(", "plot_")
 """What a function is made with whose picture shows itself."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,15 @@ def test_its_links_lead_to_files() -> None:
 def test_its_commands_exist() -> None:
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"make ([a-z]+)", TEXT)) <= set(targets)
+
+
+def test_make_says_where_the_command_is_and_opens_the_lessons() -> None:
+    def planned(target: str) -> str:
+        command = ["make", "--dry-run", "--always-make", target]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    assert "The command is .venv/bin/ppl" in planned("install")
+    assert "jupyter lab --notebook-dir=notebooks" in planned("notebook")
+    extra = (ROOT / "setup.cfg").read_text().partition("\nnotebooks =")[2].partition("\ndev =")[0]
+    assert "jupyterlab" in extra and "ipywidgets" in extra  # the second for tqdm's bars

@@ -14,11 +14,13 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from inference.cli.catalogue import STORIES, find
+from inference.cli.fit_speech import register as register_fit_speech
 from inference.cli.speech import register as register_speech
 from inference.cli.story import Story
 from inference.cli.track import register
@@ -108,7 +110,13 @@ def check(
         report = check_pair(model, guide, **named)
     typer.echo(str(report))
     if graph is not None:
-        report.render(graph)
+        try:
+            report.render(graph)
+        except CalledProcessError as error:
+            cure = f"choose another place, or draw to {graph.with_suffix('.gv')}"
+            raise InputError(
+                f"--graph {graph}", f"{error}", "a picture by Graphviz", cure
+            ) from error
         typer.echo(f"drawn: {graph}")
 
 
@@ -242,6 +250,7 @@ def _parse(settings: list[str] | None) -> dict[str, Any]:
 
 register(app)
 register_speech(app)
+register_fit_speech(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

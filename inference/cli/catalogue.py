@@ -100,7 +100,7 @@ STORIES: tuple[Story, ...] = (
         VAES,
         "004",
         "A sentence is generated token by token, given the tokens so far and one latent vector.",
-        settings=lambda data: {"num_tokens": int(data["x"].max()) + 1},
+        settings=_example("vocabulary"),
         simulate=_example("vectors"),
     ),
     _vectors(

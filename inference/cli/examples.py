@@ -10,8 +10,11 @@ from pyro import poutine
 from torch import Tensor
 
 from ppl_models.data.trajectories import synthetic_trajectories
+from ppl_models.errors import InputError
 
 Data = dict[str, Tensor]
+MOST_TOKENS = 1_000_000
+"""Of a vocabulary that follows from the data: each has its row in the tables of a network."""
 
 
 def vectors(model: Any, size: int) -> Data:
@@ -85,6 +88,23 @@ def widths(data: Data) -> dict[str, Any]:
     """Return the modalities and their sizes: all data that are not masks."""
     masks = ("mask", "observed")
     return {"modalities": {n: x.shape[-1] for n, x in data.items() if n not in masks}}
+
+
+def vocabulary(data: Data) -> dict[str, Any]:
+    """Return how many tokens there are: one more than the largest.
+
+    Raises
+    ------
+    InputError
+        They are no whole numbers from 0, or a largest one would need too much memory.
+    """
+    x = data["x"].float()
+    good = x.isfinite() & (x == x.floor()) & (x >= 0) & (x < MOST_TOKENS)
+    if not good.all():
+        found = f"{float(x[~good][0]):g}, and {int((~good).sum()) - 1} more such numbers"
+        cure = "number the tokens from 0, and raise inference.cli.examples.MOST_TOKENS for more"
+        raise InputError("x", found, f"whole numbers from 0 to {MOST_TOKENS - 1:,}", cure)
+    return {"num_tokens": int(x.max()) + 1}
 
 
 def conditioned_widths(data: Data) -> dict[str, Any]:

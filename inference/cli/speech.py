@@ -1,8 +1,7 @@
-"""``ppl resynth``, ``ppl generate`` and ``ppl fit-speech``: speech, from a shell."""
+"""``ppl resynth`` and ``ppl generate``: speech, from a shell."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,18 +30,6 @@ if TYPE_CHECKING:
 
     from inference.tasks.speech import SpeechModel
 
-INTERRUPTED = 130
-
-
-class Layout(StrEnum):
-    """How the files of a corpus lie in its folder."""
-
-    folder = "folder"
-    an4 = "an4"
-    wsj0 = "wsj0"
-    voicebank = "voicebank"
-
-
 Model = Annotated[
     str, typer.Option(metavar="RUN", help="A run's folder, its file, or a name that ships.")
 ]
@@ -64,7 +51,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this file to ``ppl``."""
     app.command()(resynth)
     app.command()(generate)
-    app.command(name="fit-speech")(fit_speech)
 
 
 def resynth(
@@ -93,7 +79,7 @@ def resynth(
     one = read_channel(channel)
     if swap is not None and report:
         raise typer.BadParameter("--report scores copies, and --swap makes none: choose one")
-    _require_audio(report)
+    require_audio(report)
     copies = copies_of(inputs, out)
     from inference.tasks.speech import load_speech
 
@@ -145,7 +131,7 @@ def generate(
 
     Sound i depends on the model, the length, the seed and i only.
     """
-    _require_audio(False)
+    require_audio(False)
     from inference.randomness import derive
     from inference.tasks.speech import generate as generate_speech
     from inference.tasks.speech import load_speech
@@ -170,58 +156,6 @@ def generate(
     _keep_sums(out, targets)
 
 
-def fit_speech(
-    corpus: Annotated[Path, typer.Argument(help="Folder of recordings.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run; `--model` takes it.")],
-    architecture: Annotated[
-        str, typer.Option(help="One of the dynamical VAE family.")
-    ] = "LigHTDVAE",
-    layout: Annotated[Layout, typer.Option(help="How its files lie there.")] = Layout.folder,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the data.", show_default="the recipe's")
-    ] = None,
-    seed: Seed = 0,
-    resample: Resample = False,
-    channel: Channel = None,
-    skip_errors: SkipErrors = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run that stopped.")
-    ] = False,
-) -> None:
-    """Train a model of speech on a corpus, by the recipe of the project's own tables.
-
-    One tenth of a folder's utterances is kept back for validation and one for tests; a published
-    corpus has its own parts.
-    """
-    _require_audio(False)
-    from inference.tasks.speech import recipe_of, save_speech
-    from ppl_models.data import corpora
-
-    recipe, one = recipe_of(architecture), read_channel(channel)
-    listed = {"folder": corpora.speech_folder}.get(layout.value) or getattr(corpora, layout.value)
-    found = listed(corpus)
-    typer.echo(str(found))
-    with progress() as step:
-        step(f"reading {len(found.train)} recordings")
-        pieces, skipped = recipe.pieces(
-            found.train,
-            resample=resample,
-            channel=one,
-            on_error="skip" if skip_errors else "raise",
-        )
-    for why in skipped:
-        typer.echo(f"skipped: {why}", err=True)
-    typer.echo(f"{len(pieces)} pieces of {recipe.piece} frames")
-    run = recipe.train(pieces, out, seed=seed, epochs=epochs, resume=resume)
-    facts = {"corpus": found.name, "seed": seed, "epochs": run.epochs}
-    path = save_speech(out, recipe.design, run.model, run.guide, facts)
-    typer.echo(str(run))
-    typer.echo(f"saved: {path}")
-    if run.interrupted:
-        typer.echo("stopped early; the same command with --resume goes on", err=True)
-        raise typer.Exit(INTERRUPTED)
-
-
 def _keep_sums(out: Path, targets: list[Path]) -> None:
     """Write the checksums of the sounds that are in a folder."""
     from ppl_models.data.files import add_sums
@@ -231,7 +165,7 @@ def _keep_sums(out: Path, targets: list[Path]) -> None:
         add_sums(out, there)
 
 
-def _require_audio(report: bool) -> None:
+def require_audio(report: bool) -> None:
     """Say now, not after the work, which package is missing."""
     from importlib.util import find_spec
 

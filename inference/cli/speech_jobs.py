@@ -163,9 +163,9 @@ def read(path: Path, rate: int, resample: bool, channel: int | Literal["mix"] | 
     try:
         return read_sound(path, rate, resample=resample, channel=channel)
     except InputError as error:
-        *rest, cure = error.args
+        name, found, expected, cure = error.args
         cure = in_options(cure).replace("or leave it out", "or leave it out (--skip-errors)")
-        raise InputError(*rest, cure) from None
+        raise InputError(name, found, expected, cure) from None
 
 
 def sum_up(total: int, kept: int, skipped: list[InputError], rows: list[dict[str, float]]) -> None:

@@ -99,7 +99,7 @@ def present_throughout(truth: Boxes, first: int, last: int) -> Boxes:
 
 def folders_of(paths: Sequence[Path], out: Path) -> list[Path]:
     """Return a folder for each file; two files of one name are refused."""
-    stems = [path.name.removesuffix(".txt") for path in paths]
+    stems = [_plain(path).removesuffix(".txt") for path in paths]
     for i, stem in enumerate(stems):
         if stem in stems[:i]:
             found = f"both {paths[stems.index(stem)]} and {paths[i]}"
@@ -182,12 +182,17 @@ def bundled(sequence: str) -> Path:
     return folder
 
 
+def _plain(path: Path) -> str:
+    """Return a file's name, without the suffix that says how it is compressed."""
+    return path.stem if path.suffix.lower() in (".gz", ".bz2", ".xz") else path.name
+
+
 def _sequence_info(path: Path) -> tuple[int, int] | None:
     """Read the length of a MOTChallenge sequence from the seqinfo.ini beside its det.txt."""
     from configparser import ConfigParser, Error
 
     info = path.parent / "seqinfo.ini"
-    if path.name != "det.txt" or not info.is_file():
+    if _plain(path) != "det.txt" or not info.is_file():
         return None
     parser = ConfigParser(interpolation=None)
     try:

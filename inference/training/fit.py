@@ -163,8 +163,9 @@ def fit(
         processes = Processes(accelerator, devices, strategy)
         session = Session(TrainedPair(model, guide, plan), plan, processes)
         session.pair.auxiliary.refuse_several(processes.count)
-        with plan.folder.hold(session.space()) if plan.folder else nullcontext():
-            session.take_up(plan.folder.open(resume) if plan.folder else None)
+        folder = plan.folder
+        with folder.hold(session.space()) if folder and processes.leads else nullcontext():
+            session.take_up(folder.open(resume) if folder else None)
             if not plan.is_over(session.progress):
                 with session.interrupt, pyro.get_param_store().scope():
                     processes.run(train, session)

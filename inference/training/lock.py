@@ -43,7 +43,8 @@ def locked(folder: Path) -> Iterator[None]:
     handle = _take(path)
     try:
         os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(_me()).encode(), 0)
+        os.lseek(handle, 0, os.SEEK_SET)
+        os.write(handle, json.dumps(_me()).encode())
         yield
     finally:
         with suppress(OSError):
@@ -59,10 +60,8 @@ def _take(path: Path) -> int:
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            free = _lock(handle)
-            holder = _holder(handle)
-            if not free:
-                raise _refusal(path.parent, holder)
+            if not _lock(handle):
+                raise _refusal(path.parent, _holder(handle))
             if _is(handle, path):
                 return handle
         except BaseException:
@@ -87,10 +86,13 @@ def _lock(handle: int) -> bool:
 
 def _holder(handle: int) -> dict[str, Any]:
     """Read who holds a file."""
-    try:
-        return dict(json.loads(os.pread(handle, 10_000, 0)))
-    except (ValueError, TypeError):
-        return {}
+    for _ in range(5):  # it may be about to write it
+        os.lseek(handle, 0, os.SEEK_SET)
+        if content := os.read(handle, 10_000):
+            with suppress(ValueError, TypeError):
+                return dict(json.loads(content))
+        time.sleep(0.02)
+    return {}
 
 
 def _lives(holder: dict[str, Any]) -> bool:

@@ -62,6 +62,12 @@ class Processes:
             self._fabric = _fabric(accelerator=accelerator, devices=devices, strategy=strategy)
             self.count = self._fabric.world_size
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes: of several that a launcher started, only the first does."""
+        ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK"))
+        return self.count == 1 or all(rank == "0" for rank in ranks)
+
     def run(self, work: Callable[[S], None], session: S) -> None:
         """Do the work in every process; the session is then where the first one left it."""
         if self._fabric is None:

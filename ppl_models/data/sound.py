@@ -7,15 +7,18 @@ SPHERE.
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import math
 import os
 import re
 from pathlib import Path
 from types import ModuleType
-from typing import BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool1d
 
@@ -27,6 +30,7 @@ MOST_SAMPLES = 500_000_000
 STRETCH, HIGHEST = 64, 768_000
 """Resampling makes at most so many samples of one, of sounds of up to so many samples a second."""
 FULL_SCALE = 1 - 2**-15  # the largest number of 16 bits
+_MARK = "ppl-models checksum "
 _SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16"}
 
 
@@ -95,7 +99,8 @@ def read_sound(
 def write_sound(path: str | os.PathLike[str], wave: Tensor, rate: int = 16000) -> float:
     """Write a sound (N,) as 16-bit WAV or FLAC: whole, or not at all.
 
-    What is louder than full scale is not clipped: then all of it is made softer.
+    What is louder than full scale is not clipped: then all of it is made softer. Its comment has a
+    checksum of rate and samples, which `read_sound` compares.
 
     Returns
     -------
@@ -117,10 +122,8 @@ def write_sound(path: str | os.PathLike[str], wave: Tensor, rate: int = 16000) -
     if suffix not in _SUBTYPES:
         raise InputError("path", str(path), " or ".join(_SUBTYPES), "name the file so")
     gain = min(1.0, FULL_SCALE / max(float(wave.abs().max()), FULL_SCALE))
-    content = io.BytesIO()
     samples = (gain * wave.detach()).cpu().double().numpy()
-    require_soundfile().write(content, samples, rate, _SUBTYPES[suffix], format=suffix[1:].upper())
-    write_whole(path, content.getvalue())
+    write_whole(path, _encoded(samples, rate, suffix))
     return gain
 
 
@@ -179,6 +182,7 @@ def _read(path: Path, cure: str) -> tuple[Tensor, int]:
                 found = f"{promised:,} samples of {file.channels} channels"
                 less = f"cut it, or raise {__name__}.MOST_SAMPLES"
                 raise InputError(str(path), found, f"at most {MOST_SAMPLES:,} in all", less)
+            _check_comment(path, file, cure)
             samples = torch.from_numpy(file.read(dtype="float32", always_2d=True))
     except OSError as error:
         words, instead = trouble(error)
@@ -192,6 +196,39 @@ def _read(path: Path, cure: str) -> tuple[Tensor, int]:
         found = f"{len(samples)} samples of {promised}, {bad} of them not finite"
         raise InputError(str(path), found, whole, cure)
     return samples, rate
+
+
+def _encoded(samples: NDArray[np.float64], rate: int, suffix: str) -> bytes:
+    """Return the bytes of a file of 16-bit samples, with their checksum in its comment."""
+    soundfile, form = require_soundfile(), suffix[1:].upper()
+    content = io.BytesIO()
+    soundfile.write(content, samples, rate, _SUBTYPES[suffix], format=form)
+    content.seek(0)
+    whole, _ = soundfile.read(content, dtype="int16")
+    sealed = io.BytesIO()
+    how = {"samplerate": rate, "channels": 1, "subtype": _SUBTYPES[suffix], "format": form}
+    with soundfile.SoundFile(sealed, "w", **how) as file:
+        file.comment = _MARK + _checksum(whole, rate)
+        file.write(whole)
+    return sealed.getvalue()
+
+
+def _checksum(samples: NDArray[np.int16], rate: int) -> str:
+    """Return a checksum of rate and samples (N,)."""
+    mark = hashlib.blake2b(f"{rate} {len(samples)} ".encode(), digest_size=32)
+    mark.update(samples.astype("<i2").tobytes())
+    return mark.hexdigest()
+
+
+def _check_comment(path: Path, file: Any, cure: str) -> None:
+    """Compare the samples of a file that `write_sound` wrote with its checksum."""
+    if not file.comment.startswith(_MARK):
+        return
+    whole = file.read(dtype="int16")
+    file.seek(0)
+    if file.comment != _MARK + _checksum(whole, file.samplerate):
+        found = "samples that are not those of its checksum"
+        raise InputError(str(path), found, "a whole recording", cure)
 
 
 def _check_promise(path: Path, cure: str) -> None:

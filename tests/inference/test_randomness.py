@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from inference.randomness import derive, reseed, seeded
+from ppl_models.errors import InputError
 
 
 @pytest.mark.usefixtures("untouched")
@@ -76,3 +77,14 @@ def test_numpy_integers_are_seeds() -> None:
         drawn = torch.rand(2)
     with seeded(4):
         assert torch.equal(drawn, torch.rand(2))
+
+
+def test_a_seed_that_torch_does_not_take_is_named() -> None:
+    before = torch.get_rng_state()
+    for seed in (10**23, -(10**23), 2**64):
+        with pytest.raises(InputError, match=f"seed: saw {seed}"), seeded(seed):
+            pass
+    for seed in (2**64 - 1, -(2**63)):
+        with seeded(seed):
+            torch.rand(1)
+    assert torch.equal(torch.get_rng_state(), before)

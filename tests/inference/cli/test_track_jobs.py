@@ -115,3 +115,10 @@ def test_the_demo_s_data_come_with_motmetrics(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'ppl-models\[tracking\]'"):
         bundled("TUD-Stadtmitte")
+
+
+def test_a_compressed_file_is_named_as_its_text(tmp_path: Path) -> None:
+    paths = [Path("a.txt.gz"), Path("b.txt.bz2"), Path("c.xz"), Path("d.e.txt")]
+    assert [f.name for f in folders_of(paths, tmp_path)] == ["a", "b", "c", "d.e"]
+    with pytest.raises(InputError, match="both a.txt and a.txt.xz"):
+        folders_of([Path("a.txt"), Path("a.txt.xz")], tmp_path)

@@ -102,6 +102,8 @@ CODES = [
     (["fit", "SRNN", "--data", "badmask.npz"], 1, "array 'mask': saw other numbers"),
     (["fit", "VAE", "--data", "huge.npy"], 1, "beyond 3.4e38"),
     (["fit", "VAE", "--data", "."], 1, "it is a folder"),
+    (["fit", "TextVAE", "--data", "tokens.npy"], 1, "x: saw 1e+09, and 0 more such numbers"),
+    (["fit", "TextVAE", "--data", "huge.npz"], 1, "huge.npz"),
     (["track", "a.txt", "--objects", "2", "--out", "o", "--seed", LONG], 2, "--seed"),
     (["track", "a.txt", "--objects", "2", "--out", "o", "--min-score", "nan"], 2, "finite number"),
     (["track", "a.txt", "--objects", LONG, "--out", "o"], 2, "--objects"),
@@ -126,6 +128,7 @@ def test_exit_codes(
     rng = np.random.default_rng(0)
     np.save(tmp_path / "bool.npy", rng.random((8, 5)) < 0.5)
     np.save(tmp_path / "huge.npy", np.array([[1.0, 1e300]]))
+    np.save(tmp_path / "tokens.npy", np.array([[1, 10**9], [2, 3]]))
     s = rng.normal(size=(4, 6, 4))
     np.savez(tmp_path / "mask.npz", s=s, mask=np.ones((4, 6)))
     np.savez(tmp_path / "badmask.npz", s=s, mask=np.full((4, 6), 0.5))

@@ -16,6 +16,7 @@ import pytest
 
 from inference.training import lock
 from inference.training.lock import LOCK, locked
+from inference.training.processes import Processes
 from inference.training.run_folder import RESUME, WEIGHTS
 from ppl_models.errors import InputError
 from tests.inference.training.fitting import same, train
@@ -104,3 +105,17 @@ def test_where_the_system_has_no_locks_a_file_that_names_the_living_holds(
     (tmp_path / LOCK).write_text(json.dumps({**gone, "host": "elsewhere"}))
     with pytest.raises(InputError, match="on elsewhere, since then"), locked(tmp_path):
         pass
+
+
+def test_of_several_processes_that_a_launcher_started_the_first_holds_the_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    processes = Processes()
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert processes.leads  # alone, whatever the environment says
+    processes.count = 2
+    assert not processes.leads
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert processes.leads
+    monkeypatch.setenv("RANK", "4")  # the first of another machine
+    assert not processes.leads

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import random
 import sys
 from pathlib import Path
 
@@ -158,7 +159,7 @@ def test_a_wav_that_was_written_as_a_stream_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rate", [1, 200, 800_000, 2**31 - 1])
 def test_rates_that_would_fill_the_memory_are_refused(tmp_path: Path, rate: int) -> None:
     file = tmp_path / "a.wav"
-    write_sound(file, 0.5 * tone(440, 500))
+    soundfile.write(file, 0.5 * tone(440, 500).numpy(), 16000)
     content = bytearray(file.read_bytes())
     content[24:28] = rate.to_bytes(4, "little")
     file.write_bytes(content)
@@ -195,3 +196,25 @@ def test_what_is_no_file_of_sound_is_said_without_codes_of_the_system(tmp_path: 
             read_sound(tmp_path / name)
         text = str(raised.value)
         assert "System error" not in text and "Errno" not in text and "Error opening" not in text
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+def test_a_sample_that_changes_in_what_was_written_is_noticed(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    write_sound(file, 0.5 * tone(440, 2000))
+    whole = file.read_bytes()
+    start = whole.index(b"data") + 8 if name == "a.wav" else len(whole) // 2
+    rng = random.Random(0)
+    for _ in range(40):
+        bit = rng.randrange(8 * start, 8 * len(whole))
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(changed)
+        with pytest.raises(InputError, match=name):
+            read_sound(file)
+    changed = bytearray(whole)
+    if name == "a.wav":
+        changed[24:28] = (8000).to_bytes(4, "little")  # the rate
+        file.write_bytes(changed)
+        with pytest.raises(InputError, match="not those of its checksum"):
+            read_sound(file, 8000)
