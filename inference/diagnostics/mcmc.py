@@ -202,10 +202,10 @@ def _frame(
     if drawn is None:
         paths = [pathfinder(potential, potential.start()) for _ in range(_PATHS)]
         best = max(paths, key=lambda path: path.bound)
-        noise = torch.randn(chains, len(best.mean), dtype=best.mean.dtype)
-        return _Frame(best.mean, best.factor, noise)
+        noise = torch.randn(chains, len(best.mean), dtype=potential.dtype)
+        return _Frame(best.mean.to(noise), best.factor.to(noise), noise)
     draws = potential.flat(potential.unconstrained({n: drawn[n] for n in potential.shapes}))
-    draws = draws[draws.isfinite().all(1)].to(torch.get_default_dtype())
+    draws = draws[draws.isfinite().all(1)].to(potential.dtype)
     factor = _factor(draws)
     mean = draws.mean(0)
     starts = torch.linalg.solve_triangular(factor, (draws[:chains] - mean).T, upper=False).T

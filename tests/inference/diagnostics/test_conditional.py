@@ -89,10 +89,10 @@ def test_the_error_is_the_spread_over_seeds():
             model,
             guide,
             **few,
-            observed=GIVEN.expand(3, 3),
+            observed=given,
             target="sound",
             num_samples=400,
-            seed=s,
+            seed=seed,
         )
         for seed in range(40)
     ]
