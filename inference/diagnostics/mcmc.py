@@ -107,14 +107,7 @@ def mcmc(
         settings = _Settings(num_samples, num_chains, num_warmup, target_accept, seed, progress)
         values, diverging = _chains(sampler, drawn, start, settings)
         total = num_samples * num_chains
-        if count := int(diverging.sum()):
-            warnings.warn(
-                f"{count} of {total} steps diverged: parts of the posterior are hard to reach. "
-                "Raise target_accept, or write the model with other (non-centred) parameters.",
-                UserWarning,
-                stacklevel=2,
-            )
-        return exported(
+        found = exported(
             sampler,
             sampler.given(values, total, "sampled", chunk),
             coords,
@@ -124,6 +117,18 @@ def mcmc(
             chains=num_chains,
             attrs={"posterior": {"weighted": 0, "sampler": "NUTS", "num_warmup": num_warmup}},
             stats={"diverging": Variable(diverging.numpy(), [])},
+        )
+    _tell_divergences(int(diverging.sum()), total)
+    return found
+
+
+def _tell_divergences(count: int, total: int) -> None:
+    if count:
+        warnings.warn(
+            f"{count} of {total} steps diverged: parts of the posterior are hard to reach. "
+            "Raise target_accept, or write the model with other (non-centred) parameters.",
+            UserWarning,
+            stacklevel=3,
         )
 
 

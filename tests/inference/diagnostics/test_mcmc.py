@@ -14,7 +14,7 @@ from inference.errors import PairError
 from tests.pairs import GlobalMean, GlobalMeanGuide
 
 X = torch.tensor([0.2, 1.0, -0.5, 0.4])
-TINY = {"num_chains": 2, "num_warmup": 5, "start": None, "progress": False}
+TINY = {"num_chains": 2, "num_warmup": 2, "start": None, "progress": False}
 SHORT = {"num_chains": 2, "num_warmup": 30, "progress": False}
 
 
@@ -85,10 +85,10 @@ def test_positive_and_vector_parameters_are_laid_out_as_in_the_model():
         total = pyro.deterministic("total", scale.sum(-1), event_dim=0)
         pyro.sample("y", dist.Normal(total + share[..., 0], 1.0), obs=y)
 
-    found = mcmc(model, torch.tensor(3.0), num_samples=10, log_likelihood=False, **TINY)
+    found = mcmc(model, torch.tensor(3.0), num_samples=4, log_likelihood=False, **TINY)
     draws = found["posterior"]
     assert draws["scale"].dims == ("chain", "draw", "group") and (draws["scale"].values > 0).all()
-    assert draws["share"].shape == (2, 10, 3)
+    assert draws["share"].shape == (2, 4, 3)
     assert np.allclose(draws["share"].values.sum(-1), 1, atol=1e-5)
     assert np.allclose(draws["total"].values, draws["scale"].values.sum(-1), rtol=1e-5)
 
