@@ -5,6 +5,8 @@ from .arviz_export import posterior as posterior
 from .canvas import Picture as Picture
 from .collapse import CollapseReport as CollapseReport
 from .collapse import collapse_report as collapse_report
+from .conditional import ConditionalLikelihood as ConditionalLikelihood
+from .conditional import conditional_likelihood as conditional_likelihood
 from .curve import Curve as Curve
 from .curve import Point as Point
 from .importance import importance as importance

@@ -34,7 +34,7 @@ _WORST = 1e12  # nats that stand for an impossible place: scipy wants a number
 
 @dataclass(frozen=True)
 class NormalApproximation:
-    """A normal distribution over unconstrained values.
+    """A normal distribution over unconstrained values, in double precision.
 
     Parameters
     ----------
@@ -77,7 +77,8 @@ def pathfinder(potential: Potential, start: Tensor) -> NormalApproximation:
     for (before, slope), (place, next_slope) in zip(path, path[1:], strict=False):
         curvature.update(place - before, next_slope - slope)
         covariance = curvature.dense()
-        found.append(_judged(potential, place - covariance @ next_slope, covariance))
+        mean = place.double() - covariance @ next_slope.double()
+        found.append(_judged(potential, mean, covariance))
     hopeful = sorted(filter(None, found), key=lambda normal: -normal.bound)[:_HOPEFUL]
     # judged again, since the best of many bounds of ten draws each is the luckiest
     again = [_judged(potential, n.mean, n.covariance, _MORE_DRAWS) for n in hopeful]
@@ -99,12 +100,12 @@ def laplace(potential: Potential, start: Tensor) -> NormalApproximation:
     """
     mode = _climb(potential, start)[-1][0]
     with torch.enable_grad():
-        hessian = torch.autograd.functional.hessian(potential, mode)
+        hessian = torch.autograd.functional.hessian(potential, mode).double()
     if not bool(hessian.isfinite().all()):
         raise _nowhere()
     values, vectors = torch.linalg.eigh((hessian + hessian.T) / 2)
     values = values.abs().clamp(min=1e-10 * float(values.abs().max()))
-    found = _judged(potential, mode, (vectors / values) @ vectors.T, _MORE_DRAWS)
+    found = _judged(potential, mode.double(), (vectors / values) @ vectors.T, _MORE_DRAWS)
     if found is None:
         raise _nowhere()
     return found
@@ -175,14 +176,14 @@ def _judged(
     noise = torch.randn(draws, len(mean), dtype=factor.dtype)
     log_q = -0.5 * (noise**2).sum(1) - factor.diagonal().log().sum()
     log_q = log_q - 0.5 * len(mean) * math.log(2 * math.pi)
-    places = (mean + noise @ factor.T).to(mean.dtype)
+    places = (mean + noise @ factor.T).to(potential.dtype)
     with torch.no_grad():
         energy = torch.stack([potential(place) for place in places]).double()
     gains = -energy - log_q
     if not bool(gains.isfinite().all()):
         return None
     error = float(gains.std()) / math.sqrt(draws)
-    return NormalApproximation(mean, factor.to(mean.dtype), float(gains.mean()), error)
+    return NormalApproximation(mean, factor, float(gains.mean()), error)
 
 
 def _nowhere() -> PairError:
