@@ -103,6 +103,7 @@ class HMM(SequenceModel):
         length: int,
         s: Tensor | None = None,
         mask: Tensor | None = None,
+        *,
         observed: Tensor | None = None,
     ) -> tuple[None, Tensor]:
         """Sample one path in each place of the enclosing plates; return (None, s)."""

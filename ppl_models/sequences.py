@@ -224,13 +224,15 @@ class SequenceModel(nn.Module):
             the mask has a hole.
         """
         with sequence_plate(s, mask, self.data_dim, size, length, observed=observed) as frames:
-            return self.path(*frames)[1]
+            gaps = {} if frames.observed is None else {"observed": frames.observed}
+            return self.path(frames.length, frames.s, frames.mask, **gaps)[1]
 
     def path(
         self,
         length: int,
         s: Tensor | None = None,
         mask: Tensor | None = None,
+        *,
         observed: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor]:
         """Sample one sequence in each place of the enclosing plates; return its latents and s.

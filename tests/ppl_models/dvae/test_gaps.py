@@ -133,6 +133,20 @@ def test_a_guide_with_gaps_reads_which_numbers_were_seen(member: Member) -> None
     assert not torch.allclose(drawn(None)[:, 3], drawn(seen)[:, 3])
 
 
+@AUTOREGRESSIVE
+def test_gaps_and_scheduled_sampling_go_together(member: Member) -> None:
+    model, guide = member.pair()
+    seen, s = holes(), paths(model, B, T)["s"]
+    s = torch.where(seen, s, torch.nan)
+    model.train()
+    for probability in (0.5, 1.0):
+        model.sampling_probability = probability
+        if model.noncausal:
+            continue
+        loss = Objective().loss(model, guide, (s,), {"observed": seen})
+        assert all(g.isfinite().all() for g in gradients(model, loss))
+
+
 def test_a_value_is_held_until_the_next_one_is_seen() -> None:
     s = torch.tensor([[torch.nan, 1, torch.nan, torch.nan, 5.0]]).mT[None]
     seen = ~s.isnan()
