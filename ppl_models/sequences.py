@@ -147,7 +147,7 @@ def _check_mask(s: Tensor, mask: Tensor) -> None:
         raise InputError("mask", found, wanted, "give True for every frame that exists")
     if bool((mask[:, 1:] & ~mask[:, :-1]).any()):
         found, wanted = "a frame after a missing one", "the existing frames first, then padding"
-        cure = "mask=None, and observed= for the frames of a gap: they exist, and were not seen"
+        cure = "pass observed=mask, and no mask: frames of a gap exist, and were not seen"
         raise InputError("mask", found, wanted, cure)
 
 

@@ -194,6 +194,18 @@ def test_an_imputation_goes_on_from_what_the_model_drew_in_the_frame_before() ->
     assert torch.allclose(drawn.var(0), torch.tensor([1.0, 2.0, 3.0]), rtol=0.12)  # 5 errors
 
 
+def test_padding_is_forecast_from_where_a_sequence_ends() -> None:
+    with seeded(0):
+        model = DeepAR(1, likelihood=Motion(1, increments=True, unit=1.0))
+        for parameter in model.parameters():
+            torch.nn.init.zeros_(parameter)
+    s, mask = torch.tensor([0.0, 9.0, 0.0, 0.0])[None, :, None], torch.arange(4)[None] < 2
+    found = impute(model, DeepARGuide(model), s, mask, num_samples=1000)
+    drawn = found.draws["s"][:, 0, 2:, 0]
+    assert torch.allclose(drawn.mean(0), torch.tensor([9.0, 9.0]), atol=0.2)  # 4.5 errors
+    assert torch.allclose(drawn.var(0), torch.tensor([1.0, 2.0]), rtol=0.2)
+
+
 def test_the_bound_of_a_linear_dkf_with_gaps_is_below_the_evidence_of_its_lds() -> None:
     with seeded(2):
         model, lds = twins()
