@@ -168,31 +168,41 @@ def test_an_hmm_with_gaps_is_the_sum_over_all_paths(kind: Any) -> None:
             assert torch.allclose(model.impute(s, MASK, seen).mean[row, :n], mean, **CLOSE)
 
 
-def test_the_evidence_of_an_slds_with_gaps_sums_linear_systems_with_gaps() -> None:
+def dense_scores(model: SLDS, s: Tensor, seen: Tensor) -> Tensor:
+    """log p(numbers seen, k) (2^n, B) of every path of two regimes, from dense Gaussians."""
+    n, total = s.shape[1], []
+    for k in torch.cartesian_prod(*[torch.arange(2)] * n):
+        params = [part.detach() for part in model.dynamics(k)]
+        frames = [part.expand(n, *part.shape[1:]) for part in params[5:]]
+        mean, cov = hidden_and_observed(*params[:5], *frames)
+        rows = []
+        for row in range(len(s)):
+            at = torch.arange(n * L, n * (L + D))[seen[row].flatten()]
+            gaussian = torch.distributions.MultivariateNormal(mean[at], cov[at][:, at])
+            rows.append(model.regimes(n).log_prob(k) + gaussian.log_prob(s[row][seen[row]]))
+        total.append(torch.stack(rows))
+    return torch.stack(total)
+
+
+@pytest.mark.parametrize("length", [2, 4])
+def test_the_evidence_of_an_slds_with_gaps_sums_dense_gaussians(length: int) -> None:
+    model, seen = random(SLDS(D, L, 2)), holes()[:, :length]
+    s = torch.where(seen, model(size=B, length=length).detach(), torch.nan)
+    scores = dense_scores(model, s, seen)
+    exact = scores.logsumexp(0)
+    assert torch.allclose(model.log_evidence(s, None, seen), exact, **CLOSE)
+    estimate = model.log_evidence(s, None, seen, num_particles=4000)
+    assert torch.allclose(estimate, exact, atol=0.05)  # 4,000 particles: every path is held
+
+
+def test_regimes_of_two_frames_with_gaps_are_exact() -> None:
+    """Kim's filter merges only once, and of two frames uses nothing of that."""
     model, seen = random(SLDS(D, L, 2)), holes()[:, :2]
     s = torch.where(seen, model(size=B, length=2).detach(), torch.nan)
-    total = []
-    for k in torch.cartesian_prod(torch.arange(2), torch.arange(2)):
-        mean, cov = hidden_and_observed(
-            *(part.expand(2, *part.shape[1:]) if i > 4 else part for i, part in
-              enumerate(x.detach() for x in model.dynamics(k)))
-        )  # fmt: skip
-        prior = model.regimes(2).log_prob(k)
-        rows = []
-        for row in range(B):
-            at = torch.arange(2 * L, 2 * (L + D))[seen[row].flatten()]
-            gaussian = torch.distributions.MultivariateNormal(mean[at], cov[at][:, at])
-            rows.append(prior + gaussian.log_prob(s[row][seen[row]]))
-        total.append(torch.stack(rows))
-    exact = torch.stack(total).logsumexp(0)
-    assert torch.allclose(model.log_evidence(s, None, seen), exact, **CLOSE)
-    # of two frames Kim's filter makes no error: one merge, of which nothing is used
     smoothed = SLDSGuide(model).smooth(s, None, seen)
-    joint = torch.stack(total).softmax(0).reshape(2, 2, B)
+    joint = dense_scores(model, s, seen).softmax(0).reshape(2, 2, B)
     assert torch.allclose(smoothed[:, 1], joint.sum(0).T, **CLOSE)
     assert torch.allclose(smoothed[:, 0], joint.sum(1).T, **CLOSE)
-    estimate = model.log_evidence(s, None, seen, num_particles=4000)
-    assert torch.allclose(estimate, exact, atol=0.05)  # 4,000 particles, all four paths are held
 
 
 def test_expectation_maximisation_with_gaps_climbs_the_evidence_of_what_was_seen() -> None:
