@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ppl_models.emissions import LEAST, cluster, fit_emission
 from ppl_models.errors import InputError
-from ppl_models.likelihoods import Categorical, Gaussian, Laplace
+from ppl_models.likelihoods import Categorical, Gaussian, Laplace, cluster, fit_emission
 
 B, T, D, K = 2, 30, 2, 2
 
@@ -46,6 +45,5 @@ def test_a_state_without_weight_keeps_what_it_emits() -> None:
     seen = torch.ones(B, T, D).bool()
     raw = fit_emission(part, torch.randn(B, T, D), weight, seen, old)
     assert torch.equal(raw[1], old[1]) and not torch.equal(raw[0], old[0])
-    assert LEAST < 1e-20
     with pytest.raises(InputError, match="by gradient"):
         fit_emission(Laplace(D), torch.randn(B, T, D), weight, seen, torch.zeros(K, D))
