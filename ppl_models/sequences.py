@@ -136,6 +136,7 @@ def _check_finite(s: Tensor, mask: Tensor | None, observed: Tensor | None) -> No
     row, frame, d = (int(i) for i in bad.nonzero()[0])
     nan = bool(s[row, frame, d].isnan())
     found = f"{'NaN' if nan else 'an infinite number'} in sequence {row}, frame {frame}, number {d}"
+    found = f"{found} (of {len(s)} sequences)"
     cure = f"observed={'~s.isnan()' if nan else 's.isfinite()'}"
     cure = f"{cure} says which numbers were seen; mask=, which frames exist"
     raise InputError("s", found, "finite numbers, but for those that were not seen", cure)

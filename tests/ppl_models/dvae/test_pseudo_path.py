@@ -60,7 +60,7 @@ def test_codes_of_a_gap_are_those_of_the_dense_gaussian_and_cancel() -> None:
     gap = torch.distributions.MultivariateNormal(gap_mean, gap_cov)
     expected = own + gap.log_prob(a[0].flatten()[gone])
     assert torch.allclose(q.log_prob(a)[0], expected, atol=1e-8)
-    drawn = torch.stack([q.sample()[0] for _ in range(2000)])
+    drawn = q.sample((2000,))[:, 0]
     both = drawn.flatten(1)[:, gone]  # over draws of the codes seen, too: mean of the means
     law = conditioned(mean[order], cov[order][:, order], drawn.flatten(1)[:, given].mean(0))[0]
     assert ((both.mean(0) - law).abs() < 4.5 * both.std(0) / 2000**0.5).all()
