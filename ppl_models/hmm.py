@@ -50,10 +50,12 @@ from ppl_models.distributions import (
     filter_states,
     smooth_states,
 )
-from ppl_models.emissions import LEAST, cluster, fit_emission
 from ppl_models.inputs import check_count, check_form
-from ppl_models.likelihoods import Gaussian, Likelihood, named
+from ppl_models.likelihoods import Gaussian, Likelihood, cluster, fit_emission, named
 from ppl_models.sequences import Mask, SequenceModel, clean, ends, masked_frames, read_paths
+
+LEAST = 1e-30
+"""What expectation maximisation takes for a probability of zero, so that its logarithm is one."""
 
 
 class HMM(SequenceModel):
@@ -103,6 +105,7 @@ class HMM(SequenceModel):
         length: int,
         s: Tensor | None = None,
         mask: Tensor | None = None,
+        *,
         observed: Tensor | None = None,
     ) -> tuple[None, Tensor]:
         """Sample one path in each place of the enclosing plates; return (None, s)."""

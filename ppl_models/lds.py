@@ -90,6 +90,7 @@ class LDS(SequenceModel):
         length: int,
         s: Tensor | None = None,
         mask: Tensor | None = None,
+        *,
         observed: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor]:
         """Sample one path in each place of the enclosing plates; return (z or None, s)."""

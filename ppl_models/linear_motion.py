@@ -85,6 +85,7 @@ class LinearMotion(SequenceModel):
         length: int,
         s: Tensor | None = None,
         mask: Tensor | None = None,
+        *,
         observed: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Sample one path in each place of the enclosing plates; return (z, s).

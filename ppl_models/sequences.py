@@ -141,6 +141,7 @@ def _check_finite(s: Tensor, mask: Tensor | None, observed: Tensor | None) -> No
     row, frame, d = (int(i) for i in bad.nonzero()[0])
     nan = bool(s[row, frame, d].isnan())
     found = f"{'NaN' if nan else 'an infinite number'} in sequence {row}, frame {frame}, number {d}"
+    found = f"{found} (of {len(s)} sequences)"
     cure = f"observed={'~s.isnan()' if nan else 's.isfinite()'}"
     cure = f"{cure} says which numbers were seen; mask=, which frames exist"
     raise InputError("s", found, "finite numbers, but for those that were not seen", cure)
@@ -152,7 +153,7 @@ def _check_mask(s: Tensor, mask: Tensor) -> None:
         raise InputError("mask", found, wanted, "give True for every frame that exists")
     if bool((mask[:, 1:] & ~mask[:, :-1]).any()):
         found, wanted = "a frame after a missing one", "the existing frames first, then padding"
-        cure = "mask=None, and observed= for the frames of a gap: they exist, and were not seen"
+        cure = "pass observed=mask, and no mask: frames of a gap exist, and were not seen"
         raise InputError("mask", found, wanted, cure)
 
 
@@ -229,13 +230,15 @@ class SequenceModel(nn.Module):
             the mask has a hole.
         """
         with sequence_plate(s, mask, self.data_dim, size, length, observed=observed) as frames:
-            return self.path(*frames)[1]
+            gaps = {} if frames.observed is None else {"observed": frames.observed}
+            return self.path(frames.length, frames.s, frames.mask, **gaps)[1]
 
     def path(
         self,
         length: int,
         s: Tensor | None = None,
         mask: Tensor | None = None,
+        *,
         observed: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor]:
         """Sample one sequence in each place of the enclosing plates; return its latents and s.

@@ -114,6 +114,7 @@ class SLDS(SequenceModel):
         length: int,
         s: Tensor | None = None,
         mask: Tensor | None = None,
+        *,
         observed: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Sample one path in each place of the enclosing plates; return (k, s)."""

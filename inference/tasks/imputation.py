@@ -65,7 +65,9 @@ def impute(
     Parameters
     ----------
     model, guide
-        Any pair whose observed sites are masked where data are missing (``dist.mask``).
+        Any pair whose observed sites are masked where data are missing (``dist.mask``), or whose
+        sequences have gaps (``observed=``). Frames that a mask of padding leaves out count as
+        missing: they are forecasts.
     *data, **named
         The data, as the pair takes them, masks among them.
     num_samples

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -165,7 +165,8 @@ class _Latents:
         """Let each particle go on from the one that was chosen in its place."""
         names = ("z", "w") if self.known is not None else ("s", "z", "w", "frame", "frame_features")
         now = {name: getattr(self.past, name) for name in names}
-        self.past = self.past._replace(**{n: x if x is None else take(x) for n, x in now.items()})
+        moved: Any = {name: x if x is None else take(x) for name, x in now.items()}
+        self.past = self.past._replace(**moved)
         self.past.memory.follow(take)
 
 

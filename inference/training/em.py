@@ -25,7 +25,8 @@ def fit_em(model: Maximised, *data: Any, steps: int = 100, tolerance: float = 1e
     model
         A model with ``em_step(*data)``, such as `ppl_models.HMM` and `ppl_models.LDS`.
     *data
-        What its ``em_step`` takes: paths (B, T, D), and a mask (B, T) or None.
+        What its ``em_step`` takes: paths (B, T, D), a mask (B, T) or None, and what was observed,
+        (B, T) or (B, T, D), or None.
     steps
         At most so many.
     tolerance

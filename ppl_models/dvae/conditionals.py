@@ -81,8 +81,8 @@ class FrameConditionals:
     def frames(self) -> SequenceDistribution:
         """Return prod_t p(s_t | s_{1:t-1}, z_{1:t}, w), event (T, D)."""
         shape, fill = (self.length, self.model.data_dim), None
-        if self._estimates:
-            fill = self._fill
+        if self.model.autoregressive and self.past is None and not self.model.noncausal:
+            fill = self._complete
         masks: Any = {"mask": self.mask, "observed": self.observed}
         if self.model.latent_dim:
             masks["estimates"] = self._estimates
@@ -124,14 +124,19 @@ class FrameConditionals:
         self._read = Rollout(h, z, s, raw), past
         return self._read
 
-    def _fill(self, s: Tensor, z: Tensor | None = None) -> Tensor:
+    def _fill(self, s: Tensor, z: Tensor) -> Tensor:
         """Return s, with the model's draws where it was not seen and is read; padding is left."""
         if self.observed is None or not self._estimates:
             return s
-        z = self.z if z is None else z
-        z = s.new_zeros(*s.shape[:-1], 0) if z is None else z
         known = self.observed if self.mask is None else self.observed | ~self.mask[..., None]
         return self.model.fill(s, known, z, self.w)
+
+    def _complete(self, s: Tensor) -> Tensor:
+        """Return s (..., T, D), with the model's draws where it was not seen, padding included."""
+        seen = torch.ones_like(s, dtype=torch.bool) if self.observed is None else self.observed
+        seen = seen if self.mask is None else seen & self.mask[..., None]
+        z = s.new_zeros(*s.shape[:-1], 0) if self.z is None else self.z
+        return self.model.fill(s, seen, z, self.w)
 
     def _past(self, z: Tensor, s: Tensor | None) -> Past:
         """Return the past of every frame: of s, or of the estimate of it."""

@@ -132,6 +132,7 @@ class KVAE(SequenceModel):
         length: int,
         s: Tensor | None = None,
         mask: Tensor | None = None,
+        *,
         observed: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Sample one sequence in each place of the enclosing plates; return (a, s)."""

@@ -107,8 +107,7 @@ class CompletedPath(TorchDistribution):
         """Draw codes (*sample_shape, *batch_shape, T, A), differentiably."""
         mean, scale = self.moments_seen
         batch = torch.Size(sample_shape) + self.batch_shape
-        a = mean + scale * torch.randn(batch + self.event_shape, dtype=mean.dtype).to(mean)
-        a = clean(a, self.seen)
+        a = clean(mean + scale * mean.new_empty(batch + self.event_shape).normal_(), self.seen)
         params = self.dynamics(a)
         rest = ObservedChain(params, a.shape[-2], self.seen, batch_shape=batch).complete(a)
         return torch.where(self.seen[..., None], a, rest)

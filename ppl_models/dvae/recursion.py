@@ -207,7 +207,7 @@ class Recursion(Handover):
             now = self._latent(h, past, latent) if z is None else z[..., t : t + 1, :]
             raw = self.outputs(h, now, past) if frames else None
             s = None if raw is None else self._frame(raw, point, known is not None)
-            if known is not None:
+            if known is not None and s is not None:
                 given, seen = (x[..., t : t + 1, :] for x in known)
                 s = torch.where(seen, given, s.to(given))
             kept.append((h, now, s, raw))

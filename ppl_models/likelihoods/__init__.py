@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ppl_models.likelihoods.basic import Bernoulli, Gaussian, Laplace, Likelihood, named
 from ppl_models.likelihoods.discrete import Categorical, DiscretizedLogistic
+from ppl_models.likelihoods.emissions import cluster, fit_emission
 from ppl_models.likelihoods.spectra import QUIET, ComplexGaussian
 
 __all__ = [
@@ -15,5 +16,7 @@ __all__ = [
     "Laplace",
     "Likelihood",
     "QUIET",
+    "cluster",
+    "fit_emission",
     "named",
 ]

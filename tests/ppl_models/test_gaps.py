@@ -57,9 +57,12 @@ def dense(model: LDS, length: int) -> tuple[Tensor, Tensor]:
     return hidden_and_observed(*params[:2], *frames)
 
 
+@pytest.mark.parametrize("size", [2, 4])  # fewer latents than numbers, and more
 @pytest.mark.parametrize("mask", [None, MASK], ids=["whole", "padded"])
-def test_an_lds_with_gaps_is_the_dense_gaussian_with_rows_left_out(mask: Tensor | None) -> None:
-    model, seen = random(LDS(D, L)), holes()
+def test_an_lds_with_gaps_is_the_dense_gaussian_with_rows_left_out(
+    mask: Tensor | None, size: int
+) -> None:
+    model, seen = random(LDS(D, size)), holes()
     s = data(model, seen, mask)
     filtered, smoothed = model.filter(s, mask, seen), model.smooth(s, mask, seen)
     imputed, evidence = model.impute(s, mask, seen), model.log_evidence(s, mask, seen)
@@ -68,24 +71,24 @@ def test_an_lds_with_gaps_is_the_dense_gaussian_with_rows_left_out(mask: Tensor 
         n = T if mask is None else int(mask[row].sum())
         mean, cov = dense(model, n)
         kept = seen[row, :n].flatten()
-        at = torch.arange(n * L, n * (L + D))[kept]
-        values, z = s[row, :n].flatten()[kept], torch.arange(n * L)
+        at = torch.arange(n * size, n * (size + D))[kept]
+        values, z = s[row, :n].flatten()[kept], torch.arange(n * size)
         gaussian = torch.distributions.MultivariateNormal(mean[at], cov[at][:, at])
         assert torch.allclose(evidence[row], gaussian.log_prob(values), **CLOSE)
         order = torch.cat([z, at])
         z_mean, z_cov = conditioned(mean[order], cov[order][:, order], values)
-        assert torch.allclose(smoothed.mean[row, :n], z_mean.reshape(n, L), **CLOSE)
+        assert torch.allclose(smoothed.mean[row, :n], z_mean.reshape(n, size), **CLOSE)
         for t in range(n):
-            block = slice(t * L, (t + 1) * L)
+            block = slice(t * size, (t + 1) * size)
             assert torch.allclose(smoothed.cov[row, t], z_cov[block, block], **CLOSE)
-        past = at < n * L + D * (n - 1)  # without the last frame: a filter at frame n - 1
+        past = at < n * size + D * (n - 1)  # without the last frame: a filter at frame n - 1
         if n > 1:
             order = torch.cat([z, at[past]])
             seen_so_far = conditioned(mean[order], cov[order][:, order], values[past])
-            before = slice((n - 2) * L, (n - 1) * L)
+            before = slice((n - 2) * size, (n - 1) * size)
             assert torch.allclose(filtered.mean[row, n - 2], seen_so_far[0][before], **CLOSE)
             assert torch.allclose(filtered.cov[row, n - 2], seen_so_far[1][before, before], **CLOSE)
-        gone = torch.arange(n * L, n * (L + D))[~kept]
+        gone = torch.arange(n * size, n * (size + D))[~kept]
         order = torch.cat([gone, at])
         s_mean, s_cov = conditioned(mean[order], cov[order][:, order], values)
         assert torch.allclose(imputed.mean[row, :n].flatten()[~kept], s_mean, **CLOSE)
@@ -93,7 +96,7 @@ def test_an_lds_with_gaps_is_the_dense_gaussian_with_rows_left_out(mask: Tensor 
         if n == T:
             draws = chain.expand((2000, B)).sample()[:, row].flatten(1)
             error = z_cov.diagonal().sqrt() / math.sqrt(2000)
-            assert ((draws.mean(0) - z_mean).abs() < 4.5 * error).all()  # 10 numbers, twice
+            assert ((draws.mean(0) - z_mean).abs() < 4.5 * error).all()  # 10 or 20 numbers, twice
             assert torch.allclose(draws.T.cov(), z_cov, atol=0.12 * float(z_cov.abs().max()))
 
 
@@ -168,31 +171,41 @@ def test_an_hmm_with_gaps_is_the_sum_over_all_paths(kind: Any) -> None:
             assert torch.allclose(model.impute(s, MASK, seen).mean[row, :n], mean, **CLOSE)
 
 
-def test_the_evidence_of_an_slds_with_gaps_sums_linear_systems_with_gaps() -> None:
+def dense_scores(model: SLDS, s: Tensor, seen: Tensor) -> Tensor:
+    """log p(numbers seen, k) (2^n, B) of every path of two regimes, from dense Gaussians."""
+    n, total = s.shape[1], []
+    for k in torch.cartesian_prod(*[torch.arange(2)] * n):
+        params = [part.detach() for part in model.dynamics(k)]
+        frames = [part.expand(n, *part.shape[1:]) for part in params[5:]]
+        mean, cov = hidden_and_observed(*params[:5], *frames)
+        rows = []
+        for row in range(len(s)):
+            at = torch.arange(n * L, n * (L + D))[seen[row].flatten()]
+            gaussian = torch.distributions.MultivariateNormal(mean[at], cov[at][:, at])
+            rows.append(model.regimes(n).log_prob(k) + gaussian.log_prob(s[row][seen[row]]))
+        total.append(torch.stack(rows))
+    return torch.stack(total)
+
+
+@pytest.mark.parametrize("length", [2, 4])
+def test_the_evidence_of_an_slds_with_gaps_sums_dense_gaussians(length: int) -> None:
+    model, seen = random(SLDS(D, L, 2)), holes()[:, :length]
+    s = torch.where(seen, model(size=B, length=length).detach(), torch.nan)
+    scores = dense_scores(model, s, seen)
+    exact = scores.logsumexp(0)
+    assert torch.allclose(model.log_evidence(s, None, seen), exact, **CLOSE)
+    estimate = model.log_evidence(s, None, seen, num_particles=4000)
+    assert torch.allclose(estimate, exact, atol=0.05)  # 4,000 particles: every path is held
+
+
+def test_regimes_of_two_frames_with_gaps_are_exact() -> None:
+    """Kim's filter merges only once, and of two frames uses nothing of that."""
     model, seen = random(SLDS(D, L, 2)), holes()[:, :2]
     s = torch.where(seen, model(size=B, length=2).detach(), torch.nan)
-    total = []
-    for k in torch.cartesian_prod(torch.arange(2), torch.arange(2)):
-        mean, cov = hidden_and_observed(
-            *(part.expand(2, *part.shape[1:]) if i > 4 else part for i, part in
-              enumerate(x.detach() for x in model.dynamics(k)))
-        )  # fmt: skip
-        prior = model.regimes(2).log_prob(k)
-        rows = []
-        for row in range(B):
-            at = torch.arange(2 * L, 2 * (L + D))[seen[row].flatten()]
-            gaussian = torch.distributions.MultivariateNormal(mean[at], cov[at][:, at])
-            rows.append(prior + gaussian.log_prob(s[row][seen[row]]))
-        total.append(torch.stack(rows))
-    exact = torch.stack(total).logsumexp(0)
-    assert torch.allclose(model.log_evidence(s, None, seen), exact, **CLOSE)
-    # of two frames Kim's filter makes no error: one merge, of which nothing is used
     smoothed = SLDSGuide(model).smooth(s, None, seen)
-    joint = torch.stack(total).softmax(0).reshape(2, 2, B)
+    joint = dense_scores(model, s, seen).softmax(0).reshape(2, 2, B)
     assert torch.allclose(smoothed[:, 1], joint.sum(0).T, **CLOSE)
     assert torch.allclose(smoothed[:, 0], joint.sum(1).T, **CLOSE)
-    estimate = model.log_evidence(s, None, seen, num_particles=4000)
-    assert torch.allclose(estimate, exact, atol=0.05)  # 4,000 particles, all four paths are held
 
 
 def test_expectation_maximisation_with_gaps_climbs_the_evidence_of_what_was_seen() -> None:
@@ -353,6 +366,26 @@ def test_what_was_seen_is_said_in_bools_of_frames_or_numbers() -> None:
             model(s, observed=wrong)
     with pytest.raises(InputError, match="existing frames first"):
         model(s, torch.tensor([True, False, True, True, True]).expand(B, T))
+
+
+def test_a_forecast_after_a_gap_is_that_of_a_sequence_that_goes_on_unseen() -> None:
+    model, seen = random(LDS(D, L)), holes()
+    s = data(model, seen, MASK)
+    ahead = model.forecast(s, MASK, seen, steps=2)
+    longer = torch.cat([s, torch.full((B, 2, D), torch.nan).double()], 1)
+    shown = torch.cat([seen & MASK[..., None], torch.zeros(B, 2, D).bool()], 1)
+    smoothed = model.smooth(longer, None, shown)
+    imputed = model.impute(longer, None, shown)
+    for row, n in enumerate(MASK.sum(-1).tolist()):
+        assert torch.allclose(ahead.mean[row], smoothed.mean[row, n : n + 2], **CLOSE)
+        assert torch.allclose(ahead.frames.mean[row], imputed.mean[row, n : n + 2], **CLOSE)
+        assert torch.allclose(ahead.frames.variance[row], imputed.variance[row, n : n + 2], **CLOSE)
+    hmm = random(HMM(D, K))
+    s = data(hmm, seen, MASK)
+    states = hmm.forecast(s, MASK, seen, steps=2).states
+    smooth = hmm.smooth(torch.cat([s, longer[:, T:]], 1), None, shown)
+    for row, n in enumerate(MASK.sum(-1).tolist()):
+        assert torch.allclose(states[row], smooth[row, n : n + 2], **CLOSE)
 
 
 def test_a_whole_sequence_has_nothing_to_impute() -> None:

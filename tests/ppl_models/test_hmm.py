@@ -151,10 +151,11 @@ def test_it_agrees_with_hmmlearn() -> None:
     assert torch.equal(model.viterbi(s), path)
 
 
-def test_a_step_of_em_is_hmmlearn_s() -> None:
+@pytest.mark.parametrize("lengths", [[50, 50, 50, 50], [50, 31, 2, 44]])
+def test_a_step_of_em_is_hmmlearn_s(lengths: list[int]) -> None:
     hmm = pytest.importorskip("hmmlearn.hmm")
     model = build()
-    s = model(size=4, length=50).detach()
+    s, mask = model(size=4, length=50).detach(), torch.arange(50) < torch.tensor(lengths)[:, None]
     distribution = model.likelihood(model.emission)
     theirs = hmm.GaussianHMM(
         K, "diag", n_iter=1, init_params="", covars_prior=0, covars_weight=1, min_covar=0
@@ -165,14 +166,17 @@ def test_a_step_of_em_is_hmmlearn_s() -> None:
         distribution.mean.detach().numpy(),
         distribution.variance.detach().numpy(),
     )
-    theirs.fit(s.flatten(0, 1).numpy(), [50] * 4)
-    model.em_step(s)
+    theirs.fit(s[mask].numpy(), lengths)
+    model.em_step(torch.where(mask[..., None], s, torch.nan), mask)
+    emitted = model.likelihood(model.emission)
     ours = (
         model.initial_logits.softmax(-1),
         model.transition_logits.softmax(-1),
-        model.likelihood(model.emission).mean,
+        emitted.mean,
+        emitted.variance.diag_embed(),
     )
-    for a, b in zip(ours, (theirs.startprob_, theirs.transmat_, theirs.means_), strict=True):
+    known = theirs.startprob_, theirs.transmat_, theirs.means_, theirs.covars_
+    for a, b in zip(ours, known, strict=True):
         assert torch.allclose(a.detach(), torch.from_numpy(b), rtol=0, atol=1e-5)
 
 

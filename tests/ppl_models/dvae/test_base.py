@@ -23,6 +23,7 @@ from ppl_models.errors import InputError
 from ppl_models.likelihoods.basic import Bernoulli
 from ppl_models.likelihoods.discrete import Categorical
 from ppl_models.likelihoods.spectra import ComplexGaussian
+from ppl_models.networks import LSTM
 from ppl_models.sequences import shift
 from tests.sequences import (
     AUTOREGRESSIVE,
@@ -346,3 +347,27 @@ def test_frames_are_left_out_in_training_only_and_at_the_rate_asked_for() -> Non
     share = (model.train().of_frames(past) == 0).all(-1).double().mean()
     assert abs(share - 0.3) < 4.5 * (0.3 * 0.7 / 6_000) ** 0.5
     assert (model.eval().of_frames(past) == 1).all()
+
+
+@AUTOREGRESSIVE
+def test_the_first_frame_reads_zeros_and_recurrences_start_at_zero(member: Member) -> None:
+    """Its conditionals are those of a frame of zeros, read from a state of zeros."""
+    model, _ = member.pair()
+    model.eval()
+    values = paths(model, 2, 4)
+    w = global_of(values)
+    z = values.get("z", values["s"][..., :0])
+    first = model.start((2,), w)
+    assert not first.s.any() and not first.z.any()
+    for part in model.modules():
+        if isinstance(part, LSTM):
+            assert all(not state.any() for state in part.start((2,), values["s"]))
+    if model.noncausal:
+        return
+    h = model.read(first)
+    raw = model.outputs(h, z[:, :1], first)
+    moments, known = conditionals(model, values["s"], z, w)
+    assert torch.allclose(raw[:, 0], known[:, 0])
+    if model.latent_dim:
+        for a, b in zip(model.latent(h, model.start((2,), w)), moments, strict=True):
+            assert torch.allclose(a[:, 0], b[:, 0])

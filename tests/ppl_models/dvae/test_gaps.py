@@ -12,19 +12,17 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from guides import DeepARGuide, DKFGuide, KVAEGuide, LDSGuide, RVAEGuide, SRNNGuide
-from guides.dvae.kvae import impute as fill_in
+from guides import DeepARGuide, DKFGuide, LDSGuide, RVAEGuide, SRNNGuide
 from inference import Objective, check, fit, importance
 from inference.randomness import seeded
 from inference.tasks.imputation import impute
 from inference.tasks.particle_filter import particle_filter
 from inference.tracing import Sampler, bind
-from ppl_models import DKF, KVAE, RVAE, SRNN, DeepAR
+from ppl_models import DKF, RVAE, SRNN, DeepAR
 from ppl_models.dvae import Motion
 from ppl_models.errors import InputError
 from ppl_models.likelihoods import Gaussian
 from ppl_models.sequences import hold
-from tests.dense import conditioned, hidden_and_observed
 from tests.ppl_models.dvae.test_dkf import twins
 from tests.sequences import AUTOREGRESSIVE, EACH, EACH_MODEL, LATENT, D, Member, gradients, paths
 
@@ -133,6 +131,20 @@ def test_a_guide_with_gaps_reads_which_numbers_were_seen(member: Member) -> None
     assert not torch.allclose(drawn(None)[:, 3], drawn(seen)[:, 3])
 
 
+@AUTOREGRESSIVE
+def test_gaps_and_scheduled_sampling_go_together(member: Member) -> None:
+    model, guide = member.pair()
+    seen, s = holes(), paths(model, B, T)["s"]
+    s = torch.where(seen, s, torch.nan)
+    model.train()
+    for probability in (0.5, 1.0):
+        model.sampling_probability = probability
+        if model.noncausal:
+            continue
+        loss = Objective().loss(model, guide, (s,), {"observed": seen})
+        assert all(g.isfinite().all() for g in gradients(model, loss))
+
+
 def test_a_value_is_held_until_the_next_one_is_seen() -> None:
     s = torch.tensor([[torch.nan, 1, torch.nan, torch.nan, 5.0]]).mT[None]
     seen = ~s.isnan()
@@ -163,9 +175,10 @@ def test_a_gap_of_an_autoregressive_model_is_integrated_out() -> None:
     ratio = (each - exact).exp()
     assert (ratio.mean() - 1).abs() < 4 * ratio.std() / count**0.5
     assert each.mean() < exact and ratio.std() > 0.1
-    found = importance(model, DeepARGuide(model), s, observed=~s.isnan(), num_samples=2000)
+    found = importance(model, DeepARGuide(model), s, observed=~s.isnan(), num_samples=300)
     assert float(found.elbo) < float(exact)
-    assert abs(float(found.iwae) - float(exact)) < 0.05
+    error = float((found.log_weights - exact).exp().std()) / 300**0.5
+    assert abs(float((found.iwae - exact).exp()) - 1) < 4 * error
 
 
 def test_an_imputation_goes_on_from_what_the_model_drew_in_the_frame_before() -> None:
@@ -179,6 +192,18 @@ def test_an_imputation_goes_on_from_what_the_model_drew_in_the_frame_before() ->
     drawn = found.draws["s"][:, 0, 2:, 0]
     assert torch.allclose(drawn.mean(0), torch.tensor([3.0, 3.0, 3.0]), atol=0.12)  # 4.4 errors
     assert torch.allclose(drawn.var(0), torch.tensor([1.0, 2.0, 3.0]), rtol=0.12)  # 5 errors
+
+
+def test_padding_is_forecast_from_where_a_sequence_ends() -> None:
+    with seeded(0):
+        model = DeepAR(1, likelihood=Motion(1, increments=True, unit=1.0))
+        for parameter in model.parameters():
+            torch.nn.init.zeros_(parameter)
+    s, mask = torch.tensor([0.0, 9.0, 0.0, 0.0])[None, :, None], torch.arange(4)[None] < 2
+    found = impute(model, DeepARGuide(model), s, mask, num_samples=1000)
+    drawn = found.draws["s"][:, 0, 2:, 0]
+    assert torch.allclose(drawn.mean(0), torch.tensor([9.0, 9.0]), atol=0.2)  # 4.5 errors
+    assert torch.allclose(drawn.var(0), torch.tensor([1.0, 2.0]), rtol=0.2)
 
 
 def test_the_bound_of_a_linear_dkf_with_gaps_is_below_the_evidence_of_its_lds() -> None:
@@ -329,91 +354,3 @@ def test_a_pair_trained_on_gaps_imputes_better_than_means_and_straight_lines(kin
     line = (interpolated(test, hidden) - test)[gone].square().mean().sqrt()
     mean = (train[seen].mean() - test)[gone].square().mean().sqrt()
     assert ours < 0.5 * line and ours < 0.5 * mean
-
-
-# --- the Kalman VAE -------------------------------------------------------------------------------
-
-
-def linear_kvae() -> tuple[KVAE, KVAEGuide, Any]:
-    """One mode and a linear decoder; s is then Gaussian, and its dense mean and covariance."""
-    with seeded(4):
-        model = KVAE(D, 2, 3, 1, hidden_dims=(), start_scale=1.0, noise_scale=0.5).double()
-        torch.nn.init.normal_(model.emission)
-        guide = KVAEGuide(model, hidden_dims=(8,), gaps=True).double()
-    params = [part.detach() for part in model.dynamics(torch.zeros(1, T, 2).double())]
-    dims = (2, 1, 2, 2, 1, 1)
-    rows = [x.reshape(-1, *x.shape[-n:]) for n, x in zip(dims, params[2:], strict=True)]
-    frames = [x[:1].expand(T, *x.shape[1:]) for x in rows]  # all of them are alike
-    mean, cov = hidden_and_observed(*params[:2], *frames)  # of z and a
-    mean, cov = mean[3 * T :], cov[3 * T :, 3 * T :]
-    layer = next(part for part in model.decoder.modules() if isinstance(part, torch.nn.Linear))
-    decode = torch.block_diag(*[layer.weight.detach()] * T)
-    s_mean = decode @ mean + layer.bias.detach().repeat(T)
-    noise = (model.likelihood.scale.detach() ** 2) * torch.eye(T * D).double()
-    joint = torch.cat([mean, s_mean])
-    cross = torch.cat([cov, cov @ decode.T], 1)
-    both = torch.cat([cross, torch.cat([decode @ cov, decode @ cov @ decode.T + noise], 1)])
-    return model, guide, (joint, both)
-
-
-def test_codes_of_a_gap_are_those_of_the_dense_gaussian_and_cancel() -> None:
-    model, guide, (mean, cov) = linear_kvae()
-    seen = holes(1)
-    frames = seen.any(-1)[0]
-    s = torch.where(seen, model(size=1, length=T).detach(), torch.nan)
-    q = poutine.trace(guide).get_trace(s, observed=seen).nodes["a"]["fn"]
-    torch.manual_seed(0)
-    a = q.expand((1,)).sample()
-    code = torch.arange(T * 2).reshape(T, 2)
-    given, gone = code[frames].flatten(), code[~frames].flatten()
-    values = a[0].flatten()[given]
-    order = torch.cat([gone, given])
-    gap_mean, gap_cov = conditioned(mean[order], cov[order][:, order], values)
-    encoded = torch.distributions.Normal(*guide.moments(s, seen))
-    own = encoded.log_prob(a)[0, frames].sum()
-    gap = torch.distributions.MultivariateNormal(gap_mean, gap_cov)
-    expected = own + gap.log_prob(a[0].flatten()[gone])
-    assert torch.allclose(q.log_prob(a)[0], expected, atol=1e-8)
-    drawn = torch.stack([q.sample()[0] for _ in range(2000)])
-    both = drawn.flatten(1)[:, gone]  # over draws of the codes seen, too: mean of the means
-    law = conditioned(mean[order], cov[order][:, order], drawn.flatten(1)[:, given].mean(0))[0]
-    assert ((both.mean(0) - law).abs() < 4.5 * both.std(0) / 2000**0.5).all()
-
-
-def test_a_linear_kalman_vae_with_gaps_has_the_evidence_of_the_dense_gaussian() -> None:
-    model, guide, (mean, cov) = linear_kvae()
-    seen = holes()
-    s = torch.where(seen, model(size=B, length=T).detach(), torch.nan)
-    exact = []
-    for row in range(B):
-        at = torch.arange(2 * T, (2 + D) * T)[seen[row].flatten()]
-        law = torch.distributions.MultivariateNormal(mean[at], cov[at][:, at])
-        exact.append(law.log_prob(s[row][seen[row]]))
-    evidence = torch.stack(exact)
-    found = importance(model, guide, s, observed=seen, num_samples=3000)
-    assert (found.elbo < evidence).all()
-    particles = particle_filter(model, s, observed=seen, num_particles=5000)
-    assert torch.allclose(particles.log_evidence, evidence, atol=0.3)
-
-
-@pytest.mark.parametrize("modes", [1, 3])
-@pytest.mark.parametrize("feedback", [False, True])
-def test_a_kalman_vae_trains_on_gaps_and_reads_nothing_in_them(modes: int, feedback: bool) -> None:
-    with seeded(0):
-        model = KVAE(D, 2, 3, modes, feedback=feedback)
-        guide, seen = KVAEGuide(model, gaps=True), holes()
-    s, found = model(size=B, length=T).detach(), []
-    for filling in (torch.nan, 9.0):
-        hidden = torch.where(seen & MASK[..., None], s, torch.tensor(filling))
-        torch.manual_seed(1)
-        loss = Objective().loss(model, guide, (hidden, MASK), {"observed": seen})
-        found.append([loss, *gradients(torch.nn.ModuleList([model, guide]), loss)])
-    for a, b in zip(*found, strict=True):
-        assert a.isfinite().all() and torch.equal(a, b)
-    s = torch.where(seen, s, torch.nan)
-    assert check(model, guide, s, observed=~s.isnan()).sites
-    assert fit(model, guide, {"s": s, "observed": seen}, epochs=1, progress=False).history
-    whole = fill_in(model, guide, s, seen)
-    assert torch.equal(whole[seen], s[seen]) and whole.isfinite().all()
-    drawn = impute(model, guide, s, observed=seen, num_samples=3).draws["s"]
-    assert torch.equal(drawn[:, seen], s[seen].expand(3, -1)) and drawn.isfinite().all()

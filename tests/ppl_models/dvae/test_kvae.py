@@ -214,3 +214,17 @@ def test_without_data_it_simulates_by_the_generator() -> None:
 def test_refused(build: Callable[[], object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         build()
+
+
+def test_modes_start_near_a_state_that_stays() -> None:
+    """A^k = I + 0.05 e, C^k = 0.05 e, B^k = 0; scales are the square roots of 20, 0.08 and 0.03."""
+    torch.manual_seed(0)
+    model = KVAE(D, 10, 40, 4, feedback=True)
+    apart = model.transition - torch.eye(40)
+    for part in (apart, model.emission):
+        assert abs(part.std().item() - 0.05) < 0.003  # 6,400 and 1,600 numbers: 3 errors
+        assert part.mean().abs() < 0.005
+    assert model.control is not None and not model.control.any()
+    assert model.start_scale**2 == pytest.approx(20)
+    assert torch.allclose(model.log_process.mul(2).exp(), torch.full((40,), 0.08))
+    assert torch.allclose(model.log_noise.mul(2).exp(), torch.full((10,), 0.03))

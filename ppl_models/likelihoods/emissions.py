@@ -7,10 +7,11 @@ from torch import Tensor
 
 from ppl_models.errors import InputError
 from ppl_models.inputs import spread_out
-from ppl_models.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood
+from ppl_models.likelihoods.basic import Bernoulli, Gaussian, Likelihood
+from ppl_models.likelihoods.discrete import Categorical
 
 LEAST = 1e-30
-"""What expectation maximisation takes for a probability of zero, so that its logarithm is one."""
+"""Least weight that counts."""
 
 
 def fit_emission(
