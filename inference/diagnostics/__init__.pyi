@@ -2,6 +2,7 @@ from .annealed_importance import annealed_log_partition as annealed_log_partitio
 from .arviz_adapter import Variable as Variable
 from .arviz_adapter import to_arviz as to_arviz
 from .arviz_export import posterior as posterior
+from .canvas import Picture as Picture
 from .collapse import CollapseReport as CollapseReport
 from .collapse import collapse_report as collapse_report
 from .curve import Curve as Curve

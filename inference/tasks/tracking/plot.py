@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from inference.diagnostics import Picture
+
 CLUTTER = "0.6"
 
 
@@ -44,13 +46,15 @@ class Paths(Protocol):
 def plot(tracks: Paths, ax: Axes | None = None) -> Figure:
     """Draw the paths of the boxes' centres in the image; without ``ax``, also x and y over time.
 
+    A notebook shows what is returned without ``ax`` as it is.
+
     Detections are dots in the colour of the object they most likely are of, grey crosses where
     they are clutter. Bands are 95 % credible intervals.
     """
     if ax is not None:
         _image(tracks, ax)
         return ax.get_figure()  # type: ignore[return-value]
-    figure = Figure(figsize=(12, 5.4), layout="constrained")
+    figure = Picture(figsize=(12, 5.4), layout="constrained")
     grid = figure.add_gridspec(2, 2, width_ratios=(1.3, 1))
     _image(tracks, figure.add_subplot(grid[:, 0]))
     for row, (axis, name) in enumerate((("x", "centre x"), ("y", "centre y"))):
