@@ -146,7 +146,7 @@ def vem(
         eta, fit = responsibilities(mixture, mean, variance, phi)
         fit = fit + _log_prior(mixture, phi)
         objective.append(fit - q.rate.sum(-1))
-    elbo, error = objective[-1], torch.zeros_like(objective[-1])
+    elbo, error = objective[-1], 0 * objective[-1]
     if rate_draws is not None:
         bounds = fit - rate_draws(*given).sum(-1)
         elbo, error = bounds.mean(0), bounds.std(0) / len(bounds) ** 0.5

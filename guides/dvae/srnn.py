@@ -159,7 +159,6 @@ class SRNNGuide(DynamicalGuide[SRNN]):
         rate = posterior.rate + clean(kl[..., None], mask).sum((-2, -1))
         return posterior._replace(rate=rate)
 
-    @torch.no_grad()
     def rate_draws(
         self,
         evidence: Evidence,
@@ -172,13 +171,15 @@ class SRNNGuide(DynamicalGuide[SRNN]):
 
         q(s) is that of `source_posterior`, taken with the same ``noise``; z is drawn by the encoder
         from each drawn path. Shapes and meaning of ``white``: `guides.dvae.motion_rate.White`.
+        Gradients reach the encoder by z, and not by q(s).
         """
 
         def read(s: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
             h, z, q = self._latents(s, drawn, mask)
             return self.model.emission(h, z), self._kl(q, h, z)
 
-        plugged, _ = self._step(evidence, previous_mean, noise, mask)
+        with torch.no_grad():
+            plugged, _ = self._step(evidence, previous_mean, noise, mask)
         return true_rates(motion_of(self.model), evidence, plugged, read, white, mask)
 
     def _step(

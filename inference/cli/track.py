@@ -90,7 +90,7 @@ def track(
     image_size: ImageSize = None,
     gt: GroundTruth = None,
     method: Annotated[Method, typer.Option(help="Ascent, or random gradients.")] = Method.vem,
-    prior: Annotated[Prior, typer.Option(help="Of how objects move.")] = Prior.deepar,
+    prior: Annotated[Prior, typer.Option(help="Of how objects move.")] = Prior.srnn,
     frames: Frames = None,
     clutter: Annotated[bool, typer.Option(help="Detections may be of nothing.")] = True,
     min_score: LeastScore = None,

@@ -54,6 +54,14 @@ def test_attention_finds_the_near_detection() -> None:
     assert scale.item() == pytest.approx(0.1 * math.exp(-0.5))
 
 
+def test_attention_reads_residuals_of_several_deviations_whole() -> None:
+    """0.3 is three deviations from the path, and moves it by three times its weight."""
+    guide, data = one([0.3])
+    weight = math.exp(-0.5 * 9 / math.e**2)
+    mean = moments(guide, data)[0].item()
+    assert mean == pytest.approx(0.3 * weight / (weight + math.exp(-4.5)))
+
+
 def test_with_nothing_near_the_path_stays() -> None:
     guide, data = one([50.0, -40.0], start=2.0)
     assert moments(guide, data)[0].item() == pytest.approx(2.0)

@@ -1,3 +1,6 @@
+from .ascent import Prior as Prior
+from .ascent import coordinate_ascent as coordinate_ascent
+from .ascent import source_pair as source_pair
 from .batch import TrackerSettings as TrackerSettings
 from .batch import mixture_of as mixture_of
 from .batch import prepare as prepare
@@ -6,9 +9,6 @@ from .batch import to_ltwh as to_ltwh
 from .noisy_pasts import DETECTION_SCALE as DETECTION_SCALE
 from .pretrain import held_out_bound as held_out_bound
 from .pretrain import pretrained as pretrained
-from .track import Prior as Prior
-from .track import coordinate_ascent as coordinate_ascent
-from .track import source_pair as source_pair
 from .track import starts_of as starts_of
 from .track import track as track
 from .tracks import Tracks as Tracks

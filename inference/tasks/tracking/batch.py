@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ FloatArray = NDArray[np.float64]
 LOG_SIZE_RANGE = 4.0
 """Clutter is uniform in log width and log height, over a range of e^4 about the median."""
 WHOLE = (int, np.integer)
+Start = Literal["flow", "cascade"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class TrackerSettings:
         with the linear prior (VKF) has no bound: the first start is kept.
     num_samples : int
         Joint draws of the posterior, in pairs, that estimate the bound of a network prior; even.
+    fine_tune : int
+        Gradient steps on the encoder of z in each VEM iteration (the E-Z step; prior SRNN only).
+    start : "flow" or "cascade"
+        Initial paths: of the whole clip at once, by network flow, or the paper's, run after run.
     """
 
     noise: float = 0.04
@@ -52,6 +57,8 @@ class TrackerSettings:
     learning_rate: float = 0.05
     smooth: bool = True
     num_samples: int = 32
+    fine_tune: int = 0
+    start: Start = "flow"
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -164,6 +171,8 @@ def check_settings(settings: TrackerSettings) -> None:
             "an even number, 4 or more: draws come in pairs",
             "pass 32",
         ),
+        ("fine_tune", _from_zero(settings.fine_tune), "a whole number, 0 or more", "pass 1"),
+        ("start", settings.start in get_args(Start), "flow or cascade", "check the spelling"),
         ("noise", 0 < settings.noise < np.inf, "above 0", "pass 0.04"),
         ("clutter_weight", 0 <= settings.clutter_weight < 1, "0 <= weight < 1", "pass 0.1"),
         ("learning_rate", 0 < settings.learning_rate < np.inf, "above 0", "pass 0.05"),
@@ -171,6 +180,10 @@ def check_settings(settings: TrackerSettings) -> None:
     for name, good, expected, cure in rules:
         if not good:
             raise InputError(name, str(getattr(settings, name)), expected, cure)
+
+
+def _from_zero(value: Any) -> bool:
+    return isinstance(value, WHOLE) and not isinstance(value, bool) and value >= 0
 
 
 def check_counts(**counts: Any) -> None:

@@ -48,6 +48,8 @@ class Paths(Protocol):
 def plot(tracks: Paths, ax: Axes | None = None) -> Figure:
     """Draw the paths of the boxes' centres in the image; without ``ax``, also x and y over time.
 
+    A notebook shows what is returned without ``ax`` as it is.
+
     Detections are dots in the colour of the object they most likely are of, grey crosses where
     they are clutter. Bands are 95 % credible intervals; one that would cover half the panel, of an
     object that hardly anything was seen of, is drawn as two dotted lines.

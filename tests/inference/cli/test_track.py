@@ -132,7 +132,7 @@ def test_many_files_share_one_batch(
         "image_size": None,
         "frames": [(1, 12)],
         "method": "vem",
-        "prior": "deepar",
+        "prior": "srnn",
         "clutter": True,
         "iterations": 10,
         "seed": 0,
