@@ -7,6 +7,8 @@ says, and `tests/tools/test_options.py` keeps the list.
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyro.distributions as dist
@@ -15,26 +17,41 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
+from guides.cvae import CVAEGuide
+from guides.dvae.kvae import KVAEGuide
 from guides.gaussian_mixture import GaussianMixtureGuide
+from guides.mixdvae import MixDVAEGuide
+from guides.multimodal import MVAEGuide
 from guides.ppca import PPCAGuide
 from inference.diagnostics import mutual_information, ppc
 from inference.diagnostics.annealed_importance import annealed_log_partition
+from inference.errors import PairError
+from inference.metrics.disentanglement import factor_information, mig
 from inference.metrics.frechet import speech_features
 from inference.objectives import Objective
 from inference.objectives.penalties import critics
 from inference.objectives.penalties.base import Codes
 from inference.objectives.penalties.critics import FactorCritic, WassersteinCritic
+from inference.objectives.penalties.ratio import DensityRatio
 from inference.tasks.imputation import Imputation, impute
 from inference.tasks.rate_distortion import rate_distortion
 from inference.training.contrastive import fit_energy
+from ppl_models.cvae import CVAE
 from ppl_models.data.balls import bouncing_balls
 from ppl_models.data.motchallenge import Boxes
+from ppl_models.data.speech import sounds, spectra, speech_folder
 from ppl_models.data.stft import STFT
 from ppl_models.data.trajectories import to_object_frame
+from ppl_models.dvae.kvae import KVAE
+from ppl_models.dvae.srnn import SRNN
 from ppl_models.gaussian_mixture import GaussianMixture
+from ppl_models.mixdvae import MixDVAE
+from ppl_models.multimodal import MultimodalVAE
+from ppl_models.networks.mlp import ResidualMLP
 from ppl_models.ppca import PPCA
 from ppl_models.priors.simple import MixturePrior
 from ppl_models.rbm import RBM
+from ppl_models.text_vae import TextVAE
 
 # --- models and guides ----------------------------------------------------------------------------
 
@@ -83,6 +100,26 @@ def test_a_summed_mixture_prior_has_one_site_and_the_same_density() -> None:
     assert torch.allclose(prior.log_prob(z), each.logsumexp(-1) - math.log(3))
 
 
+def widths(network: nn.Module) -> list[int]:
+    """The sizes of the outputs of a network's linear layers."""
+    return [part.out_features for part in network.modules() if isinstance(part, nn.Linear)]
+
+
+def test_networks_have_the_layers_that_were_asked_for() -> None:
+    conditional = CVAE(5, 2, 3, hidden_dims=(7, 6))
+    assert widths(conditional.decoder) == [7, 6, 5]
+    assert widths(CVAEGuide(conditional).encoder) == [6, 7, 6]  # in reverse, two numbers a latent
+    assert widths(CVAEGuide(conditional, hidden_dims=(4,)).encoder) == [4, 6]
+    several = MultimodalVAE({"a": 5, "b": 4}, 2, hidden_dims=(7,))
+    assert widths(several.decoders["b"]) == [7, 4]
+    assert widths(MVAEGuide(several, hidden_dims=(8, 9)).encoders["a"]) == [8, 9, 4]
+    assert MixDVAEGuide(MixDVAE(SRNN()), nn.Identity(), hidden_dim=5).rnn.hidden_size == 5
+    assert TextVAE(6, 3).recurrence.cell.input_size == 16 + 3
+    assert widths(KVAEGuide(KVAE(5), hidden_dims=(9,)).encoder)[0] == 9
+    kinds = [type(m) for m in ResidualMLP(2, 4, 4, 1, activation=nn.Tanh).modules()]
+    assert nn.Tanh in kinds and nn.SiLU not in kinds
+
+
 # --- data -----------------------------------------------------------------------------------------
 
 
@@ -111,6 +148,32 @@ def test_detections_are_dropped_below_the_least_score() -> None:
     boxes = Boxes(ones + 1, 0 * ones - 1, torch.ones(4, 4).double().numpy(), score, "file")
     kept = {least: len(boxes.confident(least)) for least in (0.05, 0.3, 0.6, 0.95)}
     assert kept == {0.05: 4, 0.3: 3, 0.6: 1, 0.95: 0} and len(boxes.confident()) == 3
+
+
+def test_sounds_are_of_the_rate_and_the_channel_that_were_asked_for(tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile", reason="reading sound needs the extra [audio]")
+    left, right = (torch.randn(8000, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
+    (tmp_path / "ann").mkdir()
+    both = 0.1 * torch.stack([left, right], 1)
+    soundfile.write(tmp_path / "ann" / "0.wav", both.numpy(), 8000, subtype="FLOAT")
+    (one,) = speech_folder(tmp_path, validation=0.0, test=0.0).train
+    how: dict[str, Any] = {"trim_db": None, "scale": False}
+    assert torch.allclose(sounds([one], 8000, channel=1, **how)[0], 0.1 * right)
+    assert torch.allclose(sounds([one], 8000, channel="mix", **how)[0], both.mean(1))
+    assert len(sounds([one], 4000, channel=0, resample=True, **how)[0]) == 4000
+    stft = STFT(8000, 32, 8)
+    assert torch.allclose(spectra([one], stft, channel=0, **how)[0], stft.power(0.1 * left))
+
+
+@pytest.mark.parametrize("bins", [2, 20])
+def test_information_of_a_code_is_at_most_that_of_its_bins(bins: int) -> None:
+    """A code that is the factor, of 8 values: of it two bins of equal width know one bit."""
+    factor = torch.arange(8.0).repeat(50)[:, None]
+    codes = torch.cat([factor, 0 * factor], 1)
+    assert factor_information(codes, factor, bins)[0, 0].item() == pytest.approx(
+        math.log(min(bins, 8)), abs=1e-6
+    )
+    assert mig(codes, factor, bins) == pytest.approx(math.log(min(bins, 8)) / math.log(8))
 
 
 @pytest.mark.parametrize("rate", [8000, 16000])
@@ -185,13 +248,30 @@ def test_chains_of_an_energy_are_as_many_and_as_long_as_asked(persistent: bool) 
 
 
 @pytest.mark.parametrize("steps", [1, 4])
-def test_a_critic_takes_as_many_steps_as_asked(steps: int) -> None:
-    critic = FactorCritic(1.0, hidden_dims=(4,), steps=steps)
-    taken = []
+@pytest.mark.parametrize("make", [FactorCritic, DensityRatio])
+def test_a_critic_takes_as_many_steps_as_asked(make: Any, steps: int) -> None:
+    first = nn.Linear(2, 1) if make is DensityRatio else 1.0
+    critic, taken = make(first, steps=steps), list[int]()
     critic.loss = lambda net, pair, codes, lap: taken.append(lap) or net(codes.z).mean()
     critic.codes = lambda pair: Codes("z", torch.randn(6, 2), None)
-    critic.learn(None)
+    critic._find = lambda model: None
+    critic.learn(SimpleNamespace(model=None))
     assert taken == list(range(steps))
+
+
+@pytest.mark.parametrize(
+    "make", [FactorCritic, lambda w, site: DensityRatio(nn.Linear(2, 1), site=site)]
+)
+def test_a_penalty_is_about_the_site_that_was_named(make: Any) -> None:
+    def node(size: int) -> dict[str, Any]:
+        fn = dist.Normal(torch.zeros(5, size), 1.0).to_event(1)
+        return {"fn": fn, "value": torch.randn(5, size), "mask": None}
+
+    pair = SimpleNamespace(q={"u": node(3), "v": node(2)}, batch=5)
+    assert make(1.0, site="v").codes(pair).z is not None
+    assert torch.equal(make(1.0, site="v").codes(pair).z, pair.q["v"]["value"])
+    with pytest.raises(PairError, match="one to penalise"):
+        make(1.0, site=None).codes(pair)
 
 
 # --- diagnostics and tasks ------------------------------------------------------------------------

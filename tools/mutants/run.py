@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--last", choices=STAGES, default="suite", help="the last stage to run")
     parser.add_argument("--only", default="", help="errors in files whose path contains this")
     parser.add_argument("--seconds", type=float, default=1800.0, help="the most a stage may take")
+    parser.add_argument("--again", action="store_true", help="try what was not noticed once more")
     parser.add_argument("--check", action="store_true", help="only look whether each has its place")
     chosen = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -40,16 +41,32 @@ def main() -> None:
         copy_of(Path.cwd(), chosen.commit, Path(folder))
         if wrong := misplaced(Path(folder), mutants):
             raise SystemExit("\n".join(["no unique place for:", *wrong]))
-        found = run(Path(folder), mutants, Path(chosen.results), chosen.last, chosen.seconds)
+        found = run(
+            Path(folder),
+            mutants,
+            Path(chosen.results),
+            chosen.last,
+            chosen.seconds,
+            again=chosen.again,
+        )
     print(summary(mutants, found))
 
 
-def run(root: Path, mutants: list[Mutant], file: Path, last: str, seconds: float) -> Results:
+def run(
+    root: Path,
+    mutants: list[Mutant],
+    file: Path,
+    last: str,
+    seconds: float,
+    *,
+    again: bool = False,
+) -> Results:
     """Try those that have no result yet, or none of so late a stage; return all results."""
     results: Results = json.loads(file.read_text()) if file.exists() else {}
     for mutant in mutants:
         known = results.get(mutant.key)
-        if known and (known["noticed"] or STAGES.index(known["stage"]) >= STAGES.index(last)):
+        late = known and STAGES.index(known["stage"]) >= STAGES.index(last)
+        if known and (known["noticed"] or (late and not again)):
             continue
         results[mutant.key] = try_one(root, mutant, last, seconds)
         file.write_text(json.dumps(results, indent=1))

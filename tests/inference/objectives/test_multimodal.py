@@ -8,10 +8,12 @@ from torch import Tensor
 
 from guides.multimodal import DMVAEGuide, JMVAEGuide, MoPoEGuide, MVAEGuide
 from inference import Objective, fit
+from inference.errors import PairError
 from inference.objectives.multimodal import SubsetKL, SubsetObjective, presence, subsets
 from inference.schedules import linear
 from inference.tasks.imputation import impute
 from ppl_models.errors import InputError
+from ppl_models.modalities import read_rows
 from ppl_models.multimodal import DMVAE, JMVAE, MVAE, MoPoE
 from tests.modalities import ALL, PATTERNS, WIDTHS, evidence, exact_pair, simulated
 
@@ -101,18 +103,34 @@ def test_a_kl_weight_is_that_of_every_term() -> None:
     assert (loss - known).abs() < 1e-9
 
 
+def test_a_further_subset_adds_its_own_divergence() -> None:
+    """Of three modalities a larger subset is one of three pairs; the site may have another name."""
+    model, guide = exact_pair()
+    data = simulated(model, 5)
+    found = []
+    for random in (0, 1):
+        torch.manual_seed(0)
+        penalty = SubsetKL(NAMES, 1.0, random, site="z")
+        found.append(Objective(penalties=(penalty,)).loss(model, guide, (), data))
+    pairs = torch.stack([_apart(guide, data, ~single) for single in torch.eye(3).bool()])
+    assert ((found[1] - found[0] - pairs).abs() < 1e-6).sum() == 1
+    with pytest.raises(PairError, match="code"):
+        objective = Objective(penalties=(SubsetKL(NAMES, 1.0, site="code"),))
+        objective.loss(model, guide, (), data)
+
+
+def _apart(guide: MVAEGuide, data: dict[str, Tensor], subset: Tensor) -> Tensor:
+    """Mean KL(q(z | all) || q(z | subset)), in closed form."""
+    all_, some = (
+        guide.distribution(read_rows(WIDTHS, (), data, None, observed.expand(5, 3), 1))
+        for observed in (ALL, subset)
+    )
+    return torch.distributions.kl_divergence(all_, some).mean()
+
+
 def _divergence(model: Any, guide: MVAEGuide, data: dict[str, Tensor]) -> Tensor:
     """Sum KL(q(z | all) || q(z | one)) over the modalities, in closed form."""
-    from ppl_models.modalities import read_rows
-
-    def distribution(observed: Tensor) -> Any:
-        return guide.distribution(read_rows(WIDTHS, (), data, None, observed.expand(5, 3), 1))
-
-    parts = [
-        torch.distributions.kl_divergence(distribution(ALL), distribution(single))
-        for single in torch.eye(3).bool()
-    ]
-    return torch.stack(parts).sum(0).mean()
+    return torch.stack([_apart(guide, data, single) for single in torch.eye(3).bool()]).sum()
 
 
 def test_the_penalty_teaches_encoders_that_no_bound_of_complete_rows_does() -> None:
