@@ -197,6 +197,24 @@ def unreached(loss: Tensor, model: nn.Module, guide: nn.Module) -> list[str]:
     return [name for name, grad in zip(named, grads, strict=True) if grad is None]
 
 
+def check_reached(loss: Tensor, model: nn.Module, guide: nn.Module) -> None:
+    """The gradient of a loss reaches every parameter.
+
+    Raises
+    ------
+    PairError
+        It does not, for the first parameter.
+    """
+    if names := unreached(loss, model, guide):
+        raise PairError(
+            names[0],
+            f"no gradient of the bound reaches {len(names)} parameters: {', '.join(names[:8])}",
+            "a gradient for every parameter",
+            "use them in a density, remove them, freeze them by requires_grad_(False), "
+            "or pass the data that need them; look for .detach() and torch.no_grad()",
+        )
+
+
 def run_objective(
     model: nn.Module, guide: nn.Module, args: Any, kwargs: Any, plate: str | None, seed: int
 ) -> tuple[Tensor, Tensor | None, list[str]]:
