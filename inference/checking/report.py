@@ -30,6 +30,7 @@ from inference.tracing import (
     explain_nonfinite,
     is_deterministic,
     is_factor,
+    is_flat,
     layout,
     refuse_unsteady,
     sample_sites,
@@ -216,6 +217,9 @@ def _examine(
         check_reached(loss, model, guide)
     name = shape.plate.name if shape.plate else None
     call = model, args, kwargs
+    flat = [n for n, site in sample_sites(traces[0]).items() if is_flat(site)]
+    if flat:
+        notes.append(f"{', '.join(flat)}: a flat prior, of which no data can be simulated")
     return Report(rows, bound.item(), name, shape.max_plate_nesting, tuple(notes), call)
 
 

@@ -19,6 +19,7 @@ from inference.errors import PairError
 from inference.objectives import Objective
 from inference.randomness import reseed
 from inference.tracing import (
+    FlatPriors,
     Unconditioned,
     count_nonfinite,
     find_nonfinite,
@@ -160,7 +161,7 @@ def check_prior(model: nn.Module, args: Any, kwargs: Any) -> None:
     PairError
         It fails to, or the simulated data have another shape or are not finite.
     """
-    simulator = poutine.trace(Unconditioned()(model))
+    simulator = poutine.trace(FlatPriors()(Unconditioned()(model)))
     with unvalidated(), translated("simulating from the prior", "use the data only as obs="):
         trace = simulator.get_trace(*args, **kwargs)
     for name, site in sample_sites(trace).items():

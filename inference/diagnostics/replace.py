@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,17 +15,24 @@ from inference.tracing import Sampler
 
 @dataclass(frozen=True)
 class Replacement:
-    """Simulated values of `site`, in `shape`, go into an argument (its position or its name)."""
+    """Simulated values of `site`, in `shape`, go into an argument (its position or its name).
+
+    Where the site's plate subsamples itself, into those `rows` of it.
+    """
 
     site: str
     argument: int | str
     shape: torch.Size
+    rows: Tensor | None = None
 
     def put(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], values: Tensor
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return a call with these values in the place of the data."""
         value, key = values.reshape(self.shape), self.argument
+        if self.rows is not None:
+            whole: Tensor = kwargs[key] if isinstance(key, str) else args[key]
+            value = whole.index_copy(0, self.rows, value)
         if isinstance(key, str):
             return args, kwargs | {key: value}
         return (*args[:key], value, *args[key + 1 :]), kwargs
@@ -58,7 +65,26 @@ def replacements(sampler: Sampler, given: Mapping[str, int | str]) -> list[Repla
             expected=f"one of {sorted(observed)}",
             cure="correct the name",
         )
-    return [_find(name, value, arguments, given) for name, value in observed.items()]
+    rows = {name: _rows(sampler, name) for name in observed}
+    return [
+        replace(_find(name, value, _cut(arguments, rows[name]), given), rows=rows[name])
+        for name, value in observed.items()
+    ]
+
+
+def _rows(sampler: Sampler, name: str) -> Tensor | None:
+    """Return the rows that a site's outermost plate took of the data; None if all."""
+    plates = sampler.places[name].plates
+    return sampler.rows.get(plates[0].name) if plates else None
+
+
+def _cut(arguments: dict[int | str, Any], rows: Tensor | None) -> dict[int | str, Any]:
+    """Take the rows of every tensor that has them."""
+    if rows is None:
+        return arguments
+    least = int(rows.max()) + 1
+    tensors = {k: t for k, t in arguments.items() if isinstance(t, Tensor) and t.dim()}
+    return arguments | {k: t[rows] for k, t in tensors.items() if len(t) >= least}
 
 
 def _find(

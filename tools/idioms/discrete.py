@@ -31,8 +31,8 @@ class Ends(dist.Categorical):
 
     values = torch.tensor([-1.0, 3.0])
 
-    def sample(self, shape: Any = torch.Size()) -> Tensor:
-        return self.values[super().sample(shape)]
+    def sample(self, *shape: Any) -> Tensor:
+        return self.values[super().sample(*shape)]
 
     def log_prob(self, value: Tensor) -> Tensor:
         return super().log_prob((value > 0).long())

@@ -77,8 +77,8 @@ class Exact(nn.Module):
         b0 = pyro.sample("b0", dist.Normal(loc[0], scale[0]))
         return b0, pyro.sample("b1", dist.Normal(loc[1], scale[1]))
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> None:
-        self.draw(x, Y if y is None else y)
+    def forward(self, x: Tensor, y: Tensor) -> None:
+        self.draw(x, y)
 
 
 def automatic(kind: Any, known: Any = None, **options: Any) -> Pair:

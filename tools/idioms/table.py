@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from torch import Tensor
+
 from inference.errors import PairError
 from ppl_models.errors import InputError
-from tools.idioms.cells import COLUMNS, asked, quietly, trained
+from tools.idioms.cells import COLUMNS, asked, chosen, quietly, trained
 from tools.idioms.discrete import DISCRETE
 from tools.idioms.models import MODELS
 from tools.idioms.refused import REFUSED
@@ -18,7 +20,7 @@ ROWS: dict[str, Any] = {**GUIDES, **MODELS, **DISCRETE, **{n: m for n, (m, _) in
 
 
 def cells_of(name: str) -> Iterator[tuple[str, str]]:
-    """Yield every function and what it makes of an idiom: "right", "refused: ...", "-", or worse."""
+    """Yield every function and what it makes of an idiom: "right", "refused: ...", or "-"."""
     pair: Pair = ROWS[name]()
     yield "check", _cell("check", pair)
     try:
@@ -36,6 +38,8 @@ def _cell(column: str, pair: Pair) -> str:
     if not asked(pair, column, known):
         return "-"
     try:
+        if isinstance(known.evidence, Tensor):
+            known = known.of(quietly(lambda: chosen(pair)))
         quietly(lambda: COLUMNS[column](pair, known))
     except AssertionError as error:
         return f"WRONG: {error}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -24,7 +24,8 @@ class Truth:
     kinds
         The kind of each site, as `inference.check` names it.
     evidence
-        log p(data) in nats in all; or the bound that a fitted guide reaches at best.
+        log p(data) in nats in all, or by datum where a plate takes some of them; or the bound that
+        a fitted guide reaches at best.
     means, sds
         Of the posterior of latent sites, by name.
     probs
@@ -33,15 +34,29 @@ class Truth:
         Mean and variance of the predicted site ``y`` at the new inputs.
     slack
         Nats that training may leave between bound and evidence.
+    is_bound
+        Whether ``evidence`` is the bound itself, at the parameters as they are.
     """
 
     kinds: Mapping[str, str]
-    evidence: float
+    evidence: Any
     means: Mapping[str, Tensor] = field(default_factory=dict)
     sds: Mapping[str, Tensor] = field(default_factory=dict)
     probs: Mapping[str, Tensor] = field(default_factory=dict)
     predicted: tuple[Tensor, Tensor] | None = None
-    slack: float = 0.1
+    slack: float = 0.05
+    is_bound: bool = False
+
+    def of(self, rows: Tensor | None) -> Truth:
+        """Return what is known of some rows, where each datum has an evidence of its own."""
+        if rows is None or not isinstance(self.evidence, Tensor):
+            return self
+        parts = ({n: v[rows] for n, v in part.items()} for part in (self.means, self.sds))
+        return replace(
+            self,
+            evidence=float(self.evidence[rows].sum()),
+            **dict(zip(("means", "sds"), parts, strict=True)),
+        )
 
 
 @dataclass(frozen=True)
@@ -58,8 +73,6 @@ class Pair:
         Inputs to predict at; None if predicting makes no sense.
     amortised
         Whether the guide reads the data, so that it can be calibrated.
-    options
-        Further arguments of `importance`, `rates` and others.
     """
 
     model: Any
@@ -68,8 +81,6 @@ class Pair:
     truth: Callable[[Any], Truth]
     new: tuple[Any, ...] | None = None
     amortised: bool = False
-    learns: bool = True
-    replace: Mapping[str, Any] = field(default_factory=dict)
 
 
 def regression(
