@@ -12,7 +12,7 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
-from pyro.infer.autoguide import AutoGuide, AutoGuideList
+from pyro.infer.autoguide import AutoGuide
 from pyro.infer.autoguide.effect import AutoMessenger
 from torch import Tensor, nn
 
@@ -22,11 +22,14 @@ Fill = Callable[[nn.Module, Mapping[str, Tensor]], None]
 def unfinished(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield the parts that make their parameters at their first run, by the heads of their names.
 
-    A head is empty, or ends in a dot.
+    A head is empty, or ends in a dot. Parts of an unfinished part are finished with it.
     """
+    heads: list[str] = []
     for name, part in module.named_modules():
-        if _is_unfinished(part) and not isinstance(part, AutoGuideList):
-            yield f"{name}." if name else "", part
+        inside = any(name.startswith(head) for head in heads)
+        if _is_unfinished(part) and not inside:
+            heads.append(f"{name}." if name else "")
+            yield heads[-1], part
 
 
 def _is_unfinished(part: nn.Module) -> bool:

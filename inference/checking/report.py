@@ -14,12 +14,12 @@ from torch import nn
 from inference.checking.runs import (
     check_finite,
     check_prior,
+    check_reached,
     check_repeats,
     check_signatures,
     reached,
     run,
     run_objective,
-    unreached,
 )
 from inference.checking.sites import check_sites, kind, plates
 from inference.errors import PairError
@@ -30,6 +30,7 @@ from inference.tracing import (
     explain_nonfinite,
     is_deterministic,
     is_factor,
+    is_flat,
     layout,
     refuse_unsteady,
     sample_sites,
@@ -213,9 +214,12 @@ def _examine(
     if not bound.isfinite():
         raise explain_nonfinite(model, guide, args, kwargs)
     if loss is not None:
-        _check_reached(unreached(loss, model, guide))
+        check_reached(loss, model, guide)
     name = shape.plate.name if shape.plate else None
     call = model, args, kwargs
+    flat = [n for n, site in sample_sites(traces[0]).items() if is_flat(site)]
+    if flat:
+        notes.append(f"{', '.join(flat)}: a flat prior, of which no data can be simulated")
     return Report(rows, bound.item(), name, shape.max_plate_nesting, tuple(notes), call)
 
 
@@ -238,17 +242,6 @@ def _check_nesting(traces: Any, shape: Layout, given: int | None) -> None:
         "dims to its left are those of enumerated sites",
         f"max_plate_nesting={shape.max_plate_nesting}, or leave it out: the engine counts plates",
     )
-
-
-def _check_reached(names: list[str]) -> None:
-    if names:
-        raise PairError(
-            names[0],
-            f"no gradient of the bound reaches {len(names)} parameters: {', '.join(names[:8])}",
-            "a gradient for every parameter",
-            "use them in a density, remove them, freeze them by requires_grad_(False), "
-            "or pass the data that need them; look for .detach() and torch.no_grad()",
-        )
 
 
 def _rows(traces: Any, model: nn.Module, guide: nn.Module) -> tuple[SiteRow, ...]:

@@ -19,6 +19,7 @@ from inference.errors import PairError
 from inference.objectives import Objective
 from inference.randomness import reseed
 from inference.tracing import (
+    FlatPriors,
     Unconditioned,
     count_nonfinite,
     find_nonfinite,
@@ -160,7 +161,7 @@ def check_prior(model: nn.Module, args: Any, kwargs: Any) -> None:
     PairError
         It fails to, or the simulated data have another shape or are not finite.
     """
-    simulator = poutine.trace(Unconditioned()(model))
+    simulator = poutine.trace(FlatPriors()(Unconditioned()(model)))
     with unvalidated(), translated("simulating from the prior", "use the data only as obs="):
         trace = simulator.get_trace(*args, **kwargs)
     for name, site in sample_sites(trace).items():
@@ -195,6 +196,24 @@ def unreached(loss: Tensor, model: nn.Module, guide: nn.Module) -> list[str]:
         return list(named)
     grads = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
     return [name for name, grad in zip(named, grads, strict=True) if grad is None]
+
+
+def check_reached(loss: Tensor, model: nn.Module, guide: nn.Module) -> None:
+    """The gradient of a loss reaches every parameter.
+
+    Raises
+    ------
+    PairError
+        It does not, for the first parameter.
+    """
+    if names := unreached(loss, model, guide):
+        raise PairError(
+            names[0],
+            f"no gradient of the bound reaches {len(names)} parameters: {', '.join(names[:8])}",
+            "a gradient for every parameter",
+            "use them in a density, remove them, freeze them by requires_grad_(False), "
+            "or pass the data that need them; look for .detach() and torch.no_grad()",
+        )
 
 
 def run_objective(

@@ -13,6 +13,7 @@ from torch import nn
 
 from inference.errors import PairError
 from inference.tracing import (
+    FlatPriors,
     bind,
     data_plate,
     frame_of,
@@ -117,7 +118,7 @@ def rest_of(
         As `inference.predict` says.
     """
     refuse_unfitted(guide)
-    with translated("the model, run without its data", _DEFAULT):
+    with translated("the model, run without its data", _DEFAULT), FlatPriors():
         model = bind(model, _no_guide, *new[0], **new[1])[0]
         with quiet(model, model, seed):
             run = poutine.trace(model).get_trace(*new[0], **new[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,21 +18,26 @@ class Replacement:
     """Simulated values of `site`, in `shape`, go into an argument (its position or its name).
 
     Where `mask` is False there are no data, and what the argument holds stays there.
+    Where the site's plate subsamples itself, into those `rows` of it.
     """
 
     site: str
     argument: int | str
     shape: torch.Size
     mask: Tensor | None = None
+    rows: Tensor | None = None
 
     def put(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], values: Tensor
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return a call with these values in the place of the data."""
         value, key = values.reshape(self.shape), self.argument
+        held: Tensor = kwargs[key] if isinstance(key, str) else args[key]
         if self.mask is not None:
-            held = kwargs[key] if isinstance(key, str) else args[key]
-            value = torch.where(self.mask.reshape(self.shape), value.to(held.dtype), held)
+            there = held if self.rows is None else held[self.rows]
+            value = torch.where(self.mask.reshape(self.shape), value.to(held.dtype), there)
+        if self.rows is not None:
+            value = held.index_copy(0, self.rows, value)
         if isinstance(key, str):
             return args, kwargs | {key: value}
         return (*args[:key], value, *args[key + 1 :]), kwargs
@@ -68,13 +73,32 @@ def replacements(sampler: Sampler, given: Mapping[str, int | str]) -> list[Repla
             cure="correct the name",
         )
     masks = {name: _mask(sampler, name) for name in observed}
-    return [_find(name, value, masks[name], arguments, given) for name, value in observed.items()]
+    rows = {name: _rows(sampler, name) for name in observed}
+    return [
+        replace(_find(n, v, masks[n], _cut(arguments, rows[n]), given), rows=rows[n])
+        for n, v in observed.items()
+    ]
 
 
 def _mask(sampler: Sampler, name: str) -> Tensor | None:
     """Return which values of a site count, in the shape of its value; None if all do."""
     mask, shape = sampler.mask(name), sampler.sites[name]["value"].shape
     return mask.reshape(shape) if mask is not None and mask.numel() == shape.numel() else None
+
+
+def _rows(sampler: Sampler, name: str) -> Tensor | None:
+    """Return the rows that a site's outermost plate took of the data; None if all."""
+    plates = sampler.places[name].plates
+    return sampler.rows.get(plates[0].name) if plates else None
+
+
+def _cut(arguments: dict[int | str, Any], rows: Tensor | None) -> dict[int | str, Any]:
+    """Take the rows of every tensor that has them."""
+    if rows is None:
+        return arguments
+    least = int(rows.max()) + 1
+    tensors = {k: t for k, t in arguments.items() if isinstance(t, Tensor) and t.dim()}
+    return arguments | {k: t[rows] for k, t in tensors.items() if len(t) >= least}
 
 
 def _find(

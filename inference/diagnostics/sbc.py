@@ -20,6 +20,7 @@ from pyro import poutine
 from torch import Tensor
 
 from inference.diagnostics.replace import Replacement, replacements
+from inference.diagnostics.simulated import refuse_uncalibrated
 from inference.diagnostics.table import table
 from inference.errors import PairError
 from inference.tracing import Sampler, Unconditioned, node, sampling, stack_draws
@@ -183,13 +184,15 @@ def sbc(
     Raises
     ------
     PairError
-        No argument is a site's observed value (name it in `replace`).
+        No argument is a site's observed value (name it in `replace`); an AutoGuide, which reads no
+        data; a model whose data cannot be simulated (flat priors, factors, ``poutine.scale``).
     ValueError
         Fewer than 20 simulations: no test has any power.
     """
     if simulations < 2 * _EXPECTED:
         raise ValueError(f"simulations: saw {simulations}, expected at least {2 * _EXPECTED}")
     with sampling(model, guide, data, named, seed, plate) as sampler:
+        refuse_uncalibrated(sampler)
         study = _Study(sampler, num_samples, dict(quantities or {}), dict(replace or {}))
         runs = math.ceil(simulations / study.each)
         found = [study.run(index) for index in range(runs)]

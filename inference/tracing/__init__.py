@@ -16,7 +16,7 @@ from inference.tracing.data import (
     source,
 )
 from inference.tracing.decoding import decode
-from inference.tracing.handlers import Sites, Unconditioned, WholePriors
+from inference.tracing.handlers import FlatPriors, Sites, Unconditioned, WholePriors
 from inference.tracing.layout import (
     Layout,
     batch_length,
@@ -54,6 +54,7 @@ from inference.tracing.sites import (
     is_deterministic,
     is_enumerated,
     is_factor,
+    is_flat,
     is_observed,
     mask_of,
     mean_of,
@@ -85,6 +86,7 @@ from inference.tracing.wrappers import WRAPPERS, both, layers, unwrapped, widen
 
 __all__ = [
     "Columns",
+    "FlatPriors",
     "Layout",
     "Place",
     "Plate",
@@ -122,6 +124,7 @@ __all__ = [
     "is_deterministic",
     "is_enumerated",
     "is_factor",
+    "is_flat",
     "is_observed",
     "layers",
     "layout",

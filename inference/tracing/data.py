@@ -105,10 +105,8 @@ def columns(data: Any, argument: str, names: tuple[str, ...] = ()) -> Columns:
     InputError
         If they are of another form, hold no row, or columns of different lengths.
     """
-    if data is None or (
-        not isinstance(data, Tensor) and hasattr(data, "__len__") and not len(data)
-    ):
-        return Columns((), {}, 1)  # the model holds its data: one batch, which is all of them
+    if data is None or (isinstance(data, (tuple, list, Mapping)) and not data):
+        return Columns((), {}, 1)  # the model holds its data
     data = (data,) if isinstance(data, Tensor) else data
     if not isinstance(data, (Mapping, tuple, list)):
         raise InputError(argument, f"a {type(data).__name__}", _FORMS, "torch.as_tensor(array)")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pyro.distributions import MaskedDistribution, Unit
+from pyro.distributions import ImproperUniform, MaskedDistribution, Unit
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
+from torch.distributions import transform_to
 
 from inference.errors import PairError
+from inference.tracing.wrappers import WRAPPERS, unwrapped
 
 
 class Sites(Messenger):
@@ -113,6 +115,21 @@ class WholePriors(Messenger):
         msg["mask"] = None
         while isinstance(msg["fn"], MaskedDistribution):
             msg["fn"] = msg["fn"].base_dist
+
+
+class FlatPriors(Messenger):
+    """Give a site with a flat prior, of which nothing can be drawn, a value of its support."""
+
+    def _pyro_sample(self, msg: Any) -> None:
+        fn = msg["fn"]
+        flat = isinstance(unwrapped(fn, WRAPPERS), ImproperUniform)
+        if flat and msg["value"] is None and not msg["done"]:
+            plates = [f for f in msg["cond_indep_stack"] if f.vectorized]
+            batch = [1] * max((-f.dim for f in plates), default=0)
+            for frame in plates:
+                batch[frame.dim] = frame.size
+            zeros = torch.zeros(torch.broadcast_shapes(fn.batch_shape, batch) + fn.event_shape)
+            msg["value"], msg["done"] = transform_to(fn.support)(zeros), True
 
 
 class SameRows(Messenger):

@@ -19,7 +19,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from inference.errors import NonFiniteError, PairError
-from inference.tracing.wrappers import both, mask_within, unwrapped, widen
+from inference.tracing.wrappers import WRAPPERS, both, mask_within, unwrapped, widen
 
 Site = Mapping[str, Any]  # a Pyro message, as a trace stores it
 
@@ -185,6 +185,11 @@ def is_observed(site: Site) -> bool:
 def is_factor(site: Site) -> bool:
     """Say whether the site only adds to the density (``pyro.factor``)."""
     return isinstance(site["fn"], dist.Unit)
+
+
+def is_flat(site: Site) -> bool:
+    """Say whether the site's prior is improper (``ImproperUniform``), so that none can be drawn."""
+    return isinstance(unwrapped(site["fn"], WRAPPERS), dist.ImproperUniform)
 
 
 def is_enumerated(site: Site) -> bool:

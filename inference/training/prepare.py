@@ -25,7 +25,10 @@ from inference.tracing import (
     bind,
     check_call,
     is_column,
+    pair_traces,
+    refuse_unsteady,
     source,
+    untouched,
 )
 from inference.training.plan import Plan
 from inference.training.run_folder import RunFolder
@@ -157,6 +160,9 @@ def _bound(
     devices = {p.device for part in parts for p in part.parameters()}
     first = first.to(devices.pop()) if len(devices) == 1 else first
     pair = bind(model, guide, *first.args, **first.kwargs)
+    with untouched(*pair):
+        traces = pair_traces(*pair, first.args, first.kwargs)
+        refuse_unsteady(*pair, traces, first.args, first.kwargs)
     if not any(p.requires_grad for part in pair for p in part.parameters()):
         cure = "give the guide parameters: nn.Parameter, or pyro.param in a plain function"
         raise PairError(None, "no parameter to train in model or guide", "at least one", cure)
