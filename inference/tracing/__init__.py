@@ -55,6 +55,7 @@ from inference.tracing.sites import (
     unscaled_log_density,
 )
 from inference.tracing.sum_product import (
+    common_scale,
     contract,
     contract_to,
     data_frames,
@@ -97,6 +98,7 @@ __all__ = [
     "check_call",
     "collect_sites",
     "columns",
+    "common_scale",
     "contract",
     "contract_to",
     "count_nonfinite",
