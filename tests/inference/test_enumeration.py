@@ -227,3 +227,13 @@ def test_vector_valued_sites_and_bad_draws_are_refused() -> None:
     assert error.value.site == "w"
     with pytest.raises(ValueError, match="draws is 0"):
         enumerated(pairs.TwoComponents(), pairs.NoLatents(), torch.zeros(3), num_samples=0)
+
+
+def test_the_map_of_draws_that_disagree_is_that_of_their_mean() -> None:
+    x = torch.linspace(-3.0, 2.0, 40).double()
+    model, guide = pairs.MixturePrior().double(), pairs.ConjugateGuide().double()
+    guide.log_scale.data.fill_(1.0)  # so wide that single draws often say something else
+    site = enumerated(model, guide, x, num_samples=9, seed=2)["w"]
+    assert torch.equal(site.map, site.probs.argmax(-1))
+    first = enumerated(model, guide, x, num_samples=1, seed=2)["w"].map
+    assert not torch.equal(site.map, first)
