@@ -16,6 +16,7 @@ from .gaussian_mixture import GaussianMixtureGuide as GaussianMixtureGuide
 from .hierarchical_vae import HierarchicalVAEGuide as HierarchicalVAEGuide
 from .hmm import HMMGuide as HMMGuide
 from .ica import ICAGuide as ICAGuide
+from .ivae import IVAEGuide as IVAEGuide
 from .lds import LDSGuide as LDSGuide
 from .linear_motion import LinearMotionGuide as LinearMotionGuide
 from .made import MADEGuide as MADEGuide

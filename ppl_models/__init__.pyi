@@ -24,6 +24,7 @@ from .gaussian_mixture import GaussianMixture as GaussianMixture
 from .hierarchical_vae import HierarchicalVAE as HierarchicalVAE
 from .hmm import HMM as HMM
 from .ica import ICA as ICA
+from .ivae import IVAE as IVAE
 from .lds import LDS as LDS
 from .likelihoods import ComplexGaussian as ComplexGaussian
 from .likelihoods import Likelihood as Likelihood

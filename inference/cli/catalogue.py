@@ -89,6 +89,14 @@ STORIES: tuple[Story, ...] = (
         settings=_example("conditioned_widths"),
         simulate=_example("conditioned"),
     ),
+    Story(
+        "ivae:IVAE",
+        VAES,
+        "004",
+        "A VAE whose prior alone is given a condition: its sources are identifiable.",
+        settings=_example("conditioned_widths"),
+        simulate=_example("conditioned"),
+    ),
     _vectors(
         "hierarchical_vae:HierarchicalVAE",
         VAES,
