@@ -1,5 +1,6 @@
 from . import dvae as dvae
 from .base import ReadingGuide as ReadingGuide
+from .cca import CCAGuide as CCAGuide
 from .cvae import CVAEGuide as CVAEGuide
 from .dvae import DeepARGuide as DeepARGuide
 from .dvae import DKFGuide as DKFGuide

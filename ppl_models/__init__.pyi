@@ -4,6 +4,7 @@ from . import dvae as dvae
 from . import likelihoods as likelihoods
 from . import networks as networks
 from . import priors as priors
+from .cca import CCA as CCA
 from .citation import citation as citation
 from .cvae import CVAE as CVAE
 from .dvae import DKF as DKF

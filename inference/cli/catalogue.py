@@ -256,6 +256,11 @@ STORIES: tuple[Story, ...] = (
         parts=_example("source_prior"),
     ),
     _modalities(
+        "cca:CCA",
+        sentence="Sets of numbers share a Gaussian code, each with noise of its own: exact.",
+        adapt=lambda pair, data: pair[0].start_from(**data),
+    ),
+    _modalities(
         "multimodal:JMVAE",
         sentence="Several modalities share one latent; a joint encoder, and one encoder for each.",
     ),
