@@ -200,16 +200,17 @@ class CCA(nn.Module):
     ) -> CCA:
         """Start at the directions of `ppl_models.maxvar`, from the rows that have all sets.
 
+        Fewer than two of them leave the model as it is.
+
         Raises
         ------
         InputError
-            Fewer than two rows have all sets, or their numbers are not finite.
+            Their numbers are not finite.
         """
         rows = self.read(*x, mask=mask, **named)
         whole = torch.ones(rows.size, dtype=torch.bool) if rows.mask is None else rows.mask.all(1)
         if int(whole.sum()) < 2:
-            cure = "leave the start as it is, and train: rows may lack sets there"
-            raise InputError("mask", f"{int(whole.sum())} rows with all sets", "two", cure)
+            return self
         values = {n: v[whole] for n, v in rows.values.items() if v is not None}
         values = complete(Rows({**rows.values, **values}, None, None, rows.size), self.names)
         found = maxvar(list(values.values()), self.latent_dim, ridge=1e-3)

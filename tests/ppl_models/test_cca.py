@@ -113,6 +113,19 @@ def test_of_three_sets_em_climbs_from_maxvar_with_rows_that_lack_some() -> None:
     assert history[-1] < best + 40
 
 
+def test_a_start_needs_two_rows_with_all_sets_and_few_are_enough() -> None:
+    data, model = drawn(build(), 5), build()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    mask = torch.zeros(5, 3).bool()
+    mask[0], mask[:, 0] = True, True
+    model.start_from(**data, mask=mask)
+    assert all(torch.equal(value, model.state_dict()[n]) for n, value in before.items())
+    mask[1] = True
+    model.start_from(**data, mask=mask)
+    assert not torch.equal(before["weights.sight"], model.weights["sight"])
+    assert model.evidence(**data).isfinite().all()
+
+
 def test_a_step_of_em_sees_padded_rows_as_rows_that_are_not_there() -> None:
     data = drawn(build(), 50)
     mask = torch.ones(50, 3).bool()
