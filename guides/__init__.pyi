@@ -1,5 +1,6 @@
 from . import dvae as dvae
 from .base import ReadingGuide as ReadingGuide
+from .cca import CCAGuide as CCAGuide
 from .cvae import CVAEGuide as CVAEGuide
 from .dvae import DeepARGuide as DeepARGuide
 from .dvae import DKFGuide as DKFGuide
@@ -16,6 +17,7 @@ from .gaussian_mixture import GaussianMixtureGuide as GaussianMixtureGuide
 from .hierarchical_vae import HierarchicalVAEGuide as HierarchicalVAEGuide
 from .hmm import HMMGuide as HMMGuide
 from .ica import ICAGuide as ICAGuide
+from .ivae import IVAEGuide as IVAEGuide
 from .lds import LDSGuide as LDSGuide
 from .linear_motion import LinearMotionGuide as LinearMotionGuide
 from .made import MADEGuide as MADEGuide

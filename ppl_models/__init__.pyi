@@ -4,6 +4,7 @@ from . import dvae as dvae
 from . import likelihoods as likelihoods
 from . import networks as networks
 from . import priors as priors
+from .cca import CCA as CCA
 from .citation import citation as citation
 from .cvae import CVAE as CVAE
 from .dvae import DKF as DKF
@@ -24,6 +25,7 @@ from .gaussian_mixture import GaussianMixture as GaussianMixture
 from .hierarchical_vae import HierarchicalVAE as HierarchicalVAE
 from .hmm import HMM as HMM
 from .ica import ICA as ICA
+from .ivae import IVAE as IVAE
 from .lds import LDS as LDS
 from .likelihoods import ComplexGaussian as ComplexGaussian
 from .likelihoods import Likelihood as Likelihood

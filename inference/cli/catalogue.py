@@ -89,6 +89,14 @@ STORIES: tuple[Story, ...] = (
         settings=_example("conditioned_widths"),
         simulate=_example("conditioned"),
     ),
+    Story(
+        "ivae:IVAE",
+        VAES,
+        "004",
+        "A VAE whose prior alone is given a condition: its sources are identifiable.",
+        settings=_example("conditioned_widths"),
+        simulate=_example("conditioned"),
+    ),
     _vectors(
         "hierarchical_vae:HierarchicalVAE",
         VAES,
@@ -246,6 +254,11 @@ STORIES: tuple[Story, ...] = (
         settings=_width("o"),
         simulate=_example("detections"),
         parts=_example("source_prior"),
+    ),
+    _modalities(
+        "cca:CCA",
+        sentence="Sets of numbers share a Gaussian code, each with noise of its own: exact.",
+        adapt=lambda pair, data: pair[0].start_from(**data),
     ),
     _modalities(
         "multimodal:JMVAE",

@@ -140,10 +140,11 @@ def contrasts(
         for part, group, same in zip(parts, groups, peers, strict=True):
             log_q = torch.stack([densities[n] for n in group]).sum(0)
             part.append(_ratios(log_q, rows, own, same.to(log_q.device)))
+    shape = traces.size, size
     joined = ([torch.cat(column) for column in zip(*part, strict=True)] for part in parts)
     return [
-        Contrast(*(column.reshape(traces.size, size) for column in pair), same.sum(1))
-        for pair, same in zip(joined, peers, strict=True)
+        Contrast(ours.reshape(shape), others.reshape(shape), same.sum(1))
+        for (ours, others), same in zip(joined, peers, strict=True)
     ]
 
 

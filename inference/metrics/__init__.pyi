@@ -3,6 +3,7 @@ from .disentanglement import mig as mig
 from .frechet import FrechetDistance as FrechetDistance
 from .frechet import frechet_distance as frechet_distance
 from .frechet import frechet_speech_distance as frechet_speech_distance
+from .identifiability import mean_correlation as mean_correlation
 from .linear import amari_distance as amari_distance
 from .linear import principal_angles as principal_angles
 from .speech import estoi as estoi

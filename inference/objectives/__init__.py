@@ -11,6 +11,7 @@ from inference.objectives.pair_trace import PairTrace
 from inference.objectives.penalties import (
     MMD,
     AdversarialPrior,
+    ContextCritic,
     Decomposition,
     DensityRatio,
     FactorCritic,
@@ -20,9 +21,11 @@ from inference.objectives.penalties import (
 )
 from inference.objectives.protocol import TrainingObjective
 from inference.objectives.target_rate import TargetRate
+from inference.objectives.transport import TransportObjective
 
 __all__ = [
     "AdversarialPrior",
+    "ContextCritic",
     "Decomposition",
     "DensityRatio",
     "FactorCritic",
@@ -38,5 +41,6 @@ __all__ = [
     "TargetRate",
     "TotalCorrelation",
     "TrainingObjective",
+    "TransportObjective",
     "WassersteinCritic",
 ]

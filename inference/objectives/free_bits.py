@@ -26,7 +26,8 @@ class FreeBits:
     Parameters
     ----------
     nats
-        The threshold, lambda; 0 leaves the bound as it is where KL divergences are closed forms.
+        The threshold, lambda; 0 leaves the bound as it is: no rate is below it, though the noise
+        of one at a draw may be.
     per
         What j runs over: ``"element"`` of a code; ``"step"`` of a sequence (the first of two event
         dims or more, and plates within the data plate; a vector is one step); ``"total"``, the
@@ -61,7 +62,7 @@ class FreeBits:
     def rates(self, terms: RateDistortion) -> dict[str, torch.Tensor]:
         """Return all rates, those with free bits at their threshold or above."""
         raised = dict(terms.rates)
-        for name, share in terms.shares.items():
+        for name, share in terms.shares.items() if self.nats else ():
             rate, least = raised[name], self.nats * share
             raised[name] = torch.where(rate < least, least, rate)
         return raised

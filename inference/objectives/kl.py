@@ -114,7 +114,7 @@ def divergence_parts(q: Any, p: Any, closed_form: bool) -> Divergence:
         values, kept, hidden = a.base.score_frames(z) - b.base.score_frames(z), 1, None
     elif a.dims == b.dims and a.base.event_shape == b.base.event_shape:
         values = _factor_kl(a, b, z, closed_form)
-        kept, hidden = a.dims, both(a.mask, b.mask)
+        kept, hidden = a.dims, both(a.mask, b.mask) if _alike(a, b) else None
     else:
         values, kept, hidden = divergence(unweighted(q), unweighted(p), closed_form), 0, None
     ones = torch.ones((), dtype=values.dtype, device=values.device)
@@ -151,8 +151,13 @@ def _factors(fn: Any, value: Tensor) -> _Factors:
             return _Factors(fn, dims, mask)
 
 
+def _alike(a: _Factors, b: _Factors) -> bool:
+    """Whether both parts are masked, or neither: a flat prior is masked in the model alone."""
+    return (both(a.mask, None) is None) == (both(b.mask, None) is None)
+
+
 def _factor_kl(a: _Factors, b: _Factors, z: Tensor, closed_form: bool) -> Tensor:
-    if closed_form:
+    if closed_form and _alike(a, b):
         try:
             return _where(both(a.mask, b.mask), kl_divergence(a.base, b.base))
         except NotImplementedError:

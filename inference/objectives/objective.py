@@ -68,10 +68,8 @@ class Objective:
         Beta, the weight of the log ratio of guide and prior at every latent site that the guide
         names; a number, a schedule (`inference.schedules`), or `TargetRate`. Or a mapping from
         sites to numbers and schedules, 1 for those that it does not name; not in bounds of many
-        draws. Sites summed out are never weighted. Where the prior of a weighted site depends on
-        an enumerated one, its density is raised to that power inside the sum; with free bits or a
-        target rate, which are about rates, it is the sum that is weighted
-        (`inference.objectives.enumerated_terms`).
+        draws. Where the prior of a site is a sum over an enumerated one, it is the log of the sum
+        that is weighted, without the data (`inference.objectives.enumerated_terms`).
     num_particles
         Draws of the guide a step: averaged, or the K of a bound of many draws.
     alpha

@@ -46,7 +46,7 @@ def plain_loss(kind: str, step: Step, weight: Weight, num_particles: int) -> Ten
         found = [bound for bound in bounds if bound is not None]
         if len(found) == len(bounds):
             return -sum(found[1:], found[0]) / (len(found) * size)
-    pair, elbo = weighted(model, guide, weight), _elbo(kind, step.shape, num_particles)
+    pair, elbo = weighted(model, guide, weight, step.shape), _elbo(kind, step.shape, num_particles)
     with no_warnings():
         loss: Tensor = elbo.differentiable_loss(*pair, *step.args, **step.kwargs)
     return loss / size

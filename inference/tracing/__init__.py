@@ -64,6 +64,7 @@ from inference.tracing.sites import (
 )
 from inference.tracing.steady import refuse_unsteady
 from inference.tracing.sum_product import (
+    common_scale,
     contract,
     contract_to,
     data_frames,
@@ -109,6 +110,7 @@ __all__ = [
     "check_call",
     "collect_sites",
     "columns",
+    "common_scale",
     "contract",
     "contract_to",
     "count_nonfinite",

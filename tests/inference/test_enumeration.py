@@ -255,3 +255,13 @@ def test_under_a_mask_an_enumerated_site_keeps_its_prior(outside: bool) -> None:
     assert found.probs[0, 0] > 0.99  # 0.1 N(0; 0, 1) against 0.9 N(0; 4, 1): e^8 to 9
     assert found.map.tolist() == [0, 1]
     assert found.samples[:, 1].float().mean() == pytest.approx(0.9, abs=0.05)  # 3 standard errors
+
+
+def test_the_map_of_draws_that_disagree_is_that_of_their_mean() -> None:
+    x = torch.linspace(-3.0, 2.0, 40).double()
+    model, guide = pairs.MixturePrior().double(), pairs.ConjugateGuide().double()
+    guide.log_scale.data.fill_(1.0)  # so wide that single draws often say something else
+    site = enumerated(model, guide, x, num_samples=9, seed=2)["w"]
+    assert torch.equal(site.map, site.probs.argmax(-1))
+    first = enumerated(model, guide, x, num_samples=1, seed=2)["w"].map
+    assert not torch.equal(site.map, first)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from inference.objectives.penalties.aggregated import MMD, SlicedWasserstein
 from inference.objectives.penalties.base import Codes, Penalty, Schedule
+from inference.objectives.penalties.context import ContextCritic
 from inference.objectives.penalties.correlation import Decomposition, TotalCorrelation
 from inference.objectives.penalties.critics import AdversarialPrior, FactorCritic, WassersteinCritic
 from inference.objectives.penalties.ratio import DensityRatio
@@ -17,6 +18,7 @@ from inference.objectives.penalties.ratio import DensityRatio
 __all__ = [
     "AdversarialPrior",
     "Codes",
+    "ContextCritic",
     "Decomposition",
     "DensityRatio",
     "FactorCritic",

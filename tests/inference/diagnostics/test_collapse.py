@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import math
 
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer.autoguide import AutoNormal
 
+from inference.diagnostics.amortisation import amortisation_gap
 from inference.diagnostics.collapse import collapse_report
 from inference.errors import PairError
+from inference.tracing import sampling
 from tests.inference.diagnostics.odd_pairs import Sequence, SequenceGuide
 from tests.inference.diagnostics.test_information import Chain, ChainGuide, data
 from tests.pairs import (
@@ -131,3 +135,50 @@ def test_more_data_than_it_looks_at_and_one_datum():
     assert report.information.size == 50 and report.gap.size == 40
     alone = collapse_report(Conjugate(), ConjugateGuide(), data(1), **QUICK)
     assert alone.collapsed and math.isnan(alone.gap.error)
+
+
+def test_a_guide_that_ignores_the_data_has_no_spread_however_few_the_draws():
+    class Deaf(torch.nn.Module):
+        """A mixture's draws, which have no mean of their own, the same for every datum."""
+
+        def forward(self, x, size=1):
+            with pyro.plate("data", len(x), dim=-1):
+                z = pyro.sample("e", dist.Normal(torch.zeros(len(x)), 2.0))
+                pyro.sample("z", dist.Normal(z, 0.1))
+
+    report = collapse_report(Conjugate(), Deaf(), data(200), **QUICK | {"num_samples": 2})
+    of_z = next(site for site in report.sites if site.site == "z")
+    # draws vary by 4, their means of two by 2; what is left of it is an estimate's noise, 0.3
+    assert of_z.units[0].spread < 1.0
+
+
+class HeavyTailed(torch.nn.Module):
+    """x says nothing of z, of Student's t: no Gaussian is its posterior, and weights are noisy."""
+
+    def forward(self, x):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.StudentT(4.0, torch.zeros(len(x)), 1.0))
+            pyro.sample("x", dist.Normal(torch.zeros(len(x)), 1.0), obs=x)
+
+
+class BestGaussian(torch.nn.Module):
+    scale = 1.0
+
+    def forward(self, x):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(torch.zeros(len(x)), self.scale))
+
+
+def test_the_gap_of_the_best_of_a_family_is_none_though_its_weights_are_noisy():
+    grid = torch.linspace(-12, 12, 4001).double()
+    bounds = {}
+    for scale in torch.linspace(0.8, 1.6, 161).tolist():
+        q = dist.Normal(0.0, scale).log_prob(grid)
+        ratio = dist.StudentT(torch.tensor(4.0).double(), 0.0, 1.0).log_prob(grid) - q
+        bounds[scale] = float((q.exp() * ratio).sum() * 24 / 4000)
+    guide = BestGaussian()
+    guide.scale = max(bounds, key=lambda scale: bounds[scale])
+    with sampling(HeavyTailed(), guide, (data(300),), {}, 0) as sampler:
+        gap = amortisation_gap(sampler, 0, steps=30)
+    # chosen and judged by the same draws, the luckiest would win: some six errors above 0
+    assert -5 * gap.error < gap.nats < 2 * gap.error

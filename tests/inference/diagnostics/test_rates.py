@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer.autoguide import AutoMultivariateNormal
@@ -109,3 +111,22 @@ def test_an_enumerated_site_shared_by_all_data():
 def test_a_row_that_is_not_there():
     with pytest.raises(KeyError, match="'z', 'x'"):
         rates(Conjugate(), ConjugateGuide(), X, num_samples=2)["y"]
+
+
+class NoPlate(torch.nn.Module):
+    def forward(self, x):
+        mu = pyro.sample("mu", dist.Normal(0.0, 1.0))
+        pyro.sample("x", dist.Normal(mu.expand(len(x)), 1.0).to_event(1), obs=x)
+
+
+class NoPlateGuide(torch.nn.Module):
+    def forward(self, x):
+        pyro.sample("mu", dist.Normal(0.2, 0.6))
+
+
+def test_without_a_plate_figures_and_errors_are_those_of_one_of_n():
+    alone, of_ten = (rates(NoPlate(), NoPlateGuide(), X, data_size=n) for n in (None, 10))
+    assert of_ten.bound == pytest.approx(alone.bound / 10)
+    assert of_ten.error == pytest.approx(alone.error / 10)
+    for row, other in zip(of_ten.rows, alone.rows, strict=True):
+        assert (row.nats, row.error) == pytest.approx((other.nats / 10, other.error / 10))

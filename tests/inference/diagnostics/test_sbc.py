@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from scipy.stats import chisquare
 
 from inference.diagnostics.sbc import SBC, sbc
 from inference.errors import PairError
@@ -124,3 +126,11 @@ def test_the_plots_draw(kind):
     drawn = own.lines if kind == "ecdf" else own.patches
     assert len(drawn) == 2 and own.figure is not None
     assert "z" in str(result) and "400" in str(result)
+
+
+@pytest.mark.parametrize(("draws", "count", "bins"), [(99, 400, 20), (9, 400, 10), (99, 50, 5)])
+def test_the_p_value_is_that_of_scipys_chi_square(draws, count, bins):
+    result = SBC({"z": torch.randint(0, draws + 1, (count, 3))}, draws, seed=2)
+    for uniform, found in zip(result.uniform("z").T, result.pvalues("z"), strict=True):
+        seen = np.histogram(uniform.numpy(), bins, (0, 1))[0]
+        assert float(found) == pytest.approx(chisquare(seen).pvalue, rel=1e-6)

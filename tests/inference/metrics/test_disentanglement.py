@@ -119,3 +119,9 @@ def test_arrays_are_looked_at(codes: Tensor, factors: Tensor, argument: str) -> 
     with pytest.raises(InputError) as found:
         mig(codes, factors)
     assert found.value.argument == argument
+
+
+def test_bins_share_a_uniform_code_out_evenly() -> None:
+    # 0, 1, ..., 999 in ten bins: each holds 100, so that the labels by hundreds are known whole
+    codes, hundreds = torch.arange(1000.0)[:, None], torch.arange(1000)[:, None] // 100
+    assert float(factor_information(codes, hundreds, bins=10)) == pytest.approx(math.log(10))

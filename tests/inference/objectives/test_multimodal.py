@@ -4,12 +4,15 @@ from typing import Any
 
 import pytest
 import torch
+from pyro import poutine
 from torch import Tensor
+from torch.distributions import kl_divergence
 
 from guides.multimodal import DMVAEGuide, JMVAEGuide, MoPoEGuide, MVAEGuide
 from inference import Objective, fit
 from inference.errors import PairError
 from inference.objectives.multimodal import SubsetKL, SubsetObjective, presence, subsets
+from inference.randomness import seeded
 from inference.schedules import linear
 from inference.tasks.imputation import impute
 from ppl_models.errors import InputError
@@ -211,3 +214,27 @@ def test_one_modality_is_generated_given_the_other(model_class: Any, guide_class
     observed = image.unflatten(-1, (2, 4)).sum(-2).argmax(-1)
     for predicted in (heard, observed):
         assert (predicted == label).double().mean() > 0.9  # by chance 0.25
+
+
+def test_the_penalty_of_incomplete_rows_is_that_of_each_row_over_all_rows() -> None:
+    model, guide = exact_pair()
+    data = simulated(model, 4)
+    mask = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 0, 0], [0, 1, 1]]).bool()
+    objective = Objective(penalties=(SubsetKL(NAMES, 1.0),))
+    with seeded(3):
+        found = objective.measure(model, guide, (), {**data, "mask": mask}).figures["SubsetKL"]
+    total = 0.0
+    for row, present in enumerate(mask):
+        one = {name: x[row : row + 1] for name, x in data.items()}
+        whole = code(guide, one, present)
+        for subset in torch.eye(3).bool():
+            part = present & subset
+            if part.any() and part.sum() < present.sum():
+                total += float(kl_divergence(whole, code(guide, one, part)).sum())
+    assert float(found) == pytest.approx(total / 4)
+
+
+def code(guide: MVAEGuide, data: dict[str, Tensor], observed: Tensor) -> Any:
+    masks = {"mask": observed[None], "observed": observed[None]}
+    fn = poutine.trace(guide).get_trace(**data, **masks).nodes["z"]["fn"]
+    return fn.base_dist if isinstance(fn, torch.distributions.Independent) else fn

@@ -110,15 +110,15 @@ def guide_ratio(guide: nn.Module, mu: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("weight", [1.0, 0.25])
 def test_a_prior_that_depends_on_an_enumerated_site(weight: float) -> None:
-    # the common poutine.scale that Pyro asks for never breaks: z is weighted inside the sum
+    # the common poutine.scale that Pyro asks for never breaks: the log of the sum is weighted
     x = data(6)
     model, guide = pairs.MixturePrior().double(), pairs.ConjugateGuide().double()
     q = dist.Normal(guide.slope * x, guide.log_scale.exp())
     with seeded(4):
         z = q.rsample()
     prior = dist.Normal(model.loc, 1.0).log_prob(z[:, None])
-    marginal = (model.logits.log_softmax(-1) + weight * prior).logsumexp(-1)
-    expected = dist.Normal(z, 0.5).log_prob(x) + marginal - weight * q.log_prob(z)
+    marginal = (model.logits.log_softmax(-1) + prior).logsumexp(-1)
+    expected = dist.Normal(z, 0.5).log_prob(x) + weight * (marginal - q.log_prob(z))
     with seeded(4):
         loss = Objective(kl_weight=weight).loss(model, guide, (x,), data_size=60)
     assert torch.isclose(-loss, expected.mean(), atol=1e-12)

@@ -76,3 +76,21 @@ def test_an_energy_without_a_minimum_is_an_error() -> None:
     model.centre.data.fill_(torch.nan)
     with pytest.raises(NonFiniteError, match="learning_rate"):
         fit_energy(model, torch.zeros(10, 2), epochs=1)
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_chains_go_on_or_begin_at_the_data_as_asked(persistent: bool) -> None:
+    begun: list[Tensor] = []
+
+    class Watched(Well):
+        def transition(self, x: Tensor) -> Tensor:
+            begun.append(x.clone())
+            return super().transition(x)
+
+    x = torch.arange(20.0).reshape(10, 2)
+    run = fit_energy(Watched(), x, epochs=2, batch_size=5, chains=7, persistent=persistent)
+    known = {tuple(row.tolist()) for row in x}
+    at_data = [all(tuple(row.tolist()) in known for row in start) for start in begun]
+    assert at_data == ([True, False, False, False] if persistent else [True] * 4)
+    assert [len(start) for start in begun] == [7 if persistent else 5] * 4
+    assert len(run.chains) == len(begun[-1])

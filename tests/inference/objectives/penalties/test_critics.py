@@ -162,3 +162,27 @@ def test_settings_are_looked_at(kind: Any, setting: dict[str, Any]) -> None:
     with pytest.raises(InputError) as found:
         kind(1.0, **setting)
     assert found.value.argument in setting
+
+
+def test_a_transport_critic_meets_fresh_codes_at_every_lap() -> None:
+    met: list[torch.Tensor] = []
+
+    class Watched(WassersteinCritic):
+        def loss(self, net: nn.Module, *rest: Any) -> torch.Tensor:
+            seen: list[torch.Tensor] = []
+            hook = net.register_forward_pre_hook(lambda _, x: seen.append(x[0].detach().clone()))
+            value = super().loss(net, *rest)
+            hook.remove()
+            met.append(torch.cat([x.flatten() for x in seen[1:]]))  # after the points between
+            return value
+
+    critic, pair = Watched(1.0, (8,), critic_steps=4), affine(dim=2)
+    with torch.no_grad():
+        critic(trace := view(*pair, torch.randn(16, 2)))
+    critic.learn(trace)
+    assert len(met) == 4
+    halves = [tuple(laps.chunk(2)) for laps in met]  # draws of the prior, and codes
+    for side in range(2):
+        for i in range(4):
+            for j in range(i):
+                assert not torch.equal(halves[i][side], halves[j][side])
