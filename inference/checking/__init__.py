@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inference.checking.first_look import first_look
 from inference.checking.report import check
 
-__all__ = ["check"]
+__all__ = ["check", "first_look"]

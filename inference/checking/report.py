@@ -11,6 +11,7 @@ from typing import Any
 import pyro
 from torch import nn
 
+from inference.checking.first_look import first_look
 from inference.checking.pyro_errors import translated
 from inference.checking.runs import (
     check_finite,
@@ -22,16 +23,22 @@ from inference.checking.runs import (
     run_objective,
     unreached,
 )
-from inference.checking.sites import check_sites, kind, plates
-from inference.errors import PairError
+from inference.checking.sites import kind, plates
+from inference.errors import NonFiniteError, PairError
 from inference.randomness import reseed
 from inference.tracing import (
+    Columns,
     Layout,
+    argument_names,
     bind,
+    blame_data,
+    blaming_forms,
     explain_nonfinite,
     is_deterministic,
     is_factor,
     layout,
+    nonfinite_rows,
+    refuse_forms,
     sample_sites,
     untouched,
     unvalidated,
@@ -180,9 +187,16 @@ def check(
         batch dims without a plate; a discrete site not enumerated; colliding plates; data outside
         the support; a non-finite log density (`NonFiniteError`); a parameter that no gradient
         reaches; state kept between calls; a prior that cannot simulate the data.
+    InputError
+        Data in a form that the pair cannot use: a dtype, an array, a table, a list.
     """
     check_signatures(model, guide, args, kwargs)
-    with unvalidated(), translated("a first run of guide and model"):
+    refuse_forms(model, args, kwargs)
+    with (
+        blaming_forms(model, guide, args, kwargs),
+        unvalidated(),
+        translated("a first run of guide and model"),
+    ):
         model, guide = bind(model, guide, *args, **kwargs)
     with untouched(model, guide, seed=_SEED):
         return _examine(model, guide, args, kwargs, plate, max_plate_nesting)
@@ -191,9 +205,8 @@ def check(
 def _examine(
     model: nn.Module, guide: nn.Module, args: Any, kwargs: Any, plate: Any, nesting: int | None
 ) -> Report:
-    traces = run(model, guide, args, kwargs)
-    check_sites(*traces)
-    check_finite(*traces)
+    traces = first_look(model, guide, args, kwargs)
+    _check_finite(traces, model, guide, args, kwargs)
     rows = _rows(traces, model, guide)  # before batch norm writes on what backward needs
     reseed(_SEED)
     check_repeats(traces, run(model, guide, args, kwargs))
@@ -212,6 +225,18 @@ def _examine(
 
 
 _SEED = 0
+
+
+def _check_finite(traces: Any, model: nn.Module, guide: nn.Module, args: Any, kwargs: Any) -> None:
+    try:
+        check_finite(*traces)
+    except NonFiniteError as error:
+        batch = Columns(args, kwargs, 0)
+        names = argument_names(model)
+        rows = nonfinite_rows(batch, names)
+        found = blame_data(error, model, guide, batch, names)
+        seen = f"{found.found}; in the data, {rows}" if rows else found.found
+        raise NonFiniteError(found.site, seen, found.expected, found.cure) from None
 
 
 def _check_nesting(traces: Any, shape: Layout, given: int | None) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from inference.tracing.arguments import argument_names, check_call, signature_of
 from inference.tracing.bind import bind
 from inference.tracing.data import (
     Columns,
+    LoaderSource,
     Source,
     TensorSource,
-    argument_names,
-    check_call,
     columns,
     is_column,
-    nonfinite_rows,
-    signature_of,
     source,
 )
+from inference.tracing.finite import blame_data, nonfinite_rows
+from inference.tracing.forms import blaming_forms, parameter_dtype, refuse_forms
 from inference.tracing.handlers import Sites
 from inference.tracing.layout import (
     Layout,
@@ -79,6 +79,7 @@ from inference.tracing.wrappers import WRAPPERS, both, layers, unwrapped, widen
 __all__ = [
     "Columns",
     "Layout",
+    "LoaderSource",
     "Place",
     "Plate",
     "Sampler",
@@ -93,6 +94,8 @@ __all__ = [
     "argument_names",
     "batch_length",
     "bind",
+    "blame_data",
+    "blaming_forms",
     "both",
     "check_call",
     "collect_sites",
@@ -122,11 +125,13 @@ __all__ = [
     "nonfinite_rows",
     "outside",
     "pair_traces",
+    "parameter_dtype",
     "pointwise",
     "precision",
     "quiet",
     "read_draws",
     "read_pair",
+    "refuse_forms",
     "rows_of",
     "run_pair",
     "sample_sites",

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from inference.errors import NonFiniteError, PairError
-from inference.tracing import Columns, explain_nonfinite
+from inference.tracing import Columns, blame_data, explain_nonfinite
 from inference.training.interrupt import Interrupt
+from inference.training.optimizers import make_optimizer
 from inference.training.pair import TrainedPair
 from inference.training.plan import Plan
 from inference.training.processes import Processes
@@ -75,7 +76,7 @@ class Session:
         self.processes.begin()
         self.pair.train()
         placed = self.processes.place(self.pair)
-        self.optimizer = self.plan.optimizer(self.pair.trained())
+        self.optimizer = make_optimizer(self.plan.optimizer, self.pair.trained())
         if self.processes.rank > 0:  # the first process has the sums of all
             self.progress.loss, self.progress.rows, self.progress.sums = 0.0, 0, {}
         if self._earlier is not None and self.plan.folder is not None:
@@ -118,6 +119,9 @@ class Session:
         pair = self.pair
         try:
             found = explain_nonfinite(pair.model, pair.guide, share.args, share.kwargs)
+            if found.site is not None:
+                batch = Columns(share.args, share.kwargs, 0)
+                found = blame_data(found, pair.model, pair.guide, batch, self.plan.names)
         except ValueError:  # the model's own, which is no matter of finiteness
             cure = "lower the learning rate, or clip gradients (fit(..., clip=1.0))"
             found = NonFiniteError(None, "a loss that is not finite", "a finite loss", cure)

@@ -127,8 +127,8 @@ def test_a_whole_epoch_sees_every_row_once_in_another_order_each_time() -> None:
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "no rows": ({"data": torch.zeros(0)}, "data: saw no row"),
     "no tensor": ({"data": (3,)}, "data: saw no tensor with rows"),
-    "an array": ({"data": np.zeros(3)}, r"ndarray[\s\S]*torch.as_tensor"),
-    "an array inside": ({"data": {"x": np.zeros(3)}}, r"data: x: saw a ndarray"),
+    "an array": ({"data": np.zeros(3)}, r"data: x: saw an array of float64[\s\S]*torch.as_tensor"),
+    "an array inside": ({"data": {"x": np.zeros(3)}}, r"data: x: saw an array of float64"),
     "lengths": ({"data": {"x": data(5), "size": data(4)}}, "5 rows of x, 4 rows of size"),
     "lengths by name": ({"data": (data(5), data(4))}, "5 rows of x, 4 rows of size"),
     "keyword": ({"data": {"x": data(5), "y": data(5)}}, r"'y'[\s\S]*what the model takes"),

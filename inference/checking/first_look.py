@@ -1,0 +1,42 @@
+"""A first look at a pair and a batch, at the cost of a run: `check` and `fit` begin with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyro.poutine import Trace
+from torch import nn
+
+from inference.checking.pyro_errors import translated
+from inference.checking.runs import run
+from inference.checking.sites import check_sites
+from inference.tracing import blaming_forms, unvalidated
+
+
+def first_look(
+    model: nn.Module, guide: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Trace, Trace]:
+    """Run a bound pair once and hold its sites against each other, their plates and the data.
+
+    To be called where nothing is left changed (`inference.tracing.untouched`).
+
+    Returns
+    -------
+    model_trace, guide_trace : Trace
+        With log densities.
+
+    Raises
+    ------
+    PairError
+        The pair does not run; or a site is missing, added, of another shape or in other plates, has
+        batch dims without a plate, or data that do not fit it.
+    InputError
+        The data come in a form that the pair cannot use.
+    """
+    with blaming_forms(model, guide, args, kwargs):
+        traces = run(model, guide, args, kwargs)
+        check_sites(*traces)
+        with unvalidated(), translated("computing log densities"):
+            for trace in traces:
+                trace.compute_log_prob()
+    return traces

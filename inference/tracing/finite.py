@@ -1,0 +1,84 @@
+"""NaN and infinite numbers in data: where they are, and whether they are to blame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inference.errors import NonFiniteError
+from inference.tracing.arguments import named, signature_of
+from inference.tracing.data import Columns, is_column
+from inference.tracing.nonfinite import explain_nonfinite
+
+
+def nonfinite_rows(data: Columns, names: tuple[str, ...]) -> str:
+    """Say which columns hold NaN or infinite numbers, in how many rows, and where first."""
+    found = []
+    for name, value in named(data.args, data.kwargs, names):
+        if is_column(value) and not (good := value.isfinite()).all():
+            bad = int((~good).reshape(len(value), -1).any(1).sum())
+            first = (~good).nonzero()[0].tolist()
+            said = f"{name} is NaN or infinite in {bad:,} of {len(value):,} rows, first in row "
+            said += f"{first[0]:,}" + (f" at index {tuple(first)}" if len(first) > 1 else "")
+            if value.isinf().any():
+                said += f" (a number beyond {torch.finfo(value.dtype).max:.2g} is infinite there)"
+            found.append(said)
+    return ", ".join(found)
+
+
+def filled(data: Columns) -> Columns:
+    """The same with a finite number of its own column wherever a number is not finite."""
+
+    def fill(value: Any) -> Any:
+        if not is_column(value) or value.isfinite().all():
+            return value
+        finite = value[value.isfinite()]
+        usual = finite.median() if finite.numel() else value.new_zeros(())
+        return torch.where(value.isfinite(), value, usual)
+
+    return data.mapped(fill)
+
+
+def blame_data(
+    error: NonFiniteError, model: Any, guide: Any, batch: Columns, names: tuple[str, ...]
+) -> NonFiniteError:
+    """Return the error with a cure for the data, if it does not come without their NaN.
+
+    Where NaN lie under a mask that hides them, and the loss is not finite for another reason, it
+    comes all the same: the error is then returned as it is.
+    """
+    if not nonfinite_rows(batch, names):
+        return error
+    whole = filled(batch)
+    if explain_nonfinite(model, guide, whole.args, whole.kwargs).site is not None:
+        return error
+    bad = [n for n, v in named(batch.args, batch.kwargs, names) if _is_bad(v)]
+    name = bad[0] if bad[0].isidentifier() else "x"
+    return NonFiniteError(error.site, error.found, "finite data", _cure(name, model, batch))
+
+
+def _is_bad(value: Any) -> bool:
+    return is_column(value) and not bool(value.isfinite().all())
+
+
+def _cure(name: str, model: Callable[..., Any], batch: Columns) -> str:
+    """Drop, fill or, where the model takes a mask, say what is missing."""
+    whole = f"{name}.isfinite()"
+    cure = (
+        f"fill them: torch.where({whole}, {name}, 0.0); or drop these rows, of all data alike: "
+        f"{name}[{whole}.reshape(len({name}), -1).all(1)]; or fill them, and hide them "
+        "by .mask(...) of their distribution"
+    )
+    takes = [n for n in _all_names(model) if n in ("mask", "observed") and n not in batch.kwargs]
+    if takes:
+        cure += f"; or say what is missing: {'= or '.join(takes)}= True where there are data"
+    others = [n for n, v in batch.kwargs.items() if isinstance(v, Tensor) and n not in takes]
+    return cure + (f", or leave {name!r} out" if takes and len(others) > 1 else "")
+
+
+def _all_names(model: Callable[..., Any]) -> tuple[str, ...]:
+    signature = signature_of(model)
+    return tuple(signature.parameters) if signature else ()
