@@ -190,8 +190,8 @@ def check(
     InputError
         Data in a form that the pair cannot use: a dtype, an array, a table, a list.
     """
-    check_signatures(model, guide, args, kwargs)
     refuse_forms(model, args, kwargs)
+    check_signatures(model, guide, args, kwargs)
     with (
         blaming_forms(model, guide, args, kwargs),
         unvalidated(),

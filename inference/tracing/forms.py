@@ -99,9 +99,10 @@ def _of_array(name: str, value: np.ndarray, found: str, more: str) -> tuple[str,
             "a tensor of numbers that float32 can hold",
             f"torch.as_tensor({scaled}, dtype=torch.float32)",
         )
-    cure = f"torch.as_tensor({name}{more}, dtype=torch.float32)"
+    make = "torch.tensor" if more else "torch.as_tensor"  # a table's array may not be written to
+    cure = f"{make}({name}{more}, dtype=torch.float32)"
     if value.dtype.kind in "iu":
-        cure += f"; of classes that the model wants whole, torch.as_tensor({name}{more})"
+        cure += "; dtype=torch.long where the model takes classes"
     return found, "a tensor", cure
 
 
@@ -212,7 +213,8 @@ def _of_dtype(name: str, value: Tensor, dtype: torch.dtype) -> InputError:
         if big := _beyond(value):
             found += f" that holds {big}, which is infinite in float32"
             cure = f"({name} / {name}.abs().max()).float()"
-        cure += ", or model.double() and guide.double()"
+        else:
+            cure += ", or model.double() and guide.double()"
     return InputError(name, found, f"{dtype}, as the parameters are", cure)
 
 

@@ -79,7 +79,7 @@ def _auto_site(guide: nn.Module, shape: Layout) -> str | None:
     """Name a latent in the data plate if the guide is an AutoGuide, which reads no data."""
     if not isinstance(guide, AutoGuide) or isinstance(guide, AutoGuideList):
         return None
-    sites = sample_sites(guide.prototype_trace)
+    sites = sample_sites(guide.prototype_trace or {})
     inside = (n for n, site in sites.items() if _is_inside(site, shape) and n in shape.drawn)
     return next(inside, None)
 
@@ -193,7 +193,7 @@ def _better(size: int, per: int) -> int:
 
 def _starved(model: nn.Module, guide: nn.Module, one: Columns) -> str | None:
     """Name the batch norm that refuses one row; None if every module takes it."""
-    norms = {
+    norms: dict[nn.Module, str] = {
         module: f"{role}.{name} ({type(module).__name__})"
         for role, part in (("model", model), ("guide", guide))
         for name, module in part.named_modules()

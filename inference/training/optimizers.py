@@ -69,7 +69,7 @@ def make_optimizer(
 def _of_pyro(optimizer: PyroOptim, named: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
     make, arguments = optimizer.pt_optim_constructor, optimizer.pt_optim_args
     if not callable(arguments):
-        return make(list(named.values()), **arguments)  # type: ignore[no-any-return, operator]
+        return make(list(named.values()), **arguments)  # type: ignore[operator]
     several = optimizer.pt_optim_args_argc == 2  # of a module's name and a parameter's
     groups = []
     for name, parameter in named.items():
@@ -78,4 +78,4 @@ def _of_pyro(optimizer: PyroOptim, named: Mapping[str, nn.Parameter]) -> torch.o
         mine = arguments(role, own) if several else arguments(own)
         groups.append({"params": [parameter], **mine})
     common = {k: v for k, v in groups[0].items() if k != "params"} if groups else {}
-    return make(groups, **common)  # type: ignore[no-any-return, operator]
+    return make(groups, **common)  # type: ignore[operator]

@@ -180,9 +180,9 @@ def _bound(
     model: Callable[..., Any], guide: Callable[..., Any], first: Columns
 ) -> tuple[nn.Module, nn.Module]:
     """Bind the pair to the arguments of a first batch, which it must take."""
+    refuse_forms(model, first.args, first.kwargs)
     for role, part in (("model", model), ("guide", guide)):
         check_call(role, part, first.args, first.kwargs)
-    refuse_forms(model, first.args, first.kwargs)
     first = _placed(model, guide, first)
     with blaming_forms(model, guide, first.args, first.kwargs):
         pair = bind(model, guide, *first.args, **first.kwargs)
