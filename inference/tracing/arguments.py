@@ -57,7 +57,7 @@ def refuse_labels(function: Callable[..., Any], args: Any, kwargs: dict[str, Any
         return
     for (name, parameter), value in zip(signature.parameters.items(), args, strict=False):
         if parameter.kind is parameter.VAR_POSITIONAL:
-            return
+            break
         _refuse_label(parameter, name, value, of_rows=True)
     for name in set(kwargs) & set(signature.parameters):
         _refuse_label(signature.parameters[name], name, kwargs[name], of_rows=False)

@@ -31,6 +31,7 @@ from inference.tracing import (
     sample_sites,
     source,
     untouched,
+    unvalidated,
 )
 from inference.training.ending import mark_of
 from inference.training.minibatches import refuse_positional, refuse_single_row
@@ -184,7 +185,7 @@ def _bound(
     for role, part in (("model", model), ("guide", guide)):
         check_call(role, part, first.args, first.kwargs)
     first = _placed(model, guide, first)
-    with blaming_forms(model, guide, first.args, first.kwargs):
+    with blaming_forms(model, guide, first.args, first.kwargs), unvalidated():
         pair = bind(model, guide, *first.args, **first.kwargs)
     if not any(p.requires_grad for part in pair for p in part.parameters()):
         cure = "give the guide parameters: nn.Parameter, or pyro.param in a plain function"
