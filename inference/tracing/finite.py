@@ -69,7 +69,7 @@ def _cure(name: str, model: Callable[..., Any], batch: Columns) -> str:
     whole = f"{name}.isfinite()"
     cure = (
         f"fill them: torch.where({whole}, {name}, 0.0); or drop these rows, of all data alike: "
-        f"{name}[{whole}.reshape(len({name}), -1).all(1)]; or fill them, and mask their distribution"
+        f"{name}[{whole}.reshape(len({name}), -1).all(1)]; or fill and mask them"
     )
     takes = [n for n in _all_names(model) if n in ("mask", "observed") and n not in batch.kwargs]
     if takes:
