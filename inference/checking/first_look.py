@@ -10,7 +10,27 @@ from torch import nn
 from inference.checking.pyro_errors import translated
 from inference.checking.runs import run
 from inference.checking.sites import check_sites
-from inference.tracing import blaming_forms, unvalidated
+from inference.tracing import bind, blaming_forms, unvalidated
+
+
+def bound_pair(
+    model: Any, guide: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[nn.Module, nn.Module]:
+    """Bind a pair to data that it can use (`inference.tracing.bind`).
+
+    Raises
+    ------
+    PairError
+        The pair does not run, or has parameters that it does not own.
+    InputError
+        The data come in a form that the pair cannot use.
+    """
+    with (
+        blaming_forms(model, guide, args, kwargs),
+        unvalidated(),
+        translated("a first run of guide and model"),
+    ):
+        return bind(model, guide, *args, **kwargs)
 
 
 def first_look(

@@ -11,7 +11,7 @@ from typing import Any
 import pyro
 from torch import nn
 
-from inference.checking.first_look import first_look
+from inference.checking.first_look import bound_pair, first_look
 from inference.checking.pyro_errors import translated
 from inference.checking.runs import (
     check_finite,
@@ -30,9 +30,7 @@ from inference.tracing import (
     Columns,
     Layout,
     argument_names,
-    bind,
     blame_data,
-    blaming_forms,
     explain_nonfinite,
     is_deterministic,
     is_factor,
@@ -41,7 +39,6 @@ from inference.tracing import (
     refuse_forms,
     sample_sites,
     untouched,
-    unvalidated,
 )
 
 
@@ -192,12 +189,7 @@ def check(
     """
     refuse_forms(model, args, kwargs)
     check_signatures(model, guide, args, kwargs)
-    with (
-        blaming_forms(model, guide, args, kwargs),
-        unvalidated(),
-        translated("a first run of guide and model"),
-    ):
-        model, guide = bind(model, guide, *args, **kwargs)
+    model, guide = bound_pair(model, guide, args, kwargs)
     with untouched(model, guide, seed=_SEED):
         return _examine(model, guide, args, kwargs, plate, max_plate_nesting)
 

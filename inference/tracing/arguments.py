@@ -118,10 +118,18 @@ def check_call(
         raise InputError("data", found, f"what the {role} takes: {signature}", cure) from error
 
 
-def pad_cure(name: str) -> str:
-    """Say how sequences of unequal length become one tensor, and a mask."""
+def pad_cure(name: str, made: str = "") -> str:
+    """Say how sequences of unequal length become one tensor, and a mask.
+
+    Parameters
+    ----------
+    name
+        Of the list of them, and of the model's argument.
+    made
+        What makes a list of tensors of it, where it is none.
+    """
     return (
-        f"dict({name}=pad_sequence({name}, batch_first=True), "
+        f"dict({name}=pad_sequence({made or name}, batch_first=True), "
         f"mask=pad_sequence([torch.ones(len(v)).bool() for v in {name}], batch_first=True)), "
         "by pad_sequence of torch.nn.utils.rnn"
     )

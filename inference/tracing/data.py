@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from inference.randomness import derive, reseed
 from inference.tracing.arguments import named, pad_cure
-from inference.tracing.forms import refuse_form
+from inference.tracing.forms import is_list_of, of_numbers, refuse_form
 from ppl_models.errors import InputError
 
 _FORMS = (
@@ -118,6 +118,8 @@ def columns(data: Any, argument: str, names: tuple[str, ...] = ()) -> Columns:
         refuse_form(names[0] if names else "x", data, argument)
         cure = "(data,) if the model takes it as it is, else torch.as_tensor(data)"
         raise InputError(argument, f"a {type(data).__name__}", _FORMS, cure)
+    if isinstance(data, list):
+        _refuse_list(data, argument, names)
     args: tuple[Any, ...] = () if isinstance(data, Mapping) else tuple(data)
     kwargs: dict[str, Any] = dict(data) if isinstance(data, Mapping) else {}
     given = dict(named(args, kwargs, names))
@@ -130,6 +132,14 @@ def columns(data: Any, argument: str, names: tuple[str, ...] = ()) -> Columns:
         cure += f"; of a list {one} of one tensor a datum, {pad_cure(one)}"
     _same_lengths(lengths, argument, cure)
     return Columns(args, kwargs, next(iter(lengths.values())))
+
+
+def _refuse_list(data: list[Any], argument: str, names: tuple[str, ...]) -> None:
+    """Refuse a list that is no list of arguments: of a number a datum, or of arrays."""
+    name = names[0] if names else "x"
+    refuse_form(name, data, argument)
+    if is_list_of((int, float, list), data):
+        raise InputError(argument, *of_numbers(name, data))
 
 
 def _same_lengths(lengths: dict[str, int], argument: str, cure: str) -> None:

@@ -65,6 +65,8 @@ def _mended(name: str, value: Any) -> tuple[str, str, str] | None:
     if type(value).__module__.startswith("pandas") and hasattr(value, "to_numpy"):
         found = f"a {type(value).__name__}"
         return _of_array(name, value.to_numpy(), found, ".to_numpy()")
+    if is_list_of(np.ndarray, value):
+        return _of_list(name, value)
     if isinstance(value, DataLoader):
         return "a DataLoader", "a tensor", f"next(iter({name})), one batch of it"
     if isinstance(value, Dataset):
@@ -153,8 +155,10 @@ def _blame(model: Any, guide: Any, args: Any, kwargs: Any) -> InputError | None:
     if runs({}, None):  # whatever was raised, it was not by the data's form
         return None
     for name, value in given.items():
-        if _is_list_of_tensors(value) and runs({name: value}, _pad):
-            return _of_list(name, value)
+        if is_list_of(Tensor, value) and runs({name: value}, _pad):
+            return InputError(name, *_of_list(name, value))
+        if is_list_of((int, float, list), value) and runs({name: value}, torch.tensor):
+            return InputError(name, *of_numbers(name, value))
     for dtype in (parameter_dtype(model, guide), torch.long):
         wrong = {n: v for n, v in given.items() if _differs(v, dtype)}
         for some in _choices(wrong):
@@ -221,19 +225,26 @@ def _of_dtype(name: str, value: Tensor, dtype: torch.dtype) -> InputError:
 _CASTS = {torch.float32: "float()", torch.float64: "double()", torch.float16: "half()"}
 
 
-def _is_list_of_tensors(value: Any) -> bool:
+def is_list_of(kind: Any, value: Any) -> bool:
+    """Whether a value is a list, or a tuple, of such things."""
     return (
-        isinstance(value, list | tuple)
-        and bool(value)
-        and all(isinstance(v, Tensor) for v in value)
+        isinstance(value, list | tuple) and bool(value) and all(isinstance(v, kind) for v in value)
     )
 
 
-def _of_list(name: str, value: Any) -> InputError:
-    lengths = [len(v) if v.dim() else 1 for v in value]
-    found = f"a {type(value).__name__} of {len(value)} tensors"
+def _of_list(name: str, value: Any) -> tuple[str, str, str]:
+    """What to say of a list of sequences: tensors, or arrays."""
+    arrays = isinstance(value[0], np.ndarray)
+    lengths = [len(v) if v.ndim else 1 for v in value]
+    found = f"a {type(value).__name__} of {len(value)} {'arrays' if arrays else 'tensors'}"
+    made = f"[torch.as_tensor(v, dtype=torch.float32) for v in {name}]" if arrays else name
     if len({tuple(v.shape) for v in value}) == 1:
-        return InputError(name, found, "one tensor", f"torch.stack({name})")
+        return found, "one tensor", f"torch.stack({made})"
     found += f" of {min(lengths)} to {max(lengths)} rows"
-    cure = pad_cure(name)
-    return InputError(name, found, "one tensor, and which of its frames are there", cure)
+    return found, "one tensor, and which of its frames are there", pad_cure(name, made)
+
+
+def of_numbers(name: str, value: Any) -> tuple[str, str, str]:
+    """What to say of a list of numbers, or of lists of them."""
+    found = f"a {type(value).__name__} of {len(value)} {type(value[0]).__name__}s"
+    return found, "a tensor", f"torch.tensor({name}, dtype=torch.float32)"

@@ -5,25 +5,26 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from operator import index
 from typing import Any
 
 import torch
+from pyro import poutine
 from torch import nn
 
-from inference.checking import first_look
+from inference.checking import bound_pair, first_look
 from inference.errors import PairError
 from inference.objectives import Objective
 from inference.randomness import derive
 from inference.tracing import (
     Columns,
+    LoaderSource,
     Source,
     TensorSource,
     argument_names,
-    bind,
-    blaming_forms,
     check_call,
     is_column,
     is_deterministic,
@@ -65,8 +66,10 @@ def prepare(
     audited = training.part(max(AUDIT, size // 32), derive(seed, "audit"))
     first = next(audited.batches(derive(seed, "audit")))
     first = first.changed(settings["transform"])
-    model, guide = _bound(model, guide, first)
-    _look(model, guide, first, training, judge, settings, size)
+    _refuse_no_data(model, first)
+    with _of_a_loader(training, first):
+        model, guide = _bound(model, guide, first)
+        _look(model, guide, first, training, judge, settings, size)
     rate, directory = settings["learning_rate"], settings["directory"]
     settings = {**settings, "objective": settings["objective"] or Objective()}
     identity = {
@@ -177,6 +180,22 @@ def _data_size(given: int | None, training: Source) -> int:
     return size
 
 
+@contextmanager
+def _of_a_loader(training: Source, first: Columns) -> Iterator[None]:
+    """Say where batches of a loader may be cast, which nobody holds in hand."""
+    try:
+        yield
+    except InputError as error:
+        argument, found, expected, cure = error.args
+        if not isinstance(training, LoaderSource) or not found.startswith("torch."):
+            raise
+        cast = cure.split(",")[0]
+        cure = f"{cast} in its Dataset"
+        if len(first.args) == 1:
+            cure += f"; or transform=lambda {argument}: {cast}"
+        raise InputError(argument, found, expected, cure) from error
+
+
 def _bound(
     model: Callable[..., Any], guide: Callable[..., Any], first: Columns
 ) -> tuple[nn.Module, nn.Module]:
@@ -185,8 +204,7 @@ def _bound(
     for role, part in (("model", model), ("guide", guide)):
         check_call(role, part, first.args, first.kwargs)
     first = _placed(model, guide, first)
-    with blaming_forms(model, guide, first.args, first.kwargs), unvalidated():
-        pair = bind(model, guide, *first.args, **first.kwargs)
+    pair = bound_pair(model, guide, first.args, first.kwargs)
     if not any(p.requires_grad for part in pair for p in part.parameters()):
         cure = "give the guide parameters: nn.Parameter, or pyro.param in a plain function"
         raise PairError(None, "no parameter to train in model or guide", "at least one", cure)
@@ -214,23 +232,24 @@ def _look(
     for set_step in step_hooks(model, guide):
         set_step(0)
     with untouched(model, guide), torch.no_grad():
-        traces = first_look(model, guide, first.args, first.kwargs)
-    _refuse_no_data(traces[0], first)
+        first_look(model, guide, first.args, first.kwargs)
     if judge is not None or training.steps != 1 or size != training.size:
         refuse_positional(model, guide, first, settings["plate"], size)
     refuse_single_row(model, guide, first, training, settings["batch_size"])
 
 
-def _refuse_no_data(trace: Any, first: Columns) -> None:
-    sites = sample_sites(trace).values()
-    if (
-        first.args
-        or first.kwargs
-        or any(s["is_observed"] for s in sites if not is_deterministic(s))
-    ):
+def _refuse_no_data(model: Callable[..., Any], first: Columns) -> None:
+    """Without data there has to be something that the model observes by itself."""
+    if first.args or first.kwargs:
         return
-    cure = "give the data: fit(model, guide, x)"
-    raise InputError("data", "none, and a model that observes nothing without", "data", cure)
+    with untouched(model), torch.no_grad(), unvalidated():
+        try:
+            sites = sample_sites(poutine.trace(model).get_trace()).values()
+        except Exception:  # who runs the pair will say what it lacks
+            return
+    if not any(site["is_observed"] and not is_deterministic(site) for site in sites):
+        cure = "give the data: fit(model, guide, x)"
+        raise InputError("data", "none, and a model that observes nothing by itself", "data", cure)
 
 
 def _describe(model: nn.Module, guide: nn.Module) -> str:

@@ -220,6 +220,32 @@ def test_sequences_of_equal_length_are_stacked() -> None:
     assert check(model, HMMGuide(model), cured).sites
 
 
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("lengths", [(5, 7, 4), (5, 5, 5)])
+def test_arrays_in_a_list_are_made_one_tensor(door: str, lengths: tuple[int, ...]) -> None:
+    model, some = HMM(2, 2), [np.random.default_rng(0).normal(size=(n, 2)) for n in lengths]
+    with pytest.raises(InputError, match="list of 3 arrays") as raised:
+        DOORS[door](model, HMMGuide(model), some)
+    (cured,) = tried(raised.value, x=some, s=some)
+    assert fit(model, HMMGuide(model), cured, **QUIET).history
+
+
+@pytest.mark.parametrize("door", ["fit", "check"])
+def test_lists_of_numbers_are_made_a_tensor(door: str) -> None:
+    with pytest.raises(InputError, match="a list of 24 lists") as raised:
+        DOORS[door](*vae(), X.tolist())
+    (cured,) = tried(raised.value, x=X.tolist())
+    assert torch.equal(cured, X)
+
+
+def test_batches_of_a_loader_may_be_cast_by_a_transform() -> None:
+    loader = DataLoader(TensorDataset(X.double()), 8)
+    with pytest.raises(InputError, match=r"in its Dataset; or transform=") as raised:
+        fit(*vae(), loader, **QUIET)
+    transform = eval(raised.value.cure.split("transform=")[1])
+    assert fit(*vae(), loader, transform=transform, **QUIET).history
+
+
 @pytest.mark.parametrize("value", [None, 3, "text", X, np.float64(2.0), object()])
 def test_what_is_a_tensor_or_no_data_at_all_passes(value: Any) -> None:
     refuse_form("x", value)
