@@ -37,7 +37,8 @@ def _ends(cure: str, start: int) -> Iterator[int]:
             parsed = ast.parse(cure[start:end].strip(), mode="eval").body
         except SyntaxError:
             continue
-        if isinstance(parsed, ast.Call | ast.Subscript | ast.BoolOp):
+        parts = parsed.values if isinstance(parsed, ast.BoolOp) else [parsed]
+        if all(isinstance(part, ast.Call | ast.Subscript) for part in parts):
             yield end
 
 

@@ -30,7 +30,6 @@ from inference.tracing import (
     Columns,
     Layout,
     argument_names,
-    blame_data,
     explain_nonfinite,
     is_deterministic,
     is_factor,
@@ -223,12 +222,13 @@ def _check_finite(traces: Any, model: nn.Module, guide: nn.Module, args: Any, kw
     try:
         check_finite(*traces)
     except NonFiniteError as error:
-        batch = Columns(args, kwargs, 0)
-        names = argument_names(model)
-        rows = nonfinite_rows(batch, names)
-        found = blame_data(error, model, guide, batch, names)
-        seen = f"{found.found}; in the data, {rows}" if rows else found.found
-        raise NonFiniteError(found.site, seen, found.expected, found.cure) from None
+        rows = nonfinite_rows(Columns(args, kwargs, 0), argument_names(model))
+        if not rows:
+            raise
+        found = explain_nonfinite(model, guide, args, kwargs)
+        at = found if found.site is not None else error
+        seen = f"{at.found}; in the data, {rows}"
+        raise NonFiniteError(at.site, seen, at.expected, at.cure) from None
 
 
 def _check_nesting(traces: Any, shape: Layout, given: int | None) -> None:

@@ -13,7 +13,7 @@ from inference.tracing.data import (
     is_column,
     source,
 )
-from inference.tracing.finite import blame_data, nonfinite_rows
+from inference.tracing.finite import explain_nonfinite, nonfinite_rows
 from inference.tracing.forms import blaming_forms, parameter_dtype, refuse_forms
 from inference.tracing.handlers import Sites
 from inference.tracing.layout import (
@@ -26,7 +26,6 @@ from inference.tracing.layout import (
 from inference.tracing.minibatch import precision, scaled, whole_size
 from inference.tracing.nonfinite import (
     count_nonfinite,
-    explain_nonfinite,
     find_nonfinite,
     no_warnings,
     unvalidated,
@@ -94,7 +93,6 @@ __all__ = [
     "argument_names",
     "batch_length",
     "bind",
-    "blame_data",
     "blaming_forms",
     "both",
     "check_call",

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from inference.errors import NonFiniteError
-from inference.tracing.arguments import named, signature_of
+from inference.tracing.arguments import argument_names, named, signature_of
 from inference.tracing.data import Columns, is_column
-from inference.tracing.nonfinite import explain_nonfinite
+from inference.tracing.nonfinite import find_cause
 
 
 def nonfinite_rows(data: Columns, names: tuple[str, ...]) -> str:
@@ -42,20 +42,41 @@ def filled(data: Columns) -> Columns:
     return data.mapped(fill)
 
 
-def blame_data(
-    error: NonFiniteError, model: Any, guide: Any, batch: Columns, names: tuple[str, ...]
+def explain_nonfinite(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    args: tuple[Any, ...] = (),
+    kwargs: dict[str, Any] | None = None,
 ) -> NonFiniteError:
-    """Return the error with a cure for the data, if it does not come without their NaN.
+    """Find what makes the bound of a pair NaN or infinite, and return the error that says so.
 
-    Where NaN lie under a mask that hides them, and the loss is not finite for another reason, it
-    comes all the same: the error is then returned as it is.
+    Looks, in this order, at the parameters, at the guide's sites and at the model's, in the order
+    they are reached: the first is the cause, the others follow from it. Enumerated sites are tried
+    at all their values. Nothing is changed.
+
+    The cure is one for the data if the same pair is finite once their NaN and infinite numbers are
+    filled; not where these lie under a mask that hides them, and the loss has another fault.
+
+    Parameters
+    ----------
+    model, guide
+        A pair of modules.
+    args, kwargs
+        The data, as both take them.
+
+    Returns
+    -------
+    NonFiniteError
+        ``site`` is the parameter or sample site. To be raised by who asked.
     """
-    if not nonfinite_rows(batch, names):
+    error, names = find_cause(model, guide, args, kwargs), argument_names(model)
+    batch = Columns(args, kwargs or {}, 0)
+    bad = [name for name, value in named(args, batch.kwargs, names) if _is_bad(value)]
+    if error.site is None or not bad:
         return error
     whole = filled(batch)
-    if explain_nonfinite(model, guide, whole.args, whole.kwargs).site is not None:
+    if find_cause(model, guide, whole.args, whole.kwargs).site is not None:
         return error
-    bad = [n for n, v in named(batch.args, batch.kwargs, names) if _is_bad(v)]
     name = bad[0] if bad[0].isidentifier() else "x"
     return NonFiniteError(error.site, error.found, "finite data", _cure(name, model, batch))
 

@@ -15,8 +15,8 @@ from pyro.poutine import Trace
 from pyro.poutine.guide import GuideMessenger
 from torch import Tensor, nn
 
+from inference.tracing.finite import explain_nonfinite
 from inference.tracing.layout import batch_length, data_plate
-from inference.tracing.nonfinite import explain_nonfinite
 from inference.tracing.sites import (
     Plate,
     Site,

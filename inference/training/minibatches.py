@@ -124,14 +124,28 @@ def _rows_of(site: Any, shape: Layout, size: int) -> Tensor | None:
 
 
 def _is_positional(rows: Tensor | None, parameters: list[nn.Parameter], count: int) -> bool:
+    """Whether the places of each row are those of the row before, moved by the same step up."""
     if rows is None:
         return False
-    hits = [_hits(rows[i], parameters) for i in range(count)]
-    for which in range(len(parameters)):
-        places = [hit[which] for hit in hits]
-        if all(len(place) for place in places) and _ascends(places):
-            return True
-    return False
+    before = dict(zip(parameters, _hits(rows[0], parameters), strict=True))
+    steps: dict[nn.Parameter, int] = {}
+    for i in range(1, count):
+        left = [p for p in parameters if before[p]] if i == 1 else list(steps)
+        if not left:
+            return False
+        places = dict(zip(left, _hits(rows[i], left), strict=True))
+        steps = {
+            p: step for p in left if (step := _step(before[p], places[p])) == steps.get(p, step)
+        }
+        steps = {p: step for p, step in steps.items() if step > 0}
+        before = places
+    return bool(steps)
+
+
+def _step(before: list[int], places: list[int]) -> int:
+    """By how much all places have moved, or 0 if they have not, or not alike."""
+    step = places[0] - before[0] if places else 0
+    return step if [place + step for place in before] == places else 0
 
 
 def _hits(row: Tensor, parameters: list[nn.Parameter]) -> list[list[int]]:
@@ -141,15 +155,6 @@ def _hits(row: Tensor, parameters: list[nn.Parameter]) -> list[list[int]]:
         [] if grad is None else grad.reshape(len(grad), -1).any(1).nonzero().flatten().tolist()
         for grad in grads
     ]
-
-
-def _ascends(places: list[list[int]]) -> bool:
-    """Whether the places of each row are those of the row before, moved by the same step up."""
-    step = places[1][0] - places[0][0]
-    return step > 0 and all(
-        [place + step for place in one] == other
-        for one, other in zip(places, places[1:], strict=False)
-    )
 
 
 # -- batch norm

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from inference.errors import NonFiniteError, PairError
-from inference.tracing import Columns, blame_data, explain_nonfinite
+from inference.tracing import Columns, explain_nonfinite
 from inference.training.interrupt import Interrupt
 from inference.training.optimizers import make_optimizer
 from inference.training.pair import TrainedPair
@@ -119,9 +119,6 @@ class Session:
         pair = self.pair
         try:
             found = explain_nonfinite(pair.model, pair.guide, share.args, share.kwargs)
-            if found.site is not None:
-                batch = Columns(share.args, share.kwargs, 0)
-                found = blame_data(found, pair.model, pair.guide, batch, self.plan.names)
         except ValueError:  # the model's own, which is no matter of finiteness
             cure = "lower the learning rate, or clip gradients (fit(..., clip=1.0))"
             found = NonFiniteError(None, "a loss that is not finite", "a finite loss", cure)
