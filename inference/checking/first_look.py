@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+import pyro
 from pyro.poutine import Trace
 from torch import nn
 
 from inference.checking.pyro_errors import translated
 from inference.checking.runs import run
 from inference.checking.sites import check_sites
-from inference.tracing import bind, blaming_forms, unvalidated
+from inference.errors import PairError
+from inference.tracing import bind, blaming_forms, pair_traces, unvalidated
 
 
 def bound_pair(
@@ -55,8 +58,18 @@ def first_look(
     """
     with blaming_forms(model, guide, args, kwargs):
         traces = run(model, guide, args, kwargs)
-        check_sites(*traces)
+        try:
+            check_sites(*traces)
+        except PairError:
+            _let_the_pair_say_it(model, guide, args, kwargs)
+            raise
         with unvalidated(), translated("computing log densities"):
             for trace in traces:
                 trace.compute_log_prob()
     return traces
+
+
+def _let_the_pair_say_it(model: nn.Module, guide: nn.Module, args: Any, kwargs: Any) -> None:
+    """Raise what model or guide have against the data in words of their own, if they have any."""
+    with pyro.validation_enabled(True), suppress(PairError), translated("a run with validation"):
+        pair_traces(model, guide, args, kwargs)

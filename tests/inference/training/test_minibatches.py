@@ -147,7 +147,9 @@ GUIDES: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize(("name", "batch_size"), [("AutoNormal", 36), ("table", 32)])
+@pytest.mark.parametrize(
+    ("name", "batch_size"), [("AutoNormal", 36), pytest.param("table", 32, marks=pytest.mark.slow)]
+)
 def test_latents_of_each_datum_reach_the_evidence_in_batches(name: str, batch_size: int) -> None:
     """The posterior of z_i is N(0.8 x_i, 0.8), inside the guide's family: the bound is the evidence
     but for what Adam leaves; one draw of a bound at the posterior has no noise, and 0.02 nats are a
