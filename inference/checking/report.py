@@ -11,6 +11,7 @@ from typing import Any
 import pyro
 from torch import nn
 
+from inference.checking.first_look import bound_pair, first_look
 from inference.checking.runs import (
     check_finite,
     check_prior,
@@ -21,22 +22,23 @@ from inference.checking.runs import (
     run,
     run_objective,
 )
-from inference.checking.sites import check_sites, kind, plates
-from inference.errors import PairError
+from inference.checking.sites import kind, plates
+from inference.errors import NonFiniteError, PairError
 from inference.randomness import reseed
 from inference.tracing import (
+    Columns,
     Layout,
-    bind,
+    argument_names,
     explain_nonfinite,
     is_deterministic,
     is_factor,
     is_flat,
     layout,
-    refuse_unsteady,
+    nonfinite_rows,
+    refuse_forms,
     sample_sites,
     translated,
     untouched,
-    unvalidated,
 )
 
 
@@ -187,10 +189,12 @@ def check(
         batch dims without a plate; a discrete site not enumerated; colliding plates; data outside
         the support; a non-finite log density (`NonFiniteError`); a parameter that no gradient
         reaches; state kept between calls; a prior that cannot simulate the data.
+    InputError
+        Data in a form that the pair cannot use: a dtype, an array, a table, a list.
     """
+    refuse_forms(model, args, kwargs)
     check_signatures(model, guide, args, kwargs)
-    with unvalidated(), translated("a first run of guide and model"):
-        model, guide = bind(model, guide, *args, **kwargs)
+    model, guide = bound_pair(model, guide, args, kwargs)
     with untouched(model, guide, seed=_SEED):
         return _examine(model, guide, args, kwargs, plate, max_plate_nesting)
 
@@ -198,11 +202,8 @@ def check(
 def _examine(
     model: nn.Module, guide: nn.Module, args: Any, kwargs: Any, plate: Any, nesting: int | None
 ) -> Report:
-    traces = run(model, guide, args, kwargs)
-    check_sites(*traces)
-    with translated("a second run, with other noise"):
-        refuse_unsteady(model, guide, traces, args, kwargs)
-    check_finite(*traces)
+    traces = first_look(model, guide, args, kwargs)
+    _check_finite(traces, model, guide, args, kwargs)
     rows = _rows(traces, model, guide)  # before batch norm writes on what backward needs
     reseed(_SEED)
     check_repeats(traces, run(model, guide, args, kwargs))
@@ -224,6 +225,19 @@ def _examine(
 
 
 _SEED = 0
+
+
+def _check_finite(traces: Any, model: nn.Module, guide: nn.Module, args: Any, kwargs: Any) -> None:
+    try:
+        check_finite(*traces)
+    except NonFiniteError as error:
+        rows = nonfinite_rows(Columns(args, kwargs, 0), argument_names(model))
+        if not rows:
+            raise
+        found = explain_nonfinite(model, guide, args, kwargs)
+        at = found if found.site is not None else error
+        seen = f"{at.found}; in the data, {rows}"
+        raise NonFiniteError(at.site, seen, at.expected, at.cure) from None
 
 
 def _check_nesting(traces: Any, shape: Layout, given: int | None) -> None:

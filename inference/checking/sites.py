@@ -127,6 +127,7 @@ def _check_batch(name: str, site: Any, role: str) -> None:
             shape = tuple(torch.broadcast_shapes(shape, data))
         except RuntimeError:
             raise _unlike(name, found) from None
+        _check_trailing_one(name, tuple(fn.batch_shape), tuple(data), found)
     declared = {dim: size for _, dim, size in plates(site) if dim is not None}
     for place, size in enumerate(shape):
         dim = place - len(shape)
@@ -138,6 +139,23 @@ def _check_batch(name: str, site: Any, role: str) -> None:
                 f"make dims on the right part of one event by .to_event({-dim}), "
                 f"or enclose the site in pyro.plate(..., {size}, dim={dim})",
             )
+
+
+def _check_trailing_one(
+    name: str, batch: tuple[int, ...], data: tuple[int, ...], found: str
+) -> None:
+    """A mean of shape (N, 1) against data of shape (N,), or the reverse, makes N x N densities."""
+    tall = (*data, 1), (*data, *data[-1:])  # a plate has widened the second
+    if data and data[-1] > 1 and batch in tall:
+        expected = f"a mean of the shape of the data, {data}"
+        cure = (
+            "squeeze the mean, as in net(x).squeeze(-1); or pass y.unsqueeze(-1), and .to_event(1)"
+        )
+        raise PairError(name, found, expected, cure)
+    if data == (*batch, 1) and batch and batch[-1] > 1:
+        expected = f"data of the shape of the mean, {batch}"
+        cure = "squeeze the data, y.squeeze(-1); or give the mean .unsqueeze(-1), and .to_event(1)"
+        raise PairError(name, found, expected, cure)
 
 
 def _check_event(name: str, value: Tensor, event: tuple[int, ...]) -> None:
@@ -181,6 +199,7 @@ def _check_support(name: str, site: Any) -> None:
         return
     if _masks_inside(site["fn"]):
         return
+    inside = inside | _nan_events(site)  # for who looks for what is not finite
     for mask in (site["mask"], getattr(site["fn"], "_mask", None)):
         if mask is not None:
             inside = inside | ~torch.as_tensor(mask)
@@ -195,6 +214,12 @@ def _check_support(name: str, site: Any) -> None:
             "rescale or clean the data, mask what is missing by .mask(...), "
             "or take a distribution with this support",
         )
+
+
+def _nan_events(site: Any) -> Tensor:
+    """Which events of the data hold a NaN."""
+    nan = torch.as_tensor(site["value"]).isnan()
+    return nan.flatten(nan.dim() - site["fn"].event_dim).any(-1) if site["fn"].event_dim else nan
 
 
 def _masks_inside(fn: Any) -> bool:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from inference.tracing.arguments import argument_names, check_call, signature_of
 from inference.tracing.bind import bind
 from inference.tracing.data import (
     Columns,
+    LoaderSource,
     Source,
     TensorSource,
-    argument_names,
-    check_call,
     columns,
     is_column,
-    nonfinite_rows,
-    signature_of,
     source,
 )
 from inference.tracing.decoding import decode
+from inference.tracing.finite import explain_nonfinite, nonfinite_rows
+from inference.tracing.forms import blaming_forms, parameter_dtype, refuse_forms
 from inference.tracing.handlers import FlatPriors, Sites, Unconditioned, WholePriors
 from inference.tracing.layout import (
     Layout,
@@ -29,7 +29,6 @@ from inference.tracing.layout import (
 from inference.tracing.minibatch import precision, scaled, whole_size
 from inference.tracing.nonfinite import (
     count_nonfinite,
-    explain_nonfinite,
     find_nonfinite,
     no_warnings,
     unvalidated,
@@ -89,6 +88,7 @@ __all__ = [
     "Columns",
     "FlatPriors",
     "Layout",
+    "LoaderSource",
     "Place",
     "Plate",
     "Potential",
@@ -106,6 +106,7 @@ __all__ = [
     "argument_names",
     "batch_length",
     "bind",
+    "blaming_forms",
     "both",
     "check_call",
     "collect_sites",
@@ -141,6 +142,7 @@ __all__ = [
     "nonfinite_rows",
     "outside",
     "pair_traces",
+    "parameter_dtype",
     "pointwise",
     "pointwise_sites",
     "precision",
@@ -149,6 +151,7 @@ __all__ = [
     "read_pair",
     "refuse_unsteady",
     "rows_in",
+    "refuse_forms",
     "rows_of",
     "run_pair",
     "sample_sites",

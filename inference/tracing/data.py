@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from inference.randomness import derive, reseed
-from inference.tracing.bind import FunctionModule
+from inference.tracing.arguments import named, pad_cure
+from inference.tracing.forms import is_list_of, of_numbers, refuse_form
 from ppl_models.errors import InputError
 
-_FORMS = "a tensor, a tuple of arguments, a dict of keyword arguments, or a DataLoader of these"
+_FORMS = (
+    "a tensor, a tuple of arguments, a dict of keyword arguments, a Dataset or DataLoader of "
+    "these, or None where the model holds its data"
+)
 
 
 @dataclass(frozen=True)
@@ -42,17 +45,16 @@ class Columns:
             return value.index_select(0, index.to(value.device))
 
         size = len(range(self.size)[index]) if isinstance(index, slice) else len(index)
-        return Columns(*self._each(pick), size)
+        return replace(self.mapped(pick), size=size)
 
     def to(self, device: torch.device) -> Columns:
         """The same on a device."""
-        return Columns(
-            *self._each(lambda v: v.to(device) if isinstance(v, Tensor) else v), self.size
-        )
+        return self.mapped(lambda v: v.to(device) if isinstance(v, Tensor) else v)
 
-    def _each(self, change: Callable[[Any], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def mapped(self, change: Callable[[Any], Any]) -> Columns:
+        """The same rows, each column changed."""
         kwargs = {name: change(value) for name, value in self.kwargs.items()}
-        return tuple(map(change, self.args)), kwargs
+        return Columns(tuple(map(change, self.args)), kwargs, self.size)
 
     def changed(self, transform: Callable[[Any], Any] | None) -> Columns:
         """The same after a user's transform, which gets and gives a tensor, a tuple or a dict.
@@ -64,13 +66,18 @@ class Columns:
         """
         if transform is None:
             return self
-        form = self.kwargs or (self.args[0] if len(self.args) == 1 else self.args)
+        form: Any = self.args or self.kwargs
+        form = form[0] if len(self.args) == 1 else form
         made = columns(transform(form), "transform")
-        if made.size != self.size or bool(made.kwargs) != bool(self.kwargs):
+        if made.size != self.size or bool(made.args) != bool(self.args):
             found = f"{made.size} rows of {type(form).__name__} from a batch of {self.size}"
             cure = "give back what came, row by row: a tensor, a tuple or a dict"
             raise InputError("transform", found, "as many rows, in the same form", cure)
-        return made
+        return made if made.kwargs else Columns(made.args, self.kwargs, made.size)
+
+    def numbered(self, name: str) -> Columns:
+        """The same, and an argument that holds the numbers of the rows."""
+        return Columns(self.args, {**self.kwargs, name: torch.arange(self.size)}, self.size)
 
     def share(self, rank: int, world: int) -> tuple[Columns, int]:
         """The rows of one process of several, and how many of them count.
@@ -105,81 +112,42 @@ def columns(data: Any, argument: str, names: tuple[str, ...] = ()) -> Columns:
     InputError
         If they are of another form, hold no row, or columns of different lengths.
     """
-    if data is None or (isinstance(data, (tuple, list, Mapping)) and not data):
-        return Columns((), {}, 1)  # the model holds its data
     data = (data,) if isinstance(data, Tensor) else data
     if not isinstance(data, (Mapping, tuple, list)):
-        raise InputError(argument, f"a {type(data).__name__}", _FORMS, "torch.as_tensor(array)")
+        refuse_form(names[0] if names else "x", data, argument)
+        cure = "(data,) if the model takes it as it is, else torch.as_tensor(data)"
+        raise InputError(argument, f"a {type(data).__name__}", _FORMS, cure)
+    if isinstance(data, list):
+        _refuse_list(data, argument, names)
     args: tuple[Any, ...] = () if isinstance(data, Mapping) else tuple(data)
     kwargs: dict[str, Any] = dict(data) if isinstance(data, Mapping) else {}
-    named = dict(_named(args, kwargs, names))
-    for name, value in named.items():
-        if hasattr(value, "__len__") and type(value).__module__.startswith(("numpy", "pandas")):
-            found, cure = f"a {type(value).__name__}", "torch.as_tensor(array, dtype=torch.float32)"
-            raise InputError(f"{argument}: {name}", found, "a tensor", cure)
-    lengths = {name: len(value) for name, value in named.items() if is_column(value)}
-    _same_lengths(lengths, argument)
+    given = dict(named(args, kwargs, names))
+    for name, value in given.items():
+        refuse_form(name, value, argument)
+    lengths = {name: len(value) for name, value in given.items() if is_column(value)}
+    cure = "make their first dims agree; keep constants in the model"
+    if args and all(isinstance(value, Tensor) and value.dim() for value in args):
+        one = names[0] if names else "x"
+        cure += f"; of a list {one} of one tensor a datum, {pad_cure(one)}"
+    _same_lengths(lengths, argument, cure)
     return Columns(args, kwargs, next(iter(lengths.values())))
 
 
-def _same_lengths(lengths: dict[str, int], argument: str) -> None:
+def _refuse_list(data: list[Any], argument: str, names: tuple[str, ...]) -> None:
+    """Refuse a list that is no list of arguments: of a number a datum, or of arrays."""
+    name = names[0] if names else "x"
+    refuse_form(name, data, argument)
+    if is_list_of((int, float, list), data):
+        raise InputError(argument, *of_numbers(name, data))
+
+
+def _same_lengths(lengths: dict[str, int], argument: str, cure: str) -> None:
     if not lengths or not all(lengths.values()):
         found = "no row" if lengths else "no tensor with rows"
         raise InputError(argument, found, "at least one observation", "look at how it was loaded")
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{length} rows of {name}" for name, length in lengths.items())
-        cure = "make their first dims agree; keep constants in the model"
         raise InputError(argument, found, "as many rows of each", cure)
-
-
-def argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
-    """How a model calls its arguments."""
-    signature = signature_of(function)
-    return tuple(signature.parameters) if signature else ()
-
-
-def _named(args: Any, kwargs: Any, names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    for i, value in enumerate(args):
-        yield names[i] if i < len(names) else f"argument {i}", value
-    yield from kwargs.items()
-
-
-def nonfinite_rows(data: Columns, names: tuple[str, ...]) -> str:
-    """Say which columns hold NaN or infinite numbers, and in how many rows; empty if none does."""
-    found = []
-    for name, value in _named(data.args, data.kwargs, names):
-        if is_column(value):
-            bad = (~value.isfinite()).reshape(len(value), -1).any(1).sum().item()
-            found += [f"{name} is NaN or infinite in {bad:,} of {len(value):,} rows"] * (bad > 0)
-    return ", ".join(found)
-
-
-def check_call(role: str, function: Callable[..., Any], data: Columns) -> None:
-    """Make sure that a model or guide takes these arguments.
-
-    Raises
-    ------
-    InputError
-        If it does not.
-    """
-    signature = signature_of(function)
-    try:
-        if signature is not None:
-            signature.bind(*data.args, **data.kwargs)
-    except TypeError as error:
-        found = f"{len(data.args)} positional arguments and {sorted(data.kwargs) or 'no'} keywords"
-        cure = f"give model and guide the same arguments, and data for them ({error})"
-        raise InputError("data", found, f"what the {role} takes: {signature}", cure) from error
-
-
-def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
-    """Return how a function, or a module, is called; None where nobody can say."""
-    function = function.fn if isinstance(function, FunctionModule) else function
-    target = function.forward if isinstance(function, torch.nn.Module) else function
-    try:
-        return inspect.signature(target)
-    except (TypeError, ValueError):  # some handlers and builtins have none
-        return None
 
 
 class Source(ABC):
@@ -296,6 +264,12 @@ def source(data: Any, argument: str, batch_size: int, names: tuple[str, ...]) ->
     InputError
         As `columns` does.
     """
+    if isinstance(data, TensorDataset):
+        data = data.tensors
+    if isinstance(data, Dataset):
+        data = DataLoader(data, batch_size, shuffle=not isinstance(data, IterableDataset))
     if isinstance(data, DataLoader):
         return LoaderSource(data, argument, names)
+    if data is None or (isinstance(data, tuple | list | Mapping) and not data):
+        return TensorSource(Columns((), {}, 1), 1)  # the model holds them: one batch, of one datum
     return TensorSource(columns(data, argument, names), batch_size)

@@ -20,29 +20,17 @@ from inference.tracing.sites import sample_sites
 from inference.tracing.wrappers import unwrapped
 
 
-def explain_nonfinite(
+def find_cause(
     model: Callable[..., Any],
     guide: Callable[..., Any],
     args: tuple[Any, ...] = (),
     kwargs: dict[str, Any] | None = None,
 ) -> NonFiniteError:
-    """Find what makes the bound of a pair NaN or infinite, and return the error that says so.
+    """Find what makes the bound of a pair NaN or infinite: the parameter or the site.
 
     Looks, in this order, at the parameters, at the guide's sites and at the model's, in the order
     they are reached: the first is the cause, the others follow from it. Enumerated sites are tried
     at all their values. Nothing is changed.
-
-    Parameters
-    ----------
-    model, guide
-        A pair of modules.
-    args, kwargs
-        The data, as both take them.
-
-    Returns
-    -------
-    NonFiniteError
-        ``site`` is the parameter or sample site. To be raised by who asked.
     """
     found = _in_parameters(model=model, guide=guide)
     if found is None:
@@ -134,7 +122,7 @@ def _cure(site: Any) -> str:
 
 @contextmanager
 def no_warnings() -> Iterator[None]:
-    """Keep Pyro's NaN warnings back: who calls looks at the value, and `explain_nonfinite` says."""
+    """Keep Pyro's NaN warnings back: who calls looks at the value, and `find_cause` says."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Encountered (NaN|[+-]inf)", UserWarning)
         yield

@@ -19,9 +19,9 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from inference.tracing.decoding import sampled
+from inference.tracing.finite import explain_nonfinite
 from inference.tracing.handlers import SameRows, Unconditioned, WholePriors
 from inference.tracing.layout import data_plate, rows_in
-from inference.tracing.nonfinite import explain_nonfinite
 from inference.tracing.sites import (
     Plate,
     Site,

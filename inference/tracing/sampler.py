@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.tracing.bind import bind
+from inference.tracing.forms import blaming_forms, refuse_forms
 from inference.tracing.layout import Layout, call_key, untouched
 from inference.tracing.probe import disagreement
 from inference.tracing.runner import Mode, Runner
@@ -152,9 +153,13 @@ def sampling(
     plate: str | None = None,
 ) -> Iterator[Sampler]:
     """Bind a pair, and draw from it inside `quiet`: what every diagnostic begins with."""
-    model, guide = bind(model, guide, *args, **kwargs)
+    refuse_forms(model, args, kwargs)
+    with blaming_forms(model, guide, args, kwargs):
+        model, guide = bind(model, guide, *args, **kwargs)
     with quiet(model, guide, seed):
-        yield Sampler(model, guide, args, kwargs, plate)
+        with blaming_forms(model, guide, args, kwargs):
+            sampler = Sampler(model, guide, args, kwargs, plate)
+        yield sampler
 
 
 def stack_draws(parts: list[Tensor]) -> Tensor:

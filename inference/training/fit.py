@@ -18,12 +18,14 @@ from contextlib import nullcontext
 from typing import Any
 
 import pyro
-import torch
+from pyro.optim import PyroOptim
 from torch import nn
 
 from inference.objectives import TrainingObjective
 from inference.randomness import seeded
+from inference.training.ending import how_it_ended, marks
 from inference.training.loop import train
+from inference.training.optimizers import MakeOptimizer
 from inference.training.pair import TrainedPair
 from inference.training.prepare import prepare
 from inference.training.processes import Processes
@@ -32,26 +34,25 @@ from inference.training.session import Session
 from inference.training.settings import check_settings
 from inference.training.starts import scale_note
 
-MakeOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
-
 
 def fit(
     model: Callable[..., Any],
     guide: Callable[..., Any],
-    data: Any,
+    data: Any = None,
     *,
     epochs: int = 100,
     batch_size: int = 128,
     validation: Any = None,
     objective: TrainingObjective | None = None,
     learning_rate: float | Callable[[int], float] = 1e-3,
-    optimizer: MakeOptimizer | None = None,
+    optimizer: MakeOptimizer | PyroOptim | None = None,
     seed: int = 0,
     patience: int | None = None,
     clip: float | None = None,
     directory: str | os.PathLike[str] | None = None,
     resume: bool = False,
     plate: str | None = None,
+    index: str | None = None,
     data_size: int | None = None,
     progress: bool = True,
     report_every: int | None = None,
@@ -70,7 +71,8 @@ def fit(
         Any pair that `inference.check` accepts: modules, AutoGuides, plain functions.
     data
         A tensor (the first argument), a tuple (positional arguments), a dict (keyword arguments),
-        or a DataLoader of these; the first dim counts observations. What is no tensor is passed on.
+        or a Dataset or DataLoader of these; the first dim counts observations. What is no tensor is
+        passed on. None, or (), where the model holds its data: each epoch is then one step.
     epochs
         Times that every observation is seen.
     batch_size
@@ -87,7 +89,8 @@ def fit(
         Of Adam, where no ``optimizer`` is given; or a schedule (`inference.schedules`), which sets
         the rate of any optimiser before each step.
     optimizer
-        Makes the optimiser of a list of parameters.
+        Makes the optimiser of a list of parameters; or an object of `pyro.optim`, such as
+        ``pyro.optim.ClippedAdam({"lr": 0.01})``.
     seed
         Decides the split, the order of the data, all noise, and initial values not yet drawn.
     patience
@@ -101,6 +104,10 @@ def fit(
         folder without a run starts one. ``epochs`` may have grown; the rest must be as it was.
     plate
         The name of the plate over observations, where it cannot be guessed.
+    index
+        The argument of model and guide that gets the numbers of a batch's rows, (B,), where they
+        keep something of each row. Latents of each datum need no network then: with
+        ``pyro.plate("data", N, subsample=index)``, also as ``create_plates`` of an AutoGuide.
     data_size
         Observations in the data set, where a DataLoader does not know.
     progress
@@ -166,14 +173,16 @@ def fit(
         folder = plan.folder
         with folder.hold(session.space()) if folder and processes.leads else nullcontext():
             session.take_up(folder.open(resume) if folder else None)
+            before = marks(session.pair.trained())
             if not plan.is_over(session.progress):
                 with session.interrupt, pyro.get_param_store().scope():
                     processes.run(train, session)
+            after = marks(session.pair.trained())
             session.end()
-    return _run(session)
+    return _run(session, [*_notes(session), *how_it_ended(session.progress, before, after)])
 
 
-def _run(session: Session) -> Run:
+def _run(session: Session, notes: list[str]) -> Run:
     """Make the answer."""
     at, plan = session.progress, session.plan
     return Run(
@@ -185,7 +194,7 @@ def _run(session: Session) -> Run:
         epochs=at.epoch,
         interrupted=session.interrupt.asked,
         directory=None if plan.folder is None else plan.folder.path,
-        notes=tuple(_notes(session)),
+        notes=tuple(notes),
         seconds=at.seconds,
         unit=session.pair.unit,
     )

@@ -66,10 +66,11 @@ class TrainedPair(nn.Module):
             self.model, self.guide, args, kwargs, plan.data_size, plan.plate
         )
 
-    def trained(self) -> list[nn.Parameter]:
-        """Return the parameters of the pair that want a gradient."""
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Return the parameters of the pair that want a gradient, by their names."""
         others = {id(p) for p in self.auxiliary.parameters()}
-        return [p for p in self.parameters() if p.requires_grad and id(p) not in others]
+        named = self.named_parameters()
+        return {name: p for name, p in named if p.requires_grad and id(p) not in others}
 
     def weights(self) -> dict[str, Tensor]:
         """Return parameters and buffers of the pair, by the names that a file gives them."""

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+from pyro.optim import PyroOptim
 from torch import nn
 
 from inference.errors import NonFiniteError
 from inference.objectives import TrainingObjective
 from inference.randomness import derive
 from inference.tracing import Columns, Source, TensorSource, nonfinite_rows
+from inference.training.optimizers import MakeOptimizer
 from inference.training.run_folder import Progress, RunFolder
 
 
@@ -24,7 +25,7 @@ class Plan:
     audited: Source  # the part of the training data on which the bound is reported
     validation: Source | None
     objective: TrainingObjective
-    optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+    optimizer: MakeOptimizer | PyroOptim
     learning_rate: Callable[[int], float] | None  # a schedule; None where the optimiser has its own
     transform: Callable[[Any], Any] | None
     updates: nn.Module | None

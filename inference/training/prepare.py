@@ -5,33 +5,40 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from operator import index
 from typing import Any
 
 import torch
+from pyro import poutine
 from torch import nn
 
+from inference.checking import bound_pair, first_look
 from inference.errors import PairError
 from inference.objectives import Objective
 from inference.randomness import derive
 from inference.tracing import (
     Columns,
+    LoaderSource,
     Source,
     TensorSource,
     argument_names,
-    bind,
     check_call,
     is_column,
-    pair_traces,
-    refuse_unsteady,
+    is_deterministic,
+    refuse_forms,
+    sample_sites,
     source,
     untouched,
+    unvalidated,
 )
+from inference.training.ending import mark_of
+from inference.training.minibatches import refuse_positional, refuse_single_row
 from inference.training.plan import Plan
 from inference.training.run_folder import RunFolder
+from inference.training.step import step_hooks
 from ppl_models.errors import InputError
 
 AUDIT = 256  # observations, at least, on which the bound of training is reported
@@ -54,11 +61,15 @@ def prepare(
     """
     seed, names = index(settings["seed"]), argument_names(model)
     title = getattr(model, "__name__", type(model).__name__)
-    training, judge = _sources(data, settings["validation"], settings["batch_size"], names, seed)
+    training, judge = _sources(data, settings, names, seed)
     size = _data_size(settings["data_size"], training)
     audited = training.part(max(AUDIT, size // 32), derive(seed, "audit"))
     first = next(audited.batches(derive(seed, "audit")))
-    model, guide = _bound(model, guide, first.changed(settings["transform"]))
+    first = first.changed(settings["transform"])
+    _refuse_no_data(model, first)
+    with _of_a_loader(training, first):
+        model, guide = _bound(model, guide, first)
+        _look(model, guide, first, training, judge, settings, size)
     rate, directory = settings["learning_rate"], settings["directory"]
     settings = {**settings, "objective": settings["objective"] or Objective()}
     identity = {
@@ -92,6 +103,7 @@ def _identity(settings: dict[str, Any]) -> dict[str, Any]:
         "objective": _name(settings["objective"]),
         "learning_rate": _name(rate) if callable(rate) else rate,
         **{name: settings[name] for name in ("batch_size", "seed", "clip")},
+        **({"index": settings["index"]} if settings["index"] else {}),
         **{name: _name(value) for name, value in named.items() if value is not None},
     }
 
@@ -120,10 +132,13 @@ def adam(
 
 
 def _sources(
-    data: Any, validation: Any, batch_size: int, names: tuple[str, ...], seed: int
+    data: Any, settings: dict[str, Any], names: tuple[str, ...], seed: int
 ) -> tuple[Source, Source | None]:
     """Make the batches to train on, and those to judge by."""
+    validation, batch_size = settings["validation"], settings["batch_size"]
     training = source(data, "data", batch_size, names)
+    if settings["index"] is not None:
+        training = _numbered(training, validation, settings["index"])
     if not isinstance(validation, float):
         judge = None if validation is None else source(validation, "validation", batch_size, names)
         if isinstance(judge, TensorSource):
@@ -138,6 +153,21 @@ def _sources(
     return training.split(validation, derive(seed, "split"))
 
 
+def _numbered(training: Source, validation: Any, name: str) -> TensorSource:
+    """Give each batch the numbers of its rows, by which a pair finds what it knows of them."""
+    if not isinstance(training, TensorSource):
+        cure = f"a Dataset of dicts, whose rows say their number as {name!r}"
+        raise InputError(
+            "index", "a DataLoader or Dataset", "tensors, whose rows have numbers", cure
+        )
+    if validation is not None:
+        cure = "leave validation out, and judge new data by `importance` with a guide of their own"
+        expected = "None: latents of rows that are not trained on have no posterior yet"
+        raise InputError("validation", f"data to judge by, and index={name!r}", expected, cure)
+    columns = training.data.numbered(name)
+    return TensorSource(columns, training.batch_size)
+
+
 def _data_size(given: int | None, training: Source) -> int:
     """N, which a minibatch stands for."""
     size = training.size if given is None else given
@@ -150,23 +180,76 @@ def _data_size(given: int | None, training: Source) -> int:
     return size
 
 
+@contextmanager
+def _of_a_loader(training: Source, first: Columns) -> Iterator[None]:
+    """Say where batches of a loader may be cast, which nobody holds in hand."""
+    try:
+        yield
+    except InputError as error:
+        argument, found, expected, cure = error.args
+        if not isinstance(training, LoaderSource) or not found.startswith("torch."):
+            raise
+        cast = cure.split(",")[0]
+        cure = f"{cast} in its Dataset"
+        if len(first.args) == 1:
+            cure += f"; or transform=lambda {argument}: {cast}"
+        raise InputError(argument, found, expected, cure) from error
+
+
 def _bound(
     model: Callable[..., Any], guide: Callable[..., Any], first: Columns
 ) -> tuple[nn.Module, nn.Module]:
     """Bind the pair to the arguments of a first batch, which it must take."""
+    refuse_forms(model, first.args, first.kwargs)
     for role, part in (("model", model), ("guide", guide)):
-        check_call(role, part, first)
-    parts = [part for part in (model, guide) if isinstance(part, nn.Module)]
-    devices = {p.device for part in parts for p in part.parameters()}
-    first = first.to(devices.pop()) if len(devices) == 1 else first
-    pair = bind(model, guide, *first.args, **first.kwargs)
-    with untouched(*pair):
-        traces = pair_traces(*pair, first.args, first.kwargs)
-        refuse_unsteady(*pair, traces, first.args, first.kwargs)
+        check_call(role, part, first.args, first.kwargs)
+    first = _placed(model, guide, first)
+    pair = bound_pair(model, guide, first.args, first.kwargs)
     if not any(p.requires_grad for part in pair for p in part.parameters()):
         cure = "give the guide parameters: nn.Parameter, or pyro.param in a plain function"
         raise PairError(None, "no parameter to train in model or guide", "at least one", cure)
     return pair
+
+
+def _placed(model: Any, guide: Any, batch: Columns) -> Columns:
+    """Return a batch on the device of the pair."""
+    parts = [part for part in (model, guide) if isinstance(part, nn.Module)]
+    devices = {p.device for part in parts for p in part.parameters()}
+    return batch.to(devices.pop()) if len(devices) == 1 else batch
+
+
+def _look(
+    model: nn.Module,
+    guide: nn.Module,
+    first: Columns,
+    training: Source,
+    judge: Source | None,
+    settings: dict[str, Any],
+    size: int,
+) -> None:
+    """Look at the pair on its first batch, as `check` does, and at what batches mean to it."""
+    first = _placed(model, guide, first)
+    for set_step in step_hooks(model, guide):
+        set_step(0)
+    with untouched(model, guide), torch.no_grad():
+        first_look(model, guide, first.args, first.kwargs)
+    if judge is not None or training.steps != 1 or size != training.size:
+        refuse_positional(model, guide, first, settings["plate"], size)
+    refuse_single_row(model, guide, first, training, settings["batch_size"])
+
+
+def _refuse_no_data(model: Callable[..., Any], first: Columns) -> None:
+    """Without data there has to be something that the model observes by itself."""
+    if first.args or first.kwargs:
+        return
+    with untouched(model), torch.no_grad(), unvalidated():
+        try:
+            sites = sample_sites(poutine.trace(model).get_trace()).values()
+        except Exception:  # who runs the pair will say what it lacks
+            return
+    if not any(site["is_observed"] and not is_deterministic(site) for site in sites):
+        cure = "give the data: fit(model, guide, x)"
+        raise InputError("data", "none, and a model that observes nothing by itself", "data", cure)
 
 
 def _describe(model: nn.Module, guide: nn.Module) -> str:
@@ -187,6 +270,5 @@ def _digest(batch: Columns) -> str:
     mark = 0
     for value in (*batch.args, *batch.kwargs.values()):
         if is_column(value):
-            numbers = value[:64].detach().cpu().contiguous().flatten().view(torch.uint8)
-            mark = zlib.crc32(numbers.numpy().tobytes(), mark)
+            mark = mark_of(value[:64], mark)
     return f"marked {mark:08x}"

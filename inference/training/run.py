@@ -36,6 +36,12 @@ class Run:
     seconds: float
     unit: str = "nats per observation"
 
+    def __repr__(self) -> str:
+        pair = f"{type(self.model).__name__}, {type(self.guide).__name__}"
+        best = "None" if self.best_bound is None else f"{self.best_bound:.5g}"
+        notes = f", {len(self.notes)} notes" if self.notes else ""
+        return f"Run({pair}, epochs={self.epochs}, best_bound={best}{notes})"
+
     def __str__(self) -> str:
         if self.epochs == 0:
             return "Interrupted in the first epoch." if self.interrupted else "Not trained."

@@ -13,6 +13,7 @@ from torch import Tensor
 from inference.errors import NonFiniteError, PairError
 from inference.tracing import Columns, explain_nonfinite
 from inference.training.interrupt import Interrupt
+from inference.training.optimizers import make_optimizer
 from inference.training.pair import TrainedPair
 from inference.training.plan import Plan
 from inference.training.processes import Processes
@@ -77,7 +78,7 @@ class Session:
         self.processes.begin()
         self.pair.train()
         placed = self.processes.place(self.pair)
-        self.optimizer = self.plan.optimizer(self.pair.trained())
+        self.optimizer = make_optimizer(self.plan.optimizer, self.pair.trained())
         if self.processes.rank > 0:  # the first process has the sums of all
             self.progress.loss, self.progress.rows, self.progress.sums = 0.0, 0, {}
         if self._earlier is not None and self.plan.folder is not None:

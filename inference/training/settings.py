@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from inference.objectives import TrainingObjective
+from inference.training.optimizers import check_optimizer
 from ppl_models.errors import InputError
 
 OPTIONAL = ("patience", "data_size", "report_every")
@@ -23,10 +24,7 @@ def check_settings(settings: dict[str, Any]) -> None:
     """
     _check_numbers(settings)
     optimizer, transform, updates = (settings[n] for n in ("optimizer", "transform", "updates"))
-    if optimizer is not None and not callable(optimizer):
-        cure = "optimizer=lambda parameters: torch.optim.SGD(parameters, 0.1)"
-        found = f"a {type(optimizer).__name__}"
-        raise InputError("optimizer", found, "a function that makes one of a list", cure)
+    check_optimizer(optimizer)
     if transform is not None and not callable(transform):
         found, cure = f"a {type(transform).__name__}", "transform=torch.bernoulli"
         raise InputError("transform", found, "a function of a batch", cure)
@@ -36,6 +34,9 @@ def check_settings(settings: dict[str, Any]) -> None:
     if not isinstance(settings["objective"], TrainingObjective | None):
         found, cure = repr(settings["objective"]), "objective=Objective('meanfield')"
         raise InputError("objective", found, "an Objective", cure)
+    if not isinstance(settings["index"], str | None):
+        found, cure = f"a {type(settings['index']).__name__}", "index='index'"
+        raise InputError("index", found, "the name of an argument of model and guide", cure)
     if settings["resume"] and settings["directory"] is None:
         cure = "directory='runs/mine'"
         raise InputError("directory", "None, with resume=True", "the folder of the run", cure)

@@ -33,9 +33,7 @@ class Stepper:
 
     def __init__(self, session: Session, loss: nn.Module) -> None:
         self.session, self.pair, self.loss = session, session.pair, loss
-        parts = [*self.pair.model.modules(), *self.pair.guide.modules()]
-        hooks = (getattr(part, "set_step", None) for part in parts)
-        self.hooks: list[Callable[[int], Any]] = [hook for hook in hooks if callable(hook)]
+        self.hooks = step_hooks(self.pair.model, self.pair.guide)
         groups = session.optimizer.param_groups
         self.moved: list[nn.Parameter] = [p for group in groups for p in group["params"]]
 
@@ -127,3 +125,9 @@ class Stepper:
                     "look for a division, logarithm or root at 0 on the way from it to a site",
                 )
                 raise self.session.located(found, self.transformed)
+
+
+def step_hooks(model: nn.Module, guide: nn.Module) -> list[Callable[[int], Any]]:
+    """Return what is told the number of each step: the methods ``set_step`` of a pair's modules."""
+    hooks = (getattr(part, "set_step", None) for part in (*model.modules(), *guide.modules()))
+    return [hook for hook in hooks if callable(hook)]
