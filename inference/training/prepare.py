@@ -204,11 +204,7 @@ def _bound(
     for role, part in (("model", model), ("guide", guide)):
         check_call(role, part, first.args, first.kwargs)
     first = _placed(model, guide, first)
-    pair = bound_pair(model, guide, first.args, first.kwargs)
-    if not any(p.requires_grad for part in pair for p in part.parameters()):
-        cure = "give the guide parameters: nn.Parameter, or pyro.param in a plain function"
-        raise PairError(None, "no parameter to train in model or guide", "at least one", cure)
-    return pair
+    return bound_pair(model, guide, first.args, first.kwargs)
 
 
 def _placed(model: Any, guide: Any, batch: Columns) -> Columns:
@@ -233,6 +229,9 @@ def _look(
         set_step(0)
     with untouched(model, guide), torch.no_grad():
         first_look(model, guide, first.args, first.kwargs)
+    if not any(p.requires_grad for part in (model, guide) for p in part.parameters()):
+        cure = "give the guide parameters: nn.Parameter, or pyro.param in a plain function"
+        raise PairError(None, "no parameter to train in model or guide", "at least one", cure)
     if judge is not None or training.steps != 1 or size != training.size:
         refuse_positional(model, guide, first, settings["plate"], size)
     refuse_single_row(model, guide, first, training, settings["batch_size"])
