@@ -24,7 +24,7 @@ from torch import Tensor
 from inference.checkpoint import save_tensors, write_whole
 from inference.errors import CheckpointError
 from inference.training.lock import locked
-from ppl_models.data.files import BLANK, is_sealed, make_folder, seal
+from ppl_models.data.files import BLANK, PROBE, is_sealed, make_folder, seal
 from ppl_models.errors import InputError
 
 VERSION = 3
@@ -160,7 +160,7 @@ class RunFolder:
             found = f"{self.path}, which holds the {' and '.join(held)} of a run"
             cure = "resume=True goes on with it; else name another folder, or empty this one"
             raise InputError("directory", found, "a folder without a run", cure)
-        for name in (RESUME, WEIGHTS):  # what a kill left half-written
+        for name in (RESUME, WEIGHTS, PROBE):  # what a kill left half-written
             for scrap in self.path.glob(f".{name}.*.tmp"):
                 scrap.unlink(missing_ok=True)
         return self._read() if RESUME in held else None

@@ -20,6 +20,8 @@ from ppl_models.errors import InputError
 
 BLANK = b"0" * 64
 """Where a seal will be."""
+PROBE = "probe"
+"""A file that is written to try a folder: ``.probe.*.tmp``, which only a kill leaves behind."""
 SUMS = "SHA256SUMS"
 """Checksums of a folder of answers, as ``sha256sum -c`` reads them."""
 
@@ -94,7 +96,7 @@ def make_folder(folder: str | os.PathLike[str], argument: str = "--out", space: 
     path = Path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".{secrets.token_hex(4)}.tmp"
+        probe = path / f".{PROBE}.{secrets.token_hex(4)}.tmp"
         try:
             with open(probe, "xb") as file:
                 file.write(BLANK * 64)

@@ -252,6 +252,7 @@ def test_a_full_disk_is_said_and_the_last_files_go_on(
 def test_scraps_of_a_killed_save_are_swept_away(tmp_path: Path) -> None:
     train(directory=tmp_path, epochs=1)
     (tmp_path / f".{RESUME}.0a1b2c3d.tmp").write_bytes(b"half")
+    (tmp_path / ".probe.0a1b2c3d.tmp").write_bytes(b"half")
     (tmp_path / ".mine.tmp").write_bytes(b"not ours")
     train(directory=tmp_path, resume=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == [".mine.tmp", WEIGHTS, RESUME]
