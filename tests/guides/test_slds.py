@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from pyro import poutine
+from torch.distributions import MultivariateNormal
 
 from guides.slds import SLDSGuide
 from inference import Objective
@@ -66,55 +68,50 @@ def test_it_gives_no_gradient_and_has_no_parameters() -> None:
 
 
 def test_one_merge_is_moment_matching() -> None:
-    """Three frames: of z_2 given k_2 the two Gaussians, of k_1 = 0 and 1, become their moments.
+    """Four frames: of z_3 given k_3 the two Gaussians, of k_2 = 0 and 1, become their moments.
 
-    Written out densely: conditioning of two frames, mean and covariance of a mixture, and the
-    density of the third frame under the one Gaussian that is left.
+    (z_1 has one distribution whatever k_1, so that nothing is merged before.) Written out densely:
+    conditioning on three frames, mean and covariance of a mixture, and the density of the fourth
+    frame under the one Gaussian that is left.
     """
     model, guide = pair(2)
-    size, width = model.latent_dim, model.data_dim
-    s = model(size=4, length=3).detach()
+    size = model.latent_dim
+    s = model(size=4, length=4).detach()
     switch, start = model.switch_logits.softmax(-1), model.regime_logits.softmax(-1)
     emission, offset, noise = (part[0] for part in model.emission_params())
     expected = torch.zeros(4, 2, 2).double()
     for row in range(4):
-        parts = {}
-        for i in range(2):
-            for j in range(2):
-                k = torch.tensor([i, j])
-                params = [x.detach() for x in model.dynamics(k)]
-                frames = [x.expand(2, *x.shape[1:]) for x in params[2:]]
-                mean, cov = hidden_and_observed(*params[:2], *frames)
-                seen = s[row, :2].flatten()
-                law = torch.distributions.MultivariateNormal(
-                    mean[2 * size :], cov[2 * size :, 2 * size :]
-                )
-                weight = start[i] * switch[i, j] * law.log_prob(seen).exp()
+        seen = s[row, :3].flatten()
+        for j in range(2):  # k_3
+            weights, means, covs = [], [], []
+            for i in range(2):  # k_2
+                params = [x.detach() for x in model.dynamics(torch.tensor([0, i, j]))]
+                frames = [x.expand(3, *x.shape[1:]) for x in params[5:]]
+                mean, cov = hidden_and_observed(*params[:5], *frames)
+                law = MultivariateNormal(mean[3 * size :], cov[3 * size :, 3 * size :])
+                weights.append((start @ switch)[i] * switch[i, j] * law.log_prob(seen).exp())
                 z_mean, z_cov = conditioned(mean, cov, seen)
-                parts[i, j] = weight, z_mean[size:], z_cov[size:, size:]
-        for j in range(2):
-            weights = torch.stack([parts[i, j][0] for i in range(2)])
-            share = weights / weights.sum()
-            merged = sum(share[i] * parts[i, j][1] for i in range(2))
-            square = sum(
-                share[i] * (parts[i, j][2] + torch.outer(parts[i, j][1], parts[i, j][1]))
-                for i in range(2)
-            )
+                means.append(z_mean[2 * size :])
+                covs.append(z_cov[2 * size :, 2 * size :])
+            weight = torch.stack(weights)
+            share = weight / weight.sum()
+            merged = sum(share[i] * means[i] for i in range(2))
+            square = sum(share[i] * (covs[i] + torch.outer(means[i], means[i])) for i in range(2))
             spread = square - torch.outer(merged, merged)
-            for last in range(2):
+            for last in range(2):  # k_4
                 a, q = model.transition[last], (2 * model.process_log_scale[last]).exp().diag()
-                ahead = a @ merged + model.transition_offset[last]
+                ahead = emission @ (a @ merged + model.transition_offset[last]) + offset
                 around = emission @ (a @ spread @ a.T + q) @ emission.T + noise.diag()
-                law = torch.distributions.MultivariateNormal(emission @ ahead + offset, around)
-                density = law.log_prob(s[row, 2]).exp()
-                expected[row, j, last] = weights.sum() * switch[j, last] * density
+                density = MultivariateNormal(ahead, around).log_prob(s[row, 3]).exp()
+                expected[row, j, last] = weight.sum() * switch[j, last] * density
     expected = expected / expected.sum((1, 2), keepdim=True)
-    assert width == 3 and torch.allclose(guide.smooth(s)[:, 2], expected.sum(1), atol=1e-9)
-    assert torch.allclose(guide.smooth(s)[:, 1], expected.sum(2), atol=1e-9)
+    assert torch.allclose(guide.smooth(s)[:, 3], expected.sum(1), atol=1e-9)
+    assert torch.allclose(guide.smooth(s)[:, 2], expected.sum(2), atol=1e-9)
 
 
-def test_of_two_frames_nothing_is_merged_and_the_regimes_are_exact() -> None:
+@pytest.mark.parametrize("length", [2, 3])
+def test_of_two_or_three_frames_nothing_is_merged_and_the_regimes_are_exact(length: int) -> None:
     model, guide = pair()
-    s = model(size=20, length=2).detach()
+    s = model(size=20, length=length).detach()
     k, scores = model.joint(s)
     assert torch.allclose(guide.regimes(s).log_prob(k[:, None]), scores.log_softmax(0), atol=1e-9)

@@ -199,7 +199,7 @@ def test_the_evidence_of_an_slds_with_gaps_sums_dense_gaussians(length: int) -> 
 
 
 def test_regimes_of_two_frames_with_gaps_are_exact() -> None:
-    """Kim's filter merges only once, and of two frames uses nothing of that."""
+    """Kim's filter merges nothing yet: z_1 is the same whatever k_1."""
     model, seen = random(SLDS(D, L, 2)), holes()[:, :2]
     s = torch.where(seen, model(size=B, length=2).detach(), torch.nan)
     smoothed = SLDSGuide(model).smooth(s, None, seen)
