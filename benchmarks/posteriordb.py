@@ -1,17 +1,17 @@
 """Guides and Markov chains against posteriors that others computed.
 
 Run ``python -m benchmarks.posteriordb FOLDER`` (``--only eight gp``, ``--seed 1``, ``--mcmc`` to
-run chains for every posterior, ``--guides AutoMultivariateNormal`` for some guides). FOLDER holds the JSON files of posteriordb's data and reference
-moments (means and standard deviations of 10,000 draws of long chains). The models are in
-``benchmarks/posteriordb_models.py``.
+run chains for every posterior, ``--guides AutoMultivariateNormal`` for some guides). FOLDER holds
+the JSON files of posteriordb's data and reference moments (means and standard deviations of 10,000
+draws of long chains). The models are in ``benchmarks/posteriordb_models.py``.
 
 Each posterior is fitted by each guide as a user would: by `inference.start` (Pathfinder, four
 climbs); where the row says so, then by `fit`, 1,000 steps on all data with a rate that falls from
-0.02 to 0, for all models alike. Then 4,000 draws are exported twice, raw and weighted. Columns: k-hat and its standard
-error, over the draws that were weighed; the worst error of a mean, in reference standard
-deviations, and the smallest and largest ratio of standard deviations to the reference's, raw and
-weighted; whether k-hat flags the row; seconds. Where every guide's row is flagged, chains are run:
-then the columns have the largest r-hat, and the chains' own moments.
+0.02 to 0, for all models alike. Then 4,000 draws are exported twice, raw and weighted. Columns:
+k-hat and its standard error, over the draws that were weighed; the worst error of a mean, in
+reference standard deviations, and the smallest and largest ratio of standard deviations to the
+reference's, raw and weighted; whether k-hat flags the row; seconds. Where every guide's row is
+flagged, chains are run: then the columns have the largest r-hat, and the chains' own moments.
 
 A row with k-hat + 2 errors < 0.7 is *right* if its weighted means are within 0.15 sd and its
 standard deviations within 10 %; the last lines count.
