@@ -115,7 +115,7 @@ def mcmc(
             predictive=predictive,
             log_likelihood=log_likelihood,
             chains=num_chains,
-            attrs={"posterior": {"weighted": 0, "sampler": "NUTS", "num_warmup": num_warmup}},
+            attrs={"posterior": {"sampler": "NUTS", "num_warmup": num_warmup}},
             stats={"diverging": Variable(diverging.numpy(), [])},
         )
     _tell_divergences(int(diverging.sum()), total)

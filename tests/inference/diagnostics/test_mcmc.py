@@ -13,6 +13,8 @@ from inference.diagnostics.mcmc import mcmc
 from inference.errors import PairError
 from tests.pairs import GlobalMean, GlobalMeanGuide
 
+# warm-ups as short as these leave a step that diverges now and then
+pytestmark = pytest.mark.filterwarnings("ignore:.*steps diverged:UserWarning")
 X = torch.tensor([0.2, 1.0, -0.5, 0.4])
 TINY = {"num_chains": 2, "num_warmup": 2, "start": None, "progress": False}
 SHORT = {"num_chains": 2, "num_warmup": 30, "progress": False}
