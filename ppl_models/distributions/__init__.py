@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ppl_models.distributions.density import DataKind, Density, check_kind
 from ppl_models.distributions.gaussian_paths import GaussianChain, ObservedChain
+from ppl_models.distributions.implicit import Implicit
 from ppl_models.distributions.kalman import (
     Filtered,
     LinearGaussian,
@@ -41,6 +42,7 @@ __all__ = [
     "GaussianChain",
     "HALF_LOG_2PI",
     "DataKind",
+    "Implicit",
     "LinearGaussian",
     "MarkovPath",
     "NormalMixture",
