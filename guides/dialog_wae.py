@@ -14,7 +14,7 @@ from torch import Tensor
 from guides.base import ReadingGuide
 from ppl_models.cvae import beside, check_pairs
 from ppl_models.dialog_wae import DialogWAE
-from ppl_models.distributions.implicit import Implicit
+from ppl_models.distributions import Implicit
 from ppl_models.inputs import check_widths, count_rows
 from ppl_models.networks import MLP, split_normal
 

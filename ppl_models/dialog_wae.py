@@ -30,7 +30,7 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 
 from ppl_models.cvae import beside, check_pairs
-from ppl_models.distributions.implicit import Implicit
+from ppl_models.distributions import Implicit
 from ppl_models.inputs import check_count, check_positive, check_widths, count_rows
 from ppl_models.likelihoods import Likelihood, named
 from ppl_models.networks import MLP

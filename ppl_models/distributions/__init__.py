@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ppl_models.distributions.density import DataKind, Density, check_kind
 from ppl_models.distributions.gaussian_paths import GaussianChain, ObservedChain
+from ppl_models.distributions.implicit import Implicit
 from ppl_models.distributions.kalman import (
     Filtered,
     Smoothed,
@@ -46,6 +47,7 @@ __all__ = [
     "HALF_LOG_2PI",
     "LEAST",
     "DataKind",
+    "Implicit",
     "LinearGaussian",
     "MarkovPath",
     "NormalMixture",

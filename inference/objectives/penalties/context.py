@@ -41,7 +41,9 @@ class ContextCritic(WassersteinCritic):
 
     def codes(self, pair: PairTrace) -> Codes:
         """Find the codes, and put the contexts beside them."""
-        codes, given = super().codes(pair), {**dict(enumerate(pair.args)), **pair.kwargs}
+        codes = super().codes(pair)
+        given: dict[int | str, Any] = dict(enumerate(pair.args))
+        given.update(pair.kwargs)
         context = given.get(self.condition)
         if not isinstance(context, Tensor) or len(context) != pair.batch:
             found = f"{self.condition!r}, which is {type(context).__name__}"

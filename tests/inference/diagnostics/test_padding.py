@@ -13,6 +13,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro import poutine
 from torch import Tensor, nn
 
 from guides import HMMGuide, LDSGuide, LinearMotionGuide
@@ -270,3 +271,42 @@ def test_pictures_leave_padding_blank_and_mark_it() -> None:
         gone = ~mask[row % 8].numpy()
         assert (np.isnan(image).all(1) == (gone & (row < 8))).all()
         assert ((tint[..., 3] > 0).all(1) == gone).all()
+
+
+class Plated(nn.Module):
+    """Frames in a plate of their own, hidden by ``poutine.mask``; exact in `PlatedGuide`."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-2), pyro.plate("frame", x.shape[1], dim=-1):
+            with poutine.mask(mask=mask):
+                z = pyro.sample("z", dist.Normal(torch.zeros_like(x), 1.0))
+                pyro.sample("x", dist.Normal(z, 0.5), obs=x)
+
+
+class PlatedGuide(nn.Module):
+    """Its draws at missing frames are far off, and it masks nothing itself."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-2), pyro.plate("frame", x.shape[1], dim=-1):
+            loc = torch.where(mask, 0.8 * x, torch.full_like(x, 40.0))
+            with poutine.mask(mask=mask):
+                pyro.sample("z", dist.Normal(loc, 0.2**0.5))
+
+
+def test_frames_in_a_plate_are_left_out_too() -> None:
+    x, mask = ragged()[0][..., 0], MASK
+    pair = Plated(), PlatedGuide()
+    assert float(importance(*pair, x, mask, num_samples=9).log_weights.std(0).max()) < 1e-9
+    found = sbc(*pair, x, mask, simulations=400, num_samples=19)
+    assert found.ranks["z"].shape == (400, 5) and found.pvalue() > 0.01
+    assert bool(((found.ranks["z"].reshape(50, 8, 5) >= 0) == mask).all())
+    idata = posterior(*pair, x, mask, num_samples=3)
+    for group, name in (("posterior", "z"), ("posterior_predictive", "x"), ("observed_data", "x")):
+        assert (np.isfinite(getattr(idata, group)[name].values) == mask.numpy()).all()
+    assert (idata.log_likelihood["x"].values[..., ~mask.numpy()] == 0).all()
+    report = collapse_report(*pair, x, mask, num_samples=2, num_particles=2, steps=2)
+    for unit in report.sites[0].units:
+        rows = mask[:, unit.index[0]]
+        assert unit.spread == pytest.approx(float((0.8 * x[rows, unit.index[0]]).var()))
+    assert ppc(*pair, x, mask, statistic="max", num_samples=20)["x", "max"].replicates.max() < 10
+    assert mutual_information(*pair, x, mask).ceiling == pytest.approx(np.log(4))
