@@ -157,7 +157,8 @@ def fit(
     Pyro's validation of values, where it is on, watches the first epoch, in which it sees every
     datum; after that only NaN and infinite numbers are looked for.
 
-    Modules with a method ``set_step(step)`` are given each step's number, from 0. A target rate,
+    Modules with a method ``set_step(step)`` are given each step's number, from 0; and 0 before the
+    pair is first looked at. A target rate,
     penalties and updates with a method ``reset()`` are reset by each new run.
 
     A first Ctrl-C finishes the step, saves, and returns with ``interrupted``; a second one stops at

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from pyro import poutine
 from pyro.infer.autoguide import AutoGuide, AutoGuideList
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -19,6 +20,7 @@ from inference.tracing import (
     LoaderSource,
     Source,
     frame_of,
+    is_deterministic,
     layout,
     pair_traces,
     sample_sites,
@@ -155,6 +157,52 @@ def _hits(row: Tensor, parameters: list[nn.Parameter]) -> list[list[int]]:
         [] if grad is None else grad.reshape(len(grad), -1).any(1).nonzero().flatten().tolist()
         for grad in grads
     ]
+
+
+# -- rows outside the data plate
+
+
+def refuse_outside(model: nn.Module, guide: nn.Module, batch: Columns, plate: str | None) -> None:
+    """Refuse a site that has a dim for the rows of a batch, but lies outside the data plate.
+
+    Batches weigh what is inside by N / B, so that what is outside would count B / N too little.
+
+    Raises
+    ------
+    PairError
+        Names the first such site.
+    """
+    if batch.size < 2:
+        return
+    with unvalidated():
+        frame = layout(model, guide, batch.args, batch.kwargs, plate).plate
+    if frame is None:
+        return
+    whole, fewer = (_shapes(model, batch.rows(slice(n)), frame.name) for n in (None, -1))
+    for name, shape in whole.items():
+        if fewer.get(name, shape) != shape:
+            raise PairError(
+                name,
+                f"shape {shape} with {batch.size} observations, {fewer[name]} with one fewer, "
+                f"outside the plate '{frame.name}'",
+                "rows of the data inside the data plate, whose batches stand for all data",
+                f"move '{name}' into pyro.plate('{frame.name}', ...), without .to_event over rows, "
+                "or pass all data as one batch",
+            )
+
+
+def _shapes(model: nn.Module, batch: Columns, plate: str) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a model's sites outside a plate; none if it does not run."""
+    with untouched(model), torch.no_grad(), unvalidated():
+        try:
+            trace = poutine.trace(model).get_trace(*batch.args, **batch.kwargs)
+        except Exception:  # as it may on fewer rows than it was made for
+            return {}
+    return {
+        name: (*site["fn"].batch_shape, *site["fn"].event_shape)
+        for name, site in sample_sites(trace).items()
+        if not is_deterministic(site) and frame_of(site, plate) is None
+    }
 
 
 # -- batch norm

@@ -35,7 +35,7 @@ from inference.tracing import (
     unvalidated,
 )
 from inference.training.ending import mark_of
-from inference.training.minibatches import refuse_positional, refuse_single_row
+from inference.training.minibatches import refuse_outside, refuse_positional, refuse_single_row
 from inference.training.plan import Plan
 from inference.training.run_folder import RunFolder
 from inference.training.step import step_hooks
@@ -233,6 +233,7 @@ def _look(
         cure = "give the guide parameters: nn.Parameter, or pyro.param in a plain function"
         raise PairError(None, "no parameter to train in model or guide", "at least one", cure)
     if judge is not None or training.steps != 1 or size != training.size:
+        refuse_outside(model, guide, first, settings["plate"])
         refuse_positional(model, guide, first, settings["plate"], size)
     refuse_single_row(model, guide, first, training, settings["batch_size"])
 

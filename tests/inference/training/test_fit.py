@@ -292,7 +292,7 @@ def test_hooks_are_given_the_step() -> None:
         on_step=lambda step, loss: steps.append(step),
         **QUIET,
     )
-    assert steps_seen == [0, 1, 2, 3]
+    assert steps_seen == [0, 0, 1, 2, 3]  # the first before the pair is looked at
     assert steps == [1, 2, 3, 4]
 
 

@@ -119,6 +119,23 @@ def test_guides_that_read_the_data_or_share_one_posterior_are_right(guide: Any) 
     assert fit(story, guide, counts, **FEW).history
 
 
+def test_rows_outside_the_data_plate_are_refused_in_batches_alone() -> None:
+    def model(x: Tensor) -> None:
+        z = pyro.sample("z", dist.Normal(0.0, 2.0).expand([len(x)]).to_event(1))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        slope = pyro.param("slope", torch.tensor(0.5))
+        pyro.sample("z", dist.Normal(slope * x, 1.0).to_event(1))
+
+    for pair in ((model, guide), (model, AutoNormal(model))):
+        with pytest.raises(PairError, match="outside the plate 'data'") as raised:
+            fit(*pair, X, **FEW)
+        assert raised.value.site == "z"
+    assert fit(model, guide, X, **{**FEW, "batch_size": N}).history
+
+
 # -- rows by their numbers -------------------------------------------------------------------------
 
 
