@@ -83,9 +83,9 @@ def _of(node: ast.FunctionDef, file: str, owner: str, method: bool) -> Iterator[
     first = len(placed) - len(node.args.defaults)
     for i, default in enumerate(node.args.defaults, first):
         yield Option(file, owner, i - method, placed[i].arg, ast.unparse(default))
-    for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
-        if default is not None:
-            yield Option(file, owner, None, argument.arg, ast.unparse(default))
+    for argument, own in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+        if own is not None:
+            yield Option(file, owner, None, argument.arg, ast.unparse(own))
 
 
 def _use(path: Path) -> Use:
@@ -96,7 +96,7 @@ def _use(path: Path) -> Use:
         if isinstance(node, ast.ImportFrom):
             imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.Call):
-            name = getattr(node.func, "attr", None) or getattr(node.func, "id", "")
+            name = str(getattr(node.func, "attr", None) or getattr(node.func, "id", ""))
             use.called[name].append([ast.unparse(argument) for argument in node.args])
             for keyword in node.keywords:
                 use.named[keyword.arg or ""].add(ast.unparse(keyword.value))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from guides.vae import VAEGuide
 from inference import fit
+from inference.diagnostics.aggregate import _ratios
 from inference.diagnostics.importance import Importance
 from inference.diagnostics.pareto import smooth
 from inference.diagnostics.ppc import Check
@@ -28,10 +29,14 @@ from inference.objectives.penalties.correlation import Decomposition
 from inference.objectives.target_rate import TargetRate
 from inference.schedules import cosine
 from inference.tasks.speech.long_recordings import _fade
+from inference.tasks.tracking.kalman import Motion
+from inference.tasks.tracking.linking import _ends
+from inference.tasks.tracking.tracklets import Clip, Settings, Tracklet
 from inference.tasks.tracking.tracks import Tracks
 from inference.tracing import mean_and_error
 from inference.training.aggressive import Aggressive
 from inference.training.epoch_report import _mean_and_error
+from ppl_models.linear_motion import LinearMotion
 from ppl_models.vae import VAE
 
 # --- standard errors ------------------------------------------------------------------------------
@@ -114,6 +119,17 @@ def test_the_tail_of_weights_is_three_root_s_of_them_or_a_fifth() -> None:
         smoothed, _ = smooth(weights)
         moved = (smoothed - weights) - (smoothed - weights).median()
         assert tail - 3 <= int((moved.abs() > 1e-9).sum()) <= tail  # but for one near its median
+
+
+def test_a_draw_is_compared_with_the_other_data_without_its_own() -> None:
+    """Of N posteriors at a draw, the mean of all N, and that of the N - 1 others."""
+    log_q, rows, own = torch.randn(4, 6), torch.arange(4), torch.tensor([2, 0, 5, 1])
+    mine, others = log_q[rows, own], torch.ones(4, 6, dtype=torch.bool)
+    others[rows, own] = False
+    rest = log_q[others].reshape(4, 5).exp().mean(1).log()
+    together, apart = _ratios(log_q.clone(), rows, own)
+    assert torch.allclose(together, mine - log_q.exp().mean(1).log(), atol=1e-5)
+    assert torch.allclose(apart, mine - rest, atol=1e-5)
 
 
 # --- objectives -----------------------------------------------------------------------------------
@@ -244,3 +260,18 @@ def test_drawn_assignments_are_numbered_as_objects_with_clutter_zero() -> None:
     drawn = tracks._draw_assignment(np.random.default_rng(0), 5)
     assert (drawn == [[1, 2, 0, -1]]).all()
     assert (tracks.assignment == [[0, 1, 2, -1]]).all()
+
+
+def test_a_tracklet_begins_as_its_reversal_ends() -> None:
+    """Backwards in time: positions and variances stay, velocities and their covariance turn."""
+    generator = np.random.default_rng(0)
+    o = np.cumsum(generator.normal(size=(6, 1, 4)), 0)
+    size = np.ones((6, 1, 4))
+    forward = Clip(o, np.ones((6, 1), bool), size, -9.0)
+    backward = Clip(o[::-1].copy(), forward.mask, size, -9.0)
+    motion, settings = Motion(LinearMotion(), 6, 1.0), Settings()
+    begins = _ends(forward, [Tracklet([1, 2, 4], [0, 0, 0])], motion, settings)[1]
+    ends = _ends(backward, [Tracklet([1, 3, 4], [0, 0, 0])], motion, settings)[0]
+    for name, sign in (("s", 1), ("z", -1), ("ss", 1), ("sz", -1), ("zz", 1)):
+        assert np.allclose(getattr(begins, name), sign * getattr(ends, name)), name
+    assert (begins.sz != 0).all()
