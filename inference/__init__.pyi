@@ -11,6 +11,7 @@ from .checkpoint import load as load
 from .checkpoint import save as save
 from .diagnostics import annealed_log_partition as annealed_log_partition
 from .diagnostics import collapse_report as collapse_report
+from .diagnostics import conditional_likelihood as conditional_likelihood
 from .diagnostics import importance as importance
 from .diagnostics import loo as loo
 from .diagnostics import mcmc as mcmc
@@ -24,6 +25,7 @@ from .diagnostics import ppc as ppc
 from .diagnostics import predict as predict
 from .diagnostics import rates as rates
 from .diagnostics import sbc as sbc
+from .diagnostics import vsbc as vsbc
 from .enumeration import enumerated as enumerated
 from .errors import CheckpointError as CheckpointError
 from .errors import NonFiniteError as NonFiniteError

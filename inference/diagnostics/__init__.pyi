@@ -4,6 +4,8 @@ from .arviz_adapter import to_arviz as to_arviz
 from .arviz_export import posterior as posterior
 from .collapse import CollapseReport as CollapseReport
 from .collapse import collapse_report as collapse_report
+from .conditional import ConditionalLikelihood as ConditionalLikelihood
+from .conditional import conditional_likelihood as conditional_likelihood
 from .curve import Curve as Curve
 from .curve import Point as Point
 from .importance import importance as importance
@@ -28,3 +30,5 @@ from .rates import Rates as Rates
 from .rates import rates as rates
 from .sbc import SBC as SBC
 from .sbc import sbc as sbc
+from .vsbc import VSBC as VSBC
+from .vsbc import vsbc as vsbc

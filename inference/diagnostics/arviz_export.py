@@ -54,7 +54,8 @@ def posterior(
         Every latent site; enumerated ones too, drawn from their exact posterior given the guide's
         draw; ``pyro.deterministic`` values. Its attributes say ``weighted``, 1 or 0; if 1, the
         largest ``khat``, its ``khat_error`` (a standard error), the ``threshold`` it must be under
-        by two of these for ``reliable`` to be 1, the least ``ess`` and ``num_drawn``, the draws
+        by two of these for ``reliable`` to be 1, the least ``ess``, the largest relative error of a
+        standard deviation (``sd_error``, at most 0.05 if ``reliable``) and ``num_drawn``, the draws
         that were weighed; each variable has the largest ``khat`` of its own parameters
         (`Importance.khats`). ``one_by_one`` says why draws were not made all at once.
     posterior_predictive
@@ -157,10 +158,10 @@ def _weighed(
     if not bool(found.reliable.all()):
         worst = int((found.khat + found.khat_error).argmax())
         warnings.warn(
-            f"k-hat {float(found.khat[worst]):.2f} +- {float(found.khat_error[worst]):.2f} is not "
-            f"surely under {found.threshold:.2f} for {int((~found.reliable).sum())} of "
-            f"{len(found.khat)} weights: the guide misses part of the posterior, and weights do "
-            "not mend that. Fit it longer, take a richer guide, or ask inference.mcmc.",
+            f"k-hat {float(found.khat[worst]):.2f} +- {float(found.khat_error[worst]):.2f} (asked: "
+            f"two errors under {found.threshold:.2f}), standard deviations known to "
+            f"{found.sd_error:.0%}: {int((~found.reliable).sum())} of {len(found.khat)} weights "
+            "cannot be trusted. Fit the guide longer, take a richer one, or ask inference.mcmc.",
             UserWarning,
             stacklevel=3,
         )
@@ -176,5 +177,6 @@ def _said(found: Importance) -> dict[str, Any]:
         "threshold": found.threshold,
         "reliable": int(bool(found.reliable.all())),
         "ess": float(found.ess.min()),
+        "sd_error": found.sd_error,
         "num_drawn": len(found.log_weights),
     }

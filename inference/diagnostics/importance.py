@@ -17,7 +17,7 @@ from inference.tracing import (
     stack_draws,
 )
 
-_FIRST = 1000  # draws before k-hat is first looked at
+_FIRST, _FIRST_JOINT = 1000, 10_000  # draws before k-hat is first looked at
 _MOST, _MOST_ONE_BY_ONE = 50_000, 4_000
 _WEIGHTS = 2_000_000  # S x B, unless the caller says otherwise
 KHAT_ERROR = 0.1
@@ -48,7 +48,8 @@ def importance(
     model, guide, *data, **named
         Any pair, and the data, as it takes them.
     num_samples
-        S, the number of draws. By default 1,000, and more until the standard error of every k-hat
+        S, the number of draws. By default 1,000 (10,000 for a joint weight, where draws come all
+        at once), and more until the standard error of every k-hat
         is at most `khat_error` and the weight is carried by enough draws, or the k-hat is above its
         threshold by two errors, which draws do not mend (`Importance.settled`). What could not be
         settled is said (``print``).
@@ -93,8 +94,9 @@ def weigh(
     """Weigh the draws of a sampler; arguments as for `importance`."""
     weights: list[Tensor] = []
     draws: dict[str, list[Tensor]] = {}
-    count, size = 0, num_samples or _FIRST
     most = max_samples or _most(sampler, joint)
+    first = _FIRST_JOINT if joint and sampler.vectorised else _FIRST
+    count, size = 0, num_samples or min(first, most)
     while True:
         for traces in sampler.chunks(size - count, "summed", chunk):
             weights.append(log_weights(traces.terms(sampler.plate), joint).detach().cpu())

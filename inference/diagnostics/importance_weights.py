@@ -110,6 +110,27 @@ class Importance:
         khat = marginal_khat(numbers.flatten(1), columns.flatten(1))
         return khat.reshape(moved.shape[1:]).movedim(0, axis - 1)
 
+    @cached_property
+    def sd_error(self) -> float:
+        r"""Largest relative standard error of a weighted standard deviation, over all parameters.
+
+        By the delta method, :math:`\tfrac12 \sqrt{\sum_s w_s^2 (u_s^2 - 1)^2}` with u the parameter
+        standardised under the weights: where a posterior has a long tail it needs more draws than
+        k-hat does. NaN where no draws were kept.
+        """
+        found = [self._sd_error(n, v) for n, v in self.draws.items() if v.is_floating_point()]
+        return max(found, default=math.nan)
+
+    def _sd_error(self, name: str, values: Tensor) -> float:
+        axis, weights = None if self.joint else self.axes.get(name), self.weights
+        moved = values.unsqueeze(1) if axis is None else values.movedim(axis, 1)
+        w = weights[:, : moved.shape[1]].reshape(*weights.shape[:1], moved.shape[1], 1)
+        numbers = moved.reshape(*moved.shape[:2], -1).double()
+        away = (numbers - (w * numbers).sum(0)) ** 2
+        variance = (w * away).sum(0)
+        error = 0.5 * (w**2 * (away / variance.clamp(min=1e-300) - 1) ** 2).sum(0).sqrt()
+        return float(error[variance > 0].max()) if bool((variance > 0).any()) else 0.0
+
     def resample(self, num_samples: int = 1000, seed: int = 0) -> dict[str, Tensor]:
         """Draw from the posterior: the guide's draws, each as often as its weight says.
 
@@ -147,19 +168,30 @@ class Importance:
 
     @property
     def reliable(self) -> Tensor:
-        """Whether the weights can be trusted: `khat` and two errors are under `threshold`, (B,)."""
-        return self.khat + 2 * self.khat_error < self.threshold
+        """Whether the weights can be trusted, (B,).
+
+        `khat` and two errors are under `threshold`; and, for one joint weight, weighted standard
+        deviations are known to 5 % (`sd_error`).
+        """
+        sure = self.khat + 2 * self.khat_error < self.threshold
+        return sure & self._known(0.05)
+
+    def _known(self, error: float) -> bool:
+        return not self.joint or not self.draws or self.sd_error <= error
 
     def settled(self, error: float) -> Tensor:
         """Say which weights need no more draws, (B,).
 
-        Their k-hat is known to that error and their effective sample size is 1,000 (400 where each
-        datum has weights of its own: moments to about 3 % of a standard deviation), or k-hat is
-        above the threshold by two errors, which draws do not mend.
+        Their k-hat is known to that error, and (for one joint weight) is two errors under the
+        threshold and standard deviations are known to 3 %; and their effective sample size is 1,000
+        (400 where each datum has weights of its own). Or k-hat is two errors above the threshold,
+        which draws do not mend.
         """
         hopeless = self.khat.isfinite() & (self.khat - 2 * self.khat_error > self.threshold)
         enough = self.ess >= (1000 if self.joint else 400)
         exact = self.khat == -math.inf
+        if self.joint:
+            enough = enough & self.reliable & self._known(0.03)
         return (self.khat_error <= error) & enough | hopeless | exact
 
     @property

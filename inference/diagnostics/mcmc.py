@@ -107,14 +107,7 @@ def mcmc(
         settings = _Settings(num_samples, num_chains, num_warmup, target_accept, seed, progress)
         values, diverging = _chains(sampler, drawn, start, settings)
         total = num_samples * num_chains
-        if count := int(diverging.sum()):
-            warnings.warn(
-                f"{count} of {total} steps diverged: parts of the posterior are hard to reach. "
-                "Raise target_accept, or write the model with other (non-centred) parameters.",
-                UserWarning,
-                stacklevel=2,
-            )
-        return exported(
+        found = exported(
             sampler,
             sampler.given(values, total, "sampled", chunk),
             coords,
@@ -124,6 +117,18 @@ def mcmc(
             chains=num_chains,
             attrs={"posterior": {"weighted": 0, "sampler": "NUTS", "num_warmup": num_warmup}},
             stats={"diverging": Variable(diverging.numpy(), [])},
+        )
+    _tell_divergences(int(diverging.sum()), total)
+    return found
+
+
+def _tell_divergences(count: int, total: int) -> None:
+    if count:
+        warnings.warn(
+            f"{count} of {total} steps diverged: parts of the posterior are hard to reach. "
+            "Raise target_accept, or write the model with other (non-centred) parameters.",
+            UserWarning,
+            stacklevel=3,
         )
 
 
@@ -202,10 +207,10 @@ def _frame(
     if drawn is None:
         paths = [pathfinder(potential, potential.start()) for _ in range(_PATHS)]
         best = max(paths, key=lambda path: path.bound)
-        noise = torch.randn(chains, len(best.mean), dtype=best.mean.dtype)
-        return _Frame(best.mean, best.factor, noise)
+        noise = torch.randn(chains, len(best.mean), dtype=potential.dtype)
+        return _Frame(best.mean.to(noise), best.factor.to(noise), noise)
     draws = potential.flat(potential.unconstrained({n: drawn[n] for n in potential.shapes}))
-    draws = draws[draws.isfinite().all(1)].to(torch.get_default_dtype())
+    draws = draws[draws.isfinite().all(1)].to(potential.dtype)
     factor = _factor(draws)
     mean = draws.mean(0)
     starts = torch.linalg.solve_triangular(factor, (draws[:chains] - mean).T, upper=False).T

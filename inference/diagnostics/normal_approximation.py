@@ -7,7 +7,8 @@ mode of a posterior of many parameters is far from its mass: of the normal distr
 
 with :math:`H_l` the inverse Hessian that L-BFGS has built by step l, it takes the one of the
 highest evidence lower bound (Zhang, Carpenter, Gelman and Vehtari 2022, "Pathfinder: parallel
-quasi-Newton variational inference", JMLR 23(306), algorithms 1 to 4). All in unconstrained
+quasi-Newton variational inference", JMLR 23(306), algorithms 1 to 4); that of the mode's exact
+curvature competes. All in unconstrained
 coordinates (`inference.tracing.Potential`).
 """
 
@@ -25,15 +26,18 @@ from inference.errors import PairError
 from inference.tracing import Potential
 
 _HISTORY = 6  # steps that the curvature is built from (Zhang et al. 2022, section 3.3)
-_DRAWS = 10  # for each bound on the way
-_MOST_STEPS = 500
+_DRAWS, _MORE_DRAWS = 10, 100  # for each bound on the way; for those of the best
+_HOPEFUL = 4
+_MOST_STEPS, _ROUNDS = 500, 5
+_FLAT = 1e-3  # a slope, in standard deviations of the curvature, that is none
+_MOST_CURVED = 300  # parameters up to which the exact curvature is computed
 _MOST_DIMS = 2000  # a dense covariance is kept
 _WORST = 1e12  # nats that stand for an impossible place: scipy wants a number
 
 
 @dataclass(frozen=True)
 class NormalApproximation:
-    """A normal distribution over unconstrained values.
+    """A normal distribution over unconstrained values, in double precision.
 
     Parameters
     ----------
@@ -72,16 +76,19 @@ def pathfinder(potential: Potential, start: Tensor) -> NormalApproximation:
         There are more than 2,000 parameters, or no finite density on the way.
     """
     path = _climb(potential, start)
-    best, curvature = None, _Curvature(len(start))
+    found, curvature = [_at_mode(potential, path[-1][0])], _Curvature(len(start))
     for (before, slope), (place, next_slope) in zip(path, path[1:], strict=False):
         curvature.update(place - before, next_slope - slope)
         covariance = curvature.dense()
-        found = _judged(potential, place - covariance @ next_slope, covariance)
-        if found is not None and (best is None or found.bound > best.bound):
-            best = found
-    if best is None:
+        mean = place.double() - covariance @ next_slope.double()
+        found.append(_judged(potential, mean, covariance))
+    hopeful = sorted(filter(None, found), key=lambda normal: -normal.bound)[:_HOPEFUL]
+    # judged again, since the best of many bounds of ten draws each is the luckiest
+    again = [_judged(potential, n.mean, n.covariance, _MORE_DRAWS) for n in hopeful]
+    judged = list(filter(None, again)) or hopeful
+    if not judged:
         raise _nowhere()
-    return best
+    return max(judged, key=lambda normal: normal.bound)
 
 
 def laplace(potential: Potential, start: Tensor) -> NormalApproximation:
@@ -94,17 +101,27 @@ def laplace(potential: Potential, start: Tensor) -> NormalApproximation:
     PairError
         There are more than 2,000 parameters, or no finite density on the way.
     """
-    mode = _climb(potential, start)[-1][0]
-    with torch.enable_grad():
-        hessian = torch.autograd.functional.hessian(potential, mode)
-    if not bool(hessian.isfinite().all()):
-        raise _nowhere()
-    values, vectors = torch.linalg.eigh((hessian + hessian.T) / 2)
-    values = values.abs().clamp(min=1e-10 * float(values.abs().max()))
-    found = _judged(potential, mode, (vectors / values) @ vectors.T, _DRAWS * 10)
+    found = _at_mode(potential, _climb(potential, start)[-1][0], _MORE_DRAWS)
     if found is None:
         raise _nowhere()
     return found
+
+
+def _at_mode(potential: Potential, mode: Tensor, draws: int = _DRAWS) -> NormalApproximation | None:
+    factor = _inverse_root(potential, mode)
+    return None if factor is None else _judged(potential, mode.double(), factor @ factor.T, draws)
+
+
+def _inverse_root(potential: Potential, place: Tensor) -> Tensor | None:
+    """Return F, F F' being the inverse of the curvature's absolute value; None if none is."""
+    if len(place) > _MOST_CURVED:
+        return None
+    with torch.enable_grad():
+        hessian = torch.autograd.functional.hessian(potential, place).double()
+    if not bool(hessian.isfinite().all()):
+        return None
+    values, vectors = torch.linalg.eigh((hessian + hessian.T) / 2)
+    return vectors / values.abs().clamp(min=1e-14 * float(values.abs().max())).sqrt()
 
 
 def _climb(potential: Potential, start: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -116,20 +133,35 @@ def _climb(potential: Potential, start: Tensor) -> list[tuple[Tensor, Tensor]]:
             f"at most {_MOST_DIMS}, whose covariance fits in memory",
             "fit a mean-field guide from its own start",
         )
+    path = _descend(potential, start, torch.ones_like(start).diag())
+    for _ in range(_ROUNDS):  # where scales differ by thousands, again in scaled coordinates
+        place, slope = path[-1]
+        root = _inverse_root(potential, place)
+        if root is None or float((root.T @ slope.double()).norm()) < _FLAT:
+            break
+        path += _descend(potential, place, root.to(place.dtype))[1:]
+    return path
+
+
+def _descend(potential: Potential, start: Tensor, root: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Go down from a start, in coordinates u of ``start + root u``."""
     places = [start]
 
+    def at(vector: np.ndarray) -> Tensor:
+        return start + root @ torch.as_tensor(vector.copy(), dtype=start.dtype)
+
     def evaluate(vector: np.ndarray) -> tuple[float, np.ndarray]:
-        energy, slope = potential.gradient(torch.as_tensor(vector, dtype=start.dtype))
+        energy, slope = potential.gradient(at(vector))
         if not bool(energy.isfinite() & slope.isfinite().all()):
             return _WORST, np.zeros_like(vector)
-        return float(energy), slope.double().numpy()
+        return float(energy), (root.T @ slope).double().numpy()
 
     minimize(
         evaluate,
-        start.double().numpy(),
+        np.zeros(len(start)),
         jac=True,
         method="L-BFGS-B",
-        callback=lambda vector: places.append(torch.as_tensor(vector.copy(), dtype=start.dtype)),
+        callback=lambda vector: places.append(at(vector)),
         options={"maxiter": _MOST_STEPS, "maxcor": 2 * _HISTORY, "ftol": 1e-13, "gtol": 1e-6},
     )
     return [(place, potential.gradient(place)[1]) for place in places]
@@ -172,14 +204,14 @@ def _judged(
     noise = torch.randn(draws, len(mean), dtype=factor.dtype)
     log_q = -0.5 * (noise**2).sum(1) - factor.diagonal().log().sum()
     log_q = log_q - 0.5 * len(mean) * math.log(2 * math.pi)
-    places = (mean + noise @ factor.T).to(mean.dtype)
+    places = (mean + noise @ factor.T).to(potential.dtype)
     with torch.no_grad():
         energy = torch.stack([potential(place) for place in places]).double()
     gains = -energy - log_q
     if not bool(gains.isfinite().all()):
         return None
     error = float(gains.std()) / math.sqrt(draws)
-    return NormalApproximation(mean, factor.to(mean.dtype), float(gains.mean()), error)
+    return NormalApproximation(mean, factor, float(gains.mean()), error)
 
 
 def _nowhere() -> PairError:

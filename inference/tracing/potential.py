@@ -37,8 +37,8 @@ class Potential:
     ----------
     shapes
         By continuous latent site, the shape of its unconstrained value.
-    size
-        D, numbers in all.
+    size, dtype
+        D, numbers in all, and their precision.
     of_sites
         The potential of unconstrained values by site.
     transforms
@@ -64,6 +64,7 @@ class Potential:
             )
         self.shapes = {name: value.shape for name, value in start.items()}
         self.size = sum(value.numel() for value in start.values())
+        self.dtype = next(iter(start.values())).dtype
 
     def _initialised(self) -> tuple[Values, Callable[[Values], Tensor], dict[str, Any], Any]:
         try:

@@ -21,10 +21,12 @@ from torch.distributions import constraints, transform_to
 
 from inference.diagnostics import NormalApproximation, laplace, pathfinder
 from inference.errors import PairError
-from inference.tracing import bind, layout, lent_potential, quiet
+from inference.tracing import Potential, Sampler, bind, layout, lent_potential, quiet
+from inference.training.moment_matching import match_moments
 
 _METHODS = {"pathfinder": pathfinder, "laplace": laplace}
 _SCALES_APART = 1000.0
+_MATCHES = 5
 _KNOWN = "AutoNormal, AutoDiagonalNormal, AutoMultivariateNormal, AutoLowRankMultivariateNormal"
 
 
@@ -43,7 +45,9 @@ def start(
     takes a guide from its usual start to the posterior. A quasi-Newton climb does: the density is
     approximated by a normal distribution, several times over, and the one of the best bound becomes
     the guide's location, scale and (where it has one) correlation. A mean-field guide gets the
-    scales that its bound is best at, those of one parameter given the others.
+    scales that its bound is best at, those of one parameter given the others; one with correlations
+    is moved on to the moments of its own weighted draws (`inference.training.moment_matching`), as
+    good importance weights want it.
 
     Parameters
     ----------
@@ -80,8 +84,7 @@ def start(
         raise _unknown(guide)
     model, guide = bind(model, guide, *data, **named)
     with quiet(model, guide, seed):
-        best, shapes = _best(model, guide, data, named, method, restarts)
-        _put(guide, best, shapes)
+        _move(model, guide, data, named, method, restarts)
     return guide
 
 
@@ -102,20 +105,32 @@ def _unknown(guide: Any) -> PairError:
     )
 
 
-def _best(
-    model: nn.Module, guide: Any, data: Any, named: Any, method: str, restarts: int
-) -> tuple[NormalApproximation, dict[str, torch.Size]]:
+def _move(model: nn.Module, guide: Any, data: Any, named: Any, method: str, restarts: int) -> None:
     nesting = layout(model, guide, data, named).max_plate_nesting
     with lent_potential(model, data, named, nesting) as potential:
-        found, errors = [], []
-        for _ in range(restarts):
-            try:
-                found.append(_METHODS[method](potential, potential.start()))
-            except PairError as error:
-                errors.append(error)
-        if not found:
-            raise errors[0]
-        return max(found, key=lambda normal: normal.bound), potential.shapes
+        best = _best(potential, method, restarts)
+        _put(guide, best, potential.shapes)
+    if not isinstance(guide, (AutoMultivariateNormal, AutoLowRankMultivariateNormal)):
+        return
+    sampler = Sampler(model, guide, data, named)
+    potential = Potential(model, data, named, nesting)
+    for _ in range(_MATCHES):
+        matched = match_moments(sampler, potential)
+        if matched is None:
+            return
+        _put(guide, matched, potential.shapes)
+
+
+def _best(potential: Potential, method: str, restarts: int) -> NormalApproximation:
+    found, errors = [], []
+    for _ in range(restarts):
+        try:
+            found.append(_METHODS[method](potential, potential.start()))
+        except PairError as error:
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    return max(found, key=lambda normal: normal.bound)
 
 
 def _put(guide: Any, best: NormalApproximation, shapes: dict[str, torch.Size]) -> None:
@@ -214,10 +229,10 @@ def scale_note(guide: Any) -> str | None:
     ratio = scales[high] / max(scales[low], 1e-300)
     if not ratio > _SCALES_APART or not math.isfinite(ratio):
         return None
+    apart = f"('{high}' {scales[high]:.2g}, '{low}' {scales[low]:.2g}, unconstrained)"
     return (
-        f"The scales of parameters differ by a factor of {ratio:,.0f} ('{high}' "
-        f"{scales[high]:.2g}, '{low}' {scales[low]:.2g}, unconstrained), so that no learning rate suits all: begin at "
-        "inference.start(model, guide, ...), or standardise the data."
+        f"The scales of parameters differ by a factor of {ratio:,.0f} {apart}, so that no learning "
+        "rate suits all: begin at inference.start(model, guide, ...), or standardise the data."
     )
 
 
