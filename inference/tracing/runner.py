@@ -103,10 +103,12 @@ class Runner:
 
     def _keep_rows(self, *traces: Trace) -> None:
         """Remember the rows that plates chose; from now on they choose no others."""
-        sites = {n: s for t in traces for n, s in t.nodes.items() if s["type"] == "sample"}
+        sites: dict[str, Any] = {n: s for t in traces for n, s in t.nodes.items()}
         for name, site in sites.items():
-            if site_is_subsample(site) and len(site["value"]) < site["fn"].size:
-                self.rows[name] = site["value"]
+            if site["type"] == "sample" and site_is_subsample(site):
+                rows = site["value"]
+                if not torch.equal(rows, torch.arange(site["fn"].size, device=rows.device)):
+                    self.rows[name] = rows
         if self.rows:
             keep: Any = SameRows(self.rows)
             self.model, self.guide = keep(self.model), keep(self.guide)

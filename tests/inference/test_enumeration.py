@@ -250,11 +250,11 @@ def test_under_a_mask_an_enumerated_site_keeps_its_prior(outside: bool) -> None:
             w = pyro.sample("w", prior if outside else prior.mask(mask), infer=PARALLEL)
             pyro.sample("x", dist.Normal(4.0 * w, 1.0).mask(mask), obs=x)
 
-    found = enumerated(model, lambda x: None, torch.zeros(2), num_samples=400)["w"]
+    found = enumerated(model, lambda x: None, torch.zeros(2), num_samples=150)["w"]
     assert found.probs[1].tolist() == pytest.approx([0.1, 0.9], abs=1e-6)
     assert found.probs[0, 0] > 0.99  # 0.1 N(0; 0, 1) against 0.9 N(0; 4, 1): e^8 to 9
     assert found.map.tolist() == [0, 1]
-    assert found.samples[:, 1].float().mean() == pytest.approx(0.9, abs=0.05)  # 3 standard errors
+    assert found.samples[:, 1].float().mean() == pytest.approx(0.9, abs=0.08)  # 3 standard errors
 
 
 def test_the_map_of_draws_that_disagree_is_that_of_their_mean() -> None:

@@ -103,7 +103,7 @@ def test_weights_rates_and_calibration_of_a_subsample_are_of_its_rows() -> None:
     assert rates(local, Local(), DATA, num_samples=10).bound == pytest.approx(
         float(each.mean()), abs=1e-4
     )
-    assert sbc(local, Local(), DATA, simulations=400, num_samples=19).pvalue() > 1e-3
+    assert sbc(local, Local(), DATA, simulations=200, num_samples=19).pvalue() > 1e-3
 
 
 def test_rows_that_a_model_chooses_by_itself_in_each_run_are_refused() -> None:
@@ -168,12 +168,12 @@ def test_frames_of_padding_are_drawn_from_the_chain_not_uniformly() -> None:
             parameter.copy_(torch.randn(parameter.shape, generator=torch.manual_seed(0)) * 2)
     s, mask = torch.zeros(1, 4, 1), torch.tensor([[True, True, False, False]])
     guide = HMMGuide(model)
-    states = enumerated(model, guide, s, mask, num_samples=800)
+    states = enumerated(model, guide, s, mask, num_samples=150)
     exact = model.smooth(s, mask)[0].detach()
     for t, site in enumerate(states.values()):
-        share = site.samples.reshape(800, -1)[:, 0].double().mean()
-        # 800 draws of a probability: within 4 standard errors of 0.018
-        assert float(share) == pytest.approx(float(exact[t, 1]), abs=0.071)
+        share = site.samples.reshape(150, -1)[:, 0].double().mean()
+        # 150 draws of a probability: within 4 standard errors of 0.041
+        assert float(share) == pytest.approx(float(exact[t, 1]), abs=0.164)
         assert float(site.probs.reshape(-1, 2)[0, 1]) == pytest.approx(float(exact[t, 1]), abs=1e-4)
 
 

@@ -16,8 +16,8 @@ from inference.errors import PairError
 X = torch.tensor([1.0, -1.0, 2.0, 0.5])
 Y = torch.tensor([1.2, -0.7, 2.6, 0.1])
 NEW = torch.tensor([3.0, -2.0, 0.0])
-DRAWS = 4000
-# relative errors of a mean and of a variance: four standard errors of 4,000 draws
+DRAWS = 1000
+# relative errors of a mean and of a variance: four standard errors of 1,000 draws
 NEAR_MEAN, NEAR_VARIANCE = 4 / DRAWS**0.5, 4 * (2 / DRAWS) ** 0.5
 
 
