@@ -4,6 +4,7 @@
     python -m benchmarks.tracking DATA... --tool mot3t.py --compare priors
     python -m benchmarks.tracking DATA... --tool mot3t.py --compare inference
     python -m benchmarks.tracking DATA... --tool mot3t.py --compare starts
+    python -m benchmarks.tracking DATA... --tool mot3t.py --compare paper
 
 DATA are folders with gt.txt, det.txt and seqinfo.ini; ``mot3t.py`` cuts the windows, hardens them
 and holds the rivals. Prints MOTA / IDF1 (and MOTP, IDS) in per cent,
@@ -77,6 +78,18 @@ def inference(tool: Any, clips: list[dict[str, Any]], length: int, kind: str) ->
     _compare(tool, clips, length, kind, settings)
 
 
+def paper(tool: Any, clips: list[dict[str, Any]], length: int, kind: str) -> None:
+    """Two steps of the paper: the encoder fine-tuned inside VEM, and its cascade of starts."""
+    options: dict[str, dict[str, Any]] = {
+        "default": {},
+        "E-Z, 1 step": {"fine_tune": 1},
+        "E-Z, 5 steps": {"fine_tune": 5},
+        "cascade": {"start": "cascade"},
+    }
+    settings = {name: {"settings": TrackerSettings(**some)} for name, some in options.items()}
+    _compare(tool, clips, length, kind, settings)
+
+
 def starts(tool: Any, clips: list[dict[str, Any]], length: int, kind: str) -> None:
     """Each set of starting paths alone, and the best of them by the bound."""
     tracking = importlib.import_module("inference.tasks.tracking.track")
@@ -93,6 +106,7 @@ COMPARISONS: dict[str, Callable[..., None]] = {
     "priors": priors,
     "inference": inference,
     "starts": starts,
+    "paper": paper,
 }
 
 

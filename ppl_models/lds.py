@@ -6,9 +6,9 @@ r"""The linear dynamical system: a latent state moves by a matrix, and a matrix 
      |      |             |
     s_1    s_2           s_T          s_t ~ N(C z_t + d, R)
 
-P, Q and R are diagonal. That restricts p(s) little: a change of basis of z makes Q diagonal, and
-the noise of a frame is what z does not explain. It is a dynamical VAE in which every network is
-linear, so evidence and posterior are exact. Two forms of the one model:
+P, Q and R are diagonal. A change of basis of z makes Q diagonal, at no cost; a diagonal R costs
+nothing in p(s) only if L may grow, by latents that carry what is correlated in a frame. It is a
+dynamical VAE in which every network is linear, so evidence and posterior are exact. Two forms of the one model:
 
 ======  ======  ===========  ============  =================================================
 form    site    batch shape  event shape   the guide

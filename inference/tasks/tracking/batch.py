@@ -41,7 +41,8 @@ class TrackerSettings:
         Of SVI, at first.
     smooth : bool
         Whether VEM's E-S step is a smoother; if not, it is the filter of the paper. A filter
-        with the linear prior (VKF) has no bound: the first start is kept.
+        with the linear prior (VKF) has no bound: the first start is kept. Of filters with networks,
+        the start is kept from which the detections are predicted best.
     num_samples : int
         Joint draws of the posterior, in pairs, that estimate the bound of a network prior; even.
     fine_tune : int
