@@ -43,11 +43,16 @@ def bound_pair(
 
 
 def first_look(
-    model: nn.Module, guide: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    model: nn.Module,
+    guide: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    densities: bool = True,
 ) -> tuple[Trace, Trace]:
     """Run a bound pair once and hold its sites against each other, their plates and the data.
 
-    To be called where nothing is left changed (`inference.tracing.untouched`).
+    To be called where nothing is left changed (`inference.tracing.untouched`). Without
+    ``densities``, sites need none: not every objective asks for them.
 
     Returns
     -------
@@ -73,7 +78,7 @@ def first_look(
         with translated("a second run, with other noise"):
             refuse_unsteady(model, guide, traces, args, kwargs)
         with unvalidated(), translated("computing log densities"):
-            for trace in traces:
+            for trace in traces if densities else ():
                 trace.compute_log_prob()
     return traces
 

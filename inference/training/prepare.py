@@ -228,7 +228,9 @@ def _look(
     for set_step in step_hooks(model, guide):
         set_step(0)
     with untouched(model, guide), torch.no_grad():
-        first_look(model, guide, first.args, first.kwargs)
+        # an objective of one's own need not ask for densities
+        bounded = isinstance(settings["objective"] or Objective(), Objective)
+        first_look(model, guide, first.args, first.kwargs, densities=bounded)
     if not any(p.requires_grad for part in (model, guide) for p in part.parameters()):
         cure = "give the guide parameters: nn.Parameter, or pyro.param in a plain function"
         raise PairError(None, "no parameter to train in model or guide", "at least one", cure)
