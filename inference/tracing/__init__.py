@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inference.tracing.bind import bind
+from inference.tracing.bind import FunctionModule, bind
 from inference.tracing.data import (
     Columns,
     Source,
@@ -87,6 +87,7 @@ from inference.tracing.wrappers import WRAPPERS, both, layers, unwrapped, widen
 __all__ = [
     "Columns",
     "FlatPriors",
+    "FunctionModule",
     "Layout",
     "Place",
     "Plate",

@@ -7,18 +7,21 @@ import math
 import re
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from operator import index
 from typing import Any
 
 import torch
+from pyro.infer.autoguide import AutoGuide
 from torch import nn
 
-from inference.errors import PairError
+from inference.errors import NonFiniteError, PairError
 from inference.objectives import Objective
 from inference.randomness import derive
 from inference.tracing import (
     Columns,
+    FunctionModule,
     Source,
     TensorSource,
     argument_names,
@@ -26,9 +29,10 @@ from inference.tracing import (
     check_call,
     is_column,
     pair_traces,
+    quiet,
     refuse_unsteady,
     source,
-    untouched,
+    unvalidated,
 )
 from inference.training.plan import Plan
 from inference.training.run_folder import RunFolder
@@ -160,9 +164,7 @@ def _bound(
     devices = {p.device for part in parts for p in part.parameters()}
     first = first.to(devices.pop()) if len(devices) == 1 else first
     pair = bind(model, guide, *first.args, **first.kwargs)
-    with untouched(*pair):
-        traces = pair_traces(*pair, first.args, first.kwargs)
-        refuse_unsteady(*pair, traces, first.args, first.kwargs)
+    _look(*pair, first)
     if not any(p.requires_grad for part in pair for p in part.parameters()):
         cure = "give the guide parameters: nn.Parameter, or pyro.param in a plain function"
         raise PairError(None, "no parameter to train in model or guide", "at least one", cure)
@@ -190,3 +192,21 @@ def _digest(batch: Columns) -> str:
             numbers = value[:64].detach().cpu().contiguous().flatten().view(torch.uint8)
             mark = zlib.crc32(numbers.numpy().tobytes(), mark)
     return f"marked {mark:08x}"
+
+
+def _look(model: nn.Module, guide: nn.Module, first: Columns) -> None:
+    """Refuse sites that come and go, and supports that move, where a user's function may have them.
+
+    Of anything else that goes wrong training says what and where.
+    """
+    if not any(isinstance(part, (AutoGuide, FunctionModule)) for part in guide.modules()):
+        return
+    with quiet(model, guide, seed=0), suppress(NonFiniteError):
+        try:
+            with unvalidated():
+                traces = pair_traces(model, guide, first.args, first.kwargs)
+            refuse_unsteady(model, guide, traces, first.args, first.kwargs)
+        except PairError:
+            raise
+        except Exception:
+            return
