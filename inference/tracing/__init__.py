@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inference.tracing.arguments import argument_names, check_call, signature_of
-from inference.tracing.bind import bind
+from inference.tracing.bind import FunctionModule, bind
 from inference.tracing.data import (
     Columns,
     LoaderSource,
@@ -87,6 +87,7 @@ from inference.tracing.wrappers import WRAPPERS, both, layers, unwrapped, widen
 __all__ = [
     "Columns",
     "FlatPriors",
+    "FunctionModule",
     "Layout",
     "LoaderSource",
     "Place",

@@ -11,11 +11,9 @@ from tools.idioms.table import ROWS, cells_of
 # one of each kind of the table; the others are slow tests
 QUICK = [
     "`pyro_method`, both of one module",
-    "`AutoNormal`",
     "`deterministic` in a plate",
     "`ImproperUniform` prior",
     "`plate(subsample_size=)`",
-    "`OneHotCategorical` enumerated",
     "an enumerated site under `poutine.mask`",
     *REFUSED,
 ]
