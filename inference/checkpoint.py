@@ -13,23 +13,20 @@ import json
 import os
 import warnings
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.errors import CheckpointError
+from inference.weights import File, Modules, fill, state_of
 from ppl_models.data import files
 
 VERSION = 2
 UNSEALED = 1
 """The version whose files had no checksum: they are read with a warning."""
-File = str | os.PathLike[str]
-Modules = nn.Module | Mapping[str, nn.Module]
 _KEY = "ppl_models"
 _DISGUISES = {b"PK\x03\x04": "a zip archive, as torch.save writes", b"\x80": "a Python pickle"}
 
@@ -73,7 +70,7 @@ def save(
         If the file cannot be written (the earlier one of that name is then unharmed), or if
         something is neither a tensor nor JSON.
     """
-    tensors = {name: tensor.detach().cpu() for name, tensor in _state(modules, path).items()}
+    tensors = {name: tensor.detach().cpu() for name, tensor in state_of(modules, path).items()}
     save_tensors(path, tensors, model=model, config=config, extra=extra)
 
 
@@ -137,7 +134,7 @@ def load(
         cure = "give the file that was saved for this model"
         raise CheckpointError(path, f"it is of model {checkpoint.model!r}", repr(model), cure)
     if into is not None:
-        _fill(into, checkpoint.tensors, path)
+        fill(into, checkpoint.tensors, path)
     return checkpoint
 
 
@@ -160,24 +157,6 @@ def write_whole(path: File, data: bytes) -> None:
         expected = f"{len(data):,} bytes of space" if full else "a place that can be written to"
         found = f"it cannot be written: {words}; {kept}"
         raise CheckpointError(path, found, expected, cure) from error
-
-
-def _named(modules: Modules) -> dict[str, nn.Module]:
-    """Modules by the head of their tensors' names."""
-    if isinstance(modules, nn.Module):
-        return {"": modules}
-    return {f"{name}.": module for name, module in modules.items()}
-
-
-def _state(modules: Modules, path: File) -> dict[str, Tensor]:
-    """The state of the modules by full name."""
-    parts = _named(modules).items()
-    state = {head + name: item for head, m in parts for name, item in m.state_dict().items()}
-    for name, item in state.items():
-        if not isinstance(item, Tensor):
-            found = f"{name} is a {type(item).__name__}"
-            raise CheckpointError(path, found, "tensors only", "keep other state out of state_dict")
-    return state
 
 
 def _read(path: File) -> bytes:
@@ -245,64 +224,3 @@ def _check_seal(path: File, data: bytes, head: Mapping[str, Any]) -> None:
     elif not files.is_sealed(data, data.find(str(head.get("checksum")).encode())):
         found = "it is cut short or damaged: its contents are not those of its checksum"
         raise CheckpointError(path, found, "a whole safetensors file", "copy it again")
-
-
-def _fill(into: Modules, tensors: Mapping[str, Tensor], path: File) -> None:
-    """Copy the tensors into the modules, after every name and shape has been compared."""
-    from inference.unfinished import fill_later, unfinished  # Pyro: a file can be read without it
-
-    waiting = {
-        head + inner: part
-        for head, module in _named(into).items()
-        for inner, part in unfinished(module)
-    }
-    heads = tuple(waiting)
-    own = {n: v for n, v in _state(into, path).items() if not (heads and n.startswith(heads))}
-    ready = {n: v for n, v in tensors.items() if not (heads and n.startswith(heads))}
-    _compare(own, ready, path)
-    for head, module in _named(into).items():
-        mine = {n.removeprefix(head): ready[n] for n in own if n.startswith(head)}
-        module.load_state_dict(mine, strict=False)
-    for head, part in waiting.items():
-        later = {n.removeprefix(head): v for n, v in tensors.items() if n.startswith(head)}
-        fill_later(part, later, partial(_fill, path=path))
-
-
-def _compare(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: File) -> None:
-    """Refuse tensors of other names and shapes than the modules have."""
-    wrong = [f"{name} is not in the file" for name in own if name not in tensors]
-    wrong += [f"{name} is in the file only" for name in tensors if name not in own]
-    wrong += [
-        f"{name} is {tuple(tensors[name].shape)} in the file, {tuple(item.shape)} in the module"
-        for name, item in own.items()
-        if name in tensors and tensors[name].shape != item.shape
-    ]
-    wrong += [
-        f"{name} is {tensors[name].dtype} in the file, {item.dtype} in the module"
-        for name, item in own.items()
-        if name in tensors and _kind(tensors[name]) != _kind(item)
-    ]
-    wrong += _torn(own, tensors)
-    if wrong:
-        listed = wrong[:8] + [f"and {len(wrong) - 8} more"] * (len(wrong) > 8)
-        cure = "build the modules with the file's own config, and run an AutoGuide on its data"
-        found = "it does not fit the module:\n    " + "\n    ".join(listed)
-        raise CheckpointError(path, found, "the same names and shapes", cure)
-
-
-def _kind(tensor: Tensor) -> tuple[bool, bool, bool]:
-    """What numbers a tensor holds: their precision may differ."""
-    return tensor.is_floating_point(), tensor.is_complex(), tensor.dtype is torch.bool
-
-
-def _torn(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
-    """Name what two modules share and the file has twice, in two versions."""
-    first: dict[tuple[Any, ...], str] = {}
-    torn = []
-    for name, item in own.items():
-        if not item.numel() or name not in tensors:
-            continue
-        other = first.setdefault((item.data_ptr(), item.shape, item.stride()), name)
-        if other != name and not torch.equal(tensors[name], tensors[other]):
-            torn.append(f"{other} and {name} are one tensor here, and differ in the file")
-    return torn

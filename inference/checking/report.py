@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from os import PathLike
@@ -12,17 +11,16 @@ import pyro
 from torch import nn
 
 from inference.checking.first_look import bound_pair, first_look
+from inference.checking.rows import SiteRow, cells_of, rows_of
 from inference.checking.runs import (
     check_finite,
     check_prior,
     check_reached,
     check_repeats,
     check_signatures,
-    reached,
     run,
     run_objective,
 )
-from inference.checking.sites import kind, plates
 from inference.errors import NonFiniteError, PairError
 from inference.randomness import reseed
 from inference.tracing import (
@@ -30,8 +28,6 @@ from inference.tracing import (
     Layout,
     argument_names,
     explain_nonfinite,
-    is_deterministic,
-    is_factor,
     is_flat,
     layout,
     nonfinite_rows,
@@ -40,40 +36,6 @@ from inference.tracing import (
     translated,
     untouched,
 )
-
-
-@dataclass(frozen=True)
-class SiteRow:
-    """One sample site of a pair.
-
-    Parameters
-    ----------
-    name
-        Of the site.
-    kind
-        ``latent``, ``enumerated``, ``observed``, ``factor``, ``deterministic``, or ``auxiliary``
-        (in the guide only).
-    distribution
-        In the model; for a latent site that of the guide too.
-    plates
-        Their names, from the outermost to the innermost.
-    batch_shape, event_shape
-        Of the distribution, where nothing is enumerated.
-    enumerated
-        Whether the site is summed out.
-    parameters
-        Names of the parameters that the gradient of the site's log density reaches, in the model
-        with all other sites held fixed, and in the guide.
-    """
-
-    name: str
-    kind: str
-    distribution: str
-    plates: tuple[str, ...]
-    batch_shape: tuple[int, ...]
-    event_shape: tuple[int, ...]
-    enumerated: bool
-    parameters: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -104,7 +66,7 @@ class Report:
 
     def __str__(self) -> str:
         head = "site", "kind", "distribution", "plates", "batch", "event", "parameters"
-        rows = [head, *(_cells(row) for row in self.sites)]
+        rows = [head, *(cells_of(row) for row in self.sites)]
         widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
         rows.insert(1, tuple("-" * width for width in widths))
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
@@ -204,7 +166,7 @@ def _examine(
 ) -> Report:
     traces = first_look(model, guide, args, kwargs)
     _check_finite(traces, model, guide, args, kwargs)
-    rows = _rows(traces, model, guide)  # before batch norm writes on what backward needs
+    rows = rows_of(traces, model, guide)  # before batch norm writes on what backward needs
     reseed(_SEED)
     check_repeats(traces, run(model, guide, args, kwargs))
     check_prior(model, args, kwargs)
@@ -256,55 +218,3 @@ def _check_nesting(traces: Any, shape: Layout, given: int | None) -> None:
         "dims to its left are those of enumerated sites",
         f"max_plate_nesting={shape.max_plate_nesting}, or leave it out: the engine counts plates",
     )
-
-
-def _rows(traces: Any, model: nn.Module, guide: nn.Module) -> tuple[SiteRow, ...]:
-    ours, theirs = (sample_sites(trace) for trace in traces)
-    rows = [_row(site, theirs.get(name), model, guide) for name, site in ours.items()]
-    extra = [site for name, site in theirs.items() if name not in ours]
-    return tuple(rows + [_row(None, site, model, guide) for site in extra])
-
-
-def _row(prior: Any, posterior: Any, model: nn.Module, guide: nn.Module) -> SiteRow:
-    site = posterior if prior is None else prior
-    label = _label(prior, posterior)
-    distribution = kind(site["fn"])
-    if label == "latent":
-        distribution += f", guide {kind(posterior['fn'])}"
-    names = [] if prior is None else reached(prior, "model", model)
-    names += [] if posterior is None else reached(posterior, "guide", guide)
-    return SiteRow(
-        name=site["name"],
-        kind=label,
-        distribution=distribution,
-        plates=tuple(name for name, _, _ in plates(site)),
-        batch_shape=tuple(site["fn"].batch_shape),
-        event_shape=tuple(site["fn"].event_shape),
-        enumerated=label == "enumerated",
-        parameters=tuple(names),
-    )
-
-
-def _label(prior: Any, posterior: Any) -> str:
-    if prior is None:
-        return "auxiliary"
-    if is_deterministic(prior):
-        return "deterministic"
-    if is_factor(prior):
-        return "factor"
-    if prior["is_observed"]:
-        return "observed"
-    return "latent" if posterior is not None else "enumerated"
-
-
-def _cells(row: SiteRow) -> tuple[str, ...]:
-    shapes = [str(list(shape)) for shape in (row.batch_shape, row.event_shape)]
-    around = ", ".join(row.plates) or "-"
-    return row.name, row.kind, row.distribution, around, *shapes, _abbreviated(row.parameters)
-
-
-def _abbreviated(names: tuple[str, ...]) -> str:
-    """Name the modules that hold the parameters: ``model.decoder (6)``, one parameter in full."""
-    parts = Counter(".".join(name.split(".")[:2]) for name in names)
-    counted = (f"{part} ({n})" if n > 1 or part not in names else part for part, n in parts.items())
-    return ", ".join(counted) or "-"

@@ -99,10 +99,8 @@ class Objective:
     penalties: tuple[nn.Module, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(BoundKind):
-            raise ValueError(
-                f"kind is {self.kind!r}; expected one of {', '.join(get_args(BoundKind))}"
-            )
+        if self.kind not in (kinds := get_args(BoundKind)):
+            raise ValueError(f"kind is {self.kind!r}; expected one of {', '.join(kinds)}")
         for name in ("num_particles", "chunk"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} is {value}; expected at least 1")
