@@ -14,7 +14,7 @@ from guides.dvae.motion_filter import filter_source
 from guides.linear_motion import LinearMotionGuide
 from guides.multimodal import DMVAEGuide
 from guides.poisson_factors import PoissonFactorsGuide
-from ppl_models.dvae import DeepAR
+from ppl_models.dvae import KVAE, DeepAR
 from ppl_models.dvae.motion import Motion
 from ppl_models.hmm import HMM
 from ppl_models.likelihoods import ComplexGaussian, Gaussian
@@ -142,3 +142,14 @@ def test_attention_frame_by_frame_is_attention_at_once(length: int) -> None:
     weights = scores.masked_fill(~visible, -math.inf).softmax(-1)
     by_hand = part.out((weights @ value).transpose(-3, -2).flatten(-2))
     assert torch.allclose(part(x), by_hand, atol=1e-5)
+
+
+@pytest.mark.parametrize("start_scale", [0.5, 4.0])
+def test_a_simulated_state_is_as_wide_as_its_start_scale(start_scale: float) -> None:
+    """Of one frame: a = C z + noise, z ~ N(0, start_scale^2 I), C the mean of the modes'."""
+    model = KVAE(2, 1, 2, 1, start_scale=start_scale, noise_scale=0.1)
+    with torch.no_grad():
+        model.emission.copy_(torch.tensor([[[0.6, -0.8]]]))
+    a = model.simulate((4000,), 1)
+    expected = (start_scale**2 + 0.01) ** 0.5
+    assert a.std().item() == pytest.approx(expected, rel=4 / 8000**0.5)  # four standard errors
