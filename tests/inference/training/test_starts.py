@@ -114,7 +114,8 @@ def test_constrained_and_enumerated_sites_are_taken():
     found = importance(mixture, guide, y, joint=True, num_samples=2000)
     theta = (found.weights[:, 0] * found.draws["theta"]).sum()
     # Beta(75, 35) but for the overlap of components 6 sds apart
-    assert abs(float(theta) - 75 / 110) < 0.01 and float(found.khat) < 0.5
+    assert abs(float(theta) - 75 / 110) < 0.02
+    assert float(found.ess) > 0.8 * len(found.log_weights)  # a posterior that is almost normal
 
 
 def test_another_kind_of_guide_is_refused_with_a_cure_that_works():
