@@ -8,7 +8,8 @@ r"""The linear dynamical system: a latent state moves by a matrix, and a matrix 
 
 P, Q and R are diagonal. A change of basis of z makes Q diagonal, at no cost; a diagonal R costs
 nothing in p(s) only if L may grow, by latents that carry what is correlated in a frame. It is a
-dynamical VAE in which every network is linear, so evidence and posterior are exact. Two forms of the one model:
+dynamical VAE in which every network is linear, so evidence and posterior are exact. Two forms of
+the one model:
 
 ======  ======  ===========  ============  =================================================
 form    site    batch shape  event shape   the guide
