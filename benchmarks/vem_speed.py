@@ -95,8 +95,7 @@ def convergence(clips: int) -> None:
     boxes, truth = simulated(clips, 1)
     batch = prepare([one.padded(1, FRAMES) for one in boxes], IMAGE)
     start = starts_of(batch, [FRAMES] * clips, OBJECTS, MODEL)[0]
-    print(f"\n{clips} simulated clips, default prior (nats a clip)")
-    print("iterations, objective, ELBO, error")
+    print(f"\n{clips} simulated clips, SRNN: iterations, objective, ELBO (nats a clip), error")
     for iterations in (1, 2, 3, 5, 10, 20, 40):
         end = coordinate_ascent(batch, start, "srnn", replace(MODEL, iterations=iterations))
         nats = f"{float(end.objective[-1].mean()):10.3f} {float(end.elbo.mean()):10.3f}"

@@ -184,7 +184,7 @@ def check_settings(settings: TrackerSettings) -> None:
 
 
 def _from_zero(value: Any) -> bool:
-    return isinstance(value, WHOLE) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, WHOLE) and not isinstance(value, bool) and bool(value >= 0)
 
 
 def check_counts(**counts: Any) -> None:

@@ -212,14 +212,15 @@ def test_pyro_param_inside_a_module(base: type) -> None:
     assert "pyro.param" in error.found and ("Parameter" in error.cure or "PyroParam" in error.cure)
 
 
-def test_a_prior_that_cannot_simulate() -> None:
+def test_a_flat_prior_is_taken_and_a_note_says_what_it_cannot_do() -> None:
     def model(x: torch.Tensor) -> None:
         with pyro.plate("data", len(x), dim=-1):
             z = pyro.sample("z", dist.ImproperUniform(constraints.real, (), ()))
             pyro.sample("x", dist.Normal(z, 1.0), obs=x)
 
-    error = wrong(model, conjugate_guide, X)
-    assert error.site == "z" and "simulating from the prior" in error.found
+    report = check(model, conjugate_guide, X)
+    assert report.notes == ("z: a flat prior, of which no data can be simulated",)
+    assert math.isfinite(report.bound)
 
 
 def test_a_prior_that_overflows() -> None:
