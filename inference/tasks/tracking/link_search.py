@@ -86,21 +86,29 @@ class Search:
     motion
         What carries states ahead.
     gap
-        At d: log probability of being seen again d frames later.
+        At d: log probability of being seen again d frames later, as far as frames go.
     """
 
     def __init__(
         self, ends: Belief, scale: FloatArray, last: int, motion: Motion, gap: FloatArray
     ) -> None:
         self.ends, self.scale, self.last, self.motion, self.gap = ends, scale, last, motion, gap
+        self._ahead: dict[int, Belief] = {}
+
+    def ahead(self, frames: slice) -> Belief:
+        """Return states (D, A, F) so many frames later; kept, since several targets ask."""
+        if frames.start not in self._ahead:
+            self._ahead[frames.start] = self.motion.course(self.ends, frames, self.scale)
+        return self._ahead[frames.start]
 
     def best(self, targets: Targets, fan_out: int) -> Links:
         """Return row, tracklet and log odds of the best ``fan_out`` links of each row."""
         row, column = np.zeros((2, 0), np.int64)
         odds = np.zeros(0)
         floor = np.full(len(self.scale), -np.inf)  # of each row: what a link must beat
-        furthest = int(targets.first[-1]) - self.last if len(targets.first) else 0
-        for frames in _windows(furthest):
+        for frames in _windows(len(self.gap) - 1):
+            if not len(targets.first) or targets.first[-1] < self.last + frames.start:
+                break
             window = _Window(self, targets, frames, floor)
             if window.hopeless:
                 break
@@ -128,7 +136,7 @@ class _Window:
     def __init__(self, search: Search, targets: Targets, frames: slice, floor: FloatArray) -> None:
         self.targets, self.floor, self.gap = targets, floor, search.gap[frames]
         self.frame = search.last + frames.start
-        self.ahead = search.motion.course(search.ends, frames, search.scale)
+        self.ahead = search.ahead(frames)
         self.peak = targets.peak(self.ahead) + self.gap
         self.hopeless = bool(self.peak.max() <= targets.lowest)
 

@@ -130,7 +130,9 @@ def links(
     none = np.zeros(0, np.int64)
     found = [(none, none, np.zeros(0))]
     for t, sources in by_last_frame(last, first[-1]):
-        search = Search(ends.columns(sources), scale[sources], t, motion, sight.gap)
+        search = Search(
+            ends.columns(sources), scale[sources], t, motion, sight.gap[: first[-1] - t + 1]
+        )
         for group in groups:
             row, target, odds = search.best(group, settings.fan_out)
             found.append((sources[row], target, odds))
