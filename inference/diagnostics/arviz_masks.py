@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from torch import Tensor
 
 from inference.diagnostics.arviz_adapter import Variable
 from inference.tracing import Sampler
@@ -16,9 +15,7 @@ MASKED = "NaN where a mask hides the site: frames that do not exist, missing dat
 def masked(sampler: Sampler, name: str, variable: Variable, group: str) -> Variable:
     """Put NaN where a site has nothing; in predictions, where there is nothing to predict."""
     predicted = group == "posterior_predictive"
-    mask = sampler.mask(name, seen=not predicted)
-    if mask is not None and predicted:
-        mask = _or_lacking(sampler, name, mask)
+    mask = sampler.predictable(name) if predicted else sampler.mask(name)
     if mask is None or bool(mask.all()):
         return variable
     shape = variable.values.shape[variable.drawn :]
@@ -26,15 +23,3 @@ def masked(sampler: Sampler, name: str, variable: Variable, group: str) -> Varia
     if np.issubdtype(variable.values.dtype, np.floating):
         values = values.astype(variable.values.dtype)
     return replace(variable, values=values, attrs=variable.attrs | {"masked": MASKED})
-
-
-def _or_lacking(sampler: Sampler, name: str, mask: Tensor) -> Tensor:
-    """Let count what belongs to a datum that has nothing of the site: it is all predicted."""
-    axis = sampler.places[name].axis(sampler.plate.name) if sampler.plate else None
-    if axis is None:
-        return mask
-    others = [dim for dim in range(mask.dim()) if dim != axis - 1]
-    there = mask.any(others[0], True) if others else mask
-    for dim in others[1:]:
-        there = there.any(dim, True)
-    return mask | ~there

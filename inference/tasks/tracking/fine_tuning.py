@@ -60,7 +60,7 @@ class FineTuning:
             )
             rates: Tensor = self.guide.rate_draws(evidence, previous, white, noise, mask)
             self.optimizer.zero_grad()
-            rates.mean(0).sum().backward()  # type: ignore[no-untyped-call]
+            rates.mean(0).sum().backward()
             self.optimizer.step()
 
     def _normal(self, *shape: int) -> Tensor:
