@@ -49,7 +49,9 @@ Update = Callable[[Tensor, Tensor, Tensor], Posterior]
 """(precision, weighted, previous mean), each (B, N, T, D) in the sources' frames -> q(s)."""
 
 RateDraws = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""The same arguments -> (R, B, N): estimates whose mean is the rate of the q(s, z) of `Update`."""
+"""The same arguments -> (R, B, N): estimates whose mean is the rate of the q(s, z) of `Update`.
+
+NaN stands for an estimate that was not made."""
 
 
 class Mixture(NamedTuple):
@@ -149,7 +151,9 @@ def vem(
     elbo, error = objective[-1], 0 * objective[-1]
     if rate_draws is not None:
         bounds = fit - rate_draws(*given).sum(-1)
-        elbo, error = bounds.mean(0), bounds.std(0) / len(bounds) ** 0.5
+        elbo, count = bounds.nanmean(0), bounds.isfinite().sum(0)
+        spread = (bounds - elbo).square().nansum(0) / (count - 1)
+        error = (spread / count).sqrt()
     return VEM(mean, variance, eta, phi, elbo, error, torch.stack(objective))
 
 

@@ -70,7 +70,9 @@ def posterior(
 
     What a mask hides (frames after a sequence's end, missing data) is NaN in posterior,
     posterior_predictive and observed_data; integers become floats for it. The attribute ``masked``
-    says so. Predictions of a site that a datum lacks altogether, as a missing modality, are kept.
+    says so. Predictions are kept of what exists and was not seen: numbers in the gap of a sequence,
+    a site that a datum lacks altogether, as a missing modality. A masked site that is enumerated is
+    drawn from its prior, and says so.
 
     Parameters
     ----------

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from inference.diagnostics.arviz_adapter import Attrs, Variable, to_arviz
 from inference.diagnostics.arviz_masks import masked
+from inference.randomness import derive, seeded
 from inference.tracing import (
     Sampler,
     Traces,
@@ -54,10 +56,11 @@ def exported(
         The group ``sample_stats``.
     """
     parts: Parts = {}
-    for chunk in traces:
+    for i, chunk in enumerate(traces):
         _collect(parts, "posterior", _latents(sampler, chunk))
-        if predictive:
-            _collect(parts, "posterior_predictive", sampler.predict(chunk))
+        if predictive:  # with noise of its own: latents are those of `importance`, predicted or not
+            with seeded(derive(torch.initial_seed(), "predictions", i)):
+                _collect(parts, "posterior_predictive", sampler.predict(chunk))
         if log_likelihood:
             _collect(parts, "log_likelihood", log_likelihoods(sampler, chunk))
     groups = _groups(sampler, parts, dims or {})

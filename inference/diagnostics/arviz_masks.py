@@ -10,6 +10,7 @@ from inference.diagnostics.arviz_adapter import Variable
 from inference.tracing import Sampler
 
 MASKED = "NaN where a mask hides the site: frames that do not exist, missing data"
+PRIOR = "draws of its prior where a mask hides the site, which is enumerated"
 
 
 def masked(sampler: Sampler, name: str, variable: Variable, group: str) -> Variable:
@@ -18,6 +19,8 @@ def masked(sampler: Sampler, name: str, variable: Variable, group: str) -> Varia
     mask = sampler.predictable(name) if predicted else sampler.mask(name)
     if mask is None or bool(mask.all()):
         return variable
+    if name in sampler.enumerated:  # as `inference.enumerated` has it
+        return replace(variable, attrs=variable.attrs | {"masked": PRIOR})
     shape = variable.values.shape[variable.drawn :]
     values = np.where(mask.cpu().numpy().reshape(shape), variable.values, np.nan)
     if np.issubdtype(variable.values.dtype, np.floating):

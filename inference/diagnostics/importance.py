@@ -1,4 +1,10 @@
-"""Weighing a guide's draws: as many as it takes to know how far the weights can be trusted."""
+"""Weighing a guide's draws: as many as it takes to know how far the weights can be trusted.
+
+What the weights are and say: `inference.diagnostics.importance_weights`.
+
+Burda, Grosse and Salakhutdinov 2016, "Importance weighted autoencoders", equation 8; Vehtari et al.
+2024, "Pareto smoothed importance sampling", section 3.2.4.
+"""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_a_draw_is_compared_with_the_other_data_without_its_own() -> None:
     mine, others = log_q[rows, own], torch.ones(4, 6, dtype=torch.bool)
     others[rows, own] = False
     rest = log_q[others].reshape(4, 5).exp().mean(1).log()
-    together, apart = _ratios(log_q.clone(), rows, own)
+    together, apart = _ratios(log_q.clone(), rows, own, torch.ones(6, 6, dtype=torch.bool))
     assert torch.allclose(together, mine - log_q.exp().mean(1).log(), atol=1e-5)
     assert torch.allclose(apart, mine - rest, atol=1e-5)
 

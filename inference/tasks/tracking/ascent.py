@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from guides.dvae import Evidence
@@ -17,6 +18,10 @@ from ppl_models.errors import InputError
 from ppl_models.linear_motion import LinearMotion
 
 Prior = Literal["linear", "srnn", "deepar"]
+
+WHOLE_FRAMES = 1000
+"""Frames of all paths of a sequence up to which its bound has all draws asked for; then fewer."""
+LEAST_PAIRS = 4
 
 
 def source_pair(
@@ -60,12 +65,8 @@ def coordinate_ascent(
             tuning.step(evidence, previous, noise, mask)
         return guide.source_posterior(evidence, previous, noise, mask)  # type: ignore[operator]
 
-    def rate_draws(precision: Tensor, weighted: Tensor, previous: Tensor) -> Tensor:
-        white = white_of(batch, start.shape[1], latent_dim, settings.num_samples // 2, seed)
-        draws: Tensor = guide.rate_draws(  # type: ignore[operator]
-            Evidence(precision, weighted), previous, white, noise, mask
-        )
-        return draws
+    def rate_draws(*evidence: Tensor) -> Tensor:
+        return _rate_draws(guide, evidence, noise, mask, batch, settings, seed)
 
     return vem(
         mixture_of(batch, start, settings),
@@ -74,6 +75,36 @@ def coordinate_ascent(
         iterations=settings.iterations,
         rate_draws=None if prior == "linear" else rate_draws,
     )
+
+
+def _rate_draws(
+    guide: nn.Module,
+    evidence: tuple[Tensor, ...],
+    noise: Tensor,
+    mask: Tensor,
+    batch: Batch,
+    settings: TrackerSettings,
+    seed: int,
+) -> Tensor:
+    """Return rates (R, B, N) by draws; NaN where a sequence, being long, has fewer than R."""
+    objects, latent_dim = mask.shape[1], noise.shape[-1]
+    sizes = [_pairs(int(length) * objects, settings) for length in batch.lengths]
+    rates = noise.new_full((max(sizes), *mask.shape[:2]), torch.nan)
+    for size in sorted(set(sizes)):
+        rows = torch.tensor([i for i, one in enumerate(sizes) if one == size])
+        some = Batch(*(part[rows] for part in batch))
+        white = white_of(some, objects, latent_dim, size, seed)
+        precision, weighted, previous = (part[rows] for part in evidence)
+        rates[:size, rows] = guide.rate_draws(  # type: ignore[operator]
+            Evidence(precision, weighted), previous, white, noise[rows], mask[rows]
+        )
+    return rates
+
+
+def _pairs(frames: int, settings: TrackerSettings) -> int:
+    """Return how many pairs of draws a sequence of so many ``frames`` of paths gets."""
+    most = settings.num_samples // 2
+    return min(most, max(LEAST_PAIRS, most * WHOLE_FRAMES // frames))
 
 
 def _tuning(

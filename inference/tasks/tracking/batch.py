@@ -45,6 +45,7 @@ class TrackerSettings:
         the start is kept from which the detections are predicted best.
     num_samples : int
         Joint draws of the posterior, in pairs, that estimate the bound of a network prior; even.
+        Where a sequence's paths have more than 1,000 frames in all, fewer in proportion, but 8.
     fine_tune : int
         Gradient steps on the encoder of z in each VEM iteration (the E-Z step; prior SRNN only).
     start : "flow" or "cascade"

@@ -110,6 +110,20 @@ def test_weights_and_draws_are_paired_where_a_pair_does_not_broadcast():
     assert torch.allclose(ours, theirs, atol=1e-3)
 
 
+@pytest.mark.parametrize("predictive", [True, False])
+def test_importance_and_posterior_draw_alike_from_one_seed(predictive):
+    def model(y, x):
+        b = pyro.sample("b", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+        with pyro.plate("n", len(y)):
+            pyro.sample("y", dist.Normal(x @ b, 1.0), obs=y)  # does not broadcast over draws
+
+    x = torch.linspace(-1.0, 1.0, 40).reshape(20, 2)
+    guide = AutoMultivariateNormal(model)
+    weights = importance(model, guide, x.sum(1), x, num_samples=30, joint=True, seed=3)
+    idata = posterior(model, guide, x.sum(1), x, num_samples=30, seed=3, predictive=predictive)
+    assert np.array_equal(weights.draws["b"], idata.posterior["b"].values[0])
+
+
 def test_enumerated_sites_are_drawn_after_the_weighting():
     class Wide(ConjugateGuide):
         def forward(self, x, size=1):

@@ -15,6 +15,7 @@ from torch.distributions import InverseGamma, MultivariateNormal
 from guides.dvae import DeepARGuide, SRNNGuide
 from inference.tasks.tracking import (
     TrackerSettings,
+    ascent,
     coordinate_ascent,
     prepare,
     source_pair,
@@ -114,9 +115,12 @@ def test_more_draws_leave_a_smaller_error() -> None:
     assert torch.equal(few.objective, many.objective)
 
 
-@pytest.mark.parametrize("prior", ["deepar", "srnn"])
-def test_a_clip_has_the_bound_it_has_alone(prior: Any) -> None:
-    """Its draws, and what the networks read, know nothing of the other clip or of padding."""
+@pytest.mark.parametrize(("prior", "whole"), [("deepar", 1000), ("srnn", 1000), ("srnn", 12)])
+def test_a_clip_has_the_bound_it_has_alone(
+    prior: Any, whole: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its draws, their number and what networks read know nothing of the other clip or padding."""
+    monkeypatch.setattr(ascent, "WHOLE_FRAMES", whole)
     clips = [walkers(9, 2, seed=3, drop=0.2), walkers(16, 2, seed=4)]
     options: dict[str, Any] = {"objects": 2, "prior": prior, "image_size": (1000.0, 800.0)}
     together = track([clip.boxes for clip in clips], **options)
@@ -125,6 +129,12 @@ def test_a_clip_has_the_bound_it_has_alone(prior: Any) -> None:
         assert beside.elbo == pytest.approx(alone.elbo, abs=1e-6)
         assert beside.elbo_error == pytest.approx(alone.elbo_error, abs=1e-6)
         assert np.allclose(beside.objective, alone.objective, atol=1e-6)
+
+
+def test_long_sequences_have_fewer_draws() -> None:
+    settings = replace(SETTINGS, num_samples=32)
+    assert [ascent._pairs(n, settings) for n in (10, 1000, 2000, 10**6)] == [16, 16, 8, 4]
+    assert ascent._pairs(10**6, replace(SETTINGS, num_samples=4)) == 2
 
 
 def test_draws_are_those_of_the_detections_and_the_seed() -> None:
