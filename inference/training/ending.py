@@ -78,8 +78,8 @@ def still_rising(at: Progress) -> str:
         return ""
     span = int(epochs[-1] - epochs[0])
     return (
-        f"The {name.replace('_', ' ')} was still rising when training ended, by {rise:.2g} nats over the last "
-        f"{span:,} epochs: train for longer, or at a higher rate."
+        f"The {name.replace('_', ' ')} was still rising when training ended, by {rise:.2g} nats "
+        f"over the last {span:,} epochs: train for longer, or at a higher rate."
     )
 
 

@@ -63,8 +63,8 @@ class Run:
         if validated in last:
             best = next(row for row in self.history if row["epoch"] == self.best_epoch)
             words.append(
-                f"{'at best ' * (name == 'bound')}{_nats(best, validated)} on the validation data, after epoch "
-                f"{self.best_epoch}, whose weights these are."
+                f"{'at best ' * (name == 'bound')}{_nats(best, validated)} on the validation data, "
+                f"after epoch {self.best_epoch}, whose weights these are."
             )
         return " ".join([*words, *self.notes])
 

@@ -109,7 +109,8 @@ class Search:
             odds = np.concatenate([odds, more[2]])
             rank = _rank(row, odds)
             floor[row[rank == fan_out - 1]] = odds[rank == fan_out - 1]
-            row, column, odds = (x[rank < fan_out] for x in (row, column, odds))
+            keep = rank < fan_out
+            row, column, odds = row[keep], column[keep], odds[keep]
         return row, targets.index[column], odds
 
 

@@ -82,7 +82,9 @@ def test_something_must_compare_codes_with_the_prior() -> None:
         TransportObjective(())
 
 
-def test_what_is_no_bound_is_called_one_nowhere_in_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_bound_is_nowhere_called_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     run = fit(Made(), MadeGuide(), X, objective=TransportObjective(MMD(0.1)), epochs=8,
               validation=X + 1, learning_rate=0.05)  # fmt: skip
     last = run.history[-1]
