@@ -161,6 +161,9 @@ def write_whole(path: File, data: bytes) -> None:
 
 def _read(path: File) -> bytes:
     """Read the file, unless it begins as things do that run code when they are opened."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        cure = "give the file that was saved"  # a device has no end
+        raise CheckpointError(path, "it is a device or a pipe", "a safetensors file", cure)
     try:
         data = Path(path).read_bytes()
     except OSError as error:

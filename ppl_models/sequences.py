@@ -81,7 +81,7 @@ def read_paths(
     return clean(s, None, seen), seen
 
 
-class Seen(MaskedDistribution):  # type: ignore[misc]
+class Seen(MaskedDistribution):
     """Numbers of which only those that were seen count: the others exist, and can be predicted."""
 
     hides_existing = True  # which diagnostics ask

@@ -122,14 +122,15 @@ class SLDS(SequenceModel):
         summed = self.form == "enumerated" and s is not None
         if summed:
             self._check_paths_of_regimes(length)
-        chain = self.regimes(length, None if summed else mask)  # padding sums to one by itself
+        chain = self.regimes(length, mask, summed=summed)
         k = pyro.sample("k", chain, infer={"enumerate": "parallel"} if summed else {})
         frames = ObservedChain(self.dynamics(k), length, mask, observed)
         return k, pyro.sample("s", frames, obs=s)
 
-    def regimes(self, length: int, mask: Tensor | None = None) -> MarkovPath:
-        """Return p(k), event (T,)."""
-        return MarkovPath(self.regime_logits, self.switch_logits.expand(length - 1, -1, -1), mask)
+    def regimes(self, length: int, mask: Mask = None, *, summed: bool = False) -> MarkovPath:
+        """Return p(k), event (T,); ``mask`` and ``summed`` as `MarkovPath` takes them."""
+        steps = self.switch_logits.expand(length - 1, -1, -1)
+        return MarkovPath(self.regime_logits, steps, mask, summed=summed)
 
     def dynamics(self, k: Tensor) -> LinearGaussian:
         """Return the linear-Gaussian model given regimes k (..., T); k_1 has no transition."""

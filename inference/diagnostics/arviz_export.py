@@ -72,7 +72,9 @@ def posterior(
     posterior_predictive and observed_data; integers become floats for it. The attribute ``masked``
     says so. Predictions are kept of what exists and was not seen: numbers in the gap of a sequence,
     a site that a datum lacks altogether, as a missing modality. A masked site that is enumerated is
-    drawn from its prior, and says so.
+    drawn from its prior, and says so. ``pyro.deterministic`` values stay as the model computes
+    them, also of frames that do not exist, which only the model knows; where any site is masked,
+    they say so.
 
     Parameters
     ----------

@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from torch import Tensor
 
 from inference.diagnostics.arviz_adapter import Variable
-from inference.tracing import Sampler
+from inference.tracing import Sampler, is_deterministic
 
 MASKED = "NaN where a mask hides the site: frames that do not exist, missing data"
+COMPUTED = "what the model computes, also where masks hide the sites that it is computed from"
 PRIOR = "draws of its prior where a mask hides the site, which is enumerated"
 
 
 def masked(sampler: Sampler, name: str, variable: Variable, group: str) -> Variable:
     """Put NaN where a site has nothing; in predictions, where there is nothing to predict."""
     predicted = group == "posterior_predictive"
-    mask = sampler.mask(name, seen=not predicted)
-    if mask is not None and predicted:
-        mask = _or_lacking(sampler, name, mask)
+    mask = sampler.predictable(name) if predicted else sampler.mask(name)
+    if name in sampler.sites and is_deterministic(sampler.sites[name]):
+        return replace(variable, attrs=variable.attrs | _noted(sampler))
     if mask is None or bool(mask.all()):
         return variable
     if name in sampler.enumerated:  # as `inference.enumerated` has it
@@ -31,13 +31,8 @@ def masked(sampler: Sampler, name: str, variable: Variable, group: str) -> Varia
     return replace(variable, values=values, attrs=variable.attrs | {"masked": MASKED})
 
 
-def _or_lacking(sampler: Sampler, name: str, mask: Tensor) -> Tensor:
-    """Let count what belongs to a datum that has nothing of the site: it is all predicted."""
-    axis = sampler.places[name].axis(sampler.plate.name) if sampler.plate else None
-    if axis is None:
-        return mask
-    others = [dim for dim in range(mask.dim()) if dim != axis - 1]
-    there = mask.any(others[0], True) if others else mask
-    for dim in others[1:]:
-        there = there.any(dim, True)
-    return mask | ~there
+def _noted(sampler: Sampler) -> dict[str, str]:
+    """Say of a computed value, whose dims need not be those of a site, that masks are not in it."""
+    masks = (sampler.mask(name) for name in (*sampler.latents, *sampler.observed))
+    hidden = any(mask is not None and not bool(mask.all()) for mask in masks)
+    return {"masked": COMPUTED} if hidden else {}

@@ -77,7 +77,7 @@ class VSBC:
         """Plot a histogram of p, and of 1 - p beside it; returns the matplotlib axes."""
         ax = axes_of(ax)
         values = self.probabilities[site][:, dim].numpy()
-        bins = np.linspace(0, 1, 21)
+        bins = np.linspace(0, 1, 21).tolist()
         ax.hist(values, bins, color="C0", alpha=0.6, label="p")
         ax.hist(1 - values, bins, histtype="step", color="C1", label="1 - p")
         ax.set(xlabel=f"share of the guide below the truth: {site}", ylabel="simulations")

@@ -12,7 +12,11 @@ from inference.objectives.losses import LossResult
 
 @runtime_checkable
 class TrainingObjective(Protocol):
-    """A loss to go down, and a figure to report; it need not come from a bound."""
+    """A loss to go down, and a figure to report; it need not come from a bound.
+
+    Where the figure is no bound, an attribute ``figure`` names it: its columns in a run's history
+    are called so, in place of ``bound``.
+    """
 
     def measure(
         self,

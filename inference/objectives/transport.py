@@ -22,8 +22,9 @@ class TransportObjective:
 
     For pairs whose prior or posterior is implicit (draws without a density): what a rate would do,
     a critic does (`ContextCritic`, `WassersteinCritic`, `MMD`). It is **no bound**, nor is
-    what epochs are judged by, log p(x | z) at a draw, which says nothing of the prior: the last
-    weights of a run are kept, not those that decode best. Look at data drawn from the model.
+    what epochs report, log p(x | z) at a draw, which says nothing of the prior: its columns in a
+    run's history are named ``log_likelihood``, and the last weights of a run are kept, not those
+    that decode best. Look at data drawn from the model.
 
     Tolstikhin, Bousquet, Gelly and Schoelkopf, "Wasserstein Auto-Encoders", ICLR 2018, equation 4;
     Gu, Cho, Ha and Kim, "DialogWAE", ICLR 2019, equation 5.
@@ -40,6 +41,7 @@ class TransportObjective:
     """
 
     steered = True
+    figure = "log_likelihood"
     whole_batch = ("critics",)
 
     def __init__(self, penalties: Sequence[nn.Module] | nn.Module) -> None:

@@ -7,7 +7,7 @@ the sounds that go with images, where the pair was built for images and sounds.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -27,10 +27,14 @@ class Imputation:
         By observed site, (S, N, ...): drawn where the site is masked, as observed where it is not.
     missing
         By site, bool, of the shape of one draw or its leading dims: what was drawn.
+    padding
+        Likewise: of what was drawn, what does not exist, as frames after a sequence's end. Draws
+        there are forecasts. ``missing & ~padding`` is what was to be filled in.
     """
 
     draws: dict[str, Tensor]
     missing: dict[str, Tensor]
+    padding: dict[str, Tensor] = field(default_factory=dict)
 
     def mean(self, site: str) -> Tensor:
         """Return the mean over draws, (N, ...)."""
@@ -67,7 +71,7 @@ def impute(
     model, guide
         Any pair whose observed sites are masked where data are missing (``dist.mask``), or whose
         sequences have gaps (``observed=``). Frames that a mask of padding leaves out count as
-        missing: they are forecasts.
+        missing: they are forecasts, which ``padding`` of the answer tells from gaps.
     *data, **named
         The data, as the pair takes them, masks among them.
     num_samples
@@ -90,7 +94,15 @@ def impute(
         for traces in sampler.chunks(num_samples, "sampled", chunk):
             for name, drawn in sampler.predict(traces).items():
                 parts[name].append(torch.where(missing[name], drawn, sampler.data(name).to(drawn)))
-    return Imputation({name: stack_draws(values) for name, values in parts.items()}, missing)
+        padding = {name: _padding(sampler, name) for name in missing}
+    draws = {name: stack_draws(values) for name, values in parts.items()}
+    return Imputation(draws, missing, padding)
+
+
+def _padding(sampler: Sampler, name: str) -> Tensor:
+    """Return what a mask hides that no datum has, (N, ...)."""
+    there = sampler.predictable(name)
+    return torch.zeros_like(sampler.data(name), dtype=torch.bool) if there is None else ~there
 
 
 def _missing(sampler: Sampler) -> dict[str, Tensor]:

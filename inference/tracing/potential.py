@@ -85,7 +85,7 @@ class Potential:
                 "all data at each evaluation",
                 "leave subsample_size out of the plate",
             ) from error
-        return found  # type: ignore[no-any-return]
+        return found
 
     def start(self, seed_values: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return a vector (D,) to begin at: of uniform numbers within 2 of zero, or of values."""

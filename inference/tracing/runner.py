@@ -181,6 +181,22 @@ class Runner:
         place = self.places.get(name) or self.guide_places[name]
         return place.value(mask.expand(torch.broadcast_shapes(mask.shape, place.shape)), 1)[0]
 
+    def predictable(self, name: str) -> Tensor | None:
+        """Return which values of an observed site can be predicted; None if all can.
+
+        Those that exist, seen or not; and all those of a datum that has none, as of a modality that
+        is missing.
+        """
+        mask = self.mask(name, seen=False)
+        axis = self.places[name].axis(self.plate.name) if self.plate else None
+        if mask is None or axis is None:
+            return mask
+        others = [dim for dim in range(mask.dim()) if dim != axis - 1]
+        there = mask
+        for dim in others:
+            there = there.any(dim, True)
+        return mask | ~there
+
     def _sides(self, name: str) -> list[Site]:
         """Return a site in the model and in the guide; not what is computed from others."""
         sides = [sites[name] for sites in (self.sites, self.guide_sites) if name in sites]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from inference.training.run import figure_of
 from inference.training.run_folder import Progress, bound_of
 
 LEAST = 5  # reports from which a trend is read
@@ -70,14 +71,15 @@ def still_rising(at: Progress) -> str:
     last = at.history[-max(LEAST, len(at.history) // 3) :]
     bounds = [bound_of(row) for row in last]
     epochs = [float(row["epoch"]) for row in last]
-    error = last[-1].get("validation_bound_se", last[-1]["bound_se"])
+    name = figure_of(last[-1])
+    error = last[-1].get(f"validation_{name}_se", last[-1][f"{name}_se"])
     rise = risen(epochs, bounds)
     if not rise > SHARE * (error if math.isfinite(error) else 0.0):
         return ""
     span = int(epochs[-1] - epochs[0])
     return (
-        f"The bound was still rising when training ended, by {rise:.2g} nats over the last "
-        f"{span:,} epochs: train for longer, or at a higher rate."
+        f"The {name.replace('_', ' ')} was still rising when training ended, by {rise:.2g} nats "
+        f"over the last {span:,} epochs: train for longer, or at a higher rate."
     )
 
 

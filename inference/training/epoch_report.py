@@ -23,9 +23,11 @@ def make_row(session: Session) -> dict[str, Any]:
     row = {"epoch": at.epoch + 1, "step": at.step, "loss": loss / rows}
     row |= plan.objective.report(at.step - 1)
     row |= {name: value / rows for name, value in zip(at.sums, sums, strict=True)}
-    row["bound"], row["bound_se"] = bound(session, plan.audited)
+    name = getattr(plan.objective, "figure", "bound")
+    row[name], row[f"{name}_se"] = bound(session, plan.audited)
     if plan.validation is not None:
-        row["validation_bound"], row["validation_bound_se"] = bound(session, plan.validation)
+        value, error = bound(session, plan.validation)
+        row |= {f"validation_{name}": value, f"validation_{name}_se": error}
     return row
 
 

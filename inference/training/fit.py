@@ -29,7 +29,7 @@ from inference.training.optimizers import MakeOptimizer
 from inference.training.pair import TrainedPair
 from inference.training.prepare import prepare
 from inference.training.processes import Processes
-from inference.training.run import Run
+from inference.training.run import Run, judged_by_a_bound
 from inference.training.session import Session
 from inference.training.settings import check_settings
 from inference.training.starts import scale_note
@@ -190,7 +190,7 @@ def _run(session: Session, notes: list[str]) -> Run:
         model=session.pair.model,
         guide=session.pair.guide,
         history=at.history,
-        best_bound=at.best_bound,
+        best_bound=at.best_bound if judged_by_a_bound(at.history) else None,
         best_epoch=at.best_epoch,
         epochs=at.epoch,
         interrupted=session.interrupt.asked,

@@ -9,6 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from inference.training.plan import Plan
+from inference.training.run import figure_of
 from inference.training.run_folder import Progress
 
 FIRST, EVERY = 10.0, 60.0
@@ -49,9 +50,10 @@ class Bar:
 
     def epoch(self, row: dict[str, Any]) -> None:
         """Show an epoch's figures."""
-        text = f"bound {row['bound']:.5g}"
-        if "validation_bound" in row:
-            text += f", validation {row['validation_bound']:.5g}"
+        name = figure_of(row)
+        text = f"{name.replace('_', ' ')} {row[name]:.5g}"
+        if f"validation_{name}" in row:
+            text += f", validation {row[f'validation_{name}']:.5g}"
         self._text = text
         self._bar.set_description(f"epoch {row['epoch']}/{self.epochs}", refresh=False)
         self._bar.set_postfix_str(text, refresh=False)

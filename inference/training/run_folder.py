@@ -24,6 +24,7 @@ from torch import Tensor
 from inference.checkpoint import save_tensors, write_whole
 from inference.errors import CheckpointError
 from inference.training.lock import locked
+from inference.training.run import figure_of
 from ppl_models.data.files import BLANK, PROBE, is_sealed, make_folder, seal
 from ppl_models.errors import InputError
 
@@ -89,8 +90,9 @@ class Progress:
 
 
 def bound_of(row: dict[str, Any]) -> float:
-    """Return the bound that an epoch is judged by."""
-    return float(row.get("validation_bound", row["bound"]))
+    """Return the bound, or other figure, that an epoch is judged by."""
+    name = figure_of(row)
+    return float(row.get(f"validation_{name}", row[name]))
 
 
 class RunFolder:

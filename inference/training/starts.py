@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from pyro.infer.autoguide import (
@@ -82,10 +82,10 @@ def start(
     guide = guide(model) if isinstance(guide, type) else guide
     if not isinstance(guide, (AutoNormal, AutoDelta, *_CONTINUOUS)):
         raise _unknown(guide)
-    model, guide = bind(model, guide, *data, **named)
-    with quiet(model, guide, seed):
-        _move(model, guide, data, named, method, restarts)
-    return guide
+    pair = bind(model, cast("Any", guide), *data, **named)
+    with quiet(*pair, seed):
+        _move(*pair, data, named, method, restarts)
+    return cast("AutoGuide", pair[1])
 
 
 _CONTINUOUS = {
@@ -198,7 +198,8 @@ def _set_sites(guide: Any, normal: NormalApproximation, shapes: dict[str, torch.
     )
     for (name, shape), mean, scale in parts:
         if isinstance(guide, AutoDelta):
-            support = guide.prototype_trace.nodes[name]["fn"].support
+            prototype: Any = guide.prototype_trace
+            support = prototype.nodes[name]["fn"].support
             _set(guide, name, torch.distributions.biject_to(support)(mean.reshape(shape)))
         else:
             _set(guide.locs, name, mean.reshape(shape))
@@ -242,7 +243,7 @@ def _scales(guide: Any) -> dict[str, float]:
         named = {n: getattr(guide.scales, n.split(".")[0], None) for n in guide._event_dims or ()}
         return {n: float(s.detach().max()) for n, s in named.items() if isinstance(s, Tensor)}
     if isinstance(guide, (AutoDiagonalNormal, AutoMultivariateNormal)):
-        scale = guide.scale.detach()
+        scale: Tensor = torch.as_tensor(guide.scale).detach()
         sizes = [shape.numel() for shape in guide._unconstrained_shapes.values()]
         parts = zip(guide._unconstrained_shapes, scale.split(sizes), strict=True)
         return {name: float(part.max()) for name, part in parts}

@@ -57,6 +57,8 @@ def read_arrays(path: str | os.PathLike[str], first: str = "x") -> dict[str, Ten
         The file cannot be read.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a device has no end
+        raise InputError(str(path), "a device or a pipe", _WHOLE, "write it to a file first")
     with path.open("rb") as file:
         try:
             arrays = dict(

@@ -137,7 +137,8 @@ def read_boxes(path: str | os.PathLike[str]) -> Boxes:
     """
     path = Path(path)
     if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
+        found = "a folder" if path.is_dir() else "a device or a pipe"
+        found = found if path.exists() else "no such file"
         raise InputError(str(path), found, "a MOTChallenge text file", "check the path")
     try:
         table = read_table(path, range(7, 11), COLUMNS)

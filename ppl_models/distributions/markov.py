@@ -39,17 +39,22 @@ class MarkovPath(TorchDistribution):
         (..., T - 1, K, K): logits of the next state, a row a state before it.
     mask : Tensor of bool, optional
         (..., T): the frames that exist, the first ones; others count nothing in a density.
+    summed : bool
+        Whether paths are summed, one by one. Then states after a path's end count in densities, by
+        the chain's own probabilities, whose sum is one; left out, each would count as one.
 
     Values are integers 0, ..., K - 1. `enumerate_support` lists all K^T paths: for short ones, and
-    without a mask, since frames that count nothing would be counted once a state.
+    with a mask only if they are ``summed``.
     """
 
     arg_constraints: dict[str, constraints.Constraint] = {}
     has_enumerate_support = True
 
-    def __init__(self, initial: Tensor, steps: Tensor, mask: Tensor | None = None) -> None:
+    def __init__(
+        self, initial: Tensor, steps: Tensor, mask: Tensor | None = None, *, summed: bool = False
+    ) -> None:
         self.initial, self.steps = initial.log_softmax(-1), steps.log_softmax(-1)
-        self.mask_frames = mask
+        self.mask_frames, self.summed = mask, summed
         batch = torch.broadcast_shapes(initial.shape[:-1], steps.shape[:-3])
         if mask is not None:
             batch = torch.broadcast_shapes(batch, mask.shape[:-1])
@@ -64,7 +69,7 @@ class MarkovPath(TorchDistribution):
     def expand(self, batch_shape: Any, _instance: object = None) -> MarkovPath:
         """Return the same distribution with a larger batch shape."""
         initial = self.initial.expand(*batch_shape, -1)
-        return MarkovPath(initial, self.steps, self.mask_frames)
+        return MarkovPath(initial, self.steps, self.mask_frames, summed=self.summed)
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
@@ -82,14 +87,14 @@ class MarkovPath(TorchDistribution):
         first = rows(self.initial[..., None], value[..., 0])
         later = rows(self.steps, value[..., :-1]).gather(-1, value[..., 1:, None]).squeeze(-1)
         frames = torch.cat([first, later], -1)
-        if self.mask_frames is not None:
+        if self.mask_frames is not None and not self.summed:
             frames = torch.where(self.mask_frames, frames, torch.zeros_like(frames))
         return frames.sum(-1)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """Return all paths (K^T, ..., T), with dims of size one for the batch unless expanded."""
-        if self.mask_frames is not None:
-            raise NotImplementedError("paths with a mask are not enumerated: pass none")
+        if self.mask_frames is not None and not self.summed:
+            raise NotImplementedError("paths with a mask are not enumerated: summed=True")
         states = torch.arange(self.initial.shape[-1], device=self.initial.device)
         length = self.event_shape[0]
         paths = torch.cartesian_prod(*[states] * length).reshape(-1, length)

@@ -281,3 +281,8 @@ def test_numbers_of_another_kind_are_not_turned_into_weights(tmp_path: Path) -> 
     half = {n: i.half() if i.is_floating_point() else i for n, i in network().state_dict().items()}
     save_tensors(tmp_path / "half", half, model="VAE", config={})
     load(tmp_path / "half", into=network())
+
+
+def test_a_device_which_has_no_end_is_refused_unread() -> None:
+    with pytest.raises(CheckpointError, match="a device or a pipe"):
+        load("/dev/zero")

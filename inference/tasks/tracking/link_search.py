@@ -112,11 +112,13 @@ class Search:
             window = _Window(self, targets, frames, floor)
             if window.hopeless:
                 break
-            both = zip((row, column, odds), window.links(), strict=True)
-            row, column, odds = (np.concatenate(x) for x in both)
+            more = window.links()
+            row, column = (np.concatenate(x) for x in zip((row, column), more[:2], strict=True))
+            odds = np.concatenate([odds, more[2]])
             rank = _rank(row, odds)
             floor[row[rank == fan_out - 1]] = odds[rank == fan_out - 1]
-            row, column, odds = (x[rank < fan_out] for x in (row, column, odds))
+            keep = rank < fan_out
+            row, column, odds = row[keep], column[keep], odds[keep]
         return row, targets.index[column], odds
 
 

@@ -80,3 +80,18 @@ def test_fit_trains_by_it_and_the_pair_without_a_density_is_moved() -> None:
 def test_something_must_compare_codes_with_the_prior() -> None:
     with pytest.raises(InputError, match="penalties"):
         TransportObjective(())
+
+
+def test_what_is_no_bound_is_nowhere_called_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = fit(Made(), MadeGuide(), X, objective=TransportObjective(MMD(0.1)), epochs=8,
+              validation=X + 1, learning_rate=0.05)  # fmt: skip
+    last = run.history[-1]
+    assert not [name for name in last if "bound" in name] and run.best_bound is None
+    assert {"log_likelihood", "log_likelihood_se", "validation_log_likelihood"} <= last.keys()
+    known = dist.Normal(X + run.guide.shift.detach(), 0.5).log_prob(X).mean()
+    assert last["log_likelihood"] == pytest.approx(float(known), abs=1e-5)
+    said = str(run) + capsys.readouterr().err
+    assert "Log likelihood (no bound)" in said and "at best" not in said
+    assert "Bound" not in said and "bound -" not in said and "The bound" not in said

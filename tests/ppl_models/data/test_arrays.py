@@ -171,3 +171,8 @@ def test_no_damage_is_a_traceback(tmp_path: Path, compressed: bool) -> None:
         path.write_bytes(changed[: rng.integers(len(whole) // 2, len(whole) + 1)])
         with suppress(InputError):
             read_arrays(path)
+
+
+def test_a_device_which_has_no_end_is_refused_unread() -> None:
+    with pytest.raises(InputError, match="a device or a pipe"):
+        read_arrays("/dev/zero")

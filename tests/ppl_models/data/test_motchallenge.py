@@ -333,3 +333,8 @@ def test_tracks_with_nan_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="NaN"):
         write_tracks(tmp_path / "tracks.txt", np.full((1, 1, 4), np.nan))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_device_is_not_called_missing() -> None:
+    with pytest.raises(InputError, match="a device or a pipe"):
+        read_boxes("/dev/zero")
