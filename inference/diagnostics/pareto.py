@@ -56,8 +56,9 @@ def smooth(log_weights: Tensor) -> tuple[Tensor, Tensor]:
     tuple
         The smoothed log weights, ``(S, B)``, normalised to sum to one over the draws, and k-hat,
         ``(B,)``, both in double precision. K-hat is minus infinity where all weights agree (within
-        a thousandth of a nat: the guide is the posterior), and plus infinity where the weights
-        have no tail to fit, S under 21 or weights that are mostly zero.
+        a thousandth of a nat: the guide is the posterior), or the largest do (as of a discrete
+        guide, whose weights take few values: the tail is a point). It is plus infinity where the
+        weights have no tail to fit, S under 21 or weights that are mostly zero.
     """
     lw = log_weights.double()
     lw = lw - lw.max(0, keepdim=True).values.clamp(min=-1e300)
@@ -68,6 +69,7 @@ def smooth(log_weights: Tensor) -> tuple[Tensor, Tensor]:
     if length < _FEW or draws <= length:
         k = torch.full_like(lw[0], math.inf)
         return lw.log_softmax(0), k.masked_fill(flat, -math.inf)
+    flat = flat | (ranked[-1] - ranked[-length - 1] < _FLAT)
     cutoff = ranked[-length - 1].exp()  # (B,)
     excess = ranked[-length:].exp() - cutoff
     usable = ~flat & (excess > 0).all(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -133,3 +133,18 @@ def pad_cure(name: str, made: str = "") -> str:
         f"mask=pad_sequence([torch.ones(len(v)).bool() for v in {name}], batch_first=True)), "
         "by pad_sequence of torch.nn.utils.rnn"
     )
+
+
+def deep(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Change a tensor, or the tensors in a dict (of dicts, lists and tuples) of them."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {name: _inside(part, change) for name, part in value.items()}
+    return value
+
+
+def _inside(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    if type(value) in (list, tuple):
+        return type(value)(_inside(part, change) for part in value)
+    return deep(value, change)

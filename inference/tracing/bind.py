@@ -24,9 +24,12 @@ from torch.distributions import constraints, transform_to
 from torch.nn.parameter import UninitializedParameter
 
 from inference.errors import PairError
-from inference.tracing.layout import open_traces
+from inference.tracing.layout import open_traces, rows_in
+from ppl_models.errors import InputError
 
 pyro.settings.set(module_local_params=True)
+
+NO_ROW = "look at how they were loaded, and at what was filtered out of them"
 
 
 class FunctionModule(nn.Module):
@@ -162,7 +165,11 @@ def bind(
     ------
     PairError
         A function uses a module that it does not own, by ``pyro.module`` or by closing over it.
+    InputError
+        The data have no row.
     """
+    if rows_in(args, kwargs) == 0:
+        raise InputError("data", "no row", "at least one observation", NO_ROW)
     for module in (model, guide):
         _make_local(module)
     store = pyro.get_param_store()

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from inference.randomness import derive, reseed
-from inference.tracing.arguments import named, pad_cure
+from inference.tracing.arguments import deep, named, pad_cure
+from inference.tracing.bind import NO_ROW
 from inference.tracing.forms import is_list_of, of_numbers, refuse_form
 from ppl_models.errors import InputError
 
@@ -27,34 +28,39 @@ _FORMS = (
 class Columns:
     """Arguments of a pair: tensors with a row an observation, and whatever else it takes.
 
-    What is no tensor (None, a number), or a tensor without dims, is passed on whole.
+    What is no tensor (None, a number), or a tensor without dims, is passed on whole; and so
+    is a dict, unless the tensors in it are all that has rows.
     """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     size: int
+    nested: bool = False  # whether the rows are those of tensors in a dict
 
     def rows(self, index: Tensor | slice) -> Columns:
         """Some of the rows, in the order of `index`."""
 
-        def pick(value: Any) -> Any:
-            if not is_column(value):
-                return value
+        def pick(value: Tensor) -> Tensor:
             if isinstance(index, slice):
                 return value[index]
             return value.index_select(0, index.to(value.device))
 
+        def within(value: Any) -> Any:
+            if isinstance(value, Mapping) and not self.nested:
+                return value
+            return deep(value, lambda v: pick(v) if is_column(v) else v)
+
         size = len(range(self.size)[index]) if isinstance(index, slice) else len(index)
-        return replace(self.mapped(pick), size=size)
+        return replace(self.mapped(within), size=size)
 
     def to(self, device: torch.device) -> Columns:
         """The same on a device."""
-        return self.mapped(lambda v: v.to(device) if isinstance(v, Tensor) else v)
+        return self.mapped(lambda value: deep(value, lambda v: v.to(device)))
 
     def mapped(self, change: Callable[[Any], Any]) -> Columns:
         """The same rows, each column changed."""
         kwargs = {name: change(value) for name, value in self.kwargs.items()}
-        return Columns(tuple(map(change, self.args)), kwargs, self.size)
+        return replace(self, args=tuple(map(change, self.args)), kwargs=kwargs)
 
     def changed(self, transform: Callable[[Any], Any] | None) -> Columns:
         """The same after a user's transform, which gets and gives a tensor, a tuple or a dict.
@@ -73,11 +79,11 @@ class Columns:
             found = f"{made.size} rows of {type(form).__name__} from a batch of {self.size}"
             cure = "give back what came, row by row: a tensor, a tuple or a dict"
             raise InputError("transform", found, "as many rows, in the same form", cure)
-        return made if made.kwargs else Columns(made.args, self.kwargs, made.size)
+        return made if made.kwargs else replace(made, kwargs=self.kwargs)
 
     def numbered(self, name: str) -> Columns:
         """The same, and an argument that holds the numbers of the rows."""
-        return Columns(self.args, {**self.kwargs, name: torch.arange(self.size)}, self.size)
+        return replace(self, kwargs={**self.kwargs, name: torch.arange(self.size)})
 
     def share(self, rank: int, world: int) -> tuple[Columns, int]:
         """The rows of one process of several, and how many of them count.
@@ -93,6 +99,18 @@ class Columns:
 def is_column(value: Any) -> bool:
     """Whether a value has rows."""
     return isinstance(value, Tensor) and value.ndim > 0
+
+
+def _lengths(value: Any) -> list[int]:
+    """Rows of the tensors in an argument."""
+    found: list[int] = []
+
+    def count(part: Tensor) -> Tensor:
+        found.extend([len(part)] if is_column(part) else [])
+        return part
+
+    deep(value, count)
+    return found
 
 
 def columns(data: Any, argument: str, names: tuple[str, ...] = ()) -> Columns:
@@ -125,12 +143,16 @@ def columns(data: Any, argument: str, names: tuple[str, ...] = ()) -> Columns:
     for name, value in given.items():
         refuse_form(name, value, argument)
     lengths = {name: len(value) for name, value in given.items() if is_column(value)}
+    nested = not lengths
+    if nested:  # a dict as an argument, of tensors
+        parts = ((name, _lengths(value)) for name, value in given.items())
+        lengths = {f"{name}[{i}]": n for name, found in parts for i, n in enumerate(found)}
     cure = "make their first dims agree; keep constants in the model"
     if args and all(isinstance(value, Tensor) and value.dim() for value in args):
         one = names[0] if names else "x"
         cure += f"; of a list {one} of one tensor a datum, {pad_cure(one)}"
     _same_lengths(lengths, argument, cure)
-    return Columns(args, kwargs, next(iter(lengths.values())))
+    return Columns(args, kwargs, next(iter(lengths.values())), nested)
 
 
 def _refuse_list(data: list[Any], argument: str, names: tuple[str, ...]) -> None:
@@ -142,9 +164,12 @@ def _refuse_list(data: list[Any], argument: str, names: tuple[str, ...]) -> None
 
 
 def _same_lengths(lengths: dict[str, int], argument: str, cure: str) -> None:
-    if not lengths or not all(lengths.values()):
-        found = "no row" if lengths else "no tensor with rows"
-        raise InputError(argument, found, "at least one observation", "look at how it was loaded")
+    if not lengths:
+        cure = "one datum as a row, x.reshape(1, ...); or let model and guide hold the data, and "
+        cure += "pass None"
+        raise InputError(argument, "no tensor with rows", "at least one observation", cure)
+    if not all(lengths.values()):
+        raise InputError(argument, "no row", "at least one observation", NO_ROW)
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{length} rows of {name}" for name, length in lengths.items())
         raise InputError(argument, found, "as many rows of each", cure)

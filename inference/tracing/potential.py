@@ -79,12 +79,11 @@ class Potential:
         except NotImplementedError as error:
             if "subsample" not in str(error):
                 raise
-            raise PairError(
-                None,
-                "a plate that subsamples itself",
-                "all data at each evaluation",
-                "leave subsample_size out of the plate",
-            ) from error
+            raise _subsamples(None) from error
+        frames = (f for s in found[3].nodes.values() for f in s.get("cond_indep_stack", ()))
+        for frame in frames:
+            if frame.full_size not in (None, -1, frame.size):  # by subsample=, which Pyro lets pass
+                raise _subsamples(frame.name)
         return found
 
     def start(self, seed_values: Mapping[str, Tensor] | None = None) -> Tensor:
@@ -183,3 +182,12 @@ def _doubled(
 def _double(value: Any) -> Any:
     real = isinstance(value, Tensor) and value.is_floating_point()
     return value.double() if real else value
+
+
+def _subsamples(plate: str | None) -> PairError:
+    return PairError(
+        plate,
+        "a plate that subsamples itself",
+        "all data at each evaluation",
+        "leave subsample_size out of the plate, or give subsample= all rows, and pass all data",
+    )

@@ -35,7 +35,7 @@ from inference.tracing.sites import (
     refuse_uncovered,
     sample_sites,
 )
-from inference.tracing.steady import refuse_unsteady
+from inference.tracing.steady import has_nan, refuse_unsteady
 from inference.tracing.terms import frame_of
 from inference.tracing.traces import Traces, plated
 from inference.tracing.wrappers import both
@@ -83,6 +83,7 @@ class Runner:
         guide_trace, model_trace = self._first_run()
         refuse_uncovered(model_trace, guide_trace)
         refuse_unsteady(model, guide, (model_trace, guide_trace), args, kwargs)
+        self._refuse_nan(model_trace)
         self._keep_rows(guide_trace, model_trace)
         self.nesting = nesting_of(guide_trace, model_trace)
         self.places = {n: place_of(s, self.nesting) for n, s in sample_sites(model_trace).items()}
@@ -100,6 +101,13 @@ class Runner:
         self.plate = None if frame is None else Plate.of(frame)
         self.is_local = self._inside(guide_trace, model_trace)
         self.cost = self._cost(guide_trace, model_trace)
+
+    def _refuse_nan(self, model_trace: Trace) -> None:
+        """Refuse NaN in the data, unless the model says what they stand for."""
+        if any(has_nan(site) for site in sample_sites(model_trace).values()):
+            error = explain_nonfinite(self.model, self.guide, self.args, self.kwargs)
+            if error.site is not None:
+                raise error
 
     def _keep_rows(self, *traces: Trace) -> None:
         """Remember the rows that plates chose; from now on they choose no others."""

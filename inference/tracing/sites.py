@@ -99,7 +99,7 @@ class Place:
         for plate in self.plates:
             sizes[self.nesting + plate.dim] = plate.size
         lead = [len(values), *sizes] if drawn else sizes[self.nesting - rank :]
-        return values.reshape(*lead, *self.shape[rank:])
+        return values.reshape((*lead, *self.shape[rank:]))  # of a number, no dim at all
 
     def align(self, tensor: Tensor, event_dim: int) -> Tensor:
         """Write out the leading dims, of the draws and all plates of the pair, of size 1."""
@@ -173,8 +173,19 @@ def node(trace: Trace, name: str) -> Site:
 
 
 def is_deterministic(site: Site) -> bool:
-    """Say whether the site is a ``pyro.deterministic``."""
-    return bool(site["infer"].get("_deterministic"))
+    """Say whether the site is a ``pyro.deterministic``, or what a ``poutine.reparam`` made of one.
+
+    The latter writes a point mass at the value itself, with no mark of it; an implicit likelihood
+    is a point mass at something else, at which the data are held.
+    """
+    if site["infer"].get("_deterministic"):
+        return True
+    point = unwrapped(site["fn"]) if site["is_observed"] else None
+    return isinstance(point, dist.Delta) and _same_memory(point.v, site["value"])
+
+
+def _same_memory(one: Tensor, other: Tensor) -> bool:
+    return one is other or (one.numel() > 0 and one.data_ptr() == other.data_ptr())
 
 
 def is_observed(site: Site) -> bool:

@@ -1,4 +1,4 @@
-"""What no run may change: which sites there are, and where a latent site may lie."""
+"""What no run may change: sites, their supports, and the rows that model and guide speak of."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from typing import Any
 
 import torch
 from pyro import poutine
+from pyro.distributions.util import scale_and_mask
 from pyro.infer.autoguide import AutoGuide
 from pyro.poutine import Trace
+from pyro.poutine.guide import GuideMessenger
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
-from inference.errors import PairError
+from inference.errors import NonFiniteError, PairError
 from inference.randomness import seeded
 from inference.tracing.layout import pair_traces
 from inference.tracing.nonfinite import unvalidated
-from inference.tracing.sites import Site, sample_sites
+from inference.tracing.sites import Site, is_observed, sample_sites
 
 Pair = tuple[Trace, Trace]
 
@@ -36,10 +40,16 @@ def refuse_unsteady(
     ------
     PairError
         Sites come and go from run to run; or the support of a latent site depends on another one,
-        and the guide does not follow it.
+        and the guide does not follow it; or the model's plate has a ``subsample=`` of its own, and
+        the guide's takes other rows.
+    NonFiniteError
+        NaN under a mask, whose density is hidden, but not its gradient.
     """
+    ours, theirs = _Rows(), _Rows()
     with seeded(_OTHER), torch.no_grad(), unvalidated():
-        second = pair_traces(model, guide, args, kwargs)
+        second = _traces(model, guide, ours, theirs, args, kwargs)
+        _refuse_other_rows(guide, ours, theirs)
+        _refuse_hidden_nan(model, *second, args, kwargs)
         for role, one, other in zip(("model", "guide"), first, second, strict=True):
             _refuse_other_sites(role, one, other)
         for site, causes in _moving(model, second[1], args, kwargs):
@@ -48,6 +58,46 @@ def refuse_unsteady(
 
 
 _OTHER = 1  # the seed of the second run
+
+
+class _Rows(Messenger):
+    """Note the rows of plates: those that the code asks for, and those that it gets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: dict[str, Tensor] = {}
+        self.got: dict[str, Tensor] = {}
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if site_is_subsample(msg) and msg["value"] is not None:
+            self.asked[msg["name"]] = msg["value"]
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        if site_is_subsample(msg):
+            self.got[msg["name"]] = msg["value"]
+
+
+def _traces(model: Any, guide: Any, ours: _Rows, theirs: _Rows, args: Any, kwargs: Any) -> Pair:
+    if isinstance(poutine.unwrap(guide), GuideMessenger):  # runs the model, in the model's plates
+        return pair_traces(model, guide, args, kwargs)
+    return pair_traces(ours(model), theirs(guide), args, kwargs)
+
+
+def _refuse_other_rows(guide: Any, ours: _Rows, theirs: _Rows) -> None:
+    """Pyro gives the model the guide's rows, whatever the model's plate asks for."""
+    for name, rows in ours.asked.items():
+        got = theirs.got.get(name, rows)
+        if got.shape != rows.shape or not torch.equal(got, rows.to(got.device)):
+            plate = f"pyro.plate('{name}', ..., subsample=...)"
+            cure = f"write the model's {plate} in the guide too, with the same rows"
+            if _is_fixed(guide):
+                cure = f"create_plates=lambda *args: {plate} for the guide, with the model's rows"
+            raise PairError(
+                name,
+                "a plate with subsample= in the model, and one that takes other rows in the guide",
+                "the same rows in both: else the data of some go with the latents of others",
+                cure,
+            )
 
 
 def _refuse_other_sites(role: str, one: Trace, other: Trace) -> None:
@@ -86,14 +136,8 @@ def _is_fixed(guide: Any) -> bool:
 
 def _moving(model: Any, guide: Trace, args: Any, kwargs: Any) -> Iterator[tuple[str, list[str]]]:
     """Yield the latent sites whose support depends on others, and these."""
-    drawn = {
-        name: site["value"].detach().requires_grad_()
-        for name, site in sample_sites(guide).items()
-        if not site["is_observed"] and site["value"].is_floating_point()
-    }
     with torch.enable_grad(), poutine.block():
-        given = poutine.condition(model, data=drawn)
-        trace = poutine.trace(given).get_trace(*args, **kwargs)
+        drawn, trace = _differentiable(model, guide, args, kwargs)
         for name, site in sample_sites(trace).items():
             bounds = [b.sum() for b in _bounds(site) if b.requires_grad] if name in drawn else []
             if bounds:
@@ -104,6 +148,55 @@ def _moving(model: Any, guide: Trace, args: Any, kwargs: Any) -> Iterator[tuple[
                 causes = [n for n, s in zip(drawn, slopes, strict=True) if s is not None]
                 if causes:
                     yield name, causes
+
+
+def _differentiable(
+    model: Any, guide: Trace, args: Any, kwargs: Any
+) -> tuple[dict[str, Tensor], Trace]:
+    """Run a model on the guide's draws, as leaves of a graph; return these and its trace."""
+    drawn = {
+        name: site["value"].detach().requires_grad_()
+        for name, site in sample_sites(guide).items()
+        if not site["is_observed"] and site["value"].is_floating_point()
+    }
+    given = poutine.condition(model, data=drawn)
+    return drawn, poutine.trace(given).get_trace(*args, **kwargs)
+
+
+def _refuse_hidden_nan(model: Any, trace: Trace, guide: Trace, args: Any, kwargs: Any) -> None:
+    """A mask takes a NaN out of the density, and leaves it in the gradient: 0 times NaN."""
+    if not any(has_nan(site) for site in sample_sites(trace).values()):
+        return
+    with torch.enable_grad(), poutine.block():
+        drawn, run = _differentiable(model, guide, args, kwargs)
+        leaves = [*drawn.values(), *(p for p in model.parameters() if p.requires_grad)]
+        for name, site in sample_sites(run).items():
+            if has_nan(site) and _hides_nan(site, leaves):
+                count = int(site["value"].isnan().sum())
+                raise NonFiniteError(
+                    name,
+                    f"{count} of {site['value'].numel()} elements are NaN, under a mask, and the "
+                    "density's gradient is NaN too",
+                    "finite numbers under a mask as well",
+                    "fill the data by .nan_to_num(0.0), or another value that the distribution "
+                    "takes, before you pass them, and keep the mask",
+                )
+
+
+def has_nan(site: Site) -> bool:
+    """Say whether a site's data hold a NaN."""
+    value = site["value"]
+    return is_observed(site) and isinstance(value, Tensor) and bool(value.isnan().any())
+
+
+def _hides_nan(site: Site, leaves: list[Tensor]) -> bool:
+    """Whether a site's density is finite, and its gradient is not."""
+    total = torch.as_tensor(scale_and_mask(site["fn"].log_prob(site["value"]), mask=site["mask"]))
+    total = total.sum()
+    if not bool(total.isfinite()) or not total.requires_grad or not leaves:
+        return False
+    slopes = torch.autograd.grad(total, leaves, allow_unused=True, retain_graph=True)
+    return any(slope is not None and bool(slope.isnan().any()) for slope in slopes)
 
 
 def _bounds(site: Site) -> Iterator[Tensor]:

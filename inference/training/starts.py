@@ -21,7 +21,7 @@ from torch.distributions import constraints, transform_to
 
 from inference.diagnostics import NormalApproximation, laplace, pathfinder
 from inference.errors import PairError
-from inference.tracing import Potential, Sampler, bind, layout, lent_potential, quiet
+from inference.tracing import Potential, Sampler, bind, lent_potential, quiet
 from inference.training.moment_matching import match_moments
 
 _METHODS = {"pathfinder": pathfinder, "laplace": laplace}
@@ -106,7 +106,7 @@ def _unknown(guide: Any) -> PairError:
 
 
 def _move(model: nn.Module, guide: Any, data: Any, named: Any, method: str, restarts: int) -> None:
-    nesting = layout(model, guide, data, named).max_plate_nesting
+    nesting = Sampler(model, guide, data, named).nesting  # which looks at the pair as all do
     with lent_potential(model, data, named, nesting) as potential:
         best = _best(potential, method, restarts)
         _put(guide, best, potential.shapes)

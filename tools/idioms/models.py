@@ -10,6 +10,7 @@ import torch
 from pyro import poutine
 from pyro.contrib import gp
 from pyro.infer import autoguide
+from pyro.infer.reparam import LocScaleReparam
 from torch import Tensor, nn
 from torch.distributions import constraints
 
@@ -124,6 +125,19 @@ def obs_mask() -> Pair:
         "y": "deterministic",
     }
     return Pair(model, Guide(), (X, Y), truth(kinds, x=X[seen], y=Y[seen]))
+
+
+def reparam() -> Pair:
+    """A prior moved off its site: what is drawn has another name, and the site is computed."""
+
+    def model(x: Tensor, y: Tensor | None = None) -> None:
+        b0, b1 = weights()
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("y", dist.Normal(b0 * x[:, 0] + b1 * x[:, 1], 1.0), obs=y)
+
+    moved = poutine.reparam(model, config={"b0": LocScaleReparam(0.0)})
+    known = truth({**KINDS, "b0": "deterministic", "b0_decentered": "latent"})
+    return Pair(moved, autoguide.AutoMultivariateNormal(moved), (X, Y), known, (NEW,))
 
 
 def flat() -> Pair:
@@ -262,6 +276,7 @@ MODELS: dict[str, Any] = {
     "`poutine.mask` over data": mask,
     "`poutine.scale`": scale,
     "`obs_mask`": obs_mask,
+    "`poutine.reparam`": reparam,
     "nested plates": nested,
     "a plate in a branch": conditional,
     "`ImproperUniform` prior": flat,

@@ -7,6 +7,7 @@ from typing import Any
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro import poutine
 from pyro.infer import autoguide
 from torch import Tensor, nn
 
@@ -50,7 +51,33 @@ def support() -> Pair:
     return Pair(story, autoguide.AutoNormal(story), (torch.ones(4),), lambda model: NO_TRUTH)
 
 
+def rows() -> Pair:
+    """Rows that the model is given, and that an AutoGuide without ``create_plates=`` is not."""
+
+    def story(x: Tensor, index: Tensor) -> None:
+        with pyro.plate("data", 8, subsample=index):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    data = torch.ones(4), torch.tensor([1, 3, 4, 6])
+    return Pair(story, autoguide.AutoNormal(story), data, lambda model: NO_TRUTH)
+
+
+def hidden() -> Pair:
+    """NaN for what is missing, under a mask that leaves them in the gradient."""
+    x = torch.tensor([1.0, float("nan"), 0.5])
+
+    def story(x: Tensor) -> None:
+        z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        with pyro.plate("data", len(x)), poutine.mask(mask=~x.isnan()):
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    return Pair(story, autoguide.AutoNormal(story), (x,), lambda model: NO_TRUTH)
+
+
 REFUSED: dict[str, tuple[Any, str]] = {
     "a random number of sites": (number, "comes and goes"),
     "a support that depends on a latent": (support, "a support that depends on 'a'"),
+    "`subsample=` in the model alone": (rows, "takes other rows in the guide"),
+    "NaN under `poutine.mask`": (hidden, "elements are NaN, under a mask"),
 }

@@ -89,3 +89,11 @@ def test_a_khat_that_is_not_estimated_has_no_error_or_an_infinite_one():
     error = khat_error(torch.tensor([-torch.inf, torch.inf, 0.5]), 1000)
     assert error[0] == 0 and error[1] == torch.inf
     assert float(error[2]) == pytest.approx(1.5 * 95**0.5 / 105)
+
+
+def test_largest_weights_that_agree_are_a_tail_that_is_a_point():
+    # as of a guide of one Bernoulli: two weights, both finite, whatever the number of draws
+    few = torch.full((200, 1), -1.0).index_fill(0, torch.arange(150), 1e-5)
+    smoothed, khat = smooth(few)
+    assert khat == -torch.inf
+    assert torch.allclose(smoothed, few.double().log_softmax(0))

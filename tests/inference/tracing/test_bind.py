@@ -12,10 +12,12 @@ from pyro.nn import PyroModule, PyroParam
 from torch import nn
 from torch.distributions import constraints
 
+from inference import check, enumerated, importance, posterior, rates
 from inference.errors import PairError
 from inference.objectives.objective import Objective
 from inference.randomness import seeded
 from inference.tracing.bind import bind
+from ppl_models.errors import InputError
 from tests import pairs
 
 
@@ -256,3 +258,9 @@ def test_lazy_layers_are_run_once() -> None:
 
     _, guide = bind(pairs.GlobalMean(), Guide(), torch.arange(4.0))
     assert guide.net.weight.shape == (1, 4)
+
+
+@pytest.mark.parametrize("function", [check, posterior, importance, rates, enumerated])
+def test_data_without_a_row_are_refused_by_all_in_the_same_words(function) -> None:
+    with pytest.raises(InputError, match="no row"):
+        function(pairs.Conjugate(), pairs.ConjugateGuide(), torch.zeros(0))

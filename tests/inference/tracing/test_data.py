@@ -8,10 +8,12 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.infer.autoguide import AutoNormal
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from inference import NonFiniteError, Run, fit
+from inference.tracing.data import columns
 from ppl_models.errors import InputError
 from tests import pairs
 from tests.inference.training.fitting import QUIET, conjugate, data, parameters, same
@@ -236,3 +238,50 @@ def test_an_error_of_the_model_itself_is_not_hidden() -> None:
 
     with pytest.raises(ValueError, match="my own mistake"):
         fit(Broken(), pairs.ConjugateGuide(), data(), **QUIET)
+
+
+# -- tensors in a dict, as one argument
+
+
+def of_batch(batch: dict[str, Any]) -> None:
+    x, y = batch["inputs"]["x"], batch["outputs"][0]
+    slope = pyro.sample("slope", dist.Normal(0.0, 1.0))
+    with pyro.plate("data", len(x)):
+        pyro.sample("y", dist.Normal(slope * x, 1.0), obs=y)
+
+
+def of_pair(x: Tensor, y: Tensor) -> None:
+    of_batch({"inputs": {"x": x}, "outputs": [y]})
+
+
+def test_a_dict_as_an_argument_is_cut_as_its_tensors_are() -> None:
+    x = torch.linspace(-1.0, 1.0, 10)
+    batch = {"inputs": {"x": x}, "outputs": [0.5 * x], "note": "constant"}
+    settings: dict[str, Any] = {"epochs": 3, "batch_size": 4, **QUIET}
+    nested = fit(of_batch, AutoNormal(of_batch), (batch,), **settings)
+    flat = fit(of_pair, AutoNormal(of_pair), (x, 0.5 * x), **settings)
+    for one, other in zip(parameters(nested), parameters(flat), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_dict_beside_tensors_is_passed_whole() -> None:
+    table = {"scale": torch.ones(7)}
+    batch = columns((torch.arange(4.0), table), "data").rows(slice(2))
+    assert batch.size == 2 and batch.args[1] is table
+
+
+def test_a_dict_of_unequal_rows_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match="3 rows of batch.*4 rows of batch"):
+        columns(({"x": torch.ones(3), "y": torch.ones(4)},), "data", ("batch",))
+
+
+def test_the_cure_of_a_datum_without_a_row_works() -> None:
+    def model(x: Tensor) -> None:
+        z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        with pyro.plate("data", x.numel()):
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    x = torch.tensor(1.0)
+    with pytest.raises(InputError, match=r"x.reshape\(1, ...\)"):
+        fit(model, AutoNormal(model), x, epochs=1, **QUIET)
+    assert math.isfinite(fit(model, AutoNormal(model), x.reshape(1), epochs=1, **QUIET).best_bound)

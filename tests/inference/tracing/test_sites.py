@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
+from pyro.infer.reparam import LocScaleReparam
 
 from inference.errors import NonFiniteError, PairError
 from inference.tracing.sites import (
+    is_deterministic,
+    is_observed,
     mask_of,
     nesting_of,
     node,
@@ -103,3 +108,26 @@ def test_a_latent_that_nobody_draws_is_refused():
     with pytest.raises(PairError) as caught:
         refuse_uncovered(traced(model), poutine.Trace())
     assert caught.value.site == "z"
+
+
+@pytest.mark.parametrize("plated", [False, True])
+def test_what_a_reparametrisation_computes_is_deterministic(plated):
+    def model(x):
+        with pyro.plate("rows", 3) if plated else nullcontext():
+            b = pyro.sample("b", dist.Normal(1.0, 2.0))
+        with pyro.plate("data", 3):
+            pyro.sample("x", dist.Delta(b + 0.0, torch.zeros(3)), obs=x)
+
+    made = poutine.reparam(model, config={"b": LocScaleReparam(0.0)})
+    for outer in (made, pyro.plate("draws", 4, dim=-2)(made)):
+        sites = sample_sites(poutine.trace(outer).get_trace(torch.ones(3)))
+        assert is_deterministic(sites["b"]) and not is_observed(sites["b"])
+        assert is_observed(sites["x"])  # an implicit likelihood is a point mass too
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_a_number_is_put_back_to_where_a_trace_has_it(drawn):
+    trace = poutine.trace(lambda: pyro.sample("b", dist.Normal(0.0, 1.0))).get_trace()
+    place = place_of(sample_sites(trace)["b"], 0)
+    values = torch.arange(4.0) if drawn else torch.ones(1)
+    assert place.restore(values, drawn).shape == ((4,) if drawn else ())
