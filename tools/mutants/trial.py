@@ -66,12 +66,17 @@ def imported(path: Path) -> set[tuple[str, str]]:
 
 
 def naming(root: Path, file: str) -> list[str]:
-    """Return the test files that import something a module defines, the mirror apart."""
+    """Return the tests that import something a module defines, and mirrors of modules that do.
+
+    The mirror of the module itself is left out.
+    """
     package, own = file.partition("/")[0], mirror(root, file)
     names = {(package, name) for name in public_names(root / file)}
+    users = [p for p in sorted((root / package).rglob("*.py")) if names & imported(p)]
+    mirrors = [name for p in users for name in mirror(root, p.relative_to(root).as_posix())]
     tests = sorted((root / "tests").rglob("test_*.py"), key=lambda p: p.stat().st_size)
     found = [str(path.relative_to(root)) for path in tests if names & imported(path)]
-    return [name for name in found if name not in own]
+    return [name for name in dict.fromkeys([*mirrors, *found]) if name not in own]
 
 
 def stages(root: Path, file: str, last: str) -> Iterator[tuple[str, list[str]]]:
