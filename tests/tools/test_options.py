@@ -51,7 +51,6 @@ EXCEPTIONS = {
         "ppl_models/slds.py: regimes(mask=None)",
     ),
     "what was seen, of data with gaps: the files `test_gaps.py`, `test_cca.py` give it to pairs": (
-        "guides/cca.py: forward(observed=None)",
         "guides/dvae/base.py: DynamicalGuide(gaps=False)",
         "guides/dvae/base.py: forward(observed=None)",
         "guides/dvae/base.py: path(observed=None)",
@@ -86,7 +85,6 @@ EXCEPTIONS = {
         "ppl_models/lds.py: path(observed=None)",
         "ppl_models/lds.py: start_emission(observed=None)",
         "ppl_models/lds.py: ahead(observed=None)",
-        "ppl_models/linear_motion.py: path(observed=None)",
         "ppl_models/sequences.py: clean(observed=None)",
         "ppl_models/sequences.py: masked(observed=None)",
         "ppl_models/sequences.py: masked_frames(observed=None)",
