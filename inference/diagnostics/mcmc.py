@@ -237,6 +237,12 @@ def _chain(
     def energy(at: dict[str, Tensor]) -> Tensor:
         return potential(frame.mean + frame.factor @ at["u"])
 
+    diverged: list[int] = []
+
+    def look(kernel: NUTS, _: object, stage: str, __: int) -> None:
+        if stage.startswith("Sample"):  # not MCMC.diagnostics, which needs four draws
+            diverged[:] = kernel.diagnostics()["divergences"]
+
     kernel = NUTS(
         potential_fn=energy,
         full_mass=potential.size <= _MOST_DENSE,
@@ -248,11 +254,11 @@ def _chain(
         settings.num_warmup,
         initial_params={"u": frame.starts[chain].clone()},
         disable_progbar=not settings.progress,
+        hook_fn=look,
     )
     with torch.enable_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's and Pyro's own making
         run.run()
     diverging = torch.zeros(settings.num_samples, dtype=torch.bool)
-    at = run.diagnostics()["divergences"]["chain 0"]
-    diverging[torch.as_tensor(at, dtype=torch.long)] = True
+    diverging[torch.as_tensor(diverged, dtype=torch.long)] = True
     return frame.mean + run.get_samples()["u"] @ frame.factor.T, diverging

@@ -14,6 +14,7 @@ from guides.cca import CCAGuide
 from inference import fit, fit_em
 from ppl_models.cca import CCA
 from ppl_models.errors import InputError
+from ppl_models.maxvar import centred, covariance, maxvar
 
 WIDTHS = {"sight": 4, "sound": 3, "touch": 2}
 PATTERNS = torch.tensor(list(product([True, False], repeat=3)))
@@ -172,3 +173,17 @@ def test_what_has_no_solution_is_refused(call: Any, message: str) -> None:
 
 def wide() -> tuple[Tensor, Tensor]:
     return torch.randn(9, 1), torch.randn(9, 2)
+
+
+def test_a_start_gives_the_codes_nine_tenths_of_what_the_shared_variates_explain() -> None:
+    """The rest is noise, so that EM has some; together they are the covariance of each set."""
+    data = drawn(build(), 400)
+    model = CCA(WIDTHS, 2).double().start_from(**data)
+    variates = maxvar(list(data.values()), 2, ridge=1e-3).variates
+    for name, x in data.items():
+        known = centred(x).T @ variates / len(x)
+        assert torch.allclose(model.weights[name], 0.9 * known)
+        noise = model.noise_root(name) @ model.noise_root(name).T
+        whole = model.weights[name] @ model.weights[name].T + noise
+        assert torch.allclose(whole, covariance(x), rtol=1e-4, atol=1e-5)  # of the noise's floor
+        assert torch.allclose(model.means[name], x.mean(0))

@@ -98,3 +98,13 @@ def test_answers_of_two_kinds_are_made_in_every_context() -> None:
     for low, high in ((-9.0, -0.5), (0.5, 9.0)):  # in contexts at both ends
         some = rest[(c > low) & (c < high)]
         assert 0.25 < float((some > 0).double().mean()) < 0.75
+
+
+def test_an_answer_has_the_distribution_that_was_asked_for() -> None:
+    model = DialogWAE(3, 2, 2, likelihood="bernoulli")
+    z, c = torch.randn(5, 2), torch.randn(5, 2)
+    x = torch.bernoulli(torch.full((5, 3), 0.5))
+    chance = model.decoder(torch.cat([z, c], -1)).sigmoid()
+    expected = (x * chance + (1 - x) * (1 - chance)).log().sum(-1)
+    assert torch.allclose(model.observation(z, c).log_prob(x), expected, atol=1e-5)
+    assert set(model(None, c).unique().tolist()) <= {0.0, 1.0}

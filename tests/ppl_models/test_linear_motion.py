@@ -134,3 +134,9 @@ def test_bad_paths_are_named(s: Tensor, mask: Tensor | None, argument: str) -> N
     for part in (model := LinearMotion(), LinearMotionGuide(model)):
         with pytest.raises(InputError, match=argument):
             part(s, mask)
+
+
+def test_paths_with_gaps_are_refused() -> None:
+    s = torch.randn(2, 5, 4).double()
+    with pytest.raises(InputError, match="gaps in paths"):
+        build()(s, observed=torch.ones(2, 5, dtype=torch.bool))

@@ -6,7 +6,7 @@ from scipy.linalg import eigh
 from torch import Tensor
 
 from ppl_models.errors import InputError
-from ppl_models.maxvar import covariance, maxvar
+from ppl_models.maxvar import covariance, halves, maxvar
 
 
 def sets() -> list[Tensor]:
@@ -51,3 +51,17 @@ def test_what_has_no_solution_is_refused() -> None:
         maxvar([torch.ones(9, 2), torch.randn(9, 2)], 1)
     with pytest.raises(InputError, match="at most"):
         maxvar([torch.randn(9, 2), torch.randn(9, 2)], 5)
+
+
+def test_a_ridge_is_a_share_of_each_set_s_mean_variance_added_to_its_diagonal() -> None:
+    x = sets()
+    blocks = [covariance(s) for s in x]
+    wider = [c + 0.3 * c.diagonal().mean() * torch.eye(len(c)).double() for c in blocks]
+    whole = covariance(torch.cat(x, 1)).numpy()
+    values = eigh(whole, torch.block_diag(*wider).numpy(), eigvals_only=True)
+    assert torch.allclose(
+        maxvar(x, 3, ridge=0.3).strengths, torch.as_tensor(values[::-1][:3].copy())
+    )
+    root, inverse = halves(x[0], ridge=0.3)
+    assert torch.allclose(root @ root, wider[0])
+    assert torch.allclose(root @ inverse, torch.eye(4).double(), atol=1e-10)

@@ -14,9 +14,10 @@ import torch
 from tools.mutants.first import FIRST
 from tools.mutants.planting import Mutant, misplaced
 from tools.mutants.second import SECOND
+from tools.mutants.third import THIRD
 from tools.mutants.trial import STAGES, copy_of, try_one
 
-SETS = {"first": FIRST, "second": SECOND}
+SETS = {"first": FIRST, "second": SECOND, "third": THIRD}
 Results = dict[str, dict[str, Any]]
 
 

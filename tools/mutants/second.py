@@ -136,7 +136,7 @@ SECOND = [
         "scale from the prior's k",
     ),
     M(
-        I + "diagnostics/importance.py",
+        I + "diagnostics/importance_weights.py",
         "min(1 - 1 / math.log10(draws), 0.7)",
         "min(1 - 1 / math.log(draws), 0.7)",
         "another logarithm",

@@ -2,7 +2,8 @@
 
 Tests run in three stages, each only if the one before noticed nothing: the test file of the same
 name, and the list of defaults; the other files that import something of the module; the whole
-quick suite, where a failure counts only if the test passes on the code without the error.
+quick suite. A failure counts only if the test passes on the code without the error; one that does
+not is left out, and the stage run again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,6 +33,7 @@ from tools.mutants.planting import Mutant, planted
 STAGES = ("mirror", "named", "suite")
 ALWAYS = ("tests/tools/test_defaults.py",)
 HEAVY = (matplotlib, pyro.infer, scipy.stats, torch)  # imported once, before the forks
+_SOUND, _BROKEN = list[str](), list[str]()  # tests that pass without an error, and that do not
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", re.MULTILINE)
 
 
@@ -66,12 +68,17 @@ def imported(path: Path) -> set[tuple[str, str]]:
 
 
 def naming(root: Path, file: str) -> list[str]:
-    """Return the test files that import something a module defines, the mirror apart."""
+    """Return the tests that import something a module defines, and mirrors of modules that do.
+
+    The mirror of the module itself is left out.
+    """
     package, own = file.partition("/")[0], mirror(root, file)
     names = {(package, name) for name in public_names(root / file)}
+    users = [p for p in sorted((root / package).rglob("*.py")) if names & imported(p)]
+    mirrors = [name for p in users for name in mirror(root, p.relative_to(root).as_posix())]
     tests = sorted((root / "tests").rglob("test_*.py"), key=lambda p: p.stat().st_size)
     found = [str(path.relative_to(root)) for path in tests if names & imported(path)]
-    return [name for name in found if name not in own]
+    return [name for name in dict.fromkeys([*mirrors, *found]) if name not in own]
 
 
 def stages(root: Path, file: str, last: str) -> Iterator[tuple[str, list[str]]]:
@@ -82,13 +89,16 @@ def stages(root: Path, file: str, last: str) -> Iterator[tuple[str, list[str]]]:
     yield from ((s, tests) for s, tests in zip(wanted, chosen, strict=False) if tests)
 
 
-def run_tests(root: Path, tests: list[str], seconds: float) -> tuple[int, str, str]:
+def run_tests(
+    root: Path, tests: list[str], seconds: float, without: Collection[str] = ()
+) -> tuple[int, str, str]:
     """Run the quick tests until one fails; return pytest's status, that test, and the end.
 
-    In a process forked from this one, which has imported what takes long (torch, Pyro).
+    Some tests can be left out. In a process forked from this one, which has imported what takes
+    long (torch, Pyro).
     """
     with tempfile.NamedTemporaryFile("r") as output:
-        child = get_context("fork").Process(target=_run, args=(root, tests, output.name))
+        child = get_context("fork").Process(target=_run, args=(root, tests, output.name, without))
         child.start()
         child.join(seconds)
         if child.is_alive():
@@ -100,7 +110,7 @@ def run_tests(root: Path, tests: list[str], seconds: float) -> tuple[int, str, s
     return child.exitcode or 0, failed[1] if failed else "", text[-800:]
 
 
-def _run(root: Path, tests: list[str], output: str) -> None:
+def _run(root: Path, tests: list[str], output: str, without: Collection[str]) -> None:
     """Be the child: see the copy and nothing of the code around here, and run pytest."""
     here = {"", os.getcwd()}
     sys.path[:] = [str(root), *(path for path in sys.path if path not in here)]
@@ -112,6 +122,7 @@ def _run(root: Path, tests: list[str], output: str) -> None:
     os.dup2(file, 1)
     os.dup2(file, 2)
     options = ["-x", "-q", "-m", "not slow", "--no-header", "--tb=line"]
+    options += [f"--deselect={test}" for test in without]
     status = pytest.main([*options, "-p", "no:cacheprovider", "-p", "no:xdist", *tests])
     sys.stdout.flush()
     os._exit(int(status))
@@ -119,24 +130,34 @@ def _run(root: Path, tests: list[str], output: str) -> None:
 
 def try_one(root: Path, mutant: Mutant, last: str, seconds: float) -> dict[str, Any]:
     """Plant an error in a copy, run the stages up to ``last``, and take it out again."""
-    path, began = root / mutant.file, time.monotonic()
-    clean = path.read_text()
+    began = time.monotonic()
     result: dict[str, Any] = {"noticed": False, "by": "", "stage": last}
-    try:
-        for stage, tests in stages(root, mutant.file, last):
-            path.write_text(planted(clean, mutant))
-            status, test, end = run_tests(root, tests, seconds)
-            path.write_text(clean)
-            if status not in (0, 5):
-                if stage != "suite" or _passes(root, test, seconds):
-                    result |= {"noticed": True, "by": test or end, "stage": stage}
-                    break
-                result["doubt"] = test or end
-    finally:
-        path.write_text(clean)
+    for stage, tests in stages(root, mutant.file, last):
+        if by := _noticing(root, mutant, tests, seconds):
+            result |= {"noticed": True, "by": by, "stage": stage}
+            break
     return {**result, "seconds": round(time.monotonic() - began, 1)}
 
 
+def _noticing(root: Path, mutant: Mutant, tests: list[str], seconds: float) -> str:
+    """Return a test that fails with the error and passes without it, or how pytest ended."""
+    path = root / mutant.file
+    clean = path.read_text()
+    while True:
+        try:
+            path.write_text(planted(clean, mutant))
+            status, test, end = run_tests(root, tests, seconds, _BROKEN)
+        finally:
+            path.write_text(clean)
+        if status in (0, 5):
+            return ""
+        if not test or _passes(root, test, seconds):
+            return test or end
+        _BROKEN.append(test)
+
+
 def _passes(root: Path, test: str, seconds: float) -> bool:
-    """Whether a test passes on the code as it is; an error without a test is taken at its word."""
-    return not test or run_tests(root, [test], seconds)[0] == 0
+    """Whether a test passes on the code as it is."""
+    if test not in _SOUND and run_tests(root, [test], seconds)[0] == 0:
+        _SOUND.append(test)
+    return test in _SOUND

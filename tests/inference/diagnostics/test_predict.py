@@ -217,3 +217,18 @@ def test_coords_and_names_of_event_dims_are_taken() -> None:
     found = predict(vectors, posterior_of_b, NEW, num_samples=2, **named)
     assert found.predictions["y"].dims == ("chain", "draw", "data", "axis")
     assert found.predictions["y"].coords["data"].values.tolist() == ["p", "q", "r"]
+
+
+def test_the_plate_of_the_new_rows_can_be_named_where_two_have_their_size() -> None:
+    """Of three rows and three columns: what lies in the named plate alone is never seen before."""
+
+    def grid(x: Tensor, y: Tensor | None = None) -> None:
+        b = pyro.sample("b", dist.Normal(0.0, 1.0))
+        with pyro.plate("columns", 3, dim=-1), pyro.plate("rows", 3, dim=-2):
+            pyro.sample("y", dist.Normal(b + x, 1.0), obs=y)
+
+    for plate in ("rows", "columns"):
+        found = predict(grid, posterior_of_b, torch.zeros(3, 3), num_samples=3, plate=plate)
+        assert found.predictions["y"].shape == (1, 3, 3, 3)
+        # the inputs' first dim is labelled as the plate that is named
+        assert found.predictions_constant_data["x"].dims[0] == plate

@@ -93,3 +93,19 @@ def test_pvalues_of_symmetric_samples_are_uniform():
 def test_the_histogram_shows_itself():
     found = vsbc(Conjugate(), guide_of(), X, simulations=100)
     assert isinstance(found.plot("z").figure, Figure)
+
+
+def test_simulated_values_go_into_the_argument_that_is_named():
+    class Doubled(Conjugate):
+        def forward(self, half):  # what is observed is twice the argument, so no argument is it
+            return super().forward(2 * half)
+
+    class Reading(ConjugateGuide):
+        def forward(self, half):
+            super().forward(half)  # of the simulated value, which stands where `half` did
+
+    x = torch.ones(100)
+    with pytest.raises(PairError, match="replace="):
+        vsbc(Doubled(), Reading(exact=True), x, simulations=100)
+    found = vsbc(Doubled(), Reading(exact=True), x, simulations=300, replace={"x": 0})
+    assert found.pvalue() > 0.01 and abs(float(found.bias("z"))) < 0.08  # s.e. 0.017

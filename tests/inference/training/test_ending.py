@@ -126,3 +126,8 @@ def test_a_fit_that_is_too_short_says_so_and_a_long_one_does_not() -> None:
     assert "still rising" in str(short)
     long = fit(*conjugate(exact=True), data(256), epochs=12, learning_rate=1e-4, **QUIET)
     assert "still rising" not in str(long)
+
+
+def test_a_mark_goes_on_from_the_one_before() -> None:
+    a, b = torch.tensor([1.0, 2.0]), torch.tensor([3.0])
+    assert mark_of(b, mark_of(a)) == mark_of(torch.cat([a, b])) != mark_of(a, mark_of(b))

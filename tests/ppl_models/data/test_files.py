@@ -118,3 +118,10 @@ def test_a_folder_that_cannot_be_used_is_named_with_a_cure(
         with pytest.raises(InputError, match=word):
             make_folder(tmp_path)
     assert [p.name for p in sorted(tmp_path.iterdir())] == ["a", "file"]
+
+
+def test_the_error_of_a_folder_names_the_argument_that_named_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="--report") as error:
+        make_folder(tmp_path / "file", argument="--report")
+    assert error.value.argument == "--report"
