@@ -23,7 +23,7 @@ import argparse
 import json
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +40,15 @@ GUIDES = {  # and whether `fit` follows the start
 }
 STEPS, RATE, DRAWS = 1000, 0.02, 4000
 MEAN_ERROR, SD_ERROR, KHAT = 0.15, 0.10, 0.7
+
+
+class Case(NamedTuple):
+    """A model, its data, and moments of its posterior by name (``beta[1]``): mean and sd."""
+
+    name: str
+    model: Any
+    data: tuple[Any, ...]
+    reference: dict[str, dict[str, float]]
 
 
 class Moments(NamedTuple):
@@ -74,7 +83,7 @@ class Row(NamedTuple):
         raw = "" if self.raw is None else str(self.raw)
         verdict = "flagged" if self.flagged else "right" if self.weighted.right() else "WRONG"
         return (
-            f"{self.name:6} {self.guide:30} {shape:14} {raw:16} {self.weighted!s:16} "
+            f"{self.name:7} {self.guide:27} {shape:14} {raw:16} {self.weighted!s:16} "
             f"{verdict:8} {self.seconds:6.0f}"
         )
 
@@ -97,10 +106,10 @@ def _trained(model: Any, guide: Any, data: Any, seed: int) -> None:
     fit(model, guide, data, learning_rate=rate, progress=False, **how)
 
 
-def by_guide(name: str, guide: str, content: dict[str, Any], seed: int) -> Row:
+def by_guide(case: Case, guide: str, seed: int) -> Row:
     """Fit one posterior by one guide."""
-    model, arguments = POSTERIORS[name]
-    data, before = arguments(content["data"]), time.perf_counter()
+    name, model, data, known = case
+    before = time.perf_counter()
     family, trained = GUIDES[guide]
     fitted = start(model, family, *data, seed=seed)
     if trained:
@@ -112,21 +121,20 @@ def by_guide(name: str, guide: str, content: dict[str, Any], seed: int) -> Row:
         weighted = posterior(*pair, num_samples=DRAWS, weighted=True, **lean)["posterior"]
     seconds = time.perf_counter() - before
     raw = posterior(*pair, num_samples=DRAWS, **lean)["posterior"]
-    said, known = weighted.attrs, content["reference"]
+    said = weighted.attrs
     flagged = said["khat"] + 2 * said["khat_error"] >= KHAT or not said["reliable"]
     found = moments(raw, known), moments(weighted, known)
     return Row(name, guide, said["khat"], said["khat_error"], *found, flagged, seconds)
 
 
-def by_chains(name: str, content: dict[str, Any], seed: int) -> Row:
+def by_chains(case: Case, seed: int) -> Row:
     """Draw from one posterior by four chains."""
     import arviz
 
-    model, arguments = POSTERIORS[name]
     before = time.perf_counter()
     found = mcmc(
-        model,
-        *arguments(content["data"]),
+        case.model,
+        *case.data,
         num_samples=1000,
         num_warmup=500,
         seed=seed,
@@ -136,22 +144,41 @@ def by_chains(name: str, content: dict[str, Any], seed: int) -> Row:
     )
     seconds = time.perf_counter() - before
     rhat = max(float(np.max(v.values)) for v in arviz.rhat(found).data_vars.values())
-    judged = moments(found["posterior"], content["reference"])
-    return Row(name, "mcmc (r-hat)", rhat, 0.0, None, judged, rhat > 1.01, seconds)
+    judged = moments(found["posterior"], case.reference)
+    return Row(case.name, "mcmc (r-hat)", rhat, 0.0, None, judged, rhat > 1.01, seconds)
 
 
-def rows(
-    folder: Path, only: list[str], seed: int, chains: bool, guides: list[str]
-) -> Iterator[Row]:
+def rows(cases: Iterable[Case], seed: int, chains: bool, guides: list[str]) -> Iterator[Row]:
     """Fit and judge, one after the other."""
-    for name in only:
-        content = json.loads((folder / f"{name}.json").read_text())
+    for case in cases:
         found = []
         for guide in guides:
-            found.append(by_guide(name, guide, content, seed))
+            found.append(by_guide(case, guide, seed))
             yield found[-1]
         if chains or (found and all(row.flagged for row in found)):
-            yield by_chains(name, content, seed)
+            yield by_chains(case, seed)
+
+
+def report(found: Iterable[Row]) -> None:
+    """Print rows as they come, and count."""
+    print(f"{'model':7} {'guide':27} {'k-hat':14} {'raw: mean, sds':16} {'weighted':16} {'':8} sec")
+    done = []
+    for row in found:
+        print(row, flush=True)
+        done.append(row)
+    trusted = [row for row in done if not row.flagged]
+    wrong = [row for row in trusted if not row.weighted.right()]
+    reached = {row.name for row in trusted if row.raw and row.weighted.right()}
+    print(f"{len(trusted)} of {len(done)} rows not flagged, of which {len(wrong)} wrong")
+    print(f"{len(reached)} of {len({row.name for row in done})} posteriors reached by a guide")
+
+
+def of_files(folder: Path, names: list[str]) -> Iterator[Case]:
+    """Read posteriordb's data and reference moments."""
+    for name in names:
+        content = json.loads((folder / f"{name}.json").read_text())
+        model, arguments = POSTERIORS[name]
+        yield Case(name, model, arguments(content["data"]), content["reference"])
 
 
 def main() -> None:
@@ -163,16 +190,8 @@ def main() -> None:
     parser.add_argument("--mcmc", action="store_true")
     parser.add_argument("--guides", nargs="*", default=list(GUIDES), choices=list(GUIDES))
     options = parser.parse_args()
-    print(f"{'model':6} {'guide':30} {'k-hat':14} {'raw: mean, sds':16} {'weighted':16} {'':8} sec")
-    done = []
-    for row in rows(options.folder, options.only, options.seed, options.mcmc, options.guides):
-        print(row, flush=True)
-        done.append(row)
-    trusted = [row for row in done if not row.flagged]
-    wrong = [row for row in trusted if not row.weighted.right()]
-    reached = {row.name for row in trusted if row.raw and row.weighted.right()}
-    print(f"{len(trusted)} of {len(done)} rows not flagged, of which {len(wrong)} wrong")
-    print(f"{len(reached)} of {len(options.only)} posteriors reached by a guide")
+    cases = of_files(options.folder, options.only)
+    report(rows(cases, options.seed, options.mcmc, options.guides))
 
 
 if __name__ == "__main__":
