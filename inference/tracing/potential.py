@@ -84,7 +84,7 @@ class Potential:
         for frame in frames:
             if frame.full_size not in (None, -1, frame.size):  # by subsample=, which Pyro lets pass
                 raise _subsamples(frame.name)
-        return found  # type: ignore[no-any-return]
+        return found
 
     def start(self, seed_values: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return a vector (D,) to begin at: of uniform numbers within 2 of zero, or of values."""
