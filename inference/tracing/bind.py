@@ -25,6 +25,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from inference.errors import PairError
 from inference.tracing.layout import open_traces, rows_in
+from inference.tracing.pyro_errors import translated
 from ppl_models.errors import InputError
 
 pyro.settings.set(module_local_params=True)
@@ -168,6 +169,8 @@ def bind(
     InputError
         The data have no row.
     """
+    for role, part in (("model", model), ("guide", guide)):
+        _refuse_uncallable(role, part)
     if rows_in(args, kwargs) == 0:
         raise InputError("data", "no row", "at least one observation", NO_ROW)
     for module in (model, guide):
@@ -180,10 +183,23 @@ def bind(
         bound_model = model if isinstance(model, nn.Module) else FunctionModule(model, shared)
         bound_guide = guide if isinstance(guide, nn.Module) else FunctionModule(guide, shared)
         if _is_unfinished(bound_model) or _is_unfinished(bound_guide):
-            _first_run(bound_model, bound_guide, args, kwargs)
+            with translated("a first run of guide and model"):
+                _first_run(bound_model, bound_guide, args, kwargs)
     finally:
         _PRETRAINED.clear()
     return bound_model, bound_guide
+
+
+def _refuse_uncallable(role: str, part: Any) -> None:
+    """Refuse a class in place of an instance, and what cannot be run at all."""
+    if callable(part) and not isinstance(part, type):
+        return
+    made = isinstance(part, type)
+    found = f"the class {part.__name__}" if made else f"a {type(part).__name__}"
+    cure = f"{part.__name__}(...)" if made else "a guide without latents is `lambda *args: None`"
+    if made and issubclass(part, AutoGuide):
+        cure = f"{part.__name__}(model)"
+    raise PairError(role, found, "a function, or an instance of a class", cure)
 
 
 def _first_run(model: nn.Module, guide: nn.Module, args: Any, kwargs: Any) -> None:

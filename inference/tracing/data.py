@@ -15,13 +15,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from inference.randomness import derive, reseed
 from inference.tracing.arguments import deep, named, pad_cure
 from inference.tracing.bind import NO_ROW
-from inference.tracing.forms import is_list_of, of_numbers, refuse_form
+from inference.tracing.forms import FORMS, JOINED, refuse_form, refuse_list
 from ppl_models.errors import InputError
-
-_FORMS = (
-    "a tensor, a tuple of arguments, a dict of keyword arguments, a Dataset or DataLoader of "
-    "these, or None where the model holds its data"
-)
 
 
 @dataclass(frozen=True)
@@ -134,9 +129,11 @@ def columns(data: Any, argument: str, names: tuple[str, ...] = ()) -> Columns:
     if not isinstance(data, (Mapping, tuple, list)):
         refuse_form(names[0] if names else "x", data, argument)
         cure = "(data,) if the model takes it as it is, else torch.as_tensor(data)"
-        raise InputError(argument, f"a {type(data).__name__}", _FORMS, cure)
+        if isinstance(data, Iterator):
+            cure = f"list it: of tensors torch.cat(list(data)), of tuples of them {JOINED}"
+        raise InputError(argument, f"a {type(data).__name__}", FORMS, cure)
     if isinstance(data, list):
-        _refuse_list(data, argument, names)
+        refuse_list(data, argument, names)
     args: tuple[Any, ...] = () if isinstance(data, Mapping) else tuple(data)
     kwargs: dict[str, Any] = dict(data) if isinstance(data, Mapping) else {}
     given = dict(named(args, kwargs, names))
@@ -153,14 +150,6 @@ def columns(data: Any, argument: str, names: tuple[str, ...] = ()) -> Columns:
         cure += f"; of a list {one} of one tensor a datum, {pad_cure(one)}"
     _same_lengths(lengths, argument, cure)
     return Columns(args, kwargs, next(iter(lengths.values())), nested)
-
-
-def _refuse_list(data: list[Any], argument: str, names: tuple[str, ...]) -> None:
-    """Refuse a list that is no list of arguments: of a number a datum, or of arrays."""
-    name = names[0] if names else "x"
-    refuse_form(name, data, argument)
-    if is_list_of((int, float, list), data):
-        raise InputError(argument, *of_numbers(name, data))
 
 
 def _same_lengths(lengths: dict[str, int], argument: str, cure: str) -> None:

@@ -248,3 +248,23 @@ def of_numbers(name: str, value: Any) -> tuple[str, str, str]:
     """What to say of a list of numbers, or of lists of them."""
     found = f"a {type(value).__name__} of {len(value)} {type(value[0]).__name__}s"
     return found, "a tensor", f"torch.tensor({name}, dtype=torch.float32)"
+
+
+FORMS = (
+    "a tensor, a tuple of arguments, a dict of keyword arguments, a Dataset or DataLoader of "
+    "these, or None where the model holds its data"
+)
+
+
+JOINED = "tuple(map(torch.cat, zip(*data)))"
+
+
+def refuse_list(data: list[Any], argument: str, names: tuple[str, ...]) -> None:
+    """Refuse a list that is no list of arguments: of a number a datum, or of arrays."""
+    name = names[0] if names else "x"
+    refuse_form(name, data, argument)
+    if is_list_of((int, float, list), data):
+        raise InputError(argument, *of_numbers(name, data))
+    if is_list_of(tuple, data):
+        cure = f"of batches {JOINED}, cut again by batch_size=; of single data a DataLoader(data)"
+        raise InputError(argument, f"a list of {len(data)} tuples", FORMS, cure)

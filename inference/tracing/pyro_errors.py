@@ -32,6 +32,7 @@ _CURES = (
     ("missing specification of has_rsample", "write has_rsample= in the guide's pyro.factor"),
     ("more global than guide enumeration", "enumerate these sites in the guide too"),
 )
+_LOOK = "look at the line that raised this, below"
 _KNOWN = (ValueError, RuntimeError, TypeError, IndexError, KeyError, NotImplementedError)
 
 
@@ -48,9 +49,7 @@ class _Progress(Messenger):
 
 
 @contextmanager
-def translated(
-    doing: str, cure: str = "look at the line that raised this, below"
-) -> Iterator[None]:
+def translated(doing: str, cure: str = _LOOK) -> Iterator[None]:
     """Turn what Pyro, torch or the user's own code raise into a `PairError` that names the site."""
     progress = _Progress()
     try:
@@ -58,6 +57,8 @@ def translated(
             yield
     except _KNOWN as error:
         own = _own_error(error)
+        if own is not None and own.cure == _LOOK != cure:  # who called knows better
+            raise PairError(own.args[0], own.args[1], "no error", cure) from error
         if own is not None:
             raise own from None
         raise _translate(error, doing, progress.site, cure) from error

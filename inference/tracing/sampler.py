@@ -128,7 +128,7 @@ class Sampler(Runner):
     def _sizes(self, num_samples: int, chunk: int | None) -> Iterator[int | None]:
         """Split draws into runs: so many at once, or one without a plate of draws (None)."""
         if num_samples < 1:
-            raise ValueError(f"draws: saw {num_samples}, expected at least 1")
+            raise ValueError(f"num_samples: saw {num_samples}, expected at least 1")
         if not self.vectorised:
             yield from (None for _ in range(num_samples))
             return

@@ -264,3 +264,23 @@ def test_lazy_layers_are_run_once() -> None:
 def test_data_without_a_row_are_refused_by_all_in_the_same_words(function) -> None:
     with pytest.raises(InputError, match="no row"):
         function(pairs.Conjugate(), pairs.ConjugateGuide(), torch.zeros(0))
+
+
+FUNCTIONS = [check, posterior, importance, rates, enumerated]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_class_in_place_of_a_guide_is_refused_with_the_call_that_makes_one(function) -> None:
+    with pytest.raises(PairError) as error:
+        function(pairs.Conjugate(), AutoNormal, torch.ones(3))
+    assert error.value.site == "guide" and error.value.cure == "AutoNormal(model)"
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_what_pyro_cannot_set_up_is_the_same_error_everywhere(function) -> None:
+    def model(x) -> None:
+        for _ in range(2):
+            pyro.sample("z", dist.Normal(0.0, 1.0))
+
+    with pytest.raises(PairError, match="Multiple sample sites named 'z'"):
+        function(model, AutoNormal(model), torch.ones(3))

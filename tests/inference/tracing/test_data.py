@@ -285,3 +285,13 @@ def test_the_cure_of_a_datum_without_a_row_works() -> None:
     with pytest.raises(InputError, match=r"x.reshape\(1, ...\)"):
         fit(model, AutoNormal(model), x, epochs=1, **QUIET)
     assert math.isfinite(fit(model, AutoNormal(model), x.reshape(1), epochs=1, **QUIET).best_bound)
+
+
+def test_the_cure_of_batches_in_a_generator_or_a_list_works() -> None:
+    rows = data(12)
+    batches = [(rows[:6],), (rows[6:],)]
+    for given in (batches, (batch for batch in batches)):
+        with pytest.raises(InputError, match=r"tuple\(map\(torch.cat, zip\(\*data\)\)\)"):
+            columns(given, "data")
+    (joined,) = columns(tuple(map(torch.cat, zip(*batches, strict=True))), "data").args
+    assert torch.equal(joined, rows)

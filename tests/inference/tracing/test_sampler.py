@@ -129,7 +129,7 @@ def test_the_default_chunk_bounds_the_memory():
 
 
 def test_no_draws_are_refused():
-    with pytest.raises(ValueError, match="draws: saw 0"):
+    with pytest.raises(ValueError, match="num_samples: saw 0"):
         list(sampler_of(Conjugate(), ConjugateGuide(), X).chunks(0))
 
 
