@@ -6,6 +6,7 @@ import ast
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -120,7 +121,7 @@ def test_the_density_of_the_data_reaches_every_latent_drawn_with_a_path(row: Sto
     """By itself, apart from the prior: a bound whose data term is cut off would still train."""
     model, guide, data = row.example(size=4)
     with seeded(0):
-        drawn = poutine.trace(guide).get_trace(**data)
+        drawn: Any = poutine.trace(guide).get_trace(**data)
         leaves = {
             name: site["value"].detach().requires_grad_()
             for name, site in drawn.nodes.items()
@@ -142,7 +143,7 @@ def test_the_density_of_the_data_reaches_every_latent_drawn_with_a_path(row: Sto
         assert gradient is not None and bool(gradient.abs().sum() > 0), name
 
 
-def values(trace: poutine.Trace) -> dict[str, Tensor]:
+def values(trace: Any) -> dict[str, Tensor]:
     """Return what a guide has drawn."""
     return {
         name: site["value"]
