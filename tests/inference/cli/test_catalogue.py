@@ -6,10 +6,12 @@ import ast
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from pyro import poutine
+from torch import Tensor, nn
 
 import guides
 import ppl_models
@@ -108,3 +110,43 @@ def test_a_typo_gets_the_nearest_name(typo: str, cure: str) -> None:
 
 def test_names_are_found_in_any_case() -> None:
     assert find("gaussianmixture").name == "GaussianMixture"
+
+
+# The children of these are latents, discrete ones and paths, and no data.
+FURTHER_UP = {"GaussianMixture": {"weights"}, "MixDVAE": {"z"}}
+
+
+@EACH
+def test_the_density_of_the_data_reaches_every_latent_drawn_with_a_path(row: Story) -> None:
+    """By itself, apart from the prior: a bound whose data term is cut off would still train."""
+    model, guide, data = row.example(size=4)
+    with seeded(0):
+        drawn: Any = poutine.trace(guide).get_trace(**data)
+        leaves = {
+            name: site["value"].detach().requires_grad_()
+            for name, site in drawn.nodes.items()
+            if site["type"] == "sample" and not site["is_observed"] and site["fn"].has_rsample
+        }
+        told = poutine.trace(poutine.condition(model, {**values(drawn), **leaves}))
+        trace = told.get_trace(**data)
+    trace.compute_log_prob()
+    observed = [
+        site["log_prob_sum"]
+        for name, site in trace.nodes.items()
+        if site["type"] == "sample" and site["is_observed"] and name not in values(drawn)
+    ]
+    total = sum(observed, torch.zeros(()))
+    for name, leaf in leaves.items():
+        if name in FURTHER_UP.get(row.name, ()):
+            continue
+        gradient = torch.autograd.grad(total, leaf, retain_graph=True, allow_unused=True)[0]
+        assert gradient is not None and bool(gradient.abs().sum() > 0), name
+
+
+def values(trace: Any) -> dict[str, Tensor]:
+    """Return what a guide has drawn."""
+    return {
+        name: site["value"]
+        for name, site in trace.nodes.items()
+        if site["type"] == "sample" and not site["is_observed"]
+    }

@@ -159,7 +159,7 @@ def test_a_higher_acceptance_takes_smaller_steps(monkeypatch: pytest.MonkeyPatch
     asked: list[float] = []
     module = sys.modules[mcmc.__module__]
 
-    class Spy(module.NUTS):  # type: ignore[misc, name-defined]
+    class Spy(module.NUTS):  # type: ignore[name-defined]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             asked.append(kwargs["target_accept_prob"])
             super().__init__(*args, **kwargs)
