@@ -10,8 +10,9 @@ climbs); where the row says so, then by `fit`, 1,000 steps on all data with a ra
 0.02 to 0, for all models alike. Then 4,000 draws are exported twice, raw and weighted. Columns:
 k-hat and its standard error, over the draws that were weighed; the worst error of a mean, in
 reference standard deviations, and the smallest and largest ratio of standard deviations to the
-reference's, raw and weighted; whether k-hat flags the row; seconds. Where every guide's row is
-flagged, chains are run: then the columns have the largest r-hat, and the chains' own moments.
+reference's, raw and weighted; whether the row is flagged, by k-hat or by a warning of `start`;
+seconds. Where every guide's row is flagged, chains are run: then the columns have the largest
+r-hat, and the chains' own moments.
 
 A row with k-hat + 2 errors < 0.7 is *right* if its weighted means are within 0.15 sd and its
 standard deviations within 10 %; the last lines count.
@@ -111,7 +112,10 @@ def by_guide(case: Case, guide: str, seed: int) -> Row:
     name, model, data, known = case
     before = time.perf_counter()
     family, trained = GUIDES[guide]
-    fitted = start(model, family, *data, seed=seed)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        fitted = start(model, family, *data, seed=seed)
+    modes = any("several modes" in str(warning.message) for warning in told)
     if trained:
         _trained(model, fitted, data, seed)
     lean: dict[str, Any] = {"predictive": False, "log_likelihood": False, "seed": seed}
@@ -122,7 +126,7 @@ def by_guide(case: Case, guide: str, seed: int) -> Row:
     seconds = time.perf_counter() - before
     raw = posterior(*pair, num_samples=DRAWS, **lean)["posterior"]
     said = weighted.attrs
-    flagged = said["khat"] + 2 * said["khat_error"] >= KHAT or not said["reliable"]
+    flagged = said["khat"] + 2 * said["khat_error"] >= KHAT or not said["reliable"] or modes
     found = moments(raw, known), moments(weighted, known)
     return Row(name, guide, said["khat"], said["khat_error"], *found, flagged, seconds)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
@@ -27,6 +28,7 @@ from inference.training.moment_matching import match_moments
 _METHODS = {"pathfinder": pathfinder, "laplace": laplace}
 _SCALES_APART = 1000.0
 _MATCHES = 5
+_ALIKE, _FAR = 4.0, 4.0  # nats between bounds; standard deviations between modes
 _KNOWN = "AutoNormal, AutoDiagonalNormal, AutoMultivariateNormal, AutoLowRankMultivariateNormal"
 
 
@@ -74,6 +76,11 @@ def start(
     ------
     PairError
         Another kind of guide; no finite density on any climb; what `mcmc` raises.
+
+    Warns
+    -----
+    UserWarning
+        Two climbs ended far apart at bounds that are alike: several modes.
     """
     if method not in _METHODS:
         raise PairError("method", repr(method), " or ".join(_METHODS), "method='pathfinder'")
@@ -130,7 +137,27 @@ def _best(potential: Potential, method: str, restarts: int) -> NormalApproximati
             errors.append(error)
     if not found:
         raise errors[0]
-    return max(found, key=lambda normal: normal.bound)
+    best = max(found, key=lambda normal: normal.bound)
+    if any(_other_mode(best, normal) for normal in found):
+        warnings.warn(
+            "climbs from different places ended far apart, at bounds that are alike: the posterior "
+            "has several modes, of which this guide holds one, and importance weights cannot show "
+            "the others. Write the model so that one is left (order what may be exchanged), or "
+            "compare fits of several seeds.",
+            UserWarning,
+            stacklevel=4,
+        )
+    return best
+
+
+def _other_mode(best: NormalApproximation, other: NormalApproximation) -> bool:
+    """Say whether another climb found much of the posterior elsewhere."""
+    gap = (other.mean - best.mean).unsqueeze(1)
+    far = min(
+        float(torch.linalg.solve_triangular(normal.factor, gap, upper=False).norm())
+        for normal in (best, other)
+    )
+    return best.bound - other.bound < _ALIKE and far > _FAR + len(gap) ** 0.5
 
 
 def _put(guide: Any, best: NormalApproximation, shapes: dict[str, torch.Size]) -> None:

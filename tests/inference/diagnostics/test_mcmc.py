@@ -31,7 +31,9 @@ def arviz():
 @pytest.mark.parametrize("start", ["pathfinder", None, GlobalMeanGuide(0.0, 0.2)])
 def test_chains_find_a_conjugate_posterior_whatever_the_start(start):
     exact = GlobalMean().posterior(X)
-    found = mcmc(GlobalMean(), X, start=start, num_samples=250, seed=1, **SHORT)
+    # 30 steps are too few to find the scale that a start of None does not know: r-hat 1.12 once
+    warmup = SHORT if start else {**SHORT, "num_warmup": 150}
+    found = mcmc(GlobalMean(), X, start=start, num_samples=250, seed=1, **warmup)
     mu = found["posterior"]["mu"]
     assert mu.dims == ("chain", "draw") and mu.shape == (2, 250)
     assert float(arviz().rhat(found)["mu"]) < 1.05

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -139,3 +141,31 @@ def test_fit_says_that_scales_differ_by_thousands():
     y, x = data()
     small = fit(far, AutoNormal(far), (y, x), epochs=1, progress=False)
     assert not any("differ" in note for note in small.notes)
+
+
+def exchangeable(y):
+    mu = pyro.sample("mu", dist.Normal(0.0, 5.0).expand([2]).to_event(1))
+    parts = dist.Categorical(torch.tensor([0.5, 0.5]))
+    with pyro.plate("n", len(y)):
+        each = dist.Normal(mu.unsqueeze(-2), 1.0)
+        pyro.sample("y", dist.MixtureSameFamily(parts, each), obs=y)
+
+
+def ordered(y):
+    low = pyro.sample("low", dist.Normal(0.0, 5.0))
+    gap = pyro.sample("gap", dist.HalfNormal(5.0))
+    parts = dist.Categorical(torch.tensor([0.5, 0.5]))
+    with pyro.plate("n", len(y)):
+        each = dist.Normal(torch.stack([low, low + gap], -1).unsqueeze(-2), 1.0)
+        pyro.sample("y", dist.MixtureSameFamily(parts, each), obs=y)
+
+
+@pytest.mark.parametrize(("model", "count"), [(exchangeable, 1), (ordered, 0)])
+def test_two_modes_are_told_and_one_is_not(model, count):
+    """Importance weights of a guide at one mode look perfect: only the climbs can tell."""
+    random = torch.Generator().manual_seed(0)
+    y = torch.cat([torch.randn(20, generator=random) - 3, torch.randn(20, generator=random) + 3])
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        start(model, AutoNormal, y, seed=0)
+    assert sum("several modes" in str(warning.message) for warning in told) == count
