@@ -100,6 +100,20 @@ def test_without_noise_a_draw_is_the_path_of_means(member: Member) -> None:
 
 
 @LATENT
+def test_noise_is_the_share_of_the_scale_that_is_drawn(member: Member) -> None:
+    model, guide = member.pair()
+    s, _, _ = latents(model)
+    s = s.repeat(40, 1, 1)
+    torch.manual_seed(0)
+    nodes = poutine.trace(guide.path).get_trace(s, None, 0.5).nodes
+    z, w = nodes["z"]["value"], nodes[model.global_site]["value"] if model.global_dim else None
+    mean, scale = chain_of(guide, s, w).moments(z.clone())
+    share = ((z - mean) / scale).detach()
+    # four standard errors of a standard deviation
+    assert abs(float(share.std()) - 0.5) < 4 * 0.5 / (2 * share.numel()) ** 0.5
+
+
+@LATENT
 def test_draws_reach_the_guide_s_parameters(member: Member) -> None:
     """The gradient of z_T in the seed's noise is that of finite differences of a weight."""
     model, guide = member.pair()

@@ -8,6 +8,7 @@ import pytest
 import torch
 from pyro.infer.autoguide import AutoNormal
 
+from inference.diagnostics import collapse
 from inference.diagnostics.amortisation import amortisation_gap
 from inference.diagnostics.collapse import collapse_report
 from inference.errors import PairError
@@ -182,3 +183,15 @@ def test_the_gap_of_the_best_of_a_family_is_none_though_its_weights_are_noisy():
         gap = amortisation_gap(sampler, 0, steps=30)
     # chosen and judged by the same draws, the luckiest would win: some six errors above 0
     assert -5 * gap.error < gap.nats < 2 * gap.error
+
+
+def test_no_more_draws_are_compared_than_are_asked_for(monkeypatch):
+    seen, original = [], collapse.contrasts
+    monkeypatch.setattr(
+        collapse, "contrasts", lambda s, t, *a: seen.append(t.size) or original(s, t, *a)
+    )
+    model, guide, x = Conjugate(), ConjugateGuide(), torch.randn(8)
+    for asked, compared in ((2, 2), (10, 5)):
+        seen.clear()
+        collapse_report(model, guide, x, **(QUICK | {"num_samples": asked}))
+        assert sum(seen) == compared

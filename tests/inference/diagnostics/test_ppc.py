@@ -6,7 +6,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from inference.diagnostics.ppc import ppc
+from inference.diagnostics.ppc import Check, ppc
 from tests.inference.diagnostics.odd_pairs import Sequence, SequenceGuide, Tracks, TracksGuide
 from tests.pairs import Conjugate, ConjugateGuide, GlobalMean, GlobalMeanGuide
 
@@ -118,3 +118,9 @@ def test_the_table_reads_and_the_plot_draws():
     assert table.plot(own) == own
     with pytest.raises(ValueError, match="expected 2"):
         table.plot(own[:1])
+
+
+def test_the_interval_holds_the_central_nine_tenths_and_ties_count_half():
+    check = Check("x", "mean", 25.0, torch.arange(101.0).double())
+    assert check.interval == pytest.approx((5.0, 95.0))
+    assert check.pvalue == pytest.approx(75.5 / 101)

@@ -66,6 +66,19 @@ def test_codes_of_a_gap_are_those_of_the_dense_gaussian_and_cancel() -> None:
     assert ((both.mean(0) - law).abs() < 4.5 * both.std(0) / 2000**0.5).all()
 
 
+def test_codes_of_a_padded_sequence_with_gaps_have_the_density_of_the_cut_one() -> None:
+    model, guide, _ = linear_kvae()
+    seen, n = holes(1), T - 2
+    s = model(size=1, length=T).detach()
+    mask = torch.arange(T)[None] < n
+    hidden = torch.where(seen & mask[..., None], s, torch.nan)
+    long = poutine.trace(guide).get_trace(hidden, mask, observed=seen).nodes["a"]["fn"]
+    cut = poutine.trace(guide).get_trace(hidden[:, :n], observed=seen[:, :n]).nodes["a"]["fn"]
+    a = torch.randn(1, T, 2).double()
+    assert not bool(seen[0, 2:4].any())  # a gap within the frames that exist
+    assert torch.allclose(long.log_prob(a), cut.log_prob(a[:, :n]), atol=1e-9)
+
+
 def test_a_linear_kalman_vae_with_gaps_has_the_evidence_of_the_dense_gaussian() -> None:
     model, guide, (mean, cov) = linear_kvae()
     seen = holes()
