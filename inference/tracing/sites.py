@@ -99,7 +99,7 @@ class Place:
         for plate in self.plates:
             sizes[self.nesting + plate.dim] = plate.size
         lead = [len(values), *sizes] if drawn else sizes[self.nesting - rank :]
-        return values.reshape(*lead, *self.shape[rank:])
+        return values.reshape((*lead, *self.shape[rank:]))
 
     def align(self, tensor: Tensor, event_dim: int) -> Tensor:
         """Write out the leading dims, of the draws and all plates of the pair, of size 1."""
