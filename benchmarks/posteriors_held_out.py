@@ -130,7 +130,7 @@ def logistic(x: Tensor, y: Tensor) -> None:
     """A logistic regression of few rows."""
     beta = pyro.sample("beta", dist.Normal(0.0, 2.5).expand([3]).to_event(1))
     with pyro.plate("row", len(y)):
-        pyro.sample("y", dist.Bernoulli(logits=(x * beta.unsqueeze(-2)).sum(-1)), obs=y)
+        pyro.sample("y", dist.Bernoulli(logits=(x * beta).sum(-1)), obs=y)
 
 
 def _design(rows: int, columns: int) -> Tensor:
@@ -160,7 +160,7 @@ def student(x: Tensor, y: Tensor) -> None:
     beta = pyro.sample("beta", dist.Normal(0.0, 10.0).expand([2]).to_event(1))
     sigma = pyro.sample("sigma", dist.HalfCauchy(2.5))
     with pyro.plate("row", len(y)):
-        loc = (x * beta.unsqueeze(-2)).sum(-1)
+        loc = (x * beta).sum(-1)
         pyro.sample("y", dist.StudentT(2.0, loc, sigma), obs=y)
 
 
@@ -185,7 +185,7 @@ def counts(x: Tensor, y: Tensor) -> None:
     beta = pyro.sample("beta", dist.Normal(0.0, 2.5).expand([2]).to_event(1))
     phi = pyro.sample("phi", dist.HalfNormal(5.0))
     with pyro.plate("row", len(y)):
-        rate = (x * beta.unsqueeze(-2)).sum(-1).exp()
+        rate = (x * beta).sum(-1).exp()
         pyro.sample("y", dist.GammaPoisson(phi, phi / rate), obs=y)
 
 
@@ -211,7 +211,7 @@ def modes(y: Tensor) -> None:
     mu = pyro.sample("mu", dist.Normal(0.0, 5.0).expand([2]).to_event(1))
     parts = dist.Categorical(torch.tensor([0.5, 0.5]))
     with pyro.plate("row", len(y)):
-        each = dist.Normal(mu.unsqueeze(-2), 1.0)
+        each = dist.Normal(mu, 1.0)
         pyro.sample("y", dist.MixtureSameFamily(parts, each), obs=y)
 
 
@@ -234,7 +234,7 @@ def scales(x: Tensor, y: Tensor) -> None:
     beta = pyro.sample("beta", dist.Normal(0.0, 1e5).expand([4]).to_event(1))
     sigma = pyro.sample("sigma", dist.HalfCauchy(100.0))
     with pyro.plate("row", len(y)):
-        pyro.sample("y", dist.Normal((x * beta.unsqueeze(-2)).sum(-1), sigma), obs=y)
+        pyro.sample("y", dist.Normal((x * beta).sum(-1), sigma), obs=y)
 
 
 def scales_case() -> Case:

@@ -179,3 +179,23 @@ def test_loo_of_weighted_draws_is_the_exact_one():
     raw = arviz.loo(posterior(model, guide, x, num_samples=4000))
     assert abs(float(weighted.elpd_loo) - truth) < 0.06  # over seeds it varies by 0.02
     assert abs(float(raw.elpd_loo) - truth) > 0.5  # sd 1.6 times too wide costs 0.78
+
+
+def rowwise(y, x):
+    """A pair whose densities do not broadcast over draws, of scalar latent sites."""
+    b = pyro.sample("b", dist.Normal(0.0, 3.0))
+    sigma = pyro.sample("sigma", dist.HalfNormal(1.0))
+    with pyro.plate("row", len(y)):
+        loc = (x * b.reshape(1)).sum(-1)
+        pyro.sample("y", dist.Normal(loc, sigma), obs=y)
+
+
+def test_scalars_of_a_pair_that_draws_one_by_one_are_weighted_too():
+    guide = AutoMultivariateNormal(rowwise, init_scale=0.3)
+    x = torch.linspace(-1.0, 1.0, 5).unsqueeze(1)
+    y = x.squeeze(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of k-hat, at 30 draws
+        found = posterior(rowwise, guide, y, x, num_samples=30, weighted=True, max_samples=60)
+    assert found["posterior"].attrs["one_by_one"]
+    assert found["posterior"]["b"].shape == found["posterior"]["sigma"].shape == (1, 30)
