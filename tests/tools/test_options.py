@@ -162,6 +162,8 @@ EXCEPTIONS = {
         "inference/diagnostics/collapse.py: collapse_report(chunk=None)",
     ),
     "given through a subclass, or through what stands on it": (
+        "ppl_models/distributions/markov.py: MarkovPath(summed=False)",
+        "ppl_models/slds.py: regimes(summed=False)",
         "inference/diagnostics/sbc.py: sbc(replace=None)",
         "inference/objectives/penalties/correlation.py: parts(prior=True)",
         "inference/objectives/penalties/critics.py: Critic(steps=1)",

@@ -85,8 +85,8 @@ def test_missing_values_are_equal_to_themselves():
         def forward(self, x):
             with pyro.plate("data", len(x), dim=-1):
                 present = x.isfinite()
-                z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
-                fn = dist.Normal(z, 1.0, validate_args=False).mask(present)
+                pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
+                fn = dist.Normal(torch.zeros(len(x)), 1.0, validate_args=False).mask(present)
                 pyro.sample("x", fn, obs=x.clone())
 
     class Guide(nn.Module):

@@ -83,6 +83,7 @@ def test_the_mode_is_found_for_a_delta_and_for_laplace():
     assert torch.allclose(guide.loc.double(), mean, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_best_of_several_restarts_is_taken():
     def two_hills(y):
         z = pyro.sample("z", dist.Normal(0.0, 1.0).mask(False))
@@ -101,6 +102,7 @@ def test_the_best_of_several_restarts_is_taken():
     assert min(alone) < -1  # one climb alone may end on the small hill
 
 
+@pytest.mark.slow
 def test_constrained_and_enumerated_sites_are_taken():
     def mixture(y):
         theta = pyro.sample("theta", dist.Beta(5.0, 5.0))

@@ -166,6 +166,7 @@ def test_it_begins_where_vem_ends(prior: Any) -> None:
     assert torch.allclose(found.phi, end.phi)
 
 
+@pytest.mark.slow
 def test_it_ends_where_the_bound_does_not_rise() -> None:
     """At a rate of nearly 0 nothing rises: windows that are better by chance are few."""
     batch, start, end = parts_of([walkers(3, 2, seed=3)], [3], "linear")
