@@ -101,8 +101,8 @@ MODELS = [
     ),
     M(
         P + "slds.py",
-        "chain = self.regimes(length, None if summed else mask)",
-        "chain = self.regimes(length)",
+        "chain = self.regimes(length, mask, summed=summed)",
+        "chain = self.regimes(length, summed=summed)",
         "mask dropped from the regimes",
     ),
     M(
