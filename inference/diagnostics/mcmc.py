@@ -15,7 +15,7 @@ from torch import Tensor
 
 from inference.diagnostics.arviz_adapter import Variable
 from inference.diagnostics.arviz_groups import check_dims, exported
-from inference.diagnostics.normal_approximation import pathfinder
+from inference.diagnostics.normal_approximation import NormalApproximation, pathfinder
 from inference.errors import PairError
 from inference.randomness import derive, reseed
 from inference.tracing import (
@@ -65,7 +65,8 @@ def mcmc(
         Any model, and the data, as it takes them.
     start
         A fitted guide, whose draws say where to begin and how parameters are scaled. Without one,
-        the best of four Pathfinder approximations; None begins within 2 of zero, unscaled.
+        the best of four Pathfinder approximations, and a chain at each other mode that they found
+        (so that r-hat shows it); None begins within 2 of zero, unscaled.
     num_samples
         Draws of each chain.
     num_chains
@@ -207,13 +208,23 @@ def _frame(
     if drawn is None:
         paths = [pathfinder(potential, potential.start()) for _ in range(_PATHS)]
         best = max(paths, key=lambda path: path.bound)
+        modes = [best, *(path for path in paths if best.is_apart(path))]
         noise = torch.randn(chains, len(best.mean), dtype=potential.dtype)
-        return _Frame(best.mean.to(noise), best.factor.to(noise), noise)
+        places = [_drawn(modes[i % len(modes)], noise[i]) for i in range(chains)]
+        return _frame_at(best.mean.to(noise), best.factor.to(noise), torch.stack(places))
     draws = potential.flat(potential.unconstrained({n: drawn[n] for n in potential.shapes}))
     draws = draws[draws.isfinite().all(1)].to(potential.dtype)
     factor = _factor(draws)
     mean = draws.mean(0)
-    starts = torch.linalg.solve_triangular(factor, (draws[:chains] - mean).T, upper=False).T
+    return _frame_at(mean, factor, draws[:chains])
+
+
+def _drawn(normal: NormalApproximation, noise: Tensor) -> Tensor:
+    return normal.mean.to(noise) + normal.factor.to(noise) @ noise
+
+
+def _frame_at(mean: Tensor, factor: Tensor, places: Tensor) -> _Frame:
+    starts = torch.linalg.solve_triangular(factor, (places - mean).T, upper=False).T
     return _Frame(mean, factor, starts)
 
 

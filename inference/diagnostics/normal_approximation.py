@@ -32,6 +32,7 @@ _MOST_STEPS, _ROUNDS = 500, 5
 _FLAT = 1e-3  # a slope, in standard deviations of the curvature, that is none
 _MOST_CURVED = 300  # parameters up to which the exact curvature is computed
 _MOST_DIMS = 2000  # a dense covariance is kept
+_ALIKE, _FAR = 4.0, 4.0  # nats between bounds; standard deviations between modes
 _WORST = 1e12  # nats that stand for an impossible place: scipy wants a number
 
 
@@ -65,6 +66,15 @@ class NormalApproximation:
         """Return draws ``(S, D)``, of torch's global generator."""
         noise = torch.randn(num_samples, len(self.mean), dtype=self.mean.dtype)
         return self.mean + noise @ self.factor.T
+
+    def is_apart(self, other: NormalApproximation) -> bool:
+        """Say whether a worse approximation is of another mode, whose mass counts."""
+        gap = (other.mean - self.mean).unsqueeze(1)
+        far = min(
+            float(torch.linalg.solve_triangular(normal.factor, gap, upper=False).norm())
+            for normal in (self, other)
+        )
+        return self.bound - other.bound < _ALIKE and far > _FAR + len(gap) ** 0.5
 
 
 def pathfinder(potential: Potential, start: Tensor) -> NormalApproximation:

@@ -28,7 +28,6 @@ from inference.training.moment_matching import match_moments
 _METHODS = {"pathfinder": pathfinder, "laplace": laplace}
 _SCALES_APART = 1000.0
 _MATCHES = 5
-_ALIKE, _FAR = 4.0, 4.0  # nats between bounds; standard deviations between modes
 _KNOWN = "AutoNormal, AutoDiagonalNormal, AutoMultivariateNormal, AutoLowRankMultivariateNormal"
 
 
@@ -138,7 +137,7 @@ def _best(potential: Potential, method: str, restarts: int) -> NormalApproximati
     if not found:
         raise errors[0]
     best = max(found, key=lambda normal: normal.bound)
-    if any(_other_mode(best, normal) for normal in found):
+    if any(best.is_apart(normal) for normal in found):
         warnings.warn(
             "climbs from different places ended far apart, at bounds that are alike: the posterior "
             "has several modes, of which this guide holds one, and importance weights cannot show "
@@ -148,16 +147,6 @@ def _best(potential: Potential, method: str, restarts: int) -> NormalApproximati
             stacklevel=4,
         )
     return best
-
-
-def _other_mode(best: NormalApproximation, other: NormalApproximation) -> bool:
-    """Say whether another climb found much of the posterior elsewhere."""
-    gap = (other.mean - best.mean).unsqueeze(1)
-    far = min(
-        float(torch.linalg.solve_triangular(normal.factor, gap, upper=False).norm())
-        for normal in (best, other)
-    )
-    return best.bound - other.bound < _ALIKE and far > _FAR + len(gap) ** 0.5
 
 
 def _put(guide: Any, best: NormalApproximation, shapes: dict[str, torch.Size]) -> None:

@@ -149,3 +149,19 @@ def test_divergences_are_told():
     with pytest.warns(UserWarning, match="diverged"):
         found = mcmc(cliff, num_samples=40, start=None, **SHORT)
     assert int(found["sample_stats"]["diverging"].sum()) > 0
+
+
+def test_chains_of_two_modes_disagree_for_r_hat_to_see():
+    def model(y):
+        mu = pyro.sample("mu", dist.Normal(0.0, 5.0).expand([2]).to_event(1))
+        parts = dist.Categorical(torch.tensor([0.5, 0.5]))
+        with pyro.plate("n", len(y)):
+            pyro.sample("y", dist.MixtureSameFamily(parts, dist.Normal(mu, 0.5)), obs=y)
+
+    y = torch.tensor([-3.2, -3.0, -2.7, 2.8, 3.0, 3.1])
+    lean = {"predictive": False, "log_likelihood": False}
+    found = mcmc(model, y, num_samples=20, **{**SHORT, "num_chains": 4}, **lean)
+    first = found["posterior"]["mu"].mean("draw").values[:, 0]
+    # were all at the best of four climbs, chains would agree, with half of the posterior unseen
+    assert first.max() > 2 and first.min() < -2
+    assert float(arviz().rhat(found)["mu"].max()) > 1.5
