@@ -109,7 +109,11 @@ class Search:
         for frames in _windows(len(self.gap) - 1):
             if not len(targets.first) or targets.first[-1] < self.last + frames.start:
                 break
-            window = _Window(self, targets, frames, floor)
+            reach = [self.last + frames.start, self.last + frames.stop]
+            columns = slice(*np.searchsorted(targets.first, reach))
+            if columns.start == columns.stop:
+                continue
+            window = _Window(self, targets, frames, columns, floor)
             if window.hopeless:
                 break
             more = window.links()
@@ -135,8 +139,11 @@ class _Window:
         Whether nothing so far ahead, or further, could be linked: the further, the vaguer.
     """
 
-    def __init__(self, search: Search, targets: Targets, frames: slice, floor: FloatArray) -> None:
-        self.targets, self.floor, self.gap = targets, floor, search.gap[frames]
+    def __init__(
+        self, search: Search, targets: Targets, frames: slice, columns: slice, floor: FloatArray
+    ) -> None:
+        self.targets, self.columns, self.floor = targets, columns, floor
+        self.gap = search.gap[frames]
         self.frame = search.last + frames.start
         self.ahead = search.ahead(frames)
         self.peak = targets.peak(self.ahead) + self.gap
@@ -160,7 +167,7 @@ class _Window:
         To spare: by how much the log odds would beat ``floor`` if positions met exactly.
         """
         targets, frames = self.targets, len(self.gap)
-        begin, end = np.searchsorted(targets.first, [self.frame, self.frame + frames])
+        begin, end = self.columns.start, self.columns.stop
         at = targets.first[begin:end] - self.frame + frames * targets.apart[begin:end]
         peak = self.peak.reshape(len(self.peak), -1)
         least = np.maximum(targets.least[begin:end], self.floor.min()) + targets.anywhere[begin:end]
@@ -202,11 +209,11 @@ class _Window:
 
 def _windows(furthest: int) -> Iterator[slice]:
     """Give frames ahead, 1 to ``furthest``, in windows that grow."""
-    begin, width = 1, 16
+    begin, width = 1, 64
     while begin <= furthest:
         end = min(begin + width, furthest + 1)
         yield slice(begin, end)
-        begin, width = end, width * 2
+        begin, width = end, width * 3
 
 
 def _rank(row: IntArray, odds: FloatArray) -> IntArray:
