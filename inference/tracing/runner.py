@@ -145,12 +145,12 @@ class Runner:
     def traces_of(self, values: Mapping[str, Tensor], size: int | None, mode: Mode) -> Traces:
         """Run the model on latents by site, shaped as in a trace; arguments else as `traces`."""
 
-        def told(*args: Any, **kwargs: Any) -> None:
+        def draw(*args: Any, **kwargs: Any) -> None:
             for name, value in values.items():
                 point = dist.Delta(value, event_dim=self.places[name].event_dim)
                 pyro.sample(name, point)
 
-        guide = self.run(told, size)
+        guide = self.run(draw, size)
         model = self.replayed(guide, size, mode)
         return Traces(guide, model, size or 1, size is not None, self.places, self.guide_places)
 
