@@ -2,7 +2,8 @@
 
 All tracklets that end in one frame are looked from together, in windows of frames ahead, from near
 to far. In a window an upper bound of the log odds, which costs little, leaves few pairs; what has
-been found already is what later windows must beat. Nothing is lost but what is hopeless.
+been found already is what later windows must beat. The search ends at the first window that is
+hopeless as a whole: doubt grows with distance in all but odd priors, and there it may end early.
 """
 
 from __future__ import annotations
