@@ -184,8 +184,11 @@ def sequence_plate(
     length: int = 60,
     *,
     observed: Tensor | None = None,
+    argument: str = "s",
 ) -> Iterator[Frames]:
     """Enter the plate ``data`` of B sequences s (B, T, D), or of ``size``; yield them.
+
+    ``argument`` is what the data are called in an error.
 
     Raises
     ------
@@ -195,7 +198,7 @@ def sequence_plate(
     if s is None:
         frames = Frames(length, None, mask, None)
     else:
-        check_paths(s, mask, data_dim, observed)
+        check_paths(s, mask, data_dim, observed, argument)
         size, length = s.shape[:2]
         frames = Frames(length, s, mask, numbers_seen(s, mask, observed))
     with pyro.plate("data", size, dim=-1):
