@@ -70,6 +70,19 @@ class Hum(SequenceModel):
         return self.spectrum[None]
 
     @torch.no_grad()
+    def update(self, power: Tensor, mask: Tensor | None = None, rest: Tensor | float = 0.0) -> None:
+        """Improve the spectrum in place, given powers (..., T, F) of a sum, and variance beside.
+
+        The multiplicative update of Itakura-Saito NMF (`ppl_models.audio.nmf`) for one activation
+        that is always 1: the likelihood of the sum is not lower.
+        """
+        v = (self.spectrum + rest).expand(power.shape)
+        power, kept = clean(power, mask), clean(torch.ones_like(power), mask)
+        up, down = (power / v.square()).flatten(0, -2).sum(0), (kept / v).flatten(0, -2).sum(0)
+        self.log_spectrum += 0.5 * (up.clamp_min(1e-30) / down.clamp_min(1e-30)).log()
+        self.log_spectrum.clamp_(min=-60.0)
+
+    @torch.no_grad()
     def start_from(self, s: Tensor, mask: Tensor | None = None, *_: object) -> Hum:
         """Take the spectrum of greatest likelihood of frames (..., 2 F): their mean power."""
         frames = s[mask] if mask is not None else s.reshape(-1, self.data_dim)

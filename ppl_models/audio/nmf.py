@@ -63,6 +63,9 @@ class NMF(SequenceModel):
     shape : float
         Of the gamma prior of activations; 1 is exponential. The rate is learned: `start_from`
         takes its scale from data.
+    resolution : int
+        Bins over which spectra are smooth: rows of W are averages of free ones U, under a Hann
+        window of so many bins. An odd number; 1 leaves them free. Smooth spectra have no harmonics.
 
     Raises
     ------
@@ -71,20 +74,30 @@ class NMF(SequenceModel):
     """
 
     autoregressive = False
+    smoother: Tensor | None
 
-    def __init__(self, bins: int = 5, num_components: int = 3, *, shape: float = 1.0) -> None:
+    def __init__(
+        self, bins: int = 5, num_components: int = 3, *, shape: float = 1.0, resolution: int = 1
+    ) -> None:
         super().__init__()
+        check_count("resolution", resolution)
+        if resolution % 2 == 0:
+            cure = f"pass {resolution + 1}"
+            raise InputError("resolution", str(resolution), "an odd number of bins", cure)
         check_count("bins", bins)
         check_count("num_components", num_components)
         self.bins, self.data_dim, self.num_components = bins, 2 * bins, num_components
         self.shape = check_positive("shape", shape)
         self.log_weights = nn.Parameter(torch.randn(num_components, bins))
+        smoother = _hann(bins, resolution) if resolution > 1 else None
+        self.register_buffer("smoother", smoother, persistent=False)
         self.log_rate = nn.Parameter(torch.zeros(()))
 
     @property
     def weights(self) -> Tensor:
         """W, (K, F): rows sum to one."""
-        return self.log_weights.softmax(-1)
+        free = self.log_weights.softmax(-1)
+        return free if self.smoother is None else free @ self.smoother
 
     @property
     def rate(self) -> Tensor:
@@ -187,9 +200,12 @@ class NMF(SequenceModel):
         flat = h.reshape(-1, h.shape[-1]).T
         up = flat @ (power / v.square()).reshape(-1, self.bins)
         down = flat @ (1 / v).reshape(-1, self.bins)
-        new = _on_simplex(self.weights, up, down)
+        if self.smoother is not None:
+            up, down = up @ self.smoother.T, down @ self.smoother.T
+        free = self.log_weights.softmax(-1)
+        new = _on_simplex(free, up, down)
         used = up.sum(-1, keepdim=True) > TINY
-        self.log_weights.copy_(torch.where(used, new, self.weights).clamp_min(TINY).log())
+        self.log_weights.copy_(torch.where(used, new, free).clamp_min(TINY).log())
 
     @torch.no_grad()
     def update_rate(self, h: Tensor, mask: Tensor | None = None) -> None:
@@ -230,6 +246,15 @@ class NMF(SequenceModel):
         w = self.weights
         v = h @ w + QUIET + rest
         return (clean(power, mask) / v.square()) @ w.T, (1 / v) @ w.T
+
+
+def _hann(bins: int, resolution: int) -> Tensor:
+    """Return the matrix (F, F) of averages over neighbours; rows sum to one, at the edges too."""
+    window = torch.hann_window(resolution + 2, periodic=False)[1:-1]
+    places = torch.arange(bins)
+    apart = (places[:, None] - places).abs()
+    weights = torch.where(apart <= resolution // 2, window[(apart + resolution // 2) % resolution], 0.0)
+    return weights / weights.sum(-1, keepdim=True)
 
 
 def _on_simplex(w: Tensor, up: Tensor, down: Tensor, steps: int = 60) -> Tensor:

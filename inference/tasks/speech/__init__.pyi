@@ -1,6 +1,7 @@
 from .files import SpeechModel as SpeechModel
 from .files import load_speech as load_speech
 from .files import save_speech as save_speech
+from .files import shipped as shipped
 from .long_recordings import OVERLAP as OVERLAP
 from .long_recordings import PIECE as PIECE
 from .long_recordings import encode_global as encode_global
@@ -9,6 +10,7 @@ from .recipes import RECIPES as RECIPES
 from .recipes import Recipe as Recipe
 from .recipes import recipe_of as recipe_of
 from .resynthesis import analyse as analyse
+from .resynthesis import check_wave as check_wave
 from .resynthesis import decode as decode
 from .resynthesis import decode_forced as decode_forced
 from .resynthesis import generate as generate

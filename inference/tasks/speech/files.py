@@ -196,13 +196,17 @@ def save_speech(
     return target
 
 
-def load_speech(model: str | os.PathLike[str]) -> SpeechModel:
+def load_speech(
+    model: str | os.PathLike[str], *, argument: str = "--model"
+) -> SpeechModel:
     """Read a pair that `save_speech` wrote.
 
     Parameters
     ----------
     model
         A run's folder, a file, or the name of one that ships (`shipped`).
+    argument
+        What an error calls ``model``.
 
     Raises
     ------
@@ -212,7 +216,7 @@ def load_speech(model: str | os.PathLike[str]) -> SpeechModel:
     InputError
         No such file, folder or name.
     """
-    path = _find(model)
+    path = _find(model, argument)
     kept = load(path)
     try:
         design = Design.from_json(kept.config)
@@ -240,7 +244,7 @@ def shipped() -> list[str]:
     return sorted(p.stem for p in folder.glob("*.safetensors") if "stft" in load(p).config)
 
 
-def _find(model: str | os.PathLike[str]) -> Path:
+def _find(model: str | os.PathLike[str], argument: str) -> Path:
     """Return the file that is meant."""
     path = Path(model)
     if path.is_dir():
@@ -255,7 +259,8 @@ def _find(model: str | os.PathLike[str]) -> Path:
     if path.name not in names:
         listed = ", ".join(names) or "none in this version"
         expected = f"a run's folder, a .safetensors file, or a name of those that ship: {listed}"
-        raise InputError("--model", repr(path.name), expected, "make one with `ppl fit-speech`")
+        cure = "make one with `ppl fit-speech` or `ppl fit-source`"
+        raise InputError(argument, repr(path.name), expected, cure)
     return Path(str(files("ppl_models"))) / "weights" / f"{path.name}.safetensors"
 
 
