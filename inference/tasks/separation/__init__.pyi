@@ -6,3 +6,16 @@ from .separate import separate_many as separate_many
 from .sources import load_sources as load_sources
 from .sources import shipped_sources as shipped_sources
 from .sums import Ascent as Ascent
+from .states import Activations as Activations
+from .states import FreeLatents as FreeLatents
+from .states import Noise as Noise
+from .states import Reading as Reading
+from .states import Spectrum as Spectrum
+from .sums import Posterior as Posterior
+from .sums import ascend as ascend
+from .sums import summarise as summarise
+from .pieces import AT_ONCE as AT_ONCE
+from .pieces import lay as lay
+from .pieces import level as level
+from .pieces import samples as samples
+from .pieces import starts as starts

@@ -1,8 +1,8 @@
 r"""Separate recordings: spectra, inference, sounds that add up to what was recorded.
 
-A recording is brought to a largest modulus of 1, as those are that sources are trained on. One
-longer than `PIECE` seconds is cut into pieces that overlap by `OVERLAP`, and are cross-faded in the
-middle half of it; sources keep their names from piece to piece. What the posterior means leave of a
+A recording is brought to a largest modulus of 1, as those are that sources are trained on. A long
+one is cut into pieces of 10 s that overlap by 1 s, and are cross-faded in the middle half of it
+(`inference.tasks.separation.pieces`); sources keep their names from piece to piece. What the posterior means leave of a
 bin (of little power where sources add up) goes to its sources by their shares, so that the sounds
 add up to the recording.
 """
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from inference.randomness import derive
 from inference.tasks.separation.owners import Ownership, own
+from inference.tasks.separation.pieces import AT_ONCE, lay, level, samples, starts
 from inference.tasks.separation.sources import Source, load_sources
 from inference.tasks.separation.states import FreeLatents
 from inference.tasks.separation.sums import Ascent, Posterior, ascend, filtered
@@ -29,10 +30,6 @@ from ppl_models.errors import InputError
 from ppl_models.likelihoods import bin_power, to_bins, to_complex
 
 Share = Literal["own", "add"]
-PIECE, OVERLAP = 10.0, 1.0
-"""Seconds of a piece, and of what two of them share."""
-AT_ONCE = 8
-"""Pieces in one batch."""
 
 
 class Separation(NamedTuple):
@@ -139,7 +136,7 @@ def separate_many(
     for wave in waves:
         check_wave(wave)
     settings = settings or SeparationSettings()
-    stft, levels = found[0].stft, [_level(wave) for wave in waves]
+    stft, levels = found[0].stft, [level(wave) for wave in waves]
     cut = [(i, at) for i, wave in enumerate(waves) for at in starts(len(wave), stft)]
     length = samples(stft)[0]
     pieces = [waves[i][at : at + length].float() / levels[i] for i, at in cut]
@@ -221,7 +218,7 @@ def infer(
     else:
         with torch.no_grad():
             v = [state.read(None, start[:, n]).variance for n, state in enumerate(states)]
-            first = filtered(total, o, v)
+            first = filtered(o, v, settings.add_noise)
     model = BinMixture(parts, noise=settings.own_noise)
     done = settings.add.iterations if settings.start == "add" else 0
     later = None if progress is None else lambda i: progress(done + i)
@@ -265,16 +262,10 @@ class _Whole:
 
     def put(self, at: int, piece: _Piece) -> None:
         """Put in the piece that starts at a sample."""
-        shared = samples(self.stft)[1]
-        sounds, frame = piece.waves.clone(), at // self.stft.hop
-        if at:
-            n = min(shared, sounds.shape[-1])
-            before = self.waves[:, at : at + n]
-            sounds[:, :n] = torch.lerp(before, sounds[:, :n], fade(shared)[:n])
-            skip = shared // self.stft.hop // 2  # frames of the first half are the other piece's
-        else:
-            skip = 0
-        self.waves[:, at : at + sounds.shape[-1]] = sounds
+        frame = at // self.stft.hop
+        lay(self.waves, at, piece.waves, self.stft)
+        # frames of the first half of what they share are the other piece's
+        skip = samples(self.stft)[1] // self.stft.hop // 2 if at else 0
         rows = slice(frame + skip, frame + piece.mean.shape[1])
         self.mean[:, rows] = piece.mean[:, skip:].to(self.mean)
         self.variance[:, rows] = piece.variance[:, skip:]
@@ -329,26 +320,3 @@ class _Count:
     def next(self) -> None:
         """Go on to the next batch."""
         self.before += self.each
-
-
-def samples(stft: STFT) -> tuple[int, int]:
-    """Return a piece and an overlap in samples, whole steps both."""
-    length, shared = (round(s * stft.rate) // stft.hop * stft.hop for s in (PIECE, OVERLAP))
-    return length, shared
-
-
-def starts(count: int, stft: STFT) -> range:
-    """Return where the pieces of a recording of so many samples start."""
-    length, shared = samples(stft)
-    return range(0, max(count - shared, 1), length - shared)
-
-
-def fade(count: int) -> Tensor:
-    """Return weights of the later piece: 0 in the first quarter, 1 in the last."""
-    middle = torch.arange(count) + 0.5
-    return (2 * middle / count - 0.5).clamp(0, 1)
-
-
-def _level(wave: Tensor) -> float:
-    """Return the largest modulus, 1 of silence."""
-    return float(wave.abs().max()) or 1.0

@@ -116,7 +116,7 @@ def ascend(
         past = _expected_power(model, readings, power)
         if progress is not None:
             progress(i + 1)
-    return _summary(model, states, o, past, mask, how, torch.stack(objective), seed)
+    return _summary(model, states, o, past, mask, how, objective, seed)
 
 
 def noise_of(seed: int | Sequence[int], place: str, rows: int) -> Noise:
@@ -168,7 +168,6 @@ def _expected_power(model: SourceSum, readings: Sequence[Reading], power: Tensor
     return share.square() * power[:, None] + v * (1 - share)
 
 
-@torch.no_grad()
 def _summary(
     model: SourceSum,
     states: Sequence[State],
@@ -176,23 +175,50 @@ def _summary(
     past: Tensor,
     mask: Tensor,
     how: Ascent,
-    objective: Tensor,
+    objective: list[Tensor],
     seed: int | Sequence[int],
 ) -> Posterior:
     """Average the Wiener filters of fresh draws of q(z), and estimate the bound."""
-    noise, o = noise_of(seed, "summary", len(o)), clean(o, mask)
     draw = _by_frames if any(_reads_past(state) for state in states) else _at_once
-    found = [draw(model, states, o, past, mask, noise) for _ in range(how.num_samples)]
-    means, variances, bounds = (torch.stack(part) for part in zip(*found, strict=True))
+    o = clean(o, mask)
+
+    def at(noise: Noise) -> tuple[list[Reading], Tensor]:
+        return draw(model, states, o, past, mask, noise)
+
+    noise, count = noise_of(seed, "summary", len(o)), how.num_samples
+    found = summarise(o, at, noise, count, objective, model.noise)
+    if all(state.exact for state in states):
+        return found
+    return found._replace(bound_error=torch.full_like(found.bound, torch.nan))
+
+
+@torch.no_grad()
+def summarise(
+    o: Tensor,
+    at: Callable[[Noise], tuple[list[Reading], Tensor]],
+    noise: Noise,
+    num_samples: int,
+    objective: Sequence[Tensor],
+    rest: float = 0.0,
+) -> Posterior:
+    """Average what draws of latents make of the sources of o (B, T, 2 F).
+
+    ``at`` makes a draw: a reading of each source, and the bound (B); ``rest`` is a variance that is
+    no source's. Given latents the sources are Gaussian: mean and variance are those of the mixture
+    over draws.
+    """
+    rows = list[tuple[Tensor, Tensor, Tensor]]()
+    for _ in range(num_samples):
+        readings, bound = at(noise)
+        rows.append((*filtered(o, [r.variance for r in readings], rest), bound))
+    means, variances, bounds = (torch.stack(part) for part in zip(*rows, strict=True))
     mean = means.mean(0)
-    spread = bin_power(means - mean).mean(0)
-    variance = variances.mean(0) + spread
+    variance = variances.mean(0) + bin_power(means - mean).mean(0)
     expected = bin_power(mean) + variance
     shares = expected / expected.sum(1, keepdim=True)
-    error = bounds.std(0) / math.sqrt(how.num_samples)
-    exact = all(state.exact for state in states)
-    error = error if exact else torch.full_like(error, torch.nan)
-    return Posterior(mean, variance, shares, bounds.mean(0), error, objective)
+    error = bounds.std(0) / math.sqrt(num_samples)
+    climbed = torch.stack(list(objective)) if objective else bounds.new_zeros(0, len(o))
+    return Posterior(mean, variance, shares, bounds.mean(0), error, climbed)
 
 
 def _at_once(
@@ -202,11 +228,10 @@ def _at_once(
     past: Tensor,
     mask: Tensor,
     noise: Noise,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return mean, variance and bound at one draw of latents, sources integrated out."""
+) -> tuple[list[Reading], Tensor]:
+    """Return readings and bound at one draw of latents, sources integrated out."""
     readings = [state.read(noise, past[:, n]) for n, state in enumerate(states)]
-    bound = _value(model, readings, bin_power(o), mask)
-    return *filtered(model, o, [r.variance for r in readings]), bound
+    return readings, _value(model, readings, bin_power(o), mask)
 
 
 def _by_frames(
@@ -216,7 +241,7 @@ def _by_frames(
     past: Tensor,
     mask: Tensor,
     noise: Noise,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[list[Reading], Tensor]:
     """Return the same where networks read past frames of sources, which are drawn frame by frame.
 
     q(s_t | s_{<t}, z, o_t) is exact, so that what a draw leaves of the bound is
@@ -233,21 +258,15 @@ def _by_frames(
         for state, r, s in zip(states, readings, given.drawn, strict=True)
     ]
     bound = model.log_marginal(o, v, mask) - sum(rates[1:], rates[0])
-    return *filtered(model, o, v), bound
+    return [r._replace(variance=x) for r, x in zip(readings, v, strict=True)], bound
 
 
-def filtered(model: SourceSum, o: Tensor, variances: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def filtered(o: Tensor, variances: Sequence[Tensor], rest: float) -> tuple[Tensor, Tensor]:
     """Return mean (B, N, T, 2 F) and variance (B, N, T, F) of the sources, given variances."""
-    total = sum(variances, torch.zeros_like(variances[0])) + model.noise
+    total = sum(variances, torch.full_like(variances[0], rest))
     found = [wiener(o, v, total - v) for v in variances]
     return torch.stack([m for m, _ in found], 1), torch.stack([v for _, v in found], 1)
 
 
 def _reads_past(state: Any) -> bool:
     return bool(getattr(state.part, "autoregressive", False))
-
-
-def encoded(states: Sequence[State], start: Tensor) -> Tensor:
-    """Return variances (B, N, T, F) at the latents' means, where each source starts."""
-    with torch.no_grad():
-        return torch.stack([s.read(None, start[:, n]).variance for n, s in enumerate(states)], 1)

@@ -1,0 +1,16 @@
+from .enhance import METHODS as METHODS
+from .enhance import Enhanced as Enhanced
+from .enhance import EnhancementSettings as EnhancementSettings
+from .enhance import enhance as enhance
+from .enhance import stft_and_files as stft_and_files
+from .files import NoiseModel as NoiseModel
+from .files import fresh as fresh
+from .files import load_noise as load_noise
+from .files import save_noise as save_noise
+from .neural_noise import Adaptation as Adaptation
+from .neural_noise import infer_noisy as infer_noisy
+from .nmf_noise import PUBLISHED as PUBLISHED
+from .nmf_noise import NMFNoise as NMFNoise
+from .nmf_noise import infer_speech as infer_speech
+from .train import fit_noise as fit_noise
+from .train import train_noise as train_noise

@@ -1,0 +1,123 @@
+"""Models of noisy speech on disk: a speech model, a noise network, and how spectra are taken."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from guides.audio import NoisySpeechGuide
+from inference.checkpoint import load, save
+from inference.errors import CheckpointError
+from inference.randomness import derive, seeded
+from inference.tasks.speech import Design, load_speech
+from ppl_models.audio import LVNoise, NeuralNoise, NoisySpeech, NOLVNoise, NONoise, as_source_pair
+from ppl_models.data.stft import STFT
+from ppl_models.errors import InputError, unknown
+
+NOISES: Mapping[str, type[NeuralNoise]] = {"LV": LVNoise, "NO": NONoise, "NOLV": NOLVNoise}
+"""Noise networks by the papers' names."""
+SPEECH, NOISE = "speech", "noise"
+"""Names of the models that ship: of speech, and of noisy speech."""
+FILE = "noise.safetensors"
+
+
+class NoiseModel(NamedTuple):
+    """A pair of noisy speech, what it was built from, and its file."""
+
+    model: NoisySpeech
+    guide: NoisySpeechGuide
+    stft: STFT
+    design: Design
+    kind: str
+    path: Path
+
+
+def fresh(speech: str | os.PathLike[str] = SPEECH, kind: str = "LV", seed: int = 0) -> NoiseModel:
+    """Return a trained model of clean speech, beside a noise network without training.
+
+    Raises
+    ------
+    InputError
+        No such speech or kind, or a speech model whose frames read earlier ones.
+    """
+    found = load_speech(speech, argument="speech")
+    model, guide = as_source_pair(found.model, found.guide)
+    return NoiseModel(
+        *_pair(model, guide, kind, seed), found.stft, found.design, kind, found.path
+    )
+
+
+def _pair(speech: Any, guide: Any, kind: str, seed: int) -> tuple[NoisySpeech, NoisySpeechGuide]:
+    if kind not in NOISES:
+        raise unknown("kind", kind, NOISES)
+    with seeded(derive(seed, "noise weights")):
+        noise = NOISES[kind](speech.data_dim // 2, speech.latent_dim)
+    reader, heard = speech.likelihood.reader, noise.likelihood.reader
+    heard.centre.copy_(reader.centre)
+    heard.spread.copy_(reader.spread)
+    model = NoisySpeech(speech, noise).eval()
+    model.speech.requires_grad_(False)
+    return model, NoisySpeechGuide(model, guide).eval()
+
+
+def save_noise(path: str | os.PathLike[str], found: NoiseModel, extra: Any = None) -> Path:
+    """Write a model of noisy speech into a run's folder, or a file; return the file."""
+    target = Path(path)
+    target = target if target.suffix == ".safetensors" else target / FILE
+    config = {"speech": found.design.as_json(), "noise": found.kind}
+    pair = {"model": found.model, "guide": found.guide}
+    save(target, pair, model="NoisySpeech", config=config, extra=extra)
+    return target
+
+
+def load_noise(path: str | os.PathLike[str]) -> NoiseModel:
+    """Read a model of noisy speech: a run's folder, its file, or the one that ships (``noise``).
+
+    Raises
+    ------
+    CheckpointError
+        The file is missing, damaged, or of another kind.
+    InputError
+        Settings in it that build nothing.
+    """
+    target = _find(Path(path))
+    config = load(target, model="NoisySpeech").config
+    if not isinstance(config, dict) or config.keys() != {"speech", "noise"}:
+        cure = "give a run of `ppl enhance --train-noise`"
+        raise CheckpointError(target, "other settings", "a model of noisy speech", cure)
+    if config["noise"] not in NOISES:
+        raise CheckpointError(target, f"noise {config['noise']!r}", ", ".join(NOISES), "see above")
+    design = Design.from_json(config["speech"])
+    with torch.device("meta"):
+        outline = _pair(*as_source_pair(*design.pair()), config["noise"], 0)
+    _check_sizes(target, outline)
+    pair = _pair(*as_source_pair(*design.pair()), config["noise"], 0)
+    load(target, into={"model": pair[0], "guide": pair[1]}, model="NoisySpeech")
+    return NoiseModel(*pair, design.stft, design, config["noise"], target)
+
+
+def _check_sizes(path: Path, outline: tuple[NoisySpeech, NoisySpeechGuide]) -> None:
+    """Compare how many numbers settings ask for with how many there are."""
+    asked = sum(t.numel() for part in outline for t in part.state_dict().values())
+    held = sum(t.numel() for t in load(path).tensors.values())
+    if asked != held:
+        found = f"settings of {asked:,} numbers, and {held:,} numbers"
+        raise CheckpointError(path, found, "as many", "get the file again")
+
+
+def _find(path: Path) -> Path:
+    if path.is_dir():
+        return path / FILE
+    shipped = Path(str(files("ppl_models"))) / "weights" / f"{path}.safetensors"
+    if path.exists() or path.suffix or len(path.parts) != 1 or not shipped.exists():
+        if not path.exists():
+            expected = f"a run's folder, its {FILE}, or {NOISE!r}, which ships"
+            cure = "make one with `ppl enhance --train-noise FOLDER`"
+            raise InputError("--model", f"no {path}", expected, cure)
+        return path
+    return shipped

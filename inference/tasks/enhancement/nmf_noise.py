@@ -1,0 +1,125 @@
+r"""Noise of a recording, learned from the recording alone: smooth spectra, and a hum.
+
+.. math::
+    o_{tf} = s_{tf} + n_{tf} + u_{tf} + e_{tf}, \quad
+    v_n = \sum_k h_{tk} W_{kf}, \quad v_u = c_f
+
+Speech s is a dynamical VAE with a gain, n an `NMF` whose spectra W are smooth in frequency, and u a
+`Hum`, as fine in frequency as can be but constant in time. All of W, h, c and the gain are the
+recording's own. Noise that can be as fine in both would learn the speech as well, harmonics and
+all: with free spectra (``resolution=1``, no hum) it is the noise of RVAE-VEM.
+
+Reference: X. Bie, S. Leglaive, X. Alameda-Pineda, L. Girin, "Unsupervised speech enhancement using
+dynamical variational autoencoders", IEEE/ACM TASLP 2022, arXiv:2106.12271 (free spectra, rank 8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from inference.randomness import derive, seeded
+from inference.tasks.separation import Activations, Ascent, FreeLatents, Posterior, Spectrum, ascend
+from ppl_models.audio import NMF, Hum, SourceSum
+from ppl_models.likelihoods import QUIET, bin_power
+
+FLAT = -20.0
+"""Log rate of the prior of activations: next to none."""
+
+
+class NMFNoise(NamedTuple):
+    """How noise is modelled and learned.
+
+    Parameters
+    ----------
+    num_components : int
+        K.
+    resolution : int
+        Bins over which spectra are smooth; 1 leaves them free.
+    hum : bool
+        Whether there is a constant spectrum besides.
+    scale : float
+        Standard deviation of the latents of speech, at first.
+    ascent : Ascent
+    """
+
+    num_components: int = 8
+    resolution: int = 65
+    hum: bool = True
+    scale: float = 0.1
+    ascent: Ascent = Ascent(iterations=100, learning_rate=0.2)
+
+
+PUBLISHED = NMFNoise(8, 1, False, 0.1, Ascent(iterations=100, learning_rate=0.05))
+"""RVAE-VEM's noise; the paper takes 100 to 300 steps on the encoder's weights, at a rate of 1e-3."""
+
+
+def infer_speech(
+    speech: tuple[Any, Any],
+    o: Tensor,
+    mask: Tensor,
+    noise: NMFNoise,
+    *,
+    seeds: Sequence[int],
+    progress: Callable[[int], None] | None = None,
+) -> Posterior:
+    """Return the posterior of speech and noises of pieces o (B, T, 2 F) of one recording.
+
+    ``speech`` is a model of complex bins and its guide.
+    """
+    power, (model, guide) = bin_power(o), speech
+    floor = noise_floor(power, mask)
+    clean = cleaned(power, floor)
+    states: list[Any] = [FreeLatents(model, guide, clean, mask, scale=noise.scale, gain=True)]
+    parts: dict[str, Any] = {"speech": model}
+    states.append(_spectra(power, floor, mask, noise, derive(seeds[0], "spectra")))
+    parts["noise"] = states[-1].part
+    if noise.hum:
+        states.append(_hum(power, floor, mask))
+        parts["hum"] = states[-1].part
+    total = SourceSum(parts, noise=1e-9)
+    start = torch.stack([clean] * len(states), 1)
+    return ascend(total, states, o, start, mask, noise.ascent, seed=seeds, progress=progress)
+
+
+def noise_floor(power: Tensor, mask: Tensor, quantile: float = 0.3) -> Tensor:
+    """Return a first guess of the noise's power (B, T, F): one spectrum, louder and softer.
+
+    The spectrum is a low quantile over time of each bin; its level in a frame, one over bins.
+    """
+    kept = power[mask]
+    spectrum = kept.quantile(quantile, dim=0) + 1e-9
+    level = (power / spectrum).quantile(quantile, dim=-1, keepdim=True).clamp_min(1e-4)
+    return level * spectrum
+
+
+def cleaned(power: Tensor, floor: Tensor) -> Tensor:
+    """Return powers (B, T, F) after a Wiener filter against a noise floor."""
+    share = (1 - floor / (power + 1e-9)).clamp_min(0.05)
+    return share.square() * power
+
+
+def _spectra(power: Tensor, floor: Tensor, mask: Tensor, noise: NMFNoise, seed: int) -> Activations:
+    """Start K spectra near the floor's, each tilted at random, of random loudness."""
+    count, bins = noise.num_components, power.shape[-1]
+    with seeded(seed):
+        part = NMF(bins, count, resolution=noise.resolution).to(power)
+        tilt = torch.nn.functional.interpolate(torch.randn(1, count, 8), bins, mode="linear")[0]
+        level = 0.5 + torch.rand(*power.shape[:-1], count)
+    spectrum = floor[mask].mean(0).log()
+    part.log_weights.data.copy_(spectrum + 0.7 * tilt.to(power))
+    part.log_rate.data.fill_(FLAT)
+    part.requires_grad_(False)
+    state = Activations(part, power, mask, learn=True)
+    mean = floor[mask].mean(0).sum() / count
+    state.h = mean * level.to(power)
+    return state
+
+
+def _hum(power: Tensor, floor: Tensor, mask: Tensor) -> Spectrum:
+    part = Hum(power.shape[-1]).to(power).requires_grad_(False)
+    part.log_spectrum.data.copy_((0.3 * floor[mask].mean(0)).clamp_min(1e-3 * QUIET).log())
+    return Spectrum(part, power, mask)
