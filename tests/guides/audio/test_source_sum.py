@@ -131,11 +131,9 @@ def test_a_first_source_that_is_known_steers_the_second() -> None:
 
 
 @pytest.mark.parametrize("kinds", KINDS, ids=" + ".join)
-def test_every_sum_passes_check(kinds: tuple[str, ...], untouched: None) -> None:
+def test_every_sum_passes_check(kinds: tuple[str, ...]) -> None:
     model, guide = pair(*kinds)
-    with torch.random.fork_rng():
-        rows = check(model, guide, recordings()).sites
-    sites = {row.name for row in rows}
+    sites = {row.name for row in check(model, guide, recordings()).sites}
     assert {f"{name}/s" for name in model.names} < sites and "o" in sites
 
 
@@ -167,12 +165,12 @@ def test_what_is_left_to_learn_is_learned() -> None:
     """Bounds of what is simulated rise while encoders are fitted, parts held still."""
     model, guide = pair("rvae", "hum")
     with torch.no_grad():
+        dict(model.named_parts())["0 rvae"].emission.weight.mul_(6)  # so that z matters
         o = model(size=64, length=T)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     run = fit(model, guide, o, epochs=6, batch_size=16, learning_rate=1e-2, progress=False, seed=0)
-    bounds = [epoch.bound for epoch in run.history] if hasattr(run.history[0], "bound") else []
-    assert not bounds or bounds[-1] > bounds[0]
+    assert run.history[-1]["bound"] > run.history[0]["bound"] + 1  # their error is 0.3
 
 
 def test_guides_belong_to_the_parts() -> None:
