@@ -102,7 +102,10 @@ class NMF(SequenceModel):
         *,
         observed: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Sample one sequence in each place of the enclosing plates; return h and s."""
+        """Sample one sequence in each place of the enclosing plates; return h and s.
+
+        Arguments are those of `SequenceModel.path`; ``past``, which dynamical VAEs have, is unread.
+        """
         h = pyro.sample("h", self.activation_prior(length, mask))
         self.add_factor(h, mask)
         obs = None if s is None else clean(s, mask, observed)

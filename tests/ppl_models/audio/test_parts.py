@@ -39,6 +39,14 @@ def test_a_model_of_powers_becomes_a_source_of_bins(kind: str) -> None:
     assert check(source, reader, s=bins).sites
 
 
+def test_a_source_reads_its_own_past_even_while_it_is_trained() -> None:
+    model, _ = powers_pair("srnn")
+    model.sampling_probability, model.sampling = 1.0, lambda step: 1.0
+    source = as_source(model).train()
+    source.set_step(100)
+    assert not source.scheduled and model.train().scheduled
+
+
 def test_a_source_is_a_copy() -> None:
     model, _ = powers_pair("rvae")
     source = as_source(model)
