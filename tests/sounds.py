@@ -84,7 +84,7 @@ class Given(nn.Module):
 class Nothing(nn.Module):
     """Its guide."""
 
-    def path(self, s: Tensor) -> None: ...
+    def path(self, s: Tensor, mask: Tensor | None = None) -> None: ...
 
 
 SOURCES: dict[str, Callable[[], Pair]] = {

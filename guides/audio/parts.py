@@ -62,7 +62,9 @@ class PartsGuide(ReadingGuide[Model]):
         for (_, part), (_, guide) in zip(
             self.model.named_parts(), self.named_guides(), strict=True
         ):
-            still: dict[str, Any] = {"noise": 0.0} if "noise" in signature(guide.path).parameters else {}
+            still: dict[str, Any] = (
+                {"noise": 0.0} if "noise" in signature(guide.path).parameters else {}
+            )
             with poutine.block():
                 latents = latents_of(guide, o, mask, **still)
             v = variances(part, latents, o, mask)

@@ -112,7 +112,7 @@ class NMF(SequenceModel):
         frames = zero_mean(self.variances({"h": h}), mask, observed)
         return h, pyro.sample("s", frames, obs=obs)
 
-    def activation_prior(self, length: int, mask: Tensor | None = None) -> dist.TorchDistribution:
+    def activation_prior(self, length: int, mask: Tensor | None) -> dist.TorchDistribution:
         """Return p(h), event (T, K)."""
         size = (length, self.num_components)
         gamma = dist.Gamma(torch.full_like(self.rate, self.shape), self.rate, validate_args=False)
@@ -144,7 +144,7 @@ class NMF(SequenceModel):
         frames = frames if mask is None else torch.where(mask, frames, 0.0)
         return frames.sum(-1) + self.log_factor(h, mask)
 
-    def log_factor(self, h: Tensor, mask: Tensor | None = None) -> Tensor | float:
+    def log_factor(self, h: Tensor, mask: Tensor | None) -> Tensor | float:
         """Return the log of what multiplies the gamma prior: (...)."""
         return 0.0
 

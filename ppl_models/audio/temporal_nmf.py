@@ -69,7 +69,7 @@ class TemporalNMF(NMF):
         """Add the continuity, as the factor ``continuity``."""
         pyro.factor("continuity", self.log_factor(h, mask))
 
-    def log_factor(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
+    def log_factor(self, h: Tensor, mask: Tensor | None) -> Tensor:
         """Return minus alpha T sum_k of the relative square changes: (...)."""
         frames, change, square = _changes(h, mask)
         ratio = change.square().sum(-2) / square

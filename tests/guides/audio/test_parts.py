@@ -32,6 +32,15 @@ def test_latents_are_called_as_the_part_calls_them(kind: str) -> None:
     assert variances(model, found, s).shape[-2:] == (T, F)
 
 
+def test_padded_frames_reach_no_encoder() -> None:
+    _, guide = SOURCES["srnn"]()
+    s, mask = torch.randn(2, T, 2 * F).double(), torch.arange(T) < torch.tensor([[T], [2]])
+    hidden = torch.where(mask[..., None], s, float("nan"))
+    one = latents_of(guide, hidden, mask=mask, noise=0.0)["z"]
+    other = latents_of(guide, s[1:, :2], noise=0.0)["z"]
+    assert torch.allclose(one[1, :2], other[0])
+
+
 def test_what_encoders_make_of_a_recording_is_neither_random_nor_seen() -> None:
     parts, guides = several("srnn", "nmf", "light", "hum")
     guide = SourceSumGuide(SourceSum(parts).double(), guides)

@@ -86,7 +86,9 @@ def test_a_bin_is_noisy_by_its_loudness() -> None:
     power = o[..., :2] ** 2 + o[..., 2:] ** 2
     assert torch.allclose(2 * size**2, power + 1e-6)
     model = BinMixture({"a": Known(paths[0])}, noise_strength=None).double()
-    one, other = (ENUM.bound(model, Nothing(), (o,), d) for d in ({}, {"size": size}))
+    start = torch.rand(2, 1, 2, 2).double()  # for guides alone
+    given = ({}, {"size": size, "start": start})
+    one, other = (ENUM.bound(model, Nothing(), (o,), data) for data in given)
     assert torch.allclose(one, other)
 
 

@@ -61,4 +61,4 @@ def test_noise_starts_at_the_level_of_its_data() -> None:
     level = (bin_power(x) + 1e-6).log().mean((0, 1)).exp()
     assert torch.allclose(v, level.expand(1, T, F), rtol=1e-5)
     with pytest.raises(InputError, match="bins"):
-        LVNoise(0)
+        LVNoise(0, 2)

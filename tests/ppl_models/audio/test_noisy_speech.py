@@ -92,6 +92,12 @@ def test_padded_frames_reach_nothing() -> None:
     known = {"speech/z": drawn.nodes["speech/z"]["value"][1:, : T - 2]}
     alone: Any = poutine.trace(poutine.condition(model, known)).get_trace(x[1:, : T - 2])
     alone.compute_log_prob()
+    latents = {"z": drawn.nodes["speech/z"]["value"]}
+    for read in (model.variances_of, model.wiener_of):
+        for one, other in zip(
+            read(x, latents, mask=MASK), read(x[1:, : T - 2], {"z": known["speech/z"]}), strict=True
+        ):
+            assert torch.allclose(one[1, : T - 2], other[0])
     for name in ("speech/z", "x"):
         found = trace.nodes[name]["log_prob"][1]
         assert torch.allclose(found, alone.nodes[name]["log_prob"][0])
@@ -105,10 +111,10 @@ def test_noise_is_learned_from_noisy_recordings_alone() -> None:
     model, guide = pair(LVNoise)
     model.speech.requires_grad_(False)
     with torch.no_grad():
-        clean = model.speech(size=256, length=T)
-        x = clean + 4 * torch.randn(256, T, 2 * F).double()
+        clean = model.speech(size=64, length=T)
+        x = clean + 4 * torch.randn(64, T, 2 * F).double()
     model.noise.start_from(x)
-    run = fit(model, guide, x, epochs=6, batch_size=16, learning_rate=1e-2, progress=False)
+    run = fit(model, guide, x, epochs=3, batch_size=8, learning_rate=1e-2, progress=False)
     found: Any = run.model
     with torch.no_grad():
         z = poutine.trace(run.guide).get_trace(x).nodes["speech/z"]["value"]
