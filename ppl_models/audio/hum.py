@@ -7,7 +7,7 @@ Site ``s`` (T, 2 F), in the enclosing plates; nothing is latent.
 References
 ----------
 Ephraim and Malah, "Speech enhancement using a minimum mean-square error short-time spectral
-amplitude estimator", IEEE TASSP 1984, section II: noise of constant spectrum.
+amplitude estimator", IEEE TASSP 1984: noise of constant spectrum.
 """
 
 from __future__ import annotations

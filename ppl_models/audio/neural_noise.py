@@ -14,7 +14,7 @@ and scaled (`ppl_models.likelihoods.ComplexBins`), where the paper's read powers
 References
 ----------
 Lin, Leglaive, Girin and Alameda-Pineda, "Unsupervised speech enhancement with deep dynamical
-generative speech and noise models", Interspeech 2023, arXiv:2306.07820, section 3.
+generative speech and noise models", Interspeech 2023, arXiv:2306.07820.
 """
 
 from __future__ import annotations

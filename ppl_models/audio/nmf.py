@@ -27,7 +27,7 @@ References
 Fevotte, Bertin and Durrieu, "Nonnegative matrix factorization with the Itakura-Saito divergence:
 with application to music analysis", Neural Computation 2009.
 Fevotte and Idier, "Algorithms for nonnegative matrix factorization with the beta-divergence",
-Neural Computation 2011, section 4: the surrogate and its exponent 1/2.
+Neural Computation 2011: the surrogate and its exponent 1/2.
 """
 
 from __future__ import annotations

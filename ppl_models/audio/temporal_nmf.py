@@ -16,7 +16,7 @@ sequence's objective would fall, the exponent is halved until it does not.
 References
 ----------
 Virtanen, "Monaural sound source separation by nonnegative matrix factorization with temporal
-continuity and sparseness criteria", IEEE TASLP 2007, sections II.B and III: the continuity and its
+continuity and sparseness criteria", IEEE TASLP 2007: the continuity and its
 split, there with the Kullback-Leibler divergence of magnitudes.
 """
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from inference.objectives.objective import Objective
 from inference.vem import Mixture, responsibilities, vem
 from ppl_models.audio import BinMixture, loudness
 from tests.clips import Nothing
-from tests.sounds import F, T, given
+from tests.sounds import F, KnownVariances, T, given
 
 ENUM = Objective("enum")
 
@@ -95,21 +94,6 @@ def test_a_bin_is_noisy_by_its_loudness() -> None:
 # Variational EM on the same design ----------------------------------------------------------------
 
 
-class Update:
-    """E-S of sources with variances v (B, N, T F, 2), a real number each: exact, and its rate."""
-
-    def __init__(self, v: Tensor) -> None:
-        self.v = v
-
-    def __call__(self, precision: Tensor, weighted: Tensor, path: Tensor) -> Any:
-        self.variance = 1 / (precision + 1 / self.v)
-        self.mean = self.variance * weighted
-        ratio = self.variance / self.v
-        rate = 0.5 * (ratio + self.mean**2 / self.v - 1 - ratio.log())
-        self.rate = rate.sum((-1, -2))
-        return self
-
-
 def mixture_of(model: BinMixture, o: Tensor, size: Tensor, *, learn: bool) -> Mixture:
     return Mixture(
         **model.detections(o, None, size), phi=model.noise, phi_strength=20.0, learn_phi=learn
@@ -130,7 +114,7 @@ def test_vem_is_coordinate_ascent_by_the_paper_s_formulas(sources: int) -> None:
     mixture = mixture_of(model, o, size, learn=False)
     half = (v / 2).reshape(sources, T * F)[None, ..., None].expand(2, -1, -1, 2)
     start = torch.zeros(2, sources, T * F, 2).double()
-    found = vem(mixture, start, Update(half), iterations=4)
+    found = vem(mixture, start, KnownVariances(half), iterations=4)
     x = torch.complex(o[..., :F], o[..., F:])[:, None]
     noise = (2 * model.noise * size**2)[:, None]
 
@@ -159,7 +143,7 @@ def test_the_objective_never_falls_where_variances_are_fixed(learn: bool) -> Non
     half = (v / 2).reshape(3, T * F)[None, ..., None].expand(2, -1, -1, 2)
     mixture = mixture_of(model, o, size, learn=learn)
     start = torch.randn(2, 3, T * F, 2).double()
-    objective = vem(mixture, start, Update(half), iterations=30).objective
+    objective = vem(mixture, start, KnownVariances(half), iterations=30).objective
     assert (objective.diff(dim=0) > -1e-9).all() and (objective[-1] > objective[0]).all()
 
 
