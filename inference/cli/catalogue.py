@@ -68,6 +68,7 @@ def _from_frames(pair: Any, data: Data) -> None:
 _vectors = partial(Story, settings=_width("x"), simulate=_example("vectors"))
 _sequences = partial(Story, settings=_width("s"), simulate=_example("sequences"))
 _boxes = partial(Story, settings=_width("s"), simulate=_example("boxes"))
+_vae = _of(VAES, "004", _vectors)
 _classical = _of(CLASSICS, "004", _vectors)
 _state_space = _of(STATE_SPACE, "000/004", _sequences)
 _dynamical = _of(DYNAMICAL, "000/004", _sequences)
@@ -83,16 +84,12 @@ _modalities = partial(
 )
 
 STORIES: tuple[Story, ...] = (
-    _vectors(
+    _vae(
         "vae:VAE",
-        VAES,
-        "004",
         "A network maps a standard normal latent vector to the parameters of the data.",
     ),
-    _vectors(
+    _vae(
         "vae:VAE",
-        VAES,
-        "004",
         "A VAE whose prior is a mixture of posteriors at K learned pseudo-inputs.",
         parts=_example("pseudo_data"),
         adapt=lambda pair, data: pair[0].prior.start_from(data["x"]),
@@ -114,10 +111,8 @@ STORIES: tuple[Story, ...] = (
         settings=_example("conditioned_widths"),
         simulate=_example("conditioned"),
     ),
-    _vectors(
+    _vae(
         "hierarchical_vae:HierarchicalVAE",
-        VAES,
-        "004",
         "A VAE with several levels of latents, each drawn given all levels above it.",
     ),
     Story(
