@@ -84,7 +84,7 @@ class Given(nn.Module):
 class Nothing(nn.Module):
     """Its guide."""
 
-    def path(self, s: Tensor) -> None: ...
+    def path(self, s: Tensor, mask: Tensor | None = None) -> None: ...
 
 
 SOURCES: dict[str, Callable[[], Pair]] = {
@@ -112,3 +112,18 @@ def powers_pair(kind: str) -> tuple[Any, DynamicalGuide[Any]]:
     likelihood = ComplexGaussian(F)
     likelihood.reader.centre.normal_()
     return {"rvae": rvae, "srnn": srnn}[kind](likelihood)
+
+
+class KnownVariances:
+    """E-S of sources whose variances v (B, N, T F, 2) are known: exact, and its rate."""
+
+    def __init__(self, v: Tensor) -> None:
+        self.v = v
+
+    def __call__(self, precision: Tensor, weighted: Tensor, path: Tensor) -> Any:
+        self.variance = 1 / (precision + 1 / self.v)
+        self.mean = self.variance * weighted
+        ratio = self.variance / self.v
+        rate = 0.5 * (ratio + self.mean**2 / self.v - 1 - ratio.log())
+        self.rate = rate.sum((-1, -2))
+        return self

@@ -35,3 +35,13 @@ def test_silence_has_finite_activations() -> None:
     h = model.activations(torch.zeros(5, F))
     assert h.isfinite().all() and model.weights.isfinite().all()
     assert model.log_joint(torch.zeros(5, F), h).isfinite()
+
+
+def test_padded_frames_are_not_read() -> None:
+    """Two sequences padded, or the frames that exist in one row: the same model."""
+    power, mask = hard(5), torch.arange(9) < torch.tensor([[9], [6]])
+    hidden = torch.where(mask[..., None], power, float("nan"))
+    one = fit_nmf(hidden, 2, mask=mask, iterations=5)
+    other = fit_nmf(power[mask], 2, iterations=5)
+    assert torch.allclose(one.weights, other.weights)
+    assert torch.allclose(one.rate, other.rate)

@@ -36,10 +36,10 @@ def objective(model: NMF, *given: Any) -> float:
 @pytest.mark.parametrize("kind", KINDS, ids=IDS)
 @pytest.mark.parametrize("shape", [0.5, 1.0, 2.5])
 def test_no_update_lowers_the_objective(kind: Any, shape: float) -> None:
-    """Six starts, six rounds: 1e-9 of its size is rounding in double precision."""
+    """Four starts, six rounds: 1e-9 of its size is rounding in double precision."""
     mask = torch.arange(9) < torch.tensor([[9], [6]])
     gains = []
-    for seed in range(6):
+    for seed in range(4):
         torch.manual_seed(seed)
         model = kind(shape).double()
         power = torch.where(mask[..., None], hard(seed), torch.full_like(hard(seed), math.nan))
@@ -75,12 +75,12 @@ def test_with_exponential_activations_the_update_is_the_multiplicative_one() -> 
     assert torch.allclose(model.update_activations(power, h), h * (up / down).sqrt(), rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=IDS)
+@pytest.mark.parametrize("kind", KINDS[:3:2], ids=IDS[:3:2])
 def test_updates_end_where_the_gradient_vanishes(kind: Any) -> None:
     """Of log h, relative to the F bins that each activation has."""
     model = kind(2.0).double()
     power = hard(1, 5)[:1].clamp(0.1, 10)
-    h = model.activations(power, iterations=400).requires_grad_()
+    h = model.activations(power, iterations=300).requires_grad_()
     (slope,) = torch.autograd.grad(model.log_joint(power, h).sum(), h)
     assert (slope * h).abs().max() < 0.02
 
@@ -132,3 +132,22 @@ def test_wrong_sizes_are_named() -> None:
             NMF(**settings)
     with pytest.raises(InputError, match="continuity"):
         TemporalNMF(continuity=-1.0)
+
+
+def test_what_is_there_beside_a_source_is_not_explained_by_it() -> None:
+    """Two sources of powers as expected: given one, updates find the other, to one per cent."""
+    one, two = NMF(20, 2).double(), NMF(20, 2).double()
+    for model in (one, two):
+        model.log_rate.data.fill_(-30.0)
+    h = torch.rand(T, 2).double() + 0.5
+    rest = two.variances({"h": torch.rand(T, 2).double() + 0.5}).detach()
+    power = (one.variances({"h": h}) + rest).detach()
+    found = one.activations(power, rest=rest, iterations=3000)
+    assert torch.allclose(found, h, rtol=0.01)
+
+
+def test_a_past_changes_nothing() -> None:
+    model, s, h = NMF(F, 2), torch.randn(3, 2 * F), torch.rand(3, 2)
+    path = poutine.condition(model.path, {"h": h})
+    traces = [poutine.trace(path).get_trace(3, s, past=past) for past in (None, 0 * s)]
+    assert traces[0].log_prob_sum() == traces[1].log_prob_sum()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pyro
 import pytest
 import torch
 from pyro import poutine
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from inference import check
 from ppl_models.audio import Parts, as_source, as_source_pair, read_bins, variances, wiener
+from ppl_models.audio.parts import bins_plate, zero_mean
 from ppl_models.errors import InputError
 from ppl_models.likelihoods import ComplexBins, bin_power, to_bins
 from tests.sounds import SOURCES, F, T, given, powers_pair, rvae, several
@@ -37,6 +39,14 @@ def test_a_model_of_powers_becomes_a_source_of_bins(kind: str) -> None:
     torch.manual_seed(1)
     assert torch.allclose(reader(bins), drawn)
     assert check(source, reader, s=bins).sites
+
+
+def test_a_source_reads_its_own_past_even_while_it_is_trained() -> None:
+    model, _ = powers_pair("srnn")
+    model.sampling_probability, model.sampling = 1.0, lambda step: 1.0
+    source = as_source(model).train()
+    source.set_step(100)
+    assert not source.scheduled and model.train().scheduled
 
 
 def test_a_source_is_a_copy() -> None:
@@ -113,6 +123,27 @@ def test_two_sources_may_be_one_module() -> None:
     part = several("rvae")[0]["0 rvae"]
     model = Parts({"a": part, "b": part})
     assert len(model) == 2 and len(list(model.parameters())) == len(list(part.parameters()))
+
+
+def test_numbers_that_were_not_seen_have_no_density() -> None:
+    v, s = torch.rand(T, F) + 0.1, torch.randn(T, 2 * F)
+    observed = torch.rand(T, 2 * F) < 0.5
+    each = torch.distributions.Normal(0.0, (v / 2).sqrt().repeat(1, 2)).log_prob(s)
+    found = zero_mean(v, observed=observed).log_prob(s)
+    assert torch.allclose(found, each[observed].sum())
+
+
+def test_the_plate_of_recordings_calls_them_as_it_is_told() -> None:
+    with bins_plate(None, None, F, size=2, length=3) as frames:
+        assert (frames.length, frames.s) == (3, None)
+        assert pyro.sample("a", pyro.distributions.Normal(0.0, 1.0)).shape == (2,)
+    with (
+        pytest.raises(InputError, match="noisy: saw real numbers"),
+        bins_plate(torch.ones(1, T, F), None, F, argument="noisy"),
+    ):
+        pass
+    with pytest.raises(InputError, match="x: saw"):
+        read_bins(torch.ones(1, T, F), F, argument="x")
 
 
 def test_bins_are_taken_complex_or_as_reals() -> None:

@@ -63,3 +63,4 @@ def test_recordings_are_checked() -> None:
         SourceSum({"a": given()[0]}, noise=0.0)
     x = torch.randn(2, T, F, dtype=torch.complex128)
     assert torch.equal(to_complex(model(x)), x)
+    assert torch.equal(to_complex(model(x, start=torch.ones(2, 1, T, F))), x)
