@@ -1,4 +1,4 @@
-"""What ``ppl resynth`` reads and writes: recordings, their copies, and what was done so far."""
+"""What commands of sound read and write: recordings, their copies, and what was done so far."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ _OTHERS = {f".{s}" for s in "mp3 ogg oga opus m4a mp4 aac wma aif aiff au caf sp
 
 @dataclass(frozen=True)
 class Copy:
-    """A recording, and where its re-synthesis goes."""
+    """A recording, and where what is made of it goes."""
 
     source: Path
     target: Path
 
 
-def copies_of(inputs: Sequence[Path], out: Path) -> list[Copy]:
-    """List what is to be re-synthesised: files, and all sounds in folders.
+def copies_of(inputs: Sequence[Path], out: Path, kinds: Sequence[str] = (".wav",)) -> list[Copy]:
+    """List what is to be made: of files, and of all sounds in folders.
 
     One file may go to a file (``out`` ends in .wav or .flac); else ``out`` is a folder, in which
-    folders are mirrored.
+    folders are mirrored. There, recordings of these ``kinds`` keep their suffix; others get the
+    first.
 
     Raises
     ------
@@ -49,7 +50,7 @@ def copies_of(inputs: Sequence[Path], out: Path) -> list[Copy]:
         copies = [Copy(inputs[0], out)]
     else:
         check_folder_name(out)
-        copies = [copy for path in inputs for copy in _mirrored(path, out)]
+        copies = [copy for path in inputs for copy in _mirrored(path, out, kinds)]
     sources: dict[Path, Path] = {}
     for copy in copies:
         if copy.source.resolve() == copy.target.resolve():
@@ -85,20 +86,29 @@ def is_single(inputs: Sequence[Path], out: Path) -> bool:
     return len(inputs) == 1 and not inputs[0].is_dir() and out.suffix.lower() in _WRITTEN
 
 
-def _mirrored(path: Path, out: Path) -> Iterator[Copy]:
+def _mirrored(path: Path, out: Path, kinds: Sequence[str]) -> Iterator[Copy]:
+    def named(file: Path) -> Path:
+        return file if file.suffix.lower() in kinds else file.with_suffix(kinds[0])
+
     from ppl_models.data.corpora import speech_folder
 
     if not path.is_dir():
-        yield Copy(path, out / path.with_suffix(".wav").name)
+        yield Copy(path, out / named(path).name)
         return
     made = out.resolve()
     files = [u.file for u in speech_folder(path, validation=0.0, test=0.0).train]
     for file in sorted(files):
         if made == path.resolve() or made not in file.resolve().parents:
-            yield Copy(file, out / file.relative_to(path).with_suffix(".wav"))
+            yield Copy(file, out / named(file.relative_to(path)))
 
 
-def left_to_do(copies: Sequence[Copy], out: Path, made: dict[str, Any], again: bool) -> set[Path]:
+def left_to_do(
+    copies: Sequence[Copy],
+    out: Path,
+    made: dict[str, Any],
+    again: bool,
+    record_name: str = RECORD,
+) -> set[Path]:
     """Return the targets that are to be written, and keep in ``out`` how they are made.
 
     ``again``: all of them. Else those that are not there; but copies that were made in another
@@ -110,7 +120,7 @@ def left_to_do(copies: Sequence[Copy], out: Path, made: dict[str, Any], again: b
         Such copies.
     """
     there = [copy.target for copy in copies if copy.target.exists()]
-    record = out / RECORD
+    record = out / record_name
     if there and not again and _recorded(record) != made:
         found = f"{len(there)} of the copies, made with another model or other options"
         cure = "--overwrite makes them again; or name another folder"

@@ -1,0 +1,148 @@
+"""Work through many recordings: with a bar, stopped and taken up again, bad files left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import typer
+
+from inference.cli.progress import progress
+from inference.cli.speech_jobs import LOUD, Copy, read, sum_up
+from ppl_models.errors import InputError
+
+if TYPE_CHECKING:
+    from ppl_models.data.sound import Sound
+
+Scores = dict[str, float]
+
+
+class Skipping:
+    """What becomes of recordings that cannot be used: the end of it all, or a line each.
+
+    Attributes
+    ----------
+    allowed : bool
+        Whether they may be left out.
+    errors : list of InputError
+        What was wrong with those that were.
+    """
+
+    def __init__(self, allowed: bool) -> None:
+        self.allowed = allowed
+        self.errors: list[InputError] = []
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Name what is wrong within the block, and go on behind it; if not allowed, raise it."""
+        try:
+            yield
+        except InputError as error:
+            if not self.allowed:
+                raise
+            self.errors.append(error)
+            typer.echo(f"skipped: {error}", err=True)
+
+
+@contextmanager
+def resumable(copies: Sequence[Copy], out: Path | None) -> Iterator[None]:
+    """Say how to go on if the block is stopped; however it ends, keep checksums in ``out``."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        written = sum(copy.target.exists() for copy in copies)
+        typer.echo(
+            f"stopped: {written} of {len(copies)} are there, each whole; the same command goes on",
+            err=True,
+        )
+        raise
+    finally:
+        if out is not None:
+            keep_sums(out, [copy.target for copy in copies])
+
+
+def copy_each(
+    copies: Sequence[Copy],
+    todo: set[Path],
+    out: Path | None,
+    skip_errors: bool,
+    make: Callable[[Copy, bool], Scores],
+    report: bool = False,
+) -> None:
+    """Make the copies one by one.
+
+    Parameters
+    ----------
+    copies, todo
+        All of them, and the targets that are to be written.
+    out
+        Folder of the copies' checksums; None for a single file.
+    skip_errors
+        Name recordings that cannot be used, and go on.
+    make
+        Writes a copy, if it is told to, prints its line, and returns its scores.
+    report
+        Print the means of the scores.
+
+    Raises
+    ------
+    InputError
+        A recording cannot be used, or, with ``skip_errors``, none can.
+    """
+    rows, skipping = list[Scores](), Skipping(skip_errors)
+    with resumable(copies, out), progress(len(copies)) as step:
+        for done, copy in enumerate(copies):
+            step(copy.source.name, done)
+            with skipping.guard():
+                rows.append(make(copy, copy.target in todo))
+    sum_up(len(copies), len(copies) - len(todo), skipping.errors, rows if report else [])
+
+
+def read_recording(
+    path: Path, rate: int, resample: bool, channel: int | Literal["mix"] | None
+) -> Sound:
+    """Read a recording, and say so if it was recorded too loud."""
+    sound = read(path, rate, resample, channel)
+    if sound.clipped > LOUD:
+        warning = f"{sound.clipped:.1%} of its samples are at full scale: it was recorded too loud"
+        typer.echo(f"{path}: {warning}", err=True)
+    return sound
+
+
+def keep_sums(out: Path, files: Sequence[Path]) -> None:
+    """Write the checksums of those files that are there into the folder."""
+    from ppl_models.data.files import add_sums
+
+    there = [file.relative_to(out).as_posix() for file in files if file.exists()]
+    if there:
+        add_sums(out, there)
+
+
+def refuse_old(out: Path, overwrite: bool) -> None:
+    """Refuse a single file that is there already.
+
+    Raises
+    ------
+    InputError
+        It is, and is not to be made again.
+    """
+    if out.exists() and not overwrite:
+        raise InputError("--out", f"{out}, which is there", "a new file", "give --overwrite")
+
+
+def require_audio(report: bool) -> None:
+    """Say now, not after the work, which package is missing.
+
+    Raises
+    ------
+    InputError
+        One of the extra [audio].
+    """
+    from importlib.util import find_spec
+
+    names = ("soundfile", *(("pesq", "pystoi") if report else ()))
+    if missing := [name for name in names if find_spec(name) is None]:
+        cure = "pip install 'ppl-models[audio]'"
+        raise InputError("sound", f"no {', '.join(missing)} here", "the extra [audio]", cure)
