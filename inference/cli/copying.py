@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 from inference.cli.progress import progress
-from inference.cli.speech_jobs import LOUD, Copy, read, sum_up
+from inference.cli.speech_jobs import LOUD, RECORD, SHOWN, Copy, is_single, left_to_do, read, sum_up
+from inference.cli.track_jobs import make_folder
 from ppl_models.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def copy_each(
     skip_errors: bool,
     make: Callable[[Copy, bool], Scores],
     report: bool = False,
+    shown: Mapping[str, str] = SHOWN,
 ) -> None:
     """Make the copies one by one.
 
@@ -85,6 +87,8 @@ def copy_each(
         Writes a copy, if it is told to, prints its line, and returns its scores.
     report
         Print the means of the scores.
+    shown
+        Which, and how each is written.
 
     Raises
     ------
@@ -97,7 +101,7 @@ def copy_each(
             step(copy.source.name, done)
             with skipping.guard():
                 rows.append(make(copy, copy.target in todo))
-    sum_up(len(copies), len(copies) - len(todo), skipping.errors, rows if report else [])
+    sum_up(len(copies), len(copies) - len(todo), skipping.errors, rows if report else [], shown)
 
 
 def read_recording(
@@ -120,16 +124,29 @@ def keep_sums(out: Path, files: Sequence[Path]) -> None:
         add_sums(out, there)
 
 
-def refuse_old(out: Path, overwrite: bool) -> None:
-    """Refuse a single file that is there already.
+def to_write(
+    copies: Sequence[Copy],
+    inputs: Sequence[Path],
+    out: Path,
+    made: dict[str, Any],
+    overwrite: bool,
+    record: str = RECORD,
+) -> tuple[set[Path], Path | None]:
+    """Return the targets that are to be written, and the folder of their checksums.
+
+    A single file has no such folder, and no record of how it was made.
 
     Raises
     ------
     InputError
-        It is, and is not to be made again.
+        What is there already was made in another way, or is a single file; unless ``overwrite``.
     """
+    if not is_single(inputs, out):
+        return left_to_do(copies, out, made, overwrite, record), out
     if out.exists() and not overwrite:
         raise InputError("--out", f"{out}, which is there", "a new file", "give --overwrite")
+    make_folder(out.parent)
+    return {out}, None
 
 
 def require_audio(report: bool) -> None:

@@ -12,8 +12,8 @@ from inference.cli.copying import (
     copy_each,
     keep_sums,
     read_recording,
-    refuse_old,
     require_audio,
+    to_write,
 )
 from inference.cli.progress import progress
 from inference.cli.speech_jobs import (
@@ -21,8 +21,6 @@ from inference.cli.speech_jobs import (
     Copy,
     check_folder_name,
     copies_of,
-    is_single,
-    left_to_do,
     mark,
     read,
     read_channel,
@@ -91,7 +89,8 @@ def resynth(
 
     voice = load_speech(model)
     code, settings = _voice_of(swap, voice, resample, one), {"resample": resample, "channel": one}
-    todo = _todo(copies, inputs, out, overwrite, voice, settings, swap)
+    made = {"model": mark(voice.path), "swap": swap and mark(swap), **settings}
+    todo, folder = to_write(copies, inputs, out, made, overwrite)
 
     def make(copy: Copy, new: bool) -> Scores:
         if new:
@@ -102,7 +101,6 @@ def resynth(
             typer.echo(f"{copy.source} -> {copy.target}")
         return {}
 
-    folder = None if is_single(inputs, out) else out
     copy_each(copies, todo, folder, skip_errors, make, report)
 
 
@@ -155,24 +153,6 @@ def _voice_of(swap: Path | None, voice: SpeechModel, resample: bool, channel: An
     if not wave.any():
         raise InputError(f"--swap {swap}", "silence", "a voice", "give a recording of speech")
     return encode_global(voice.model, voice.guide, wave, voice.stft)
-
-
-def _todo(
-    copies: list[Copy],
-    inputs: list[Path],
-    out: Path,
-    overwrite: bool,
-    voice: SpeechModel,
-    settings: dict[str, Any],
-    swap: Path | None,
-) -> set[Path]:
-    """Return the targets that are to be written."""
-    if is_single(inputs, out):
-        refuse_old(out, overwrite)
-        make_folder(out.parent)
-        return {out}
-    made = {"model": mark(voice.path), "swap": swap and mark(swap), **settings}
-    return left_to_do(copies, out, made, overwrite)
 
 
 def _resynthesise(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -160,7 +160,9 @@ def read_channel(text: str | None) -> int | Literal["mix"] | None:
     return int(text)
 
 
-def read(path: Path, rate: int, resample: bool, channel: int | Literal["mix"] | None) -> Sound:
+def read(
+    path: Path, rate: int | None, resample: bool, channel: int | Literal["mix"] | None
+) -> Sound:
     """Read a recording; cures are in options of the command.
 
     Raises
@@ -178,7 +180,13 @@ def read(path: Path, rate: int, resample: bool, channel: int | Literal["mix"] | 
         raise InputError(name, found, expected, cure) from None
 
 
-def sum_up(total: int, kept: int, skipped: list[InputError], rows: list[dict[str, float]]) -> None:
+def sum_up(
+    total: int,
+    kept: int,
+    skipped: list[InputError],
+    rows: list[dict[str, float]],
+    scores: Mapping[str, str] = SHOWN,
+) -> None:
     """Print how many recordings were done, and their mean scores.
 
     Raises
@@ -190,9 +198,9 @@ def sum_up(total: int, kept: int, skipped: list[InputError], rows: list[dict[str
 
     if rows := [row for row in rows if row]:
         means = mean_scores(rows)
-        shown = "  ".join(form.format(means[name].mean) for name, form in SHOWN.items())
+        shown = "  ".join(form.format(means[name].mean) for name, form in scores.items())
         typer.echo(f"mean of {len(rows)}: {shown}")
-    if total > 1:
+    if total > 1 or kept:
         summary = f"{total - kept - len(skipped)} written"
         summary += f", {kept} already there (--overwrite makes them again)" if kept else ""
         typer.echo(summary + (f", {len(skipped)} skipped" if skipped else ""))

@@ -1,0 +1,136 @@
+"""``ppl separate``: one recording into its sources, from a shell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from inference.cli.copying import Skipping, keep_sums, require_audio, resumable
+from inference.cli.progress import progress
+from inference.cli.separate_jobs import (
+    RECORD,
+    Mixture,
+    answers_of,
+    batches,
+    read_mixture,
+    write_answer,
+)
+from inference.cli.several import TakesSources, listed
+from inference.cli.speech import Channel, Overwrite, Resample, Seed, SkipErrors
+from inference.cli.speech_jobs import Copy, left_to_do, mark, read_channel, sum_up
+
+if TYPE_CHECKING:
+    from inference.tasks.separation import Separated
+    from ppl_models.data.stft import STFT
+
+
+class Share(StrEnum):
+    """How sources share a bin of the mixture's spectra."""
+
+    own = "own"
+    add = "add"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file to ``ppl``."""
+    app.command(cls=TakesSources)(separate)
+
+
+def separate(
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="MIX.wav|FOLDER...", help="Mixtures, or folders.")
+    ],
+    sources: Annotated[
+        list[str],
+        typer.Option(metavar="SOURCE...", help="Names that ship, or runs of `ppl fit-source`."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the answers: one folder a file in it.")],
+    share: Annotated[
+        Share, typer.Option(help="A bin is one source's own, or all sources add up in it.")
+    ] = Share.add,
+    seed: Seed = 0,
+    resample: Resample = False,
+    channel: Channel = None,
+    skip_errors: SkipErrors = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Separate recordings into their sources, of the mixture's rate and length, that add up to it.
+
+    Writes SOURCE.wav for each source, posterior.nc and spectrograms.png, to a folder named after
+    each file, in the folder given by --out. Answers that are there already are kept: a command
+    that was stopped goes on.
+    """
+    require_audio(False)
+    names, one = listed(sources), read_channel(channel)
+    if not names:
+        raise typer.BadParameter("--sources takes names or runs, saw none")
+    copies = answers_of(inputs, out)
+    from inference.tasks.separation import stft_and_files
+
+    stft, files = stft_and_files(names)
+    how: dict[str, Any] = {"share": share.value, "seed": seed}
+    reading = {"resample": resample, "channel": one}
+    made = {"sources": names, "files": [mark(file) for file in files], **how, **reading}
+    todo = left_to_do(copies, out, made, overwrite, RECORD)
+    skipping, written = Skipping(skip_errors), list[Path]()
+    with resumable(copies, None), progress(len(copies)) as step:
+        done = 0
+        try:
+            for batch in batches(copies):
+                step(", ".join(copy.source.name for copy in batch), done)
+                if any(copy.target in todo for copy in batch):
+                    mixtures = _read(batch, stft, reading, skipping)
+                    _separate(mixtures, todo, names, stft, how, skipping, written)
+                done += len(batch)
+        finally:
+            keep_sums(out, written)
+    sum_up(len(copies), len(copies) - len(todo), skipping.errors, [])
+
+
+def _read(
+    batch: Sequence[Copy], stft: STFT, reading: dict[str, Any], skipping: Skipping
+) -> dict[Copy, Mixture]:
+    """Read the recordings of a batch that can be."""
+    mixtures = {}
+    for copy in batch:
+        with skipping.guard():
+            mixtures[copy] = read_mixture(copy.source, stft.rate, **reading)
+    return mixtures
+
+
+def _separate(
+    mixtures: dict[Copy, Mixture],
+    todo: set[Path],
+    names: Sequence[str],
+    stft: STFT,
+    how: dict[str, Any],
+    skipping: Skipping,
+    written: list[Path],
+) -> None:
+    """Separate a batch, write the answers that are not there yet, and add to the files written."""
+    from inference.tasks.separation import separate_many
+
+    if not mixtures:
+        return
+    waves = [mixture.heard.wave for mixture in mixtures.values()]
+    answers = separate_many(waves, names, **how)
+    for (copy, mixture), found in zip(mixtures.items(), answers, strict=True):
+        with skipping.guard():
+            if copy.target in todo:
+                written += write_answer(copy, mixture, found, stft)
+                typer.echo(_line(copy, mixture, found))
+
+
+def _line(copy: Copy, mixture: Mixture, found: Separated) -> str:
+    """Say where the sources of a recording are, and how much of its power each has."""
+    head = f"{copy.source} -> {copy.target.parent}/"
+    if not mixture.heard.wave.any():
+        return f"{head}  silence"
+    power = found.waves.detach().square().sum(-1)
+    shares = (100 * power / power.sum()).tolist()
+    parts = (f"{name} {share:.0f} %" for name, share in zip(found.names, shares, strict=True))
+    return f"{head}  {', '.join(parts)} of the power"
