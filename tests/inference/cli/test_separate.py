@@ -106,14 +106,12 @@ def test_the_posterior_is_netcdf_with_seconds_hertz_and_names(ppl: Ppl) -> None:
         assert data.attrs["bound_is"] == "evidence lower bound"
 
 
-def test_a_picture_has_every_source_and_what_is_unsure(ppl: Ppl) -> None:
-    """Of a single source there is nothing to be unsure of; five panels are taller than three."""
-    for stem, names in {"one": ["speech"], "three": ["speech", "flute", "speech"]}.items():
-        written(f"{stem}.wav")
-        separate(ppl, f"{stem}.wav", "--sources", *names, out=f"{stem}")
-    pictures = [np.asarray(Image.open(f"{s}/{s}/spectrograms.png")) for s in ("one", "three")]
-    assert pictures[1].shape[0] > 1.4 * pictures[0].shape[0]
-    assert all(picture[..., :3].std() > 20 for picture in pictures)
+def test_a_picture_is_a_picture(ppl: Ppl) -> None:
+    """What is in it: `tests/inference/tasks/separation/test_plot.py`."""
+    written("mix.wav", 200)
+    separate(ppl, "mix.wav", "--sources", "speech")
+    picture = np.asarray(Image.open("out/mix/spectrograms.png"))
+    assert min(picture.shape[:2]) > 600 and picture[..., :3].std() > 20
 
 
 def test_checksums_are_kept_of_all_that_is_written(ppl: Ppl) -> None:
