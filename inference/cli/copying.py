@@ -143,10 +143,22 @@ def to_write(
     """
     if not is_single(inputs, out):
         return left_to_do(copies, out, made, overwrite, record), out
-    if out.exists() and not overwrite:
-        raise InputError("--out", f"{out}, which is there", "a new file", "give --overwrite")
-    make_folder(out.parent)
+    check_place(inputs, out, overwrite)
     return {out}, None
+
+
+def check_place(inputs: Sequence[Path], out: Path, overwrite: bool) -> None:
+    """Make the folder of what will be written, and try it; before work that takes long.
+
+    Raises
+    ------
+    InputError
+        It cannot be written to; or a single file is there already, unless ``overwrite``.
+    """
+    single = is_single(inputs, out)
+    if single and out.exists() and not overwrite:
+        raise InputError("--out", f"{out}, which is there", "a new file", "give --overwrite")
+    make_folder(out.parent if single else out)
 
 
 def require_audio(report: bool) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from inference.cli.copying import (
     Scores,
+    check_place,
     copy_each,
     read_recording,
     require_audio,
@@ -86,10 +87,11 @@ def enhance(
     if train_noise is not None and method in (Method.una, Method.nmf):
         raise typer.BadParameter(f"--train-noise, of which --method {method.value} makes no use")
     require_audio(report is not None)
-    reading = {"resample": resample, "channel": read_channel(channel)}
+    reading: dict[str, Any] = {"resample": resample, "channel": read_channel(channel)}
     copies = copies_of(inputs, out, (".wav", ".flac"))
     references = find_references(copies, inputs, out, report)
     if train_noise is not None:
+        check_place(inputs, out, overwrite)
         model = model or str(noise_run(out))
         train_noise_in(train_noise, Path(model), seed, reading, skip_errors)
     from inference.tasks.enhancement import stft_and_files

@@ -75,11 +75,13 @@ def find_references(
     """
     if report is None:
         return {}
-    if is_single(inputs, out):
-        if not report.is_file():
-            cure = "give the clean recording, or leave --report out"
-            raise InputError("--report", f"{report}, no file", "one for one recording", cure)
+    if is_single(inputs, out) and report.is_file():
         return {copies[0]: report}
+    if not report.is_dir():
+        cure = "give a folder of clean recordings, or, for one recording, its clean one"
+        raise InputError("--report", f"{report}, no such folder", "clean recordings", cure)
+    if is_single(inputs, out):
+        return {copies[0]: _reference(report, Path(inputs[0].name))}
     return {copy: _reference(report, copy.target.relative_to(out)) for copy in copies}
 
 

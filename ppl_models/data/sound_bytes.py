@@ -35,7 +35,7 @@ def require_soundfile() -> ModuleType:
     return soundfile
 
 
-def encoded(samples: NDArray[Any], rate: int, suffix: str, subtype: str = "PCM_16") -> bytes:
+def encoded(samples: NDArray[Any], rate: int, suffix: str, subtype: str) -> bytes:
     """Return the bytes of a file of one channel.
 
     Parameters

@@ -42,8 +42,8 @@ def plot_separation(found: Separated, stft: STFT, *, title: str = "") -> Figure:
     axes = figure.subplots(count + 2, 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     mixture = stft.power(found.waves.detach().cpu().sum(0))
     loudest = float(mixture.max()) or 1.0
-    powers = found.mean.detach().cpu().abs().square() + found.variance.detach().cpu()
-    for ax, name, power in zip(axes, ("mixture", *found.names), (mixture, *powers), strict=False):
+    for n, (ax, name) in enumerate(zip(axes, ("mixture", *found.names), strict=False)):
+        power = _power(found, n - 1) if n else mixture
         limits = -RANGE, 0.0
         _draw(ax, stft, power / loudest, "magma", limits, "power (dB)", _decibels)
         ax.set_title(name, size=10, loc="left")
@@ -74,6 +74,12 @@ def _draw(
     ax.set_ylabel("kHz")
     assert ax.figure is not None
     ax.figure.colorbar(image, ax=ax, label=words, pad=0.01)
+
+
+def _power(found: Separated, source: int) -> Tensor:
+    """Return E|s|^2 (T, F) of one source: all at once would be large."""
+    mean, variance = found.mean[source].detach().cpu(), found.variance[source].detach().cpu()
+    return mean.abs().square() + variance
 
 
 def _decibels(power: Tensor) -> Tensor:

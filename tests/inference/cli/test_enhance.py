@@ -188,6 +188,14 @@ def test_stopped_while_learning_it_says_so(ppl: Ppl, monkeypatch: pytest.MonkeyP
     assert "stopped while learning the noise; the same command goes on" in err
 
 
+def test_nothing_is_learned_for_a_place_that_cannot_be(ppl: Ppl) -> None:
+    written("in.wav", 100)
+    Path("there.wav").touch(), Path("file").touch()
+    for out, message in {"there.wav": "which is there", "file": "a file where a folder"}.items():
+        _, err = clean(ppl, "in.wav", "--out", out, "--train-noise", ".", code=1)
+        assert message in err and not list(Path().glob("*-noise")), err
+
+
 def test_recordings_of_two_models_are_not_mixed(ppl: Ppl, tmp_path: Path) -> None:
     written("in/a.wav", 100)
     saved(tmp_path / "n")
@@ -221,12 +229,16 @@ def test_a_report_without_its_reference_is_refused_before_the_work(ppl: Ppl) -> 
     _, err = clean(ppl, "in", "--out", "out", "--report", "clean", code=1)
     assert "no clean/a (.wav, .flac, .sph, .ogg)" in err and not Path("out").exists()
     _, err = clean(ppl, "in/a.wav", "--out", "a.wav", "--report", "nothing", code=1)
-    assert "nothing, no file" in err and not Path("a.wav").exists()
+    assert "nothing, no such folder" in err and not Path("a.wav").exists()
+    _, err = clean(ppl, "in", "--out", "out", "--report", "in/a.wav", code=1)
+    assert "in/a.wav, no such folder" in err
     written("clean/a.wav", 90)
     _, err = clean(ppl, "in", "--out", "out", "--report", "clean", code=1)
     assert "saw 90 samples at 1000 Hz, for 100 of in/a.wav" in err
     told, _ = clean(ppl, "in/a.wav", "--out", "a.wav", "--report", "clean/b.wav")
     assert "SI-SDR" in told
+    told, _ = clean(ppl, "in/a.wav", "--out", "b.wav", "--report", "in")  # itself, in a folder
+    assert "noisy: SI-SDR inf dB" in told
     written("clean/silence.wav", 100, level=0.0)
     told, _ = clean(ppl, "in/a.wav", "--out", "c.wav", "--report", "clean/silence.wav")
     assert "silence, which has no scores" in told

@@ -302,8 +302,8 @@ def test_answers_of_two_commands_are_not_mixed(ppl: Ppl) -> None:
 def test_files_share_batches_that_headers_alone_decide(
     ppl: Ppl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Twelve seconds a batch: 1.5 + 1.5, then one of 20, then the last; the broken one counts 0."""
-    for number, count in enumerate((1500, 1500, 20000, 1500)):
+    """A second a batch: 0.2 + 0.2, then one of 2, then the last; the broken one counts 0."""
+    for number, count in enumerate((200, 200, 2000, 200)):
         written(f"in/{number}.wav", count)
     Path("in/4.wav").write_bytes(b"broken")
     seen: list[list[int]] = []
@@ -313,9 +313,9 @@ def test_files_share_batches_that_headers_alone_decide(
         return separate_many(waves, sources, **how)
 
     monkeypatch.setattr(separation, "separate_many", watched)
-    monkeypatch.setattr(separate_jobs, "SECONDS", 12.0)
+    monkeypatch.setattr(separate_jobs, "SECONDS", 1.0)
     separate(ppl, "in", "--skip-errors")
-    assert seen == [[1500, 1500], [20000], [1500]]
+    assert seen == [[200, 200], [2000], [200]]
     monkeypatch.setattr(separate_jobs, "AT_ONCE", 1)
     separate(ppl, "in", "--skip-errors", "--overwrite")
     assert [len(batch) for batch in seen[3:]] == [1, 1, 1, 1]
