@@ -71,7 +71,9 @@ def enhance(
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="CLEAN.wav|FOLDER", help="Score against clean speech of one name."),
+        typer.Option(
+            metavar="CLEAN.wav|FOLDER", help="Score against clean speech of the same name."
+        ),
     ] = None,
     seed: Seed = 0,
     resample: Resample = False,

@@ -12,16 +12,17 @@ import typer
 from inference.cli.copying import Skipping, keep_sums, require_audio, resumable
 from inference.cli.progress import progress
 from inference.cli.separate_jobs import (
+    PICTURE,
     RECORD,
     Mixture,
-    answers_of,
     batches,
+    check_places,
     read_mixture,
     write_answer,
 )
 from inference.cli.several import TakesSources, listed
 from inference.cli.speech import Channel, Overwrite, Resample, Seed, SkipErrors
-from inference.cli.speech_jobs import Copy, left_to_do, mark, read_channel, sum_up
+from inference.cli.speech_jobs import Copy, copies_of, left_to_do, mark, read_channel, sum_up
 
 if TYPE_CHECKING:
     from inference.tasks.separation import Separated
@@ -68,13 +69,15 @@ def separate(
     names, one = listed(sources), read_channel(channel)
     if not names:
         raise typer.BadParameter("--sources takes names or runs, saw none")
-    copies = answers_of(inputs, out)
-    from inference.tasks.separation import stft_and_files
+    copies = copies_of(inputs, out, within=PICTURE)
+    from inference.tasks.separation import load_sources
 
-    stft, files = stft_and_files(names)
+    found = load_sources(names)
+    stft = found[0].stft
+    check_places(copies, [source.name for source in found])
     how: dict[str, Any] = {"share": share.value, "seed": seed}
     reading = {"resample": resample, "channel": one}
-    made = {"sources": names, "files": [mark(file) for file in files], **how, **reading}
+    made = {"sources": names, "files": [mark(s.path) for s in found], **how, **reading}
     todo = left_to_do(copies, out, made, overwrite, RECORD)
     skipping, written = Skipping(skip_errors), list[Path]()
     with resumable(copies, None), progress(len(copies)) as step:

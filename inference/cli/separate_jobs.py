@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import typer
 
 from inference.cli.copying import read_recording
-from inference.cli.speech_jobs import Copy, check_folder_name, copies_of, read
+from inference.cli.speech_jobs import Copy, read
 from ppl_models.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ppl_models.data.stft import STFT
 
 PICTURE, POSTERIOR = "spectrograms.png", "posterior.nc"
+"""Of a recording's answers; the picture is written last: a folder that has it is whole."""
 RECORD = "separate.json"
 AT_ONCE, SECONDS = 8, 120.0
 """Recordings of a batch, and their length in all; a longer one is a batch of its own."""
@@ -32,18 +33,20 @@ class Mixture(NamedTuple):
     own: Sound
 
 
-def answers_of(inputs: Sequence[Path], out: Path) -> list[Copy]:
-    """List the recordings; the target of each is the picture in its folder, written last.
+def check_places(copies: Sequence[Copy], names: Sequence[str]) -> None:
+    """Look at where sources will be written, before any work.
 
     Raises
     ------
     InputError
-        As `copies_of`.
+        One of them in the place of a recording.
     """
-    check_folder_name(out)
-    return [
-        Copy(copy.source, copy.target.with_suffix("") / PICTURE) for copy in copies_of(inputs, out)
-    ]
+    recordings = {copy.source.resolve() for copy in copies}
+    for copy in copies:
+        for path in _places(copy, names):
+            if path.resolve() in recordings:
+                found = f"{path}, a recording itself, in the place of a source"
+                raise InputError("--out", found, "another place", "name another folder")
 
 
 def batches(copies: Sequence[Copy]) -> Iterator[list[Copy]]:
@@ -82,22 +85,14 @@ def read_mixture(
 def write_answer(copy: Copy, mixture: Mixture, found: Separated, stft: STFT) -> list[Path]:
     """Write the sources, their posterior and the picture into a folder; return the files.
 
-    The picture is written last: a folder that has it is whole.
-
-    Raises
-    ------
-    InputError
-        A source would be written in the place of the recording.
+    The picture, which is ``copy.target``, is written last.
     """
     from inference.tasks.separation import write_parts, write_posterior
     from ppl_models.data.files import write_whole
     from ppl_models.data.resampling import parts_at_own_rate
 
     folder = copy.target.parent
-    paths = [folder / f"{name}.wav" for name in found.names]
-    if copy.source.resolve() in [path.resolve() for path in paths]:
-        found_there = f"{copy.source}, the recording itself, in the place of a source"
-        raise InputError("--out", found_there, "another place", "name another folder")
+    paths = _places(copy, found.names)
     folder.mkdir(parents=True, exist_ok=True)
     _name_others(folder, paths)
     own = mixture.own
@@ -115,6 +110,10 @@ def write_answer(copy: Copy, mixture: Mixture, found: Separated, stft: STFT) -> 
         typer.echo(f"{copy.source}: {why}; cut the recording to have it", err=True)
     write_whole(copy.target, _picture(found, stft, copy.source.name))
     return [path for path in (*paths, posterior, copy.target) if path.exists()]
+
+
+def _places(copy: Copy, names: Sequence[str]) -> list[Path]:
+    return [copy.target.parent / f"{name}.wav" for name in names]
 
 
 def _picture(found: Separated, stft: STFT, title: str) -> bytes:

@@ -34,23 +34,37 @@ class Copy:
     target: Path
 
 
-def copies_of(inputs: Sequence[Path], out: Path, kinds: Sequence[str] = (".wav",)) -> list[Copy]:
+def copies_of(
+    inputs: Sequence[Path], out: Path, kinds: Sequence[str] = (".wav",), within: str = ""
+) -> list[Copy]:
     """List what is to be made: of files, and of all sounds in folders.
 
     One file may go to a file (``out`` ends in .wav or .flac); else ``out`` is a folder, in which
-    folders are mirrored. There, recordings of these ``kinds`` keep their suffix; others get the
-    first.
+    folders are mirrored.
+
+    Parameters
+    ----------
+    inputs, out
+    kinds
+        Recordings of these kinds keep their suffix there; others get the first.
+    within
+        The name of a file: then each recording has a folder of its own, named as it is, and this
+        file in it is the target.
 
     Raises
     ------
     InputError
         A folder without sounds, two recordings of one name, or a copy in its recording's place.
     """
-    if is_single(inputs, out):
+    if within:
+        _check_apart(inputs, out)
+    if is_single(inputs, out) and not within:
         copies = [Copy(inputs[0], out)]
     else:
         check_folder_name(out)
         copies = [copy for path in inputs for copy in _mirrored(path, out, kinds)]
+    if within:
+        copies = [Copy(copy.source, copy.target.with_suffix("") / within) for copy in copies]
     sources: dict[Path, Path] = {}
     for copy in copies:
         if copy.source.resolve() == copy.target.resolve():
@@ -62,6 +76,13 @@ def copies_of(inputs: Sequence[Path], out: Path, kinds: Sequence[str] = (".wav",
             raise InputError(str(copy.target), found, "one recording a copy", cure)
         sources[copy.target] = copy.source
     return copies
+
+
+def _check_apart(inputs: Sequence[Path], out: Path) -> None:
+    """Refuse folders of answers among the recordings of a folder: they would become recordings."""
+    if any(path.is_dir() and path.resolve() == out.resolve() for path in inputs):
+        found, cure = f"{out}, the folder of recordings itself", "name a folder in it or beside it"
+        raise InputError("--out", found, "another folder", cure)
 
 
 def check_folder_name(out: Path) -> None:
@@ -95,10 +116,10 @@ def _mirrored(path: Path, out: Path, kinds: Sequence[str]) -> Iterator[Copy]:
     if not path.is_dir():
         yield Copy(path, out / named(path).name)
         return
-    made = out.resolve()
+    made, inside = out.resolve(), path.resolve() in out.resolve().parents
     files = [u.file for u in speech_folder(path, validation=0.0, test=0.0).train]
     for file in sorted(files):
-        if made == path.resolve() or made not in file.resolve().parents:
+        if not (inside and made in file.resolve().parents):
             yield Copy(file, out / named(file.relative_to(path)))
 
 

@@ -19,11 +19,10 @@ import torch
 from torch import Tensor
 
 from inference.cli.app import main
-from inference.errors import CheckpointError
 from inference.tasks.speech import load_speech
 from inference.tasks.speech.files import FILE
 from ppl_models.data.stft import STFT
-from ppl_models.errors import unknown
+from ppl_models.errors import InputError, unknown
 from tests.inference.speech import STFT_SMALL, saved, voice
 
 Ppl = Callable[..., tuple[int, str, str]]
@@ -48,17 +47,29 @@ class Enhanced(NamedTuple):
     bound: Tensor
 
 
-def stft_and_files(sources: Sequence[str]) -> tuple[STFT, list[Path]]:
-    """A folder that only has the name of a source is none."""
-    runs = [source for source in sources if (Path(source) / FILE).exists()]
-    found = [load_speech(source) for source in runs]
-    for source in sources:
-        if source not in (*SHIPPED, *runs):
+class Source(NamedTuple):
+    name: str
+    stft: STFT
+    path: Path
+
+
+def load_sources(sources: Sequence[str]) -> list[Source]:
+    """A folder that only has the name of a source is none; sources that ship have a file."""
+    file = Path("ships.safetensors")
+    file.write_bytes(b"both")
+    found = []
+    for name, source in zip(names_of(sources), sources, strict=True):
+        if (Path(source) / FILE).exists():
+            run = load_speech(source)
+            found.append(Source(name, run.stft, run.path))
+        elif source in SHIPPED:
+            found.append(Source(name, STFT_SMALL, file))
+        else:
             raise unknown("--sources", source, SHIPPED)
-    if any(one.stft != STFT_SMALL for one in found):
-        expected, cure = "one STFT", "train it again"
-        raise CheckpointError(found[0].path, f"{found[0].stft}", expected, cure)
-    return STFT_SMALL, [one.path for one in found]
+    if len({one.stft for one in found}) > 1:
+        listed = "; ".join(f"{one.name}: {one.stft}" for one in found)
+        raise InputError("sources", listed, "sources of one STFT", "train them with one STFT")
+    return found
 
 
 def names_of(sources: Sequence[str]) -> tuple[str, ...]:
@@ -113,7 +124,7 @@ def ppl(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("NO_COLOR", "1")
     import inference.tasks.separation as separation
 
-    monkeypatch.setattr(separation, "stft_and_files", stft_and_files, raising=False)
+    monkeypatch.setattr(separation, "load_sources", load_sources, raising=False)
     monkeypatch.setattr(separation, "separate_many", separate_many, raising=False)
     module = ModuleType("inference.tasks.enhancement")
     for name, function in {

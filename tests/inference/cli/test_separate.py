@@ -242,7 +242,7 @@ def test_a_run_of_another_stft_is_refused(ppl: Ppl, tmp_path: Path) -> None:
     design = replace(DESIGNS["RVAE"], stft=STFT(rate=2000))
     save_speech(tmp_path / "other", design, *design.pair())
     _, err = separate(ppl, "mix.wav", "--sources", "speech", "other", code=1)
-    assert "rate=2000" in err and not Path("out").exists()
+    assert "--sources: saw" in err and "other: STFT(rate=2000" in err and not Path("out").exists()
 
 
 def test_a_long_posterior_is_left_out_and_said_so(
@@ -269,11 +269,21 @@ def test_places_that_cannot_be_are_refused(ppl: Ppl) -> None:
         (("a.wav", "a.flac"), "out", "both a.wav and a.flac"),
         (("a.wav",), "out.wav", "a folder for several"),
         (("a.wav",), "file", "a file where a folder must be"),
-        (("speech/speech.wav",), ".", "the recording itself"),
+        (("a.wav", "speech/speech.wav"), ".", "a recording itself"),
+        (("speech",), "speech", "the folder of recordings itself"),
     ):
         _, err = separate(ppl, *arguments, code=1, out=out)
         assert message in err, err
-    assert not Path("out").exists() and len(samples("speech/speech.wav")) == 50
+    assert not Path("out").exists() and not Path("a").exists()
+    assert len(samples("speech/speech.wav")) == 50
+
+
+def test_answers_may_lie_beside_their_recordings(ppl: Ppl) -> None:
+    written("mix.wav", 50), written("in/a.wav", 50)
+    separate(ppl, "mix.wav", "in", out=".")
+    assert {"mix/speech.wav", "a/flute.wav", "mix.wav"} < set(files("."))
+    separate(ppl, "in", out="in/parts")
+    assert Path("in/parts/a/speech.wav").exists()
 
 
 def test_folders_are_mirrored(ppl: Ppl) -> None:
