@@ -48,8 +48,11 @@ class Skipping:
 
 
 @contextmanager
-def resumable(copies: Sequence[Copy], out: Path | None) -> Iterator[None]:
-    """Say how to go on if the block is stopped; however it ends, keep checksums in ``out``."""
+def resumable(copies: Sequence[Copy], out: Path | None, files: Sequence[Path]) -> Iterator[None]:
+    """Say how to go on if the block is stopped; however it ends, keep checksums in ``out``.
+
+    Of those ``files`` that are there then; the list may grow meanwhile.
+    """
     try:
         yield
     except KeyboardInterrupt:
@@ -61,7 +64,7 @@ def resumable(copies: Sequence[Copy], out: Path | None) -> Iterator[None]:
         raise
     finally:
         if out is not None:
-            keep_sums(out, [copy.target for copy in copies])
+            keep_sums(out, files)
 
 
 def copy_each(
@@ -96,7 +99,8 @@ def copy_each(
         A recording cannot be used, or, with ``skip_errors``, none can.
     """
     rows, skipping = list[Scores](), Skipping(skip_errors)
-    with resumable(copies, out), progress(len(copies)) as step:
+    targets = [copy.target for copy in copies]
+    with resumable(copies, out, targets), progress(len(copies)) as step:
         for done, copy in enumerate(copies):
             step(copy.source.name, done)
             with skipping.guard():

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inference.cli.copying import Skipping, keep_sums, require_audio, resumable
+from inference.cli.copying import Skipping, require_audio, resumable
 from inference.cli.progress import progress
 from inference.cli.separate_jobs import (
     PICTURE,
@@ -80,52 +81,54 @@ def separate(
     made = {"sources": names, "files": [mark(s.path) for s in found], **how, **reading}
     todo = left_to_do(copies, out, made, overwrite, RECORD)
     skipping, written = Skipping(skip_errors), list[Path]()
-    with resumable(copies, None), progress(len(copies)) as step:
+    with resumable(copies, out, written), progress(len(copies)) as step:
         done = 0
-        try:
-            for batch in batches(copies):
-                step(", ".join(copy.source.name for copy in batch), done)
-                if any(copy.target in todo for copy in batch):
-                    mixtures = _read(batch, stft, reading, skipping)
-                    _separate(mixtures, todo, names, stft, how, skipping, written)
-                done += len(batch)
-        finally:
-            keep_sums(out, written)
+        for batch in batches(copies):
+            how["progress"] = partial(_tell, step, batch, done)
+            how["progress"]()
+            if any(copy.target in todo for copy in batch):
+                for copy, mixture, answer in _separated(batch, names, stft, how, reading, skipping):
+                    if copy.target in todo:
+                        with skipping.guard():
+                            written += _write(copy, mixture, answer, stft)
+            done += len(batch)
     sum_up(len(copies), len(copies) - len(todo), skipping.errors, [])
 
 
-def _read(
-    batch: Sequence[Copy], stft: STFT, reading: dict[str, Any], skipping: Skipping
-) -> dict[Copy, Mixture]:
-    """Read the recordings of a batch that can be."""
+def _tell(
+    step: Callable[..., None], batch: Sequence[Copy], done: int, at: int = 0, of: int = 0
+) -> None:
+    """Show which recordings are separated, and how far that is."""
+    names = ", ".join(copy.source.name for copy in batch[:3]) + " ..." * (len(batch) > 3)
+    step(f"{names}: iteration {at} of {of}" if of else names, done)
+
+
+def _separated(
+    batch: Sequence[Copy],
+    names: Sequence[str],
+    stft: STFT,
+    how: dict[str, Any],
+    reading: dict[str, Any],
+    skipping: Skipping,
+) -> Iterator[tuple[Copy, Mixture, Separated]]:
+    """Separate those recordings of a batch that can be read."""
+    from inference.tasks.separation import separate_many
+
     mixtures = {}
     for copy in batch:
         with skipping.guard():
             mixtures[copy] = read_mixture(copy.source, stft.rate, **reading)
-    return mixtures
-
-
-def _separate(
-    mixtures: dict[Copy, Mixture],
-    todo: set[Path],
-    names: Sequence[str],
-    stft: STFT,
-    how: dict[str, Any],
-    skipping: Skipping,
-    written: list[Path],
-) -> None:
-    """Separate a batch, write the answers that are not there yet, and add to the files written."""
-    from inference.tasks.separation import separate_many
-
-    if not mixtures:
-        return
     waves = [mixture.heard.wave for mixture in mixtures.values()]
-    answers = separate_many(waves, names, **how)
+    answers = separate_many(waves, names, **how) if waves else []
     for (copy, mixture), found in zip(mixtures.items(), answers, strict=True):
-        with skipping.guard():
-            if copy.target in todo:
-                written += write_answer(copy, mixture, found, stft)
-                typer.echo(_line(copy, mixture, found))
+        yield copy, mixture, found
+
+
+def _write(copy: Copy, mixture: Mixture, found: Separated, stft: STFT) -> list[Path]:
+    """Write an answer, print its line, and return its files."""
+    files = write_answer(copy, mixture, found, stft)
+    typer.echo(_line(copy, mixture, found))
+    return files
 
 
 def _line(copy: Copy, mixture: Mixture, found: Separated) -> str:

@@ -81,8 +81,15 @@ def names_of(sources: Sequence[str]) -> tuple[str, ...]:
 
 
 def separate_many(
-    waves: Sequence[Tensor], sources: Sequence[str], *, share: str = "add", seed: int = 0
+    waves: Sequence[Tensor],
+    sources: Sequence[str],
+    *,
+    share: str = "add",
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Separation]:
+    if progress is not None:
+        progress(1, 2)
     return [_separate(wave, sources, share, seed) for wave in waves]
 
 

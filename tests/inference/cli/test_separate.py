@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import xarray
 from PIL import Image
 
 import inference.tasks.separation as separation
+from inference.cli import separate as separate_command
 from inference.cli import separate_jobs
 from tests.inference.cli.sounds import Ppl, ppl, samples, separate_many, written
 from tests.inference.speech import saved
@@ -329,6 +332,31 @@ def test_files_share_batches_that_headers_alone_decide(
     monkeypatch.setattr(separate_jobs, "AT_ONCE", 1)
     separate(ppl, "in", "--skip-errors", "--overwrite")
     assert [len(batch) for batch in seen[3:]] == [1, 1, 1, 1]
+
+
+def test_a_log_says_which_recordings_and_which_iteration(
+    ppl: Ppl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[tuple[str, int]] = []
+
+    @contextmanager
+    def watched(total: int) -> Iterator[Callable[..., None]]:
+        assert total == 5
+        yield lambda what, done: said.append((what, done))
+
+    for number in range(5):
+        written(f"in/{number}.wav", 50)
+    monkeypatch.setattr(separate_command, "progress", watched)
+    monkeypatch.setattr(separate_jobs, "AT_ONCE", 4)
+    separate(ppl, "in")
+    first = "0.wav, 1.wav, 2.wav ..."
+    last = "4.wav"
+    assert said == [
+        (first, 0),
+        (f"{first}: iteration 1 of 2", 0),
+        (last, 4),
+        (f"{last}: iteration 1 of 2", 4),
+    ]
 
 
 def test_a_stopped_command_goes_on_to_the_same_files(
