@@ -86,6 +86,11 @@ def write_answer(copy: Copy, mixture: Mixture, found: Separated, stft: STFT) -> 
     """Write the sources, their posterior and the picture into a folder; return the files.
 
     The picture, which is ``copy.target``, is written last.
+
+    Raises
+    ------
+    InputError
+        Sources are not finite: nothing is written.
     """
     from inference.tasks.separation import write_parts, write_posterior
     from ppl_models.data.files import write_whole
@@ -93,6 +98,9 @@ def write_answer(copy: Copy, mixture: Mixture, found: Separated, stft: STFT) -> 
 
     folder = copy.target.parent
     paths = _places(copy, found.names)
+    if not found.waves.isfinite().all():
+        cure = "train the sources longer, or take others"
+        raise InputError(str(copy.source), "sources that are not finite", "finite sounds", cure)
     folder.mkdir(parents=True, exist_ok=True)
     _name_others(folder, paths)
     own = mixture.own

@@ -234,6 +234,22 @@ def test_a_file_that_is_no_recording_is_named_or_left_out(ppl: Ppl, kind: str) -
     assert "1, all skipped" in err
 
 
+def test_sources_that_are_not_finite_are_refused_by_the_name_of_the_recording(
+    ppl: Ppl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(waves: Any, sources: Any, **how: Any) -> Any:
+        found = separate_many(waves, sources, **how)
+        found[0].waves[:, 3] = np.nan
+        return found
+
+    monkeypatch.setattr(separation, "separate_many", odd)
+    written("a.wav", 50), written("b.wav", 50)
+    told, err = separate(ppl, "a.wav", "b.wav", "--skip-errors")
+    assert "skipped: a.wav: saw sources that are not finite" in err
+    assert not Path("out/a").exists() and Path("out/b/speech.wav").exists()
+    assert told.splitlines()[-1] == "1 written, 1 skipped"
+
+
 def test_a_run_of_another_stft_is_refused(ppl: Ppl, tmp_path: Path) -> None:
     from dataclasses import replace
 
