@@ -86,6 +86,7 @@ DOORS = ["ppl_models", "ppl_models.data", "guides", "inference", "inference.diag
 DOORS += [
     "inference.metrics",
     "inference.tasks",
+    "inference.tasks.separation",
     "inference.tasks.speech",
     "inference.tasks.tracking",
 ]
@@ -96,7 +97,7 @@ LOOKED_FOR = {
     "inference": "check fit fit_em fit_energy posterior importance seeded linear cosine cyclical"
     " Objective SubsetObjective SubsetKL DensityRatio FreeBits enumerated impute track vem"
     " particle_filter rate_distortion plot_imputations plot_samples tasks metrics schedules",
-    "inference.tasks": "impute track particle_filter speech tracking",
+    "inference.tasks": "impute track particle_filter separation speech tracking",
     "inference.metrics": "si_sdr principal_angles mig score",
     "ppl_models.data": "Boxes STFT voices mnist",
 }

@@ -20,7 +20,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from inference.cli.catalogue import STORIES, find
+from inference.cli.enhance import register as register_enhance
+from inference.cli.fit_source import register as register_fit_source
 from inference.cli.fit_speech import register as register_fit_speech
+from inference.cli.separate import register as register_separate
 from inference.cli.speech import register as register_speech
 from inference.cli.story import Story
 from inference.cli.track import register
@@ -251,6 +254,9 @@ def _parse(settings: list[str] | None) -> dict[str, Any]:
 register(app)
 register_speech(app)
 register_fit_speech(app)
+register_separate(app)
+register_enhance(app)
+register_fit_source(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from inference.cli.copying import require_audio
 from inference.cli.progress import progress
-from inference.cli.speech import Channel, Resample, Seed, SkipErrors, require_audio
+from inference.cli.speech import Channel, Resample, Seed, SkipErrors
 from inference.cli.speech_jobs import read_channel
 
 INTERRUPTED = 130

@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from inference.cli.copying import (
+    Scores,
+    copy_each,
+    keep_sums,
+    read_recording,
+    require_audio,
+    to_write,
+)
 from inference.cli.progress import progress
 from inference.cli.speech_jobs import (
-    LOUD,
     SHOWN,
     Copy,
     check_folder_name,
     copies_of,
-    is_single,
-    left_to_do,
     mark,
     read,
     read_channel,
-    sum_up,
 )
 from inference.cli.track_jobs import make_folder
 from inference.cli.words import LARGEST_SEED, finite
@@ -85,36 +89,19 @@ def resynth(
 
     voice = load_speech(model)
     code, settings = _voice_of(swap, voice, resample, one), {"resample": resample, "channel": one}
-    todo = _todo(copies, inputs, out, overwrite, voice, settings, swap)
-    rows: list[dict[str, float]] = []
-    skipped, kept = list[InputError](), len(copies) - len(todo)
-    try:
-        with progress(len(copies)) as step:
-            for done, copy in enumerate(copies):
-                step(copy.source.name, done)
-                try:
-                    if copy.target in todo:
-                        _resynthesise(copy, voice, code, settings)
-                    if swap is None and (report or copy.target in todo):
-                        rows.append(_scored(copy, voice, settings, report))
-                    elif copy.target in todo:
-                        typer.echo(f"{copy.source} -> {copy.target}")
-                except InputError as error:
-                    if not skip_errors:
-                        raise
-                    skipped.append(error)
-                    typer.echo(f"skipped: {error}", err=True)
-    except KeyboardInterrupt:
-        written = sum(copy.target.exists() for copy in copies)
-        typer.echo(
-            f"stopped: {written} of {len(copies)} are there, each whole; the same command goes on",
-            err=True,
-        )
-        raise
-    finally:
-        if not is_single(inputs, out):
-            _keep_sums(out, [copy.target for copy in copies])
-    sum_up(len(copies), kept, skipped, rows if report else [])
+    made = {"model": mark(voice.path), "swap": swap and mark(swap), **settings}
+    todo, folder = to_write(copies, inputs, out, made, overwrite)
+
+    def make(copy: Copy, new: bool) -> Scores:
+        if new:
+            _resynthesise(copy, voice, code, settings)
+        if swap is None and (report or new):
+            return _scored(copy, voice, settings, report)
+        if new:
+            typer.echo(f"{copy.source} -> {copy.target}")
+        return {}
+
+    copy_each(copies, todo, folder, skip_errors, make, report)
 
 
 def generate(
@@ -153,26 +140,7 @@ def generate(
             made = generate_speech(voice.model, 1, frames, voice.stft, seed=one, point=point)
             write_sound(target, made.wave[0, :samples], voice.stft.rate)
             typer.echo(f"{target}")
-    _keep_sums(out, targets)
-
-
-def _keep_sums(out: Path, targets: list[Path]) -> None:
-    """Write the checksums of the sounds that are in a folder."""
-    from ppl_models.data.files import add_sums
-
-    there = [target.relative_to(out).as_posix() for target in targets if target.exists()]
-    if there:
-        add_sums(out, there)
-
-
-def require_audio(report: bool) -> None:
-    """Say now, not after the work, which package is missing."""
-    from importlib.util import find_spec
-
-    names = ("soundfile", *(("pesq", "pystoi") if report else ()))
-    if missing := [name for name in names if find_spec(name) is None]:
-        cure = "pip install 'ppl-models[audio]'"
-        raise InputError("sound", f"no {', '.join(missing)} here", "the extra [audio]", cure)
+    keep_sums(out, targets)
 
 
 def _voice_of(swap: Path | None, voice: SpeechModel, resample: bool, channel: Any) -> Tensor | None:
@@ -187,25 +155,6 @@ def _voice_of(swap: Path | None, voice: SpeechModel, resample: bool, channel: An
     return encode_global(voice.model, voice.guide, wave, voice.stft)
 
 
-def _todo(
-    copies: list[Copy],
-    inputs: list[Path],
-    out: Path,
-    overwrite: bool,
-    voice: SpeechModel,
-    settings: dict[str, Any],
-    swap: Path | None,
-) -> set[Path]:
-    """Return the targets that are to be written."""
-    if is_single(inputs, out):
-        if out.exists() and not overwrite:
-            raise InputError("--out", f"{out}, which is there", "a new file", "give --overwrite")
-        make_folder(out.parent)
-        return {out}
-    made = {"model": mark(voice.path), "swap": swap and mark(swap), **settings}
-    return left_to_do(copies, out, made, overwrite)
-
-
 def _resynthesise(
     copy: Copy, voice: SpeechModel, w: Tensor | None, settings: dict[str, Any]
 ) -> None:
@@ -213,18 +162,13 @@ def _resynthesise(
     from inference.tasks.speech import resynthesise_long
     from ppl_models.data.sound import write_sound
 
-    sound = read(copy.source, voice.stft.rate, **settings)
-    if sound.clipped > LOUD:
-        warning = f"{sound.clipped:.1%} of its samples are at full scale: it was recorded too loud"
-        typer.echo(f"{copy.source}: {warning}", err=True)
+    sound = read_recording(copy.source, voice.stft.rate, **settings)
     wave = resynthesise_long(voice.model, voice.guide, sound.wave, voice.stft, w=w)
     copy.target.parent.mkdir(parents=True, exist_ok=True)
     write_sound(copy.target, wave, voice.stft.rate)
 
 
-def _scored(
-    copy: Copy, voice: SpeechModel, settings: dict[str, Any], report: bool
-) -> dict[str, float]:
+def _scored(copy: Copy, voice: SpeechModel, settings: dict[str, Any], report: bool) -> Scores:
     """Compare a copy, as written, with its recording; print the line, return the scores."""
     from inference.metrics.speech import si_sdr, speech_scores
 

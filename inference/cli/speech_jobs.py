@@ -1,9 +1,9 @@
-"""What ``ppl resynth`` reads and writes: recordings, their copies, and what was done so far."""
+"""What commands of sound read and write: recordings, their copies, and what was done so far."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -28,28 +28,43 @@ _OTHERS = {f".{s}" for s in "mp3 ogg oga opus m4a mp4 aac wma aif aiff au caf sp
 
 @dataclass(frozen=True)
 class Copy:
-    """A recording, and where its re-synthesis goes."""
+    """A recording, and where what is made of it goes."""
 
     source: Path
     target: Path
 
 
-def copies_of(inputs: Sequence[Path], out: Path) -> list[Copy]:
-    """List what is to be re-synthesised: files, and all sounds in folders.
+def copies_of(
+    inputs: Sequence[Path], out: Path, kinds: Sequence[str] = (".wav",), within: str = ""
+) -> list[Copy]:
+    """List what is to be made: of files, and of all sounds in folders.
 
     One file may go to a file (``out`` ends in .wav or .flac); else ``out`` is a folder, in which
     folders are mirrored.
+
+    Parameters
+    ----------
+    inputs, out
+    kinds
+        Recordings of these kinds keep their suffix there; others get the first.
+    within
+        The name of a file: then each recording has a folder of its own, named as it is, and this
+        file in it is the target.
 
     Raises
     ------
     InputError
         A folder without sounds, two recordings of one name, or a copy in its recording's place.
     """
-    if is_single(inputs, out):
+    if within:
+        _check_apart(inputs, out)
+    if is_single(inputs, out) and not within:
         copies = [Copy(inputs[0], out)]
     else:
         check_folder_name(out)
-        copies = [copy for path in inputs for copy in _mirrored(path, out)]
+        copies = [copy for path in inputs for copy in _mirrored(path, out, kinds)]
+    if within:
+        copies = [Copy(copy.source, copy.target.with_suffix("") / within) for copy in copies]
     sources: dict[Path, Path] = {}
     for copy in copies:
         if copy.source.resolve() == copy.target.resolve():
@@ -61,6 +76,13 @@ def copies_of(inputs: Sequence[Path], out: Path) -> list[Copy]:
             raise InputError(str(copy.target), found, "one recording a copy", cure)
         sources[copy.target] = copy.source
     return copies
+
+
+def _check_apart(inputs: Sequence[Path], out: Path) -> None:
+    """Refuse folders of answers among the recordings of a folder: they would become recordings."""
+    if any(path.is_dir() and path.resolve() == out.resolve() for path in inputs):
+        found, cure = f"{out}, the folder of recordings itself", "name a folder in it or beside it"
+        raise InputError("--out", found, "another folder", cure)
 
 
 def check_folder_name(out: Path) -> None:
@@ -85,20 +107,29 @@ def is_single(inputs: Sequence[Path], out: Path) -> bool:
     return len(inputs) == 1 and not inputs[0].is_dir() and out.suffix.lower() in _WRITTEN
 
 
-def _mirrored(path: Path, out: Path) -> Iterator[Copy]:
+def _mirrored(path: Path, out: Path, kinds: Sequence[str]) -> Iterator[Copy]:
+    def named(file: Path) -> Path:
+        return file if file.suffix.lower() in kinds else file.with_suffix(kinds[0])
+
     from ppl_models.data.corpora import speech_folder
 
     if not path.is_dir():
-        yield Copy(path, out / path.with_suffix(".wav").name)
+        yield Copy(path, out / named(path).name)
         return
-    made = out.resolve()
+    made, inside = out.resolve(), path.resolve() in out.resolve().parents
     files = [u.file for u in speech_folder(path, validation=0.0, test=0.0).train]
     for file in sorted(files):
-        if made == path.resolve() or made not in file.resolve().parents:
-            yield Copy(file, out / file.relative_to(path).with_suffix(".wav"))
+        if not (inside and made in file.resolve().parents):
+            yield Copy(file, out / named(file.relative_to(path)))
 
 
-def left_to_do(copies: Sequence[Copy], out: Path, made: dict[str, Any], again: bool) -> set[Path]:
+def left_to_do(
+    copies: Sequence[Copy],
+    out: Path,
+    made: dict[str, Any],
+    again: bool,
+    record_name: str = RECORD,
+) -> set[Path]:
     """Return the targets that are to be written, and keep in ``out`` how they are made.
 
     ``again``: all of them. Else those that are not there; but copies that were made in another
@@ -110,7 +141,7 @@ def left_to_do(copies: Sequence[Copy], out: Path, made: dict[str, Any], again: b
         Such copies.
     """
     there = [copy.target for copy in copies if copy.target.exists()]
-    record = out / RECORD
+    record = out / record_name
     if there and not again and _recorded(record) != made:
         found = f"{len(there)} of the copies, made with another model or other options"
         cure = "--overwrite makes them again; or name another folder"
@@ -150,7 +181,9 @@ def read_channel(text: str | None) -> int | Literal["mix"] | None:
     return int(text)
 
 
-def read(path: Path, rate: int, resample: bool, channel: int | Literal["mix"] | None) -> Sound:
+def read(
+    path: Path, rate: int | None, resample: bool, channel: int | Literal["mix"] | None
+) -> Sound:
     """Read a recording; cures are in options of the command.
 
     Raises
@@ -168,7 +201,13 @@ def read(path: Path, rate: int, resample: bool, channel: int | Literal["mix"] | 
         raise InputError(name, found, expected, cure) from None
 
 
-def sum_up(total: int, kept: int, skipped: list[InputError], rows: list[dict[str, float]]) -> None:
+def sum_up(
+    total: int,
+    kept: int,
+    skipped: list[InputError],
+    rows: list[dict[str, float]],
+    scores: Mapping[str, str] = SHOWN,
+) -> None:
     """Print how many recordings were done, and their mean scores.
 
     Raises
@@ -180,9 +219,9 @@ def sum_up(total: int, kept: int, skipped: list[InputError], rows: list[dict[str
 
     if rows := [row for row in rows if row]:
         means = mean_scores(rows)
-        shown = "  ".join(form.format(means[name].mean) for name, form in SHOWN.items())
+        shown = "  ".join(form.format(means[name].mean) for name, form in scores.items())
         typer.echo(f"mean of {len(rows)}: {shown}")
-    if total > 1:
+    if total > 1 or kept:
         summary = f"{total - kept - len(skipped)} written"
         summary += f", {kept} already there (--overwrite makes them again)" if kept else ""
         typer.echo(summary + (f", {len(skipped)} skipped" if skipped else ""))

@@ -16,9 +16,10 @@ USER_ERRORS = (InputError, PairError, CheckpointError, OSError, MemoryError, Imp
 
 _FLAGS = re.compile(r"\b(resume|resample)=True\b")
 _VALUES = re.compile(
-    r"\b(epochs|batch_size|learning_rate|seed|iterations|objects|min_score)=([-+.\w]+)"
+    r"\b(epochs|batch_size|learning_rate|seed|iterations|objects|min_score|share|method|architecture)"
+    r"=[\"']?([-+.\w]+)[\"']?"
 )
-_ARGUMENTS = {"directory": "--out"}
+_ARGUMENTS = {"directory": "--out", "sources": "--sources"}
 _PHRASES = {
     "call fit as at first": "give the options of the first time",
     "ask for --resample": "give --resample",

@@ -1,7 +1,7 @@
 """Answers to users' questions, each with a model and its guide.
 
-Following objects (`tracking`), speech (`speech`), missing values, particle filters, and what a nat
-of rate buys.
+Following objects (`tracking`), speech (`speech`), sources of sound (`separation`), missing values,
+particle filters, and what a nat of rate buys.
 """
 
 import lazy_loader

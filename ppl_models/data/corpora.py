@@ -37,7 +37,8 @@ AN4_VALIDATION = ("fclc", "ftal", "mcrt", "mjda", "mmap", "msct")
 VOICEBANK_VALIDATION = ("p226", "p287")
 """A man and a woman, whom the field holds out."""
 
-_SUFFIXES = {".wav", ".flac", ".sph", ".ogg"}
+SOUNDS = (".wav", ".flac", ".sph", ".ogg")
+"""What files of sound end in."""
 
 
 class Utterance(NamedTuple):
@@ -210,7 +211,7 @@ def _find(folders: Iterable[Path]) -> list[Utterance]:
 
 def _utterances(files: Iterable[Path], folder: Path) -> list[Utterance]:
     """Sort files of sound; a speaker is a folder in the folder, or what a name begins with."""
-    sounds = [f for f in files if f.suffix.lower() in _SUFFIXES and not f.name.startswith(".")]
+    sounds = [f for f in files if f.suffix.lower() in SOUNDS and not f.name.startswith(".")]
     speakers = [
         re.split("[_-]", f.stem)[0] if f.parent == folder else f.parent.name for f in sounds
     ]

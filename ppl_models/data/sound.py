@@ -7,22 +7,18 @@ SPHERE.
 from __future__ import annotations
 
 import errno
-import hashlib
-import io
-import math
 import os
 import re
 from pathlib import Path
-from types import ModuleType
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool1d
 
 from ppl_models.data.files import trouble, write_whole
+from ppl_models.data.resampling import resample as _resample
+from ppl_models.data.sound_bytes import SUBTYPES, check_comment, encoded, require_soundfile
 from ppl_models.errors import InputError
 
 MOST_SAMPLES = 500_000_000
@@ -30,8 +26,6 @@ MOST_SAMPLES = 500_000_000
 STRETCH, HIGHEST = 64, 768_000
 """Resampling makes at most so many samples of one, of sounds of up to so many samples a second."""
 FULL_SCALE = 1 - 2**-15  # the largest number of 16 bits
-_MARK = "ppl-models checksum "
-_SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16"}
 
 
 class Sound(NamedTuple):
@@ -45,16 +39,19 @@ class Sound(NamedTuple):
         Samples a second, of ``wave``.
     clipped : float
         Share of the file's samples at full scale: above some 0.001 it was recorded too loud.
+    subtype : str
+        How the file holds a sample, in soundfile's words: ``"PCM_16"``, ``"FLOAT"`` and so on.
     """
 
     wave: Tensor
     rate: int
     clipped: float
+    subtype: str = "PCM_16"
 
 
 def read_sound(
     path: str | os.PathLike[str],
-    rate: int = 16000,
+    rate: int | None = 16000,
     *,
     channel: int | Literal["mix"] | None = None,
     resample: bool = False,
@@ -67,7 +64,7 @@ def read_sound(
     path
         The file.
     rate
-        Samples a second that are wanted.
+        Samples a second that are wanted; None: those of the file.
     channel
         Of several channels one, from 0, or ``"mix"``, their mean. None refuses a file of several.
     resample
@@ -84,23 +81,38 @@ def read_sound(
     ImportError
         The package soundfile is missing.
     """
-    samples, found = _read(Path(path), cure)
+    samples, found, subtype = _read(Path(path), cure)
     clipped = float((samples.abs() >= FULL_SCALE).float().mean())
     wave = _one_channel(path, samples, channel)
-    if found == rate:
-        return Sound(wave, rate, clipped)
+    if rate is None or found == rate:
+        return Sound(wave, found, clipped, subtype)
     if not resample:
         expected = f"{rate} Hz"
         raise InputError(str(path), f"{found} Hz", expected, "convert it, or ask for resample=True")
     _check_rates(path, len(wave), found, rate)
-    return Sound(_resample(wave, found, rate), rate, clipped)
+    return Sound(_resample(wave, found, rate), rate, clipped, subtype)
 
 
-def write_sound(path: str | os.PathLike[str], wave: Tensor, rate: int = 16000) -> float:
-    """Write a sound (N,) as 16-bit WAV or FLAC: whole, or not at all.
+def write_sound(
+    path: str | os.PathLike[str],
+    wave: Tensor,
+    rate: int = 16000,
+    *,
+    subtype: Literal["PCM_16", "FLOAT"] = "PCM_16",
+) -> float:
+    """Write a sound (N,) as WAV or FLAC of 16 bits, or as WAV of floats: whole, or not at all.
 
-    What is louder than full scale is not clipped: then all of it is made softer. Its comment has a
-    checksum of rate and samples, which `read_sound` compares.
+    What is louder than full scale is not clipped: then all of it is made softer, in 16 bits. Its
+    comment has a checksum of rate and samples, which `read_sound` compares.
+
+    Parameters
+    ----------
+    path, rate
+    wave
+        Floats, of which 1 is full scale; or, of int16, the samples themselves, which are read again
+        as they are, divided by 32768.
+    subtype
+        ``"PCM_16"``, or ``"FLOAT"``: 32 bits, which hold float32 as it is, also beyond full scale.
 
     Returns
     -------
@@ -119,11 +131,15 @@ def write_sound(path: str | os.PathLike[str], wave: Tensor, rate: int = 16000) -
         found = f"shape {tuple(wave.shape)}, {int((~wave.isfinite()).sum())} numbers not finite"
         raise InputError("wave", found, "finite samples (N,)", "write one sound at a time")
     suffix = path.suffix.lower()
-    if suffix not in _SUBTYPES:
-        raise InputError("path", str(path), " or ".join(_SUBTYPES), "name the file so")
-    gain = min(1.0, FULL_SCALE / max(float(wave.abs().max()), FULL_SCALE))
-    samples = (gain * wave.detach()).cpu().double().numpy()
-    write_whole(path, _encoded(samples, rate, suffix))
+    if subtype not in SUBTYPES.get(suffix, ()):
+        fitting = " or ".join(s for s, kinds in SUBTYPES.items() if subtype in kinds)
+        raise InputError("path", str(path), f"{fitting} for {subtype}", "name the file so")
+    as_it_is = subtype == "FLOAT" or wave.dtype == torch.int16
+    peak = 0.0 if as_it_is else float(wave.abs().max())
+    gain = min(1.0, FULL_SCALE / max(peak, FULL_SCALE))
+    samples = wave.detach().cpu()
+    samples = samples if wave.dtype == torch.int16 else (gain * samples).double()
+    write_whole(path, encoded(samples.numpy(), rate, suffix, subtype))
     return gain
 
 
@@ -154,35 +170,19 @@ def normalise(wave: Tensor) -> Tensor:
     return wave / peak
 
 
-def require_soundfile() -> ModuleType:
-    """Import soundfile.
-
-    Raises
-    ------
-    ImportError
-        It is missing, with the command that installs it.
-    """
-    try:
-        import soundfile
-    except ImportError as error:
-        message = "reading and writing sound needs: pip install 'ppl-models[audio]'"
-        raise ImportError(message) from error
-    return soundfile
-
-
-def _read(path: Path, cure: str) -> tuple[Tensor, int]:
-    """Return all channels (N, C), N at least 1, and the rate."""
+def _read(path: Path, cure: str) -> tuple[Tensor, int, str]:
+    """Return all channels (N, C), N at least 1, the rate, and how a sample is held."""
     soundfile = require_soundfile()
     whole = "a whole recording of finite samples"
     try:
         _check_promise(path, cure)
         with soundfile.SoundFile(path) as file:
-            rate, promised = file.samplerate, file.frames
+            rate, promised, subtype = file.samplerate, file.frames, file.subtype
             if promised * file.channels > MOST_SAMPLES:
                 found = f"{promised:,} samples of {file.channels} channels"
                 less = f"cut it, or raise {__name__}.MOST_SAMPLES"
                 raise InputError(str(path), found, f"at most {MOST_SAMPLES:,} in all", less)
-            _check_comment(path, file, cure)
+            check_comment(path, file, cure)
             samples = torch.from_numpy(file.read(dtype="float32", always_2d=True))
     except OSError as error:
         words, instead = trouble(error)
@@ -195,40 +195,7 @@ def _read(path: Path, cure: str) -> tuple[Tensor, int]:
         bad = int((~samples.isfinite()).sum())
         found = f"{len(samples)} samples of {promised}, {bad} of them not finite"
         raise InputError(str(path), found, whole, cure)
-    return samples, rate
-
-
-def _encoded(samples: NDArray[np.float64], rate: int, suffix: str) -> bytes:
-    """Return the bytes of a file of 16-bit samples, with their checksum in its comment."""
-    soundfile, form = require_soundfile(), suffix[1:].upper()
-    content = io.BytesIO()
-    soundfile.write(content, samples, rate, _SUBTYPES[suffix], format=form)
-    content.seek(0)
-    whole, _ = soundfile.read(content, dtype="int16")
-    sealed = io.BytesIO()
-    how = {"samplerate": rate, "channels": 1, "subtype": _SUBTYPES[suffix], "format": form}
-    with soundfile.SoundFile(sealed, "w", **how) as file:
-        file.comment = _MARK + _checksum(whole, rate)
-        file.write(whole)
-    return sealed.getvalue()
-
-
-def _checksum(samples: NDArray[np.int16], rate: int) -> str:
-    """Return a checksum of rate and samples (N,)."""
-    mark = hashlib.blake2b(f"{rate} {len(samples)} ".encode(), digest_size=32)
-    mark.update(samples.astype("<i2").tobytes())
-    return mark.hexdigest()
-
-
-def _check_comment(path: Path, file: Any, cure: str) -> None:
-    """Compare the samples of a file that `write_sound` wrote with its checksum."""
-    if not file.comment.startswith(_MARK):
-        return
-    whole = file.read(dtype="int16")
-    file.seek(0)
-    if file.comment != _MARK + _checksum(whole, file.samplerate):
-        found = "samples that are not those of its checksum"
-        raise InputError(str(path), found, "a whole recording", cure)
+    return samples, rate, subtype
 
 
 def _check_promise(path: Path, cure: str) -> None:
@@ -290,11 +257,3 @@ def _one_channel(
         expected = "one channel" if channel is None else f"a channel {channel}, counted from 0"
         raise InputError(str(path), f"{count} channels", expected, 'choose channel=0, 1, or "mix"')
     return samples[:, channel].clone()
-
-
-def _resample(wave: Tensor, rate: int, wanted: int) -> Tensor:
-    from scipy.signal import resample_poly
-
-    common = math.gcd(rate, wanted)
-    samples = resample_poly(wave.double().numpy(), wanted // common, rate // common)
-    return torch.from_numpy(samples).float()

@@ -75,6 +75,7 @@ class Recipe:
         pieces: Tensor,
         directory: str | os.PathLike[str] | None = None,
         *,
+        mask: Tensor | None = None,
         seed: int = 0,
         epochs: int | None = None,
         **settings: Any,
@@ -86,6 +87,8 @@ class Recipe:
         pieces
         directory
             Of the run.
+        mask
+            (N, T), the frames that there are, the first ones of each piece: all by default.
         seed
             Decides initial weights, the order of the pieces, and noise.
         epochs
@@ -94,7 +97,7 @@ class Recipe:
             Of `inference.fit`.
         """
         epochs = epochs or self.epochs
-        model, guide = self.design.pair(pieces, seed)
+        model, guide = self.design.pair(pieces if mask is None else pieces[mask], seed)
         steps = epochs * -(-len(pieces) // self.batch_size)
         warmup = steps // 20 + 1
         if self.design.scheduled:
@@ -102,7 +105,7 @@ class Recipe:
         return fit(
             model,
             guide,
-            pieces,
+            pieces if mask is None else {"s": pieces, "mask": mask},
             epochs=epochs,
             batch_size=self.batch_size,
             objective=Objective("meanfield", kl_weight=self._weights(model, warmup)),

@@ -171,6 +171,12 @@ def test_folders_are_mirrored(ppl: Ppl, tmp_path: Path) -> None:
     assert out.splitlines() == ["0 written, 4 already there (--overwrite makes them again)"]
 
 
+def test_a_folder_may_be_mirrored_into_the_one_that_it_lies_in(ppl: Ppl, tmp_path: Path) -> None:
+    folder(tmp_path / "in", 2)
+    out, _ = resynth(ppl, "in", "--out", ".")
+    assert out.splitlines()[-1] == "2 written" and Path("speaker0/0.wav").exists()
+
+
 def test_a_corrupt_file_ends_it_or_is_skipped(ppl: Ppl, tmp_path: Path) -> None:
     folder(tmp_path / "in")
     broken(tmp_path / "in" / "speaker0" / "2.wav", "cut")

@@ -24,6 +24,8 @@ CURES = {
     "pass min_score=0.1": "pass --min-score 0.1",
     "learning_rate=0.001": "--learning-rate 0.001",
     "ask for resample=True": "give --resample",
+    "ask for share='own'": "ask for --share own",
+    "take architecture=RVAE": "take --architecture RVAE",
     "np.savez(file, x=...)": "np.savez(file, x=...)",
     "call fit as at first (so)": "give the options of the first time (so)",
 }

@@ -218,3 +218,33 @@ def test_a_sample_that_changes_in_what_was_written_is_noticed(tmp_path: Path, na
         file.write_bytes(changed)
         with pytest.raises(InputError, match="not those of its checksum"):
             read_sound(file, 8000)
+
+
+def test_floats_are_written_as_they_are_also_beyond_full_scale(tmp_path: Path) -> None:
+    wave = 3 * torch.randn(500, generator=torch.Generator().manual_seed(0))
+    assert write_sound(tmp_path / "a.wav", wave, 8000, subtype="FLOAT") == 1
+    found = read_sound(tmp_path / "a.wav", None)
+    assert torch.equal(found.wave, wave) and (found.rate, found.subtype) == (8000, "FLOAT")
+    with pytest.raises(InputError, match="expected: .wav for FLOAT"):
+        write_sound(tmp_path / "a.flac", wave, subtype="FLOAT")
+
+
+def test_a_changed_float_is_noticed_and_the_time_of_day_is_not_in_the_file(tmp_path: Path) -> None:
+    """Libsndfile writes it into the chunk PEAK."""
+    file = tmp_path / "a.wav"
+    write_sound(file, tone(440, 500), subtype="FLOAT")
+    content = bytearray(file.read_bytes())
+    at = content.index(b"PEAK")
+    assert content[at + 12 : at + 16] == bytes(4) and soundfile.info(file).frames == 500
+    content[-100] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="not those of its checksum"):
+        read_sound(file)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+def test_samples_of_16_bits_are_written_as_they_are(tmp_path: Path, name: str) -> None:
+    whole = torch.tensor([-(2**15), -1, 0, 1, 2**15 - 1, 12345], dtype=torch.int16)
+    assert write_sound(tmp_path / name, whole) == 1
+    found = read_sound(tmp_path / name)
+    assert torch.equal(found.wave * 2**15, whole.float()) and found.subtype == "PCM_16"
