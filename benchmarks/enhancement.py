@@ -9,9 +9,9 @@ knows speech and noise; noisereduce and RNNoise (supervised), from PyPI in an en
 own (``--env FOLDER``; without it they are left out); the methods of ``ppl enhance``; and, for each
 model of RUNS (LV, NO, NOLV, ...: files or folders of ``ppl enhance --train-noise``), its methods.
 
-Utterances are of AN4's test speakers; unseen noises are n61 to n80 (water, wind, bells). ``--noises
-seen`` takes n1 to n60 in their place, crowd and machines among them: sounds heard in training, under
-speech that was not. What is done is kept in OUT, and the same command goes on.
+Utterances are of AN4's test speakers; unseen noises are n61 to n80 (water, wind, bells).
+``--noises seen`` takes n1 to n60 in their place, crowd and machines among them: sounds heard in
+training, under speech that was not. What is done is kept in OUT, and the same command goes on.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,9 @@ def ideal(noisy: list[Noisy]) -> tuple[list[Tensor], dict[str, Any]]:
     return [masked(n.mixture, s, stft)[0] for n, s in zip(noisy, shares, strict=True)], {}
 
 
-def rival(python: Path, name: str) -> Row:
-    """A package of PyPI."""
+def rival(folder: Path, name: str) -> Row:
+    """A package of PyPI, in an environment of its own."""
+    python = environment(folder)
 
     def row(noisy: list[Noisy]) -> tuple[list[Tensor], dict[str, Any]]:
         waves = [one.mixture.double().numpy() for one in noisy]
@@ -104,13 +106,13 @@ def rows(chosen: argparse.Namespace) -> dict[str, Callable[[], Row]]:
     }
     if chosen.env is not None:
         for name in ("noisereduce", "RNNoise"):
-            made[name] = lambda name=name: rival(environment(chosen.env), name)  # type: ignore[misc]
-    made["default"] = lambda: _default()
+            made[name] = partial(rival, chosen.env, name)
+    made["default"] = _default
     for method in METHODS:
-        made[method] = lambda method=method: ours(method)  # type: ignore[misc]
+        made[method] = partial(ours, method)
     for model in sorted(chosen.runs.glob("*")) if chosen.runs.is_dir() else []:
         for method in ("und", "una", "unda"):
-            made[f"{model.stem} {method}"] = lambda m=model, method=method: ours(method, m)  # type: ignore[misc]
+            made[f"{model.stem} {method}"] = partial(ours, method, model)
     if chosen.only:
         made = {name: make for name, make in made.items() if name in chosen.only}
     return made
@@ -159,7 +161,7 @@ def evaluated(
     found = {}
     for name, make in made.items():
         try:
-            found[name] = kept.result(f"{name} {key}", lambda m=make: judged(m(), noisy))  # type: ignore[misc]
+            found[name] = kept.result(f"{name} {key}", partial(_judged, make, noisy))
         except (ImportError, InputError) as error:
             print(f"{name}: not here ({str(error).splitlines()[0]})", file=sys.stderr)
     return found
@@ -180,6 +182,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if pairs := sets.voicebank_pairs():
         found = evaluated(made, kept, pairs, "voicebank")
         print(f"\nVoiceBank-DEMAND: SI-SDR, PESQ\n{one_by_one(found)}")
+
+
+def _judged(make: Callable[[], Row], noisy: list[Noisy]) -> dict[str, Any]:
+    return judged(make(), noisy)
 
 
 def _default() -> Row:

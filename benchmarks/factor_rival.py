@@ -41,17 +41,19 @@ def dictionary(powers: Tensor, components: int, iterations: int = 100, seed: int
     return w
 
 
-def divergence(x: Tensor, h: Tensor, w: Tensor, alpha: float = 0.0) -> Tensor:
+def divergence(x: Tensor, h: Tensor, w: Tensor, alpha: Tensor | float = 0.0) -> Tensor:
     """Return log det + x / v summed over (T, F), and the penalty, of activations (..., T, K)."""
     v = h @ w + FLOOR
-    return (v.log() + x / v).sum((-1, -2)) + alpha * _change(h).sum(-1)
+    return (v.log() + x / v).sum((-1, -2)) + (alpha * _change(h)).sum(-1)
 
 
 @torch.no_grad()
 def activations(
-    powers: Tensor, w: Tensor, iterations: int = 100, alpha: float = 0.0
+    powers: Tensor, w: Tensor, iterations: int = 100, alpha: Tensor | float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """Return h (..., T, K) of powers (..., T, F) under W (K, F), and the objective (...).
+
+    ``alpha`` is one number, or one a component, (K,).
 
     h starts at one number in a frame, the frame's power shared by all components.
     """
@@ -67,7 +69,7 @@ def activations(
 
 
 def _step(
-    x: Tensor, h: Tensor, w: Tensor, alpha: float, factor: Tensor, value: Tensor
+    x: Tensor, h: Tensor, w: Tensor, alpha: Tensor | float, factor: Tensor, value: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Take the longest of eight ever shorter steps that does not raise the objective."""
     power = torch.full_like(value, 0.5)
@@ -75,7 +77,7 @@ def _step(
         made = (h * factor ** power[..., None, None]).clamp(min=FLOOR)
         reached = divergence(x, made, w, alpha)
         worse = reached > value + 1e-6 * value.abs()
-        if alpha == 0 or not worse.any():
+        if not worse.any():
             return made, reached
         power = torch.where(worse, power / 2, power)
     stay = worse[..., None, None]
@@ -87,9 +89,9 @@ def _change(h: Tensor) -> Tensor:
     return h.shape[-2] * h.diff(dim=-2).square().sum(-2) / h.square().sum(-2).clamp(min=FLOOR**2)
 
 
-def _split(h: Tensor, alpha: float) -> tuple[Tensor | float, Tensor | float]:
+def _split(h: Tensor, alpha: Tensor | float) -> tuple[Tensor | float, Tensor | float]:
     """Return the parts of the penalty's gradient that are positive and negative, (..., T, K)."""
-    if alpha == 0:
+    if not torch.as_tensor(alpha).any():
         return 0.0, 0.0
     frames, total = h.shape[-2], h.square().sum(-2, keepdim=True).clamp(min=FLOOR**2)
     beside = torch.zeros_like(h)
