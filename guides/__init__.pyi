@@ -1,4 +1,10 @@
 from . import dvae as dvae
+from .audio import BinMixtureGuide as BinMixtureGuide
+from .audio import HumGuide as HumGuide
+from .audio import NMFGuide as NMFGuide
+from .audio import NoisySpeechGuide as NoisySpeechGuide
+from .audio import SourceSumGuide as SourceSumGuide
+from .audio import TemporalNMFGuide as TemporalNMFGuide
 from .base import ReadingGuide as ReadingGuide
 from .cca import CCAGuide as CCAGuide
 from .cvae import CVAEGuide as CVAEGuide

@@ -4,6 +4,12 @@ from . import dvae as dvae
 from . import likelihoods as likelihoods
 from . import networks as networks
 from . import priors as priors
+from .audio import NMF as NMF
+from .audio import BinMixture as BinMixture
+from .audio import Hum as Hum
+from .audio import NoisySpeech as NoisySpeech
+from .audio import SourceSum as SourceSum
+from .audio import TemporalNMF as TemporalNMF
 from .cca import CCA as CCA
 from .citation import citation as citation
 from .cvae import CVAE as CVAE

@@ -130,7 +130,7 @@ class MixDVAE(nn.Module):
         obs = None if o is None else torch.where(mask[..., None], o, 0.0)
         size = torch.where(mask[..., None], size, 1.0)
         with pyro.plate("sequence", batch, dim=-3):
-            phi = self._noise(size)
+            phi = sample_noise(self.phi, self.phi_strength, size)
             with pyro.plate("source", sources, dim=-1):
                 path = self.prior.path
                 _, s = path(length, **mask_for(path, exists))  # type: ignore[operator, arg-type]
@@ -142,20 +142,35 @@ class MixDVAE(nn.Module):
                 pyro.sample("o", detection.mask(mask), obs=obs)
         return boxes
 
-    def _noise(self, like: Tensor) -> Tensor:
-        """Sample phi, (B, 1, 1)."""
-        mode = like.new_tensor(self.phi)
-        if self.phi_strength is None:
-            return mode.expand(like.shape[0], 1, 1)
-        half = like.new_tensor(self.phi_strength / 2)
-        return pyro.sample("phi", dist.InverseGamma(half, half * mode))
-
     def _assignment(self, like: Tensor, sources: int) -> dist.Categorical:
         """Return p(w): equal shares for the sources, then clutter, if there is any."""
         shares = like.new_full((sources,), (1 - self.clutter_weight) / sources)
         if self.clutter_weight:
             shares = torch.cat([shares, like.new_tensor([self.clutter_weight])])
         return dist.Categorical(shares)
+
+
+def sample_noise(mode: float, strength: float | None, like: Tensor) -> Tensor:
+    """Sample phi ~ InverseGamma(nu / 2, nu mode / 2) of B sequences ``like`` (B, ...): (B, 1, 1).
+
+    With ``strength`` nu = None it is fixed at the mode of that (nearly).
+    """
+    number = like.new_tensor(mode)
+    if strength is None:
+        return number.expand(like.shape[0], 1, 1)
+    half = like.new_tensor(strength / 2)
+    return pyro.sample("phi", dist.InverseGamma(half, half * number))
+
+
+def chosen(choices: Tensor, w: Tensor) -> Tensor:
+    """Return choice w of each place: choices (..., N, D), w (...), enumerated or not -> (..., D).
+
+    What ``choices`` lacks of the batch dims of w, or has as 1, is broadcast.
+    """
+    index = w[..., None, None]
+    choices = choices[(None,) * (index.dim() - choices.dim())]
+    index = index[(None,) * (choices.dim() - index.dim())]
+    return torch.take_along_dim(choices, index, -2).squeeze(-2)
 
 
 def mask_for(path: Callable[..., Any], exists: Tensor | None) -> dict[str, Tensor]:
@@ -197,10 +212,7 @@ class Detection(TorchDistribution):
     def __init__(self, w: Tensor, boxes: Tensor, scale: Tensor, region: Tensor) -> None:
         sources = boxes.shape[-3]
         choices = boxes.transpose(-3, -2)[..., None, :, :]  # (..., B, T, 1, N, D)
-        index = w.clamp(max=sources - 1)[..., None, None]  # enumerated: (N + 1, ..., 1, 1, 1, 1, 1)
-        choices = choices[(None,) * (index.dim() - choices.dim())]
-        index = index[(None,) * (choices.dim() - index.dim())]
-        self.loc = torch.take_along_dim(choices, index, -2).squeeze(-2)
+        self.loc = chosen(choices, w.clamp(max=sources - 1))
         self.scale, self.clutter = scale, w == sources
         self.low, self.high = region[:, None, None].unbind(-2)
         super().__init__(self.loc.shape[:-1], self.loc.shape[-1:], validate_args=False)

@@ -120,21 +120,26 @@ def draw(moments: Moments) -> Tensor:
 
 
 def check_paths(
-    s: Tensor, mask: Tensor | None, data_dim: int, observed: Tensor | None = None
+    s: Tensor,
+    mask: Tensor | None,
+    data_dim: int,
+    observed: Tensor | None = None,
+    argument: str = "s",
 ) -> None:
     """Raise InputError unless s is (B, T, D), finite where it exists and was seen.
 
     The mask (B, T) must have existing frames first; ``observed`` is (B, T) or (B, T, D).
+    ``argument`` is what the data are called in an error.
     """
     if s.dim() != 3 or s.shape[-1] != data_dim or 0 in s.shape:
         wanted, cure = f"(paths, frames, {data_dim})", "stack padded paths, and pass a mask"
-        raise InputError("s", f"shape {tuple(s.shape)}", wanted, cure)
+        raise InputError(argument, f"shape {tuple(s.shape)}", wanted, cure)
     if mask is not None:
         _check_mask(s, mask)
-    _check_finite(s, mask, numbers_seen(s, mask, observed))
+    _check_finite(s, mask, numbers_seen(s, mask, observed), argument)
 
 
-def _check_finite(s: Tensor, mask: Tensor | None, observed: Tensor | None) -> None:
+def _check_finite(s: Tensor, mask: Tensor | None, observed: Tensor | None, argument: str) -> None:
     bad = ~clean(s, mask, observed).isfinite()
     if not bool(bad.any()):
         return
@@ -144,7 +149,7 @@ def _check_finite(s: Tensor, mask: Tensor | None, observed: Tensor | None) -> No
     found = f"{found} (of {len(s)} sequences)"
     cure = f"observed={'~s.isnan()' if nan else 's.isfinite()'}"
     cure = f"{cure} says which numbers were seen; mask=, which frames exist"
-    raise InputError("s", found, "finite numbers, but for those that were not seen", cure)
+    raise InputError(argument, found, "finite numbers, but for those that were not seen", cure)
 
 
 def _check_mask(s: Tensor, mask: Tensor) -> None:
@@ -179,8 +184,11 @@ def sequence_plate(
     length: int = 60,
     *,
     observed: Tensor | None = None,
+    argument: str = "s",
 ) -> Iterator[Frames]:
     """Enter the plate ``data`` of B sequences s (B, T, D), or of ``size``; yield them.
+
+    ``argument`` is what the data are called in an error.
 
     Raises
     ------
@@ -190,7 +198,7 @@ def sequence_plate(
     if s is None:
         frames = Frames(length, None, mask, None)
     else:
-        check_paths(s, mask, data_dim, observed)
+        check_paths(s, mask, data_dim, observed, argument)
         size, length = s.shape[:2]
         frames = Frames(length, s, mask, numbers_seen(s, mask, observed))
     with pyro.plate("data", size, dim=-1):

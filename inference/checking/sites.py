@@ -193,6 +193,8 @@ def _no_leading_ones(shape: torch.Size) -> tuple[int, ...]:
 
 def _check_support(name: str, site: Any) -> None:
     """Observed data lie in the support of their distribution, where they are not masked."""
+    if not site["value"].numel():  # a `pyro.factor` has no data
+        return
     try:
         inside = site["fn"].support.check(site["value"])
     except (NotImplementedError, AttributeError):

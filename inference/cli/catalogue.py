@@ -21,6 +21,7 @@ CLASSICS = "Classical models"
 STATE_SPACE = "State-space models"
 DYNAMICAL = "Dynamical VAEs"
 TRACKING = "Tracking"
+SOUND = "Sound"
 MULTIMODAL = "Several modalities"
 
 
@@ -48,6 +49,11 @@ def _width(argument: str) -> Callable[[Data], dict[str, Any]]:
     return lambda data: {"data_dim": data[argument].shape[-1]}
 
 
+def _bins(argument: str) -> Callable[[Data], dict[str, Any]]:
+    """Return a function that reads ``bins`` off the last axis: real parts, imaginary parts."""
+    return lambda data: {"bins": data[argument].shape[-1] // 2}
+
+
 def _from_frames(pair: Any, data: Data) -> None:
     """Start a model of sequences from the frames of its data."""
     pair[0].start_from(data["s"], data.get("mask"), data.get("observed"))
@@ -57,6 +63,12 @@ def _from_frames(pair: Any, data: Data) -> None:
 _vectors = partial(Story, settings=_width("x"), simulate=_example("vectors"))
 _sequences = partial(Story, settings=_width("s"), simulate=_example("sequences"))
 _boxes = partial(Story, settings=_width("s"), simulate=_example("boxes"))
+_sound = partial(Story, settings=_bins("s"), simulate=_example("sounds"))
+_recordings = partial(
+    Story,
+    settings=_bins("o"),
+    parts=_example("sound_sources"),
+)
 _modalities = partial(
     Story,
     family=MULTIMODAL,
@@ -254,6 +266,51 @@ STORIES: tuple[Story, ...] = (
         settings=_width("o"),
         simulate=_example("detections"),
         parts=_example("source_prior"),
+    ),
+    _sound(
+        "audio.nmf:NMF",
+        SOUND,
+        "000/001",
+        "Power spectra as sums of a few fixed spectra, each louder and softer over time.",
+        adapt=_example("start_from_powers"),
+    ),
+    _sound(
+        "audio.temporal_nmf:TemporalNMF",
+        SOUND,
+        "001",
+        "NMF whose activations change slowly over time.",
+        adapt=_example("start_from_powers"),
+    ),
+    _sound(
+        "audio.hum:Hum",
+        SOUND,
+        "-",
+        "A sound whose spectrum never changes.",
+        adapt=lambda pair, data: pair[0].start_from(data["s"], data.get("mask")),
+    ),
+    _recordings(
+        "audio.bin_mixture:BinMixture",
+        SOUND,
+        "001",
+        "MixDVAE for sound: every time-frequency bin is owned by one of several sources.",
+        simulate=_example("owned_bins"),
+    ),
+    _recordings(
+        "audio.source_sum:SourceSum",
+        SOUND,
+        "000",
+        "A recording as the sum of several sources, each a DVAE, NMF or a hum.",
+        simulate=_example("sums"),
+    ),
+    Story(
+        "audio.noisy_speech:NoisySpeech",
+        SOUND,
+        "000",
+        "Speech from a DVAE, integrated out of noise whose variances a network gives.",
+        settings=_bins("x"),
+        simulate=_example("noisy_speech"),
+        parts=_example("speech_and_noise"),
+        adapt=lambda pair, data: pair[0].noise.start_from(data["x"], data.get("mask")),
     ),
     _modalities(
         "cca:CCA",

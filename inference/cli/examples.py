@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ppl_models.data.trajectories import synthetic_trajectories
 from ppl_models.errors import InputError
+from ppl_models.likelihoods import bin_power
 
 Data = dict[str, Tensor]
 MOST_TOKENS = 1_000_000
@@ -48,6 +49,40 @@ def detections(model: Any, size: int) -> Data:
     return {"o": nodes["o"]["value"], **frames, "start": start}
 
 
+def sounds(model: Any, size: int) -> Data:
+    """Draw bins of 4 frames from the model."""
+    return {"s": model(size=size, length=4)}
+
+
+def owned_bins(model: Any, size: int) -> Data:
+    """Draw recordings of 4 frames, each bin of one source, and powers to start from."""
+    given = {"size": torch.ones(size, 4, model.bins)}
+    o, start = _recorded(model, size, given)
+    return {"o": o.transpose(-1, -2).flatten(-2), **given, "start": start}
+
+
+def sums(model: Any, size: int) -> Data:
+    """Draw recordings of 4 frames, and the sources' powers to start from."""
+    o, start = _recorded(model, size, {"size": size, "length": 4})
+    return {"o": o, "start": start}
+
+
+def _recorded(model: Any, rows: int, given: Data | dict[str, int]) -> tuple[Tensor, Tensor]:
+    nodes = poutine.trace(model).get_trace(None, **given).nodes
+    paths = [nodes[f"{name}/s"]["value"].reshape(rows, 4, -1) for name in model.names]
+    return nodes["o"]["value"], torch.stack([bin_power(s) for s in paths], 1) + 0.1
+
+
+def noisy_speech(model: Any, size: int) -> Data:
+    """Draw noisy recordings of 4 frames."""
+    return {"x": model(size=size, length=4)}
+
+
+def start_from_powers(pair: Any, data: Data) -> None:
+    """Start a model of bins from the powers of its data."""
+    pair[0].start_from(bin_power(data["s"]), data.get("mask"))
+
+
 def modalities(model: Any, size: int) -> Data:
     """Draw rows of which a third lacks the first modality, and a third the last one."""
     data: Data = model(size=size)
@@ -82,6 +117,36 @@ def source_prior(settings: Mapping[str, Any]) -> dict[str, Any]:
     data_dim = settings.get("data_dim", 4)
     prior = SRNN(data_dim, likelihood=Motion(data_dim, increments=True))
     return {"prior": prior, "source_guide": SRNNGuide(prior)}
+
+
+def sound_sources(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the parts of a recording, a DVAE and NMF, and their guides."""
+    from guides.audio import NMFGuide
+    from ppl_models.audio import NMF
+
+    bins = settings.get("bins", 5)
+    (voice, voice_guide), tune = _voice(bins), NMF(bins)
+    parts = {"voice": voice, "tune": tune}
+    return {"parts": parts, "guides": {"voice": voice_guide, "tune": NMFGuide(tune)}}
+
+
+def speech_and_noise(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Make a DVAE of speech with its guide, and neural noise."""
+    from ppl_models.audio import NOLVNoise
+
+    bins = settings.get("bins", 5)
+    speech, guide = _voice(bins)
+    noise = NOLVNoise(bins, speech.latent_dim, recurrent_dim=4, hidden_dim=4)
+    return {"speech": speech, "speech_guide": guide, "noise": noise}
+
+
+def _voice(bins: int) -> tuple[Any, Any]:
+    from guides.dvae import RVAEGuide
+    from ppl_models.dvae import RVAE
+    from ppl_models.likelihoods import ComplexBins
+
+    model = RVAE(2 * bins, 2, recurrent_dim=4, likelihood=ComplexBins(bins))
+    return model, RVAEGuide(model, recurrent_dim=4)
 
 
 def widths(data: Data) -> dict[str, Any]:

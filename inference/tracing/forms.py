@@ -79,7 +79,7 @@ def _of_tensor(name: str, value: Tensor) -> tuple[str, str, str] | None:
     if value.layout != torch.strided:
         return f"a tensor of layout {value.layout}", "a dense tensor", f"{name}.to_dense()"
     if value.is_complex():
-        cure = f"torch.view_as_real({name}).flatten(-2), or {name}.abs()"
+        cure = f"torch.cat([{name}.real, {name}.imag], -1), or {name}.abs()"
         return str(value.dtype), "real numbers", cure
     return None
 

@@ -97,10 +97,14 @@ class DynamicalVAE(Recursion, SequenceModel):
             self.likelihood.check(s)
         past = None if past is None else clean(past, mask)
         sites = FrameConditionals(self, length, mask, past, observed, from_past=from_past)
-        sites.w = pyro.sample(self.global_site, sites.global_latent()) if self.global_dim else None
-        sites.z = pyro.sample("z", sites.latent()) if self.latent_dim else None
+        self.sample_latents(sites)
         sites.s = pyro.sample("s", sites.frames(), obs=s)
         return sites.z, sites.s
+
+    def sample_latents(self, sites: FrameConditionals) -> None:
+        """Sample w and z of those sites, as far as the model has them, in the enclosing plates."""
+        sites.w = pyro.sample(self.global_site, sites.global_latent()) if self.global_dim else None
+        sites.z = pyro.sample("z", sites.latent()) if self.latent_dim else None
 
     def _check_gaps(self, past: Tensor | None, from_past: bool) -> None:
         """Raise InputError where a frame that was not seen would have to be read, and cannot be."""

@@ -5,18 +5,33 @@ from __future__ import annotations
 from ppl_models.likelihoods.basic import Bernoulli, Gaussian, Laplace, Likelihood, named
 from ppl_models.likelihoods.discrete import Categorical, DiscretizedLogistic
 from ppl_models.likelihoods.emissions import cluster, fit_emission
-from ppl_models.likelihoods.spectra import QUIET, ComplexGaussian
+from ppl_models.likelihoods.spectra import (
+    QUIET,
+    ComplexBins,
+    ComplexGaussian,
+    LogPower,
+    bin_normal,
+    bin_power,
+    to_bins,
+    to_complex,
+)
 
 __all__ = [
     "Bernoulli",
     "Categorical",
+    "ComplexBins",
     "ComplexGaussian",
     "DiscretizedLogistic",
     "Gaussian",
     "Laplace",
     "Likelihood",
+    "LogPower",
     "QUIET",
+    "bin_normal",
+    "bin_power",
     "cluster",
     "fit_emission",
     "named",
+    "to_bins",
+    "to_complex",
 ]

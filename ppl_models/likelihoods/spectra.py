@@ -7,6 +7,9 @@ The phase is uniform whatever v, so a model of powers |x|^2 is the model of the 
 bins: their log density is lower by log(pi) a bin. Up to a term without v, minus the log density is
 the Itakura-Saito divergence |x|^2 / v - log(|x|^2 / v) - 1.
 
+Complex bins are stored as real numbers (..., 2 F): F real parts, then F imaginary parts (`to_bins`,
+`to_complex`). `ComplexBins` is the likelihood of them, `ComplexGaussian` that of their powers.
+
 Reference: C. Fevotte, N. Bertin, J.-L. Durrieu, "Nonnegative matrix factorization with the
 Itakura-Saito divergence", Neural Computation 2009, section 3.
 """
@@ -15,18 +18,45 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyro.distributions as dist
 import torch
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 from torch.distributions import constraints
 
 from ppl_models.errors import InputError
-from ppl_models.inputs import check_positive
+from ppl_models.inputs import check_count, check_positive
 from ppl_models.likelihoods.basic import Likelihood
 
 QUIET = 1e-6
 """Power below which differences do not count, where a sound's largest sample is 1: some 90 dB below
 the power of a soft voice, and above the rounding of 16 bits."""
+
+
+def to_bins(x: Tensor) -> Tensor:
+    """Return complex numbers (..., F) as real ones (..., 2 F): real parts, then imaginary parts."""
+    return torch.cat([x.real, x.imag], -1)
+
+
+def to_complex(bins: Tensor) -> Tensor:
+    """Return real numbers (..., 2 F), real parts first, as complex ones (..., F)."""
+    return torch.complex(*bins.chunk(2, -1))
+
+
+def bin_power(bins: Tensor) -> Tensor:
+    """Return |x|^2 (..., F) of complex bins stored as (..., 2 F)."""
+    real, imaginary = bins.chunk(2, -1)
+    return real.square() + imaginary.square()
+
+
+def bin_normal(variance: Tensor, mean: Tensor | float = 0.0) -> TorchDistribution:
+    """Return N_c(mean, variance) of bins: independent Normals of variance v / 2, (..., 2 F).
+
+    Shapes: variance (..., F), positive; mean (..., 2 F).
+    """
+    scale = (0.5 * variance).sqrt()
+    scale = torch.cat([scale, scale], -1)
+    return dist.Normal(mean + torch.zeros_like(scale), scale, validate_args=False)
 
 
 class Power(TorchDistribution):
@@ -106,8 +136,11 @@ class ComplexGaussian(Likelihood):
 
     def distribution(self, raw: Tensor) -> TorchDistribution:
         """Return the distribution of D powers."""
-        log_variance = torch.addcmul(self.reader.centre, raw, self.reader.spread)
-        return Power(log_variance.exp() + self.reader.floor)
+        return Power(self.variance(raw))
+
+    def variance(self, raw: Tensor) -> Tensor:
+        """Return v (..., D) for outputs of a decoder (..., D)."""
+        return self.reader.variance(raw)
 
     def start_from(self, s: Tensor, mask: Tensor | None = None) -> ComplexGaussian:
         """Take centre and spread from frames (..., D) of powers; return self.
@@ -150,3 +183,65 @@ class LogPower(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the features."""
         return ((x + self.floor).log() - self.centre) / self.spread
+
+    def variance(self, raw: Tensor) -> Tensor:
+        """Return the variances exp(centre + spread raw) + floor (..., D) of outputs (..., D)."""
+        return torch.addcmul(self.centre, raw, self.spread).exp() + self.floor
+
+
+class ComplexBins(Likelihood):
+    """x_f ~ N_c(0, v_f) itself, stored as reals (..., 2 F): `ComplexGaussian` before powers.
+
+    The reader is that of powers, so that networks which read and write powers read and write
+    these. The log density is lower than that of the powers by F log(pi).
+
+    Parameters
+    ----------
+    bins : int
+        F, frequencies: ``data_dim`` is 2 F, ``raw_dim`` and ``feature_dim`` are F.
+    floor : float
+        As in `ComplexGaussian`.
+    """
+
+    reader: LogPower
+
+    def __init__(self, bins: int, floor: float = QUIET) -> None:
+        check_count("bins", bins, 1)
+        super().__init__(2 * bins, bins, LogPower(bins, check_positive("floor", floor)))
+        self.feature_dim = bins
+
+    @classmethod
+    def of(cls, power: ComplexGaussian) -> ComplexBins:
+        """Return the likelihood of bins whose powers have that likelihood; they share a reader."""
+        bins = cls(power.data_dim, power.reader.floor)
+        bins.reader = power.reader
+        return bins
+
+    def distribution(self, raw: Tensor) -> TorchDistribution:
+        """Return the distribution of 2 F numbers."""
+        return bin_normal(self.variance(raw))
+
+    def variance(self, raw: Tensor) -> Tensor:
+        """Return v (..., F) for outputs of a decoder (..., F)."""
+        return self.reader.variance(raw)
+
+    def features(self, x: Tensor, before: Tensor | None = None) -> Tensor:
+        """Return an encoder's input, log powers (..., F), for bins x (..., 2 F)."""
+        features: Tensor = self.reader(bin_power(x))
+        return features
+
+    def start_from(self, s: Tensor, mask: Tensor | None = None) -> ComplexBins:
+        """Take centre and spread from frames (..., 2 F) of bins; return self.
+
+        Raises
+        ------
+        InputError
+            They are of other frequencies, or not finite.
+        """
+        if s.shape[-1] != self.data_dim:
+            found, cure = f"shape {tuple(s.shape)}", "give to_bins(STFT), real parts first"
+            raise InputError("s", found, f"frames of bins (..., {self.data_dim})", cure)
+        power = ComplexGaussian(self.raw_dim, self.reader.floor)
+        power.reader = self.reader
+        power.start_from(bin_power(s), mask)
+        return self

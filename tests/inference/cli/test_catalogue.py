@@ -113,7 +113,12 @@ def test_names_are_found_in_any_case() -> None:
 
 
 # The children of these are latents, discrete ones and paths, and no data.
-FURTHER_UP = {"GaussianMixture": {"weights"}, "MixDVAE": {"z"}}
+FURTHER_UP = {
+    "GaussianMixture": {"weights"},
+    "MixDVAE": {"z"},
+    "BinMixture": {"voice/z", "tune/h"},
+    "SourceSum": {"voice/z", "tune/h"},
+}
 
 
 @EACH
