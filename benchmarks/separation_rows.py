@@ -15,19 +15,13 @@ from torch import Tensor
 
 from benchmarks import mixit
 from benchmarks.bin_kalman import bin_kalman
-from benchmarks.factor_rival import activations, dictionary
+from benchmarks.factor_rows import factored, learned, temporal
 from benchmarks.separation_scores import SOURCES, Estimates, Row, blind
-from benchmarks.sound_sets import SoundSets, training_powers
+from benchmarks.sound_sets import SoundSets
 from inference.metrics import ideal_binary_mask, ideal_ratio_mask, masked
 from inference.tasks.speech import analyse, decode_forced, load_speech
 from ppl_models.data import STFT, Mix
 
-COMPONENTS, TRAINING, LEARNING = 64, 8000, 100
-"""Components of a source, and frames and iterations that its dictionary is learned with."""
-ITERATIONS = 100
-"""Updates of the activations of a mixture."""
-CONTINUITY = 10.0
-"""Weight of Virtanen's penalty: the best of 0, 1, 10, 100 on validation mixtures."""
 STEM = "{source}-{architecture}"
 """Name of a trained source's run."""
 _STFT = STFT()
@@ -86,29 +80,6 @@ def decoded(runs: Sequence[Path], bins: Tensor) -> list[Tensor]:
     return found
 
 
-def factored(dictionaries: Sequence[Tensor], continuity: float) -> Row:
-    """NMF with a dictionary a source: the Wiener filter of what the factors say."""
-    sizes = [len(w) for w in dictionaries]
-
-    def separate(mixture: Tensor) -> Estimates:
-        power = _STFT.power(mixture)
-        h, value = activations(power, torch.cat(list(dictionaries)), ITERATIONS, continuity)
-        parts = [a @ w for a, w in zip(h.split(sizes, -1), dictionaries, strict=True)]
-        shares = ideal_ratio_mask(torch.stack(parts))
-        return Estimates(masked(mixture, shares, _STFT).transpose(0, 1), objective=-value)
-
-    return blind(separate)
-
-
-def learned_dictionaries(sets: SoundSets, file: Path) -> list[Tensor]:
-    """Return W (64, F) of speech and of the flute, learned if the file is not there."""
-    if not file.exists():
-        powers = training_powers(sets, TRAINING)
-        torch.save([dictionary(powers[name], COMPONENTS, LEARNING) for name in SOURCES], file)
-    found: list[Tensor] = torch.load(file, weights_only=True)
-    return found
-
-
 def mask_network(file: Path) -> Row:
     """MixIT; it knows which of its four sounds are nearest to which source."""
     network = mixit.MaskNetwork(_STFT.bins)
@@ -152,12 +123,13 @@ def architectures(runs: Path) -> list[str]:
 
 def rows(sets: SoundSets, out: Path, runs: Path) -> dict[str, Callable[[], Row]]:
     """Return what makes each row that there is; nothing is loaded before it is asked for."""
+    spectra = out / "nmf.safetensors"
     made: dict[str, Callable[[], Row]] = {
         "mixture": lambda: mixture,
         "oracle Wiener": lambda: oracle(ideal_ratio_mask),
         "oracle binary": lambda: oracle(ideal_binary_mask),
-        "NMF": lambda: factored(learned_dictionaries(sets, out / "W.pt"), 0.0),
-        "temporal NMF": lambda: factored(learned_dictionaries(sets, out / "W.pt"), CONTINUITY),
+        "NMF": lambda: factored(learned(sets, spectra)),
+        "temporal NMF": lambda: factored(temporal(learned(sets, spectra))),
         "VKF-Oracle": lambda: kalman_oracle,
     }
     if (file := out / "mixit.pt").exists():
