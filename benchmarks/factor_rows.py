@@ -34,6 +34,9 @@ from ppl_models.data import STFT
 COMPONENTS, TRAINING, LEARNING, ITERATIONS = 64, 8000, 200, 60
 CONTINUITY = (0.0, 0.3)
 """Weights of speech and of the flute."""
+START = 1e-3
+"""Of the mean spectrum, added to the frames that W starts from. With 0.1 of it the valleys between
+the flute's harmonics are still filled after 200 updates: 2 to 4 dB less."""
 FLAT = -30.0
 """Log rate of a prior of activations that says nothing."""
 _STFT = STFT()
@@ -59,9 +62,12 @@ def learned(sets: SoundSets, file: Path) -> list[NMF]:
 
 @torch.no_grad()
 def fitted(power: Tensor, components: int, iterations: int, seed: int = 0) -> NMF:
-    """Return an NMF of powers (T, F), of a flat prior."""
+    """Return an NMF of powers (T, F), of a flat prior, from frames drawn by the seed."""
     with seeded(seed):
-        model = NMF(power.shape[-1], components).start_from(power, seed=seed)
+        model = NMF(power.shape[-1], components)
+        rows = torch.randperm(len(power))[:components]
+    spectra = power[rows] + START * power.mean(0)
+    model.log_weights.copy_((spectra / spectra.sum(-1, keepdim=True)).log())
     model.log_rate.fill_(FLAT)
     h = model.activations(power, iterations=1)
     for _ in range(iterations):

@@ -31,7 +31,7 @@ import torch
 from benchmarks.kept import Kept, mean, wins
 from benchmarks.overhead import race
 from benchmarks.separation_rows import rows
-from benchmarks.separation_scores import SOURCES, Row, judged
+from benchmarks.separation_scores import LEVELS, SOURCES, Row, judged
 from benchmarks.sound_sets import FRAMES, RATIOS, SoundSets
 from ppl_models.data import Mix
 from ppl_models.errors import InputError
@@ -69,6 +69,20 @@ def gains(results: list[Results], name: str) -> str:
         gain = mean([a - b for a, b in zip(mine, theirs, strict=True)])
         text.append(f"{gain:6.2f} dB, wins {100 * wins(mine, theirs):3.0f} %")
     return f"{name:16s}" + " | ".join(text)
+
+
+def coverage(results: list[Results], names: Sequence[str]) -> str:
+    """Return how many true bins lie in regions of each posterior, a line a row that has one."""
+    levels = ", ".join(f"{100 * level:g}" for level in LEVELS)
+    lines = [f"\ntrue bins in the {levels} % regions of q(s), %: speech | flute"]
+    for name in names:
+        cells = [one[name] for one in results if name in one and "regions" in one[name][SOURCES[0]]]
+        sides = []
+        for source in SOURCES if cells else ():
+            shares = zip(*(one[source]["regions"] for one in cells), strict=True)
+            sides.append("".join(f"{100 * mean(share):6.1f}" for share in shares))
+        lines += [f"{name:16s}" + " |".join(sides)] if sides else []
+    return "\n".join(lines) if len(lines) > 1 else ""
 
 
 def cell(
@@ -124,6 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"\nT={frames}, {ratio:+g} dB, {chosen.count} mixtures\n{heading()}")
             for name, one in found.items():
                 print(line(name, one, found.get(RIVAL), frames), flush=True)
+    print(coverage(results, list(made)))
     print(f"\nagainst {RIVAL}, all mixtures: SI-SDR of speech | flute")
     for name in made:
         if any(name in one and RIVAL in one for one in results):

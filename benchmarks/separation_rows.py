@@ -99,8 +99,12 @@ def posterior(sources: Sequence[str | Path], share: str, settings: Any = None) -
         found = separate_many(list(mixture), sources, share=share, seed=0, settings=settings)
         waves = torch.stack([one.waves for one in found])
         bound = torch.stack([torch.as_tensor(one.bound) for one in found])
-        exact = torch.stack([torch.as_tensor(one.bound_error) for one in found]).isfinite().all()
-        return Estimates(waves, bound) if exact else Estimates(waves, objective=bound)
+        errors = torch.stack([torch.as_tensor(one.bound_error) for one in found])
+        mean, variance = (
+            torch.stack([getattr(one, name) for one in found]) for name in ("mean", "variance")
+        )
+        made = Estimates(waves, mean=mean, variance=variance)
+        return made._replace(**{"bound" if errors.isfinite().all() else "objective": bound})
 
     return blind(separate)
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from benchmarks import mixit, separation, separation_rows
 from benchmarks.bin_kalman import bin_kalman
 from benchmarks.factor_rows import FLAT, explained, factored, fitted, temporal
 from benchmarks.kept import Kept, mean, wins
-from benchmarks.separation_scores import SOURCES, judged
+from benchmarks.separation_scores import LEVELS, SOURCES, judged, regions
 from benchmarks.sound_sets import SoundSets
 from inference.metrics import ideal_ratio_mask
 from inference.randomness import seeded
@@ -238,3 +240,44 @@ def test_scores_are_those_of_each_source() -> None:
     for source in SOURCES:
         assert found[source]["si_sdr"][0] > 100 > 0 > other[source]["si_sdr"][0]
     assert found["sound"] == 1024 / 16000 and found["bound"] is None
+
+
+def test_regions_of_the_true_posterior_hold_what_they_say() -> None:
+    generator = torch.Generator().manual_seed(0)
+    variance = torch.rand(40, 500, generator=generator) + 0.1
+    mean, spread = torch.view_as_complex(torch.randn(2, 40, 500, 2, generator=generator))
+    truth = mean + spread * (variance / 2).sqrt()  # re and im of ``spread`` have variance 1 each
+    # shares of 20,000 bins: an error of at most sqrt(0.25 / 20000) = 0.0035
+    assert regions(mean, variance, truth) == pytest.approx(LEVELS, abs=4 * 0.0035)
+    assert regions(mean, 4 * variance, truth)[0] > 0.9 > 0.3 > regions(mean, variance / 4, truth)[0]
+
+
+def test_a_posterior_s_regions_are_printed(monkeypatch: Any) -> None:
+    mixed = tones(2)
+    bins = separation_rows._STFT.analyse(mixed.parts)
+
+    def separate_many(waves: list[torch.Tensor], sources: Any, **settings: Any) -> list[Any]:
+        assert settings["share"] == "own" and len(waves) == 2
+        return [
+            SimpleNamespace(
+                waves=mixed.parts[n],
+                mean=bins[n],
+                variance=torch.ones(bins[n].shape),
+                bound=torch.tensor(3.0 + n),
+                bound_error=torch.tensor(0.1 if settings["settings"] is None else torch.nan),
+            )
+            for n in range(2)
+        ]
+
+    module = ModuleType("inference.tasks.separation")
+    module.separate_many = separate_many  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "inference.tasks.separation", module)
+    found = judged(separation_rows.posterior(SOURCES, "own"), mixed, perceptual=False)
+    assert found["bound"] == [3.0, 4.0] and found["objective"] is None
+    plug_in = judged(separation_rows.posterior(SOURCES, "own", "x"), mixed, perceptual=False)
+    assert plug_in["bound"] is None and plug_in["objective"] == [3.0, 4.0]
+    told = separation.coverage([{"ours": found, "mixture": plug_in}], ["ours"])
+    assert "50, 80, 95 %" in told and told.splitlines()[-1].split("|")[0].split() == [
+        "ours",
+        *["100.0"] * 3,
+    ]
