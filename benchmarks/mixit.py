@@ -59,11 +59,15 @@ def loss(mixtures: Tensor, sounds: Tensor) -> Tensor:
     10 log10(|x - A s|^2 + 0.001 |x|^2) - 10 log10 |x|^2, summed over both mixtures, in the best
     assignment A.
     """
-    ways = _WAYS.to(sounds.real)
-    shares = torch.stack([ways, 1 - ways], 1).to(sounds.dtype)  # (16, 2, 4)
-    error = torch.einsum("wms,bstf->bwmtf", shares, sounds) - mixtures[:, None]
-    power = mixtures.abs().square().sum((-1, -2))[:, None]
-    ratio = (error.abs().square().sum((-1, -2)) + MOST * power) / power.clamp(min=1e-12)
+    x, s = (torch.view_as_real(bins).flatten(2) for bins in (mixtures, sounds))
+    ways = _WAYS.to(s)
+    shares = torch.stack([ways, 1 - ways], 1)  # (16, 2, 4)
+    power = x.square().sum(-1)[:, None]
+    # |x - a s|^2 of every way from inner products of x and s alone
+    cross = torch.einsum("wms,bms->bwm", shares, x @ s.mT)
+    within = torch.einsum("wms,bsu,wmu->bwm", shares, s @ s.mT, shares)
+    error = (power - 2 * cross + within).clamp(min=0)
+    ratio = (error + MOST * power) / power.clamp(min=1e-12)
     return 10 * ratio.log10().sum(-1).amin(-1)
 
 

@@ -55,7 +55,11 @@ KINDS = {
     98: "door",
     99: "telephone",
 }
-"""The kinds of the 100 sounds, by the first number of each; alarms and sirens are one kind."""
+"""The kinds of the 100 sounds, by the first number of each, as the collection's page lists them.
+
+Checked here: spectra of the first 80 by kind (water is flat, wind low, bells are tones), and the
+cry, N93, which others name so too. Alarms and sirens are one kind.
+"""
 SOFT = 1e-5
 """Mean square of what `stretches` takes for a pause, of sounds with a largest modulus of 1."""
 TRIES = 1000
