@@ -6,6 +6,9 @@ from .frechet import frechet_speech_distance as frechet_speech_distance
 from .identifiability import mean_correlation as mean_correlation
 from .linear import amari_distance as amari_distance
 from .linear import principal_angles as principal_angles
+from .masks import ideal_binary_mask as ideal_binary_mask
+from .masks import ideal_ratio_mask as ideal_ratio_mask
+from .masks import masked as masked
 from .speech import estoi as estoi
 from .speech import mean_scores as mean_scores
 from .speech import pesq_nb as pesq_nb

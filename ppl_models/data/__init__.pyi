@@ -9,6 +9,13 @@ from .corpora import voicebank as voicebank
 from .corpora import wsj0 as wsj0
 from .fsdd import SpokenDigits as SpokenDigits
 from .fsdd import fsdd as fsdd
+from .instruments import melodies as melodies
+from .instruments import philharmonia as philharmonia
+from .mixtures import Mix as Mix
+from .mixtures import looped as looped
+from .mixtures import mix as mix
+from .mixtures import noises as noises
+from .mixtures import stretches as stretches
 from .mnist import Digits as Digits
 from .mnist import fixed_bits as fixed_bits
 from .mnist import mnist as mnist

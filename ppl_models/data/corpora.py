@@ -62,6 +62,8 @@ class Corpus:
     published : tuple of int
         How many utterances the published corpus has, for training and validation together, and
         for a test; empty where nobody has counted.
+    words : tuple of str
+        What is counted, and by whom it is: clips of instruments, where it is no speech.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Corpus:
     source: str = ""
     licence: str = ""
     published: tuple[int, ...] = ()
+    words: tuple[str, str] = ("utterances", "speakers")
 
     def __str__(self) -> str:
         parts = self.train, self.validation, self.test
@@ -78,7 +81,8 @@ class Corpus:
         counts = ", ".join(f"{len(p)} {name}" for p, name in zip(parts, names, strict=True))
         speakers = ", ".join(str(len({u.speaker for u in part})) for part in parts)
         known = f" (published: {', '.join(map(str, self.published))})" if self.published else ""
-        return f"{self.name}: {counts} utterances of {speakers} speakers{known}"
+        what, whose = self.words
+        return f"{self.name}: {counts} {what} of {speakers} {whose}{known}"
 
 
 def an4(path: str | os.PathLike[str], validation: Sequence[str] = AN4_VALIDATION) -> Corpus:
