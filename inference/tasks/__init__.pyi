@@ -1,3 +1,4 @@
+from . import enhancement as enhancement
 from . import separation as separation
 from . import speech as speech
 from . import tracking as tracking

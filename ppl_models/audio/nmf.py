@@ -256,7 +256,9 @@ def _hann(bins: int, resolution: int) -> Tensor:
     window = torch.hann_window(resolution + 2, periodic=False)[1:-1]
     places = torch.arange(bins)
     apart = (places[:, None] - places).abs()
-    weights = torch.where(apart <= resolution // 2, window[(apart + resolution // 2) % resolution], 0.0)
+    weights = torch.where(
+        apart <= resolution // 2, window[(apart + resolution // 2) % resolution], 0.0
+    )
     return weights / weights.sum(-1, keepdim=True)
 
 

@@ -47,9 +47,7 @@ def fresh(speech: str | os.PathLike[str] = SPEECH, kind: str = "LV", seed: int =
     """
     found = load_speech(speech, argument="speech")
     model, guide = as_source_pair(found.model, found.guide)
-    return NoiseModel(
-        *_pair(model, guide, kind, seed), found.stft, found.design, kind, found.path
-    )
+    return NoiseModel(*_pair(model, guide, kind, seed), found.stft, found.design, kind, found.path)
 
 
 def _pair(speech: Any, guide: Any, kind: str, seed: int) -> tuple[NoisySpeech, NoisySpeechGuide]:

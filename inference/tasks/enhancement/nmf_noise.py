@@ -54,7 +54,7 @@ class NMFNoise(NamedTuple):
 
 
 PUBLISHED = NMFNoise(8, 1, False, 0.1, Ascent(iterations=100, learning_rate=0.05))
-"""RVAE-VEM's noise; the paper takes 100 to 300 steps on the encoder's weights, at a rate of 1e-3."""
+"""RVAE-VEM's noise; the paper takes 100 to 300 steps, on the encoder's weights, at 1e-3."""
 
 
 def infer_speech(

@@ -12,7 +12,6 @@ from .pieces import samples as samples
 from .pieces import starts as starts
 from .plot import plot_separation as plot_separation
 from .plot import share_entropy as share_entropy
-from .separate import Separation as Separation
 from .separate import SeparationSettings as SeparationSettings
 from .separate import separate as separate
 from .separate import separate_many as separate_many
@@ -27,3 +26,4 @@ from .sums import Ascent as Ascent
 from .sums import Posterior as Posterior
 from .sums import ascend as ascend
 from .sums import summarise as summarise
+from .whole import Separation as Separation

@@ -16,14 +16,12 @@ multi-source trajectory modeling and separation", TMLR 2023, section 5.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from inference.randomness import derive, seeded
 from inference.tasks.separation.states import FreeLatents, Noise, Reading, State
 from inference.tasks.separation.sums import Posterior, Progress, noise_of
 from inference.vem import Mixture, vem
@@ -60,7 +58,7 @@ def own(
     o: Tensor,
     start: tuple[Tensor, Tensor],
     mask: Tensor,
-    how: Ownership = Ownership(),
+    how: Ownership = Ownership(),  # noqa: B008 it is a tuple
     *,
     seed: int | Sequence[int] = 0,
     progress: Progress | None = None,

@@ -2,9 +2,7 @@ r"""Separate recordings: spectra, inference, sounds that add up to what was reco
 
 A recording is brought to a largest modulus of 1, as those are that sources are trained on. A long
 one is cut into pieces of 10 s that overlap by 1 s, and are cross-faded in the middle half of it
-(`inference.tasks.separation.pieces`); sources keep their names from piece to piece. What the posterior means leave of a
-bin (of little power where sources add up) goes to its sources by their shares, so that the sounds
-add up to the recording.
+(`inference.tasks.separation.pieces`); sources keep their names from piece to piece.
 """
 
 from __future__ import annotations
@@ -18,39 +16,18 @@ from torch import Tensor
 
 from inference.randomness import derive
 from inference.tasks.separation.owners import Ownership, own
-from inference.tasks.separation.pieces import AT_ONCE, lay, level, samples, starts
+from inference.tasks.separation.pieces import AT_ONCE, level, samples, starts
 from inference.tasks.separation.sources import Source, load_sources
 from inference.tasks.separation.states import FreeLatents
 from inference.tasks.separation.sums import Ascent, Posterior, ascend, filtered
+from inference.tasks.separation.whole import Piece, Separation, Whole, piece_of
 from inference.tasks.speech import check_wave
 from ppl_models.audio import BinMixture, SourceSum
 from ppl_models.data.speech import padded
-from ppl_models.data.stft import STFT
 from ppl_models.errors import InputError
-from ppl_models.likelihoods import bin_power, to_bins, to_complex
+from ppl_models.likelihoods import bin_power, to_bins
 
 Share = Literal["own", "add"]
-
-
-class Separation(NamedTuple):
-    """A recording in its N sources."""
-
-    names: tuple[str, ...]
-    waves: Tensor
-    """(N, samples): their sum is the recording."""
-    mean: Tensor
-    """(N, T, F) complex: E[s_n | o], in the units of the recording."""
-    variance: Tensor
-    """(N, T, F): E|s_n - mean|^2."""
-    responsibilities: Tensor
-    """(N, T, F): q(w = n) of each bin; where sources add up, their shares of expected power."""
-    bound: Tensor
-    """Nats of the recording brought to a largest modulus of 1, summed over pieces."""
-    bound_error: Tensor
-    """Standard error, from draws; NaN where the bound is an objective, and bounds nothing."""
-    objective: Tensor
-    """(iterations,): what was climbed."""
-    rate: int
 
 
 class SeparationSettings(NamedTuple):
@@ -141,7 +118,7 @@ def separate_many(
     length = samples(stft)[0]
     pieces = [waves[i][at : at + length].float() / levels[i] for i, at in cut]
     seeds = [derive(seed, "piece", at) for _, at in cut]
-    whole = [_Whole(wave, len(found), stft) for wave in waves]
+    whole = [Whole(wave, len(found), stft) for wave in waves]
     count = _Count(settings, share, len(range(0, len(pieces), AT_ONCE)), progress)
     for first in range(0, len(pieces), AT_ONCE):
         some = slice(first, first + AT_ONCE)
@@ -156,18 +133,6 @@ def separate_many(
     ]
 
 
-class _Piece(NamedTuple):
-    """A piece's sounds (N, samples), and its posterior, without padding."""
-
-    waves: Tensor
-    mean: Tensor
-    variance: Tensor
-    shares: Tensor
-    bound: Tensor
-    bound_error: Tensor
-    objective: Tensor
-
-
 def _separate_batch(
     waves: Sequence[Tensor],
     sources: Sequence[Source],
@@ -175,7 +140,7 @@ def _separate_batch(
     settings: SeparationSettings,
     seeds: Sequence[int],
     progress: Callable[[int], None],
-) -> list[_Piece]:
+) -> list[Piece]:
     """Separate some pieces, each of at most `PIECE` seconds."""
     stft = sources[0].stft
     spectra = [stft.analyse(wave) for wave in waves]
@@ -183,7 +148,7 @@ def _separate_batch(
     o = torch.where(mask[..., None], rows, 0.0)
     found = infer(o, mask, sources, share, settings, seeds, progress)
     return [
-        _piece(found, b, wave, x, stft)
+        piece_of(found, b, wave, x, stft)
         for b, (wave, x) in enumerate(zip(waves, spectra, strict=True))
     ]
 
@@ -205,7 +170,9 @@ def infer(
     power = bin_power(o)
     start = torch.stack([power] * len(sources), 1) if start is None else start
     states = [
-        FreeLatents(s.model, s.guide, start[:, n], mask, scale=settings.scale, gain=_gain(s, settings))
+        FreeLatents(
+            s.model, s.guide, start[:, n], mask, scale=settings.scale, gain=_gain(s, settings)
+        )
         for n, s in enumerate(sources)
     ]
     parts = {source.name: source.model for source in sources}
@@ -228,72 +195,6 @@ def infer(
 def _gain(source: Source, settings: SeparationSettings) -> bool:
     """Whether a source has a gain: one that reads its own past has its own level already."""
     return settings.gain and not source.model.autoregressive
-
-
-def _piece(found: Posterior, b: int, wave: Tensor, x: Tensor, stft: STFT) -> _Piece:
-    """Return row b as sounds that add up to ``wave``, of spectra x (T, F)."""
-    frames = len(x)
-    mean = to_complex(found.mean[b, :, :frames])
-    shares = found.shares[b, :, :frames]
-    sounds = stft.invert(mean + shares * (x - mean.sum(0)), length=len(wave))
-    sounds = sounds + (wave - sounds.sum(0)) / len(sounds)
-    return _Piece(
-        sounds,
-        mean,
-        found.variance[b, :, :frames],
-        shares,
-        found.bound[b],
-        found.bound_error[b],
-        found.objective[:, b],
-    )
-
-
-class _Whole:
-    """A recording's answer, put together from pieces."""
-
-    def __init__(self, wave: Tensor, sources: int, stft: STFT) -> None:
-        self.stft, self.frames = stft, stft.frames(len(wave))
-        like, size = wave.float(), (sources, self.frames, stft.bins)
-        self.waves = like.new_zeros(sources, len(wave))
-        self.mean = torch.zeros(size, dtype=torch.complex64)
-        self.variance, self.shares = torch.zeros(size), torch.zeros(size)
-        self.bound, self.square = torch.zeros(()), torch.zeros(())
-        self.objective = torch.zeros(())
-
-    def put(self, at: int, piece: _Piece) -> None:
-        """Put in the piece that starts at a sample."""
-        frame = at // self.stft.hop
-        lay(self.waves, at, piece.waves, self.stft)
-        # frames of the first half of what they share are the other piece's
-        skip = samples(self.stft)[1] // self.stft.hop // 2 if at else 0
-        rows = slice(frame + skip, frame + piece.mean.shape[1])
-        self.mean[:, rows] = piece.mean[:, skip:].to(self.mean)
-        self.variance[:, rows] = piece.variance[:, skip:]
-        self.shares[:, rows] = piece.shares[:, skip:]
-        self.bound = self.bound + piece.bound
-        self.square = self.square + piece.bound_error**2
-        self.objective = self.objective + piece.objective
-
-    def finished(self, names: tuple[str, ...], wave: Tensor, level: float) -> Separation:
-        """Return the answer in the units of the recording."""
-        if not wave.any():
-            silent = torch.zeros_like(self.mean), torch.zeros_like(self.variance)
-            even = torch.full_like(self.shares, 1 / len(names))
-            waves, rest = torch.zeros_like(self.waves), (self.bound, self.square.sqrt())
-            return Separation(names, waves, *silent, even, *rest, self.objective, self.stft.rate)
-        waves = level * self.waves
-        waves = waves + (wave - waves.sum(0)) / len(names)
-        return Separation(
-            names,
-            waves,
-            level * self.mean,
-            level**2 * self.variance,
-            self.shares,
-            self.bound,
-            self.square.sqrt(),
-            self.objective,
-            self.stft.rate,
-        )
 
 
 class _Count:

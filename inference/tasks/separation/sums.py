@@ -77,7 +77,7 @@ def ascend(
     o: Tensor,
     start: Tensor,
     mask: Tensor,
-    how: Ascent = Ascent(),
+    how: Ascent = Ascent(),  # noqa: B008 it is a tuple
     *,
     seed: int | Sequence[int] = 0,
     progress: Progress | None = None,

@@ -1,3 +1,4 @@
+from .files import Design as Design
 from .files import SpeechModel as SpeechModel
 from .files import load_speech as load_speech
 from .files import save_speech as save_speech

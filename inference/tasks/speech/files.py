@@ -196,9 +196,7 @@ def save_speech(
     return target
 
 
-def load_speech(
-    model: str | os.PathLike[str], *, argument: str = "--model"
-) -> SpeechModel:
+def load_speech(model: str | os.PathLike[str], *, argument: str = "--model") -> SpeechModel:
     """Read a pair that `save_speech` wrote.
 
     Parameters

@@ -1,0 +1,110 @@
+"""Recordings in sources: they add up, whatever is recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from inference.tasks.separation import (
+    Ascent,
+    Ownership,
+    SeparationSettings,
+    load_sources,
+    separate,
+    separate_many,
+)
+from inference.tasks.separation.sources import names_of
+from ppl_models.errors import InputError
+from tests.inference.tasks.sound_models import SLOW, saved
+
+QUICK = SeparationSettings(add=Ascent(3, 0.1, 2), own=Ownership(iterations=2, steps=1))
+
+
+def wave(samples: int, seed: int = 0) -> Tensor:
+    return 0.2 * torch.randn(samples, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("sources")
+    return [saved(folder, "low"), saved(folder, "high", "SRNN", seed=1)]
+
+
+@pytest.mark.parametrize("share", ["add", "own"])
+@pytest.mark.parametrize("samples", [1, 5, 63, 1000])
+def test_the_sources_add_up_to_the_recording(two: list[Path], share: str, samples: int) -> None:
+    found = separate(wave(samples), two, share=share, settings=QUICK)  # type: ignore[arg-type]
+    assert found.names == ("low", "high")
+    assert torch.allclose(found.waves.sum(0), wave(samples), atol=1e-6)
+    frames = SLOW.frames(samples)
+    assert found.mean.shape == found.variance.shape == (2, frames, 33)
+    assert found.mean.isfinite().all() and (found.variance >= 0).all()
+    assert torch.allclose(found.responsibilities.sum(0), torch.ones(frames, 33), atol=1e-5)
+
+
+@pytest.mark.parametrize("share", ["add", "own"])
+def test_one_source_is_the_recording(two: list[Path], share: str) -> None:
+    found = separate(wave(300), two[:1], share=share, settings=QUICK)  # type: ignore[arg-type]
+    assert torch.allclose(found.waves[0], wave(300), atol=1e-6)
+
+
+def test_silence_is_silent_sources(two: list[Path]) -> None:
+    found = separate(torch.zeros(500), two, settings=QUICK)
+    assert not found.waves.any() and not found.mean.any() and not found.variance.any()
+
+
+@pytest.mark.parametrize("share", ["add", "own"])
+def test_a_long_recording_in_pieces_adds_up_and_is_louder_by_a_factor(
+    two: list[Path], share: str
+) -> None:
+    recording = wave(21_000)  # 21 s at 1 kHz: three pieces
+    few = SeparationSettings(add=Ascent(1, 0.1, 1), own=Ownership(1, 0, num_samples=2))
+    found = separate(recording, two, share=share, settings=few)  # type: ignore[arg-type]
+    assert torch.allclose(found.waves.sum(0), recording, atol=1e-6)
+    assert found.mean.shape[1] == SLOW.frames(21_000)
+    louder = separate(4 * recording, two, share=share, settings=few)  # type: ignore[arg-type]
+    assert torch.allclose(louder.waves, 4 * found.waves, atol=1e-4)
+    assert torch.allclose(louder.variance, 16 * found.variance, rtol=1e-3, atol=1e-6)
+
+
+def test_recordings_of_a_batch_do_not_meet(two: list[Path]) -> None:
+    both = separate_many([wave(400), wave(700, 1)], two[:1] * 2, settings=QUICK)
+    alone = separate(wave(400), two[:1] * 2, settings=QUICK)
+    # the same numbers but for the order of sums in a larger matrix product
+    assert torch.allclose(both[0].waves, alone.waves, atol=1e-4)
+    assert both[0].names == ("low-1", "low-2")
+
+
+def test_the_same_seed_gives_the_same_answer(two: list[Path]) -> None:
+    first, second = (separate(wave(300), two, settings=QUICK, seed=3) for _ in range(2))
+    assert torch.equal(first.waves, second.waves) and torch.equal(first.bound, second.bound)
+    third = separate(wave(300), two, settings=QUICK, seed=4)
+    assert not torch.equal(first.waves, third.waves)
+
+
+def test_progress_counts_all_iterations(two: list[Path]) -> None:
+    seen = list[tuple[int, int]]()
+    separate_many(
+        [wave(300)], two, share="own", settings=QUICK, progress=lambda i, n: seen.append((i, n))
+    )
+    assert seen == [(i, 5) for i in range(1, 6)]
+
+
+def test_what_cannot_be_separated_is_refused(two: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="share"):
+        separate(wave(300), two, share="both")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="not finite"):
+        separate(torch.tensor([0.1, float("nan")]), two)
+    with pytest.raises(InputError, match="a list of names"):
+        separate(wave(300), "speech")
+    with pytest.raises(InputError, match="speech"):
+        load_sources(["no such source"])
+
+
+def test_sources_of_one_name_are_numbered() -> None:
+    assert names_of(["a", "b", "a"]) == ["a-1", "b", "a-2"]
+    assert names_of(["runs/x/pair.safetensors", "y.safetensors"]) == ["x", "y"]
+    assert len(set(names_of(["x", "x", "x-1"]))) == 3
