@@ -1,3 +1,4 @@
+from . import audio as audio
 from . import dvae as dvae
 from .audio import BinMixtureGuide as BinMixtureGuide
 from .audio import HumGuide as HumGuide

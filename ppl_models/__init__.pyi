@@ -1,3 +1,4 @@
+from . import audio as audio
 from . import data as data
 from . import distributions as distributions
 from . import dvae as dvae

@@ -45,11 +45,11 @@ class PartsGuide(ReadingGuide[Model]):
                 found, expected = f"a guide of another model for {name}", "the guide of that part"
                 cure = "take both from as_source_pair(model, guide)"
                 raise InputError("guides", found, expected, cure)
-        self.modules_of_names = nn.ModuleList(guides[name] for name in model.names)
+        self.guides = nn.ModuleList(guides[name] for name in model.names)
 
     def named_guides(self) -> Iterator[tuple[str, Any]]:
         """Yield names and guides, in the model's order."""
-        yield from zip(self.model.names, self.modules_of_names, strict=True)
+        yield from zip(self.model.names, self.guides, strict=True)
 
     @torch.no_grad()
     def encoded(self, o: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -62,7 +62,9 @@ class PartsGuide(ReadingGuide[Model]):
         for (_, part), (_, guide) in zip(
             self.model.named_parts(), self.named_guides(), strict=True
         ):
-            still = {"noise": 0.0} if "noise" in signature(guide.path).parameters else {}
+            still: dict[str, Any] = (
+                {"noise": 0.0} if "noise" in signature(guide.path).parameters else {}
+            )
             with poutine.block():
                 latents = latents_of(guide, o, mask, **still)
             v = variances(part, latents, o, mask)
@@ -94,9 +96,10 @@ def latents_of(
         else:
             guide.path(s, **given, **options)
     start = f"{prefix}/" if prefix else ""
+    nodes: dict[str, Any] = dict(seen.trace.nodes)
     return {
         name.removeprefix(start): site["value"]
-        for name, site in seen.trace.nodes.items()
+        for name, site in nodes.items()
         if site["type"] == "sample" and name.startswith(start)
     }
 

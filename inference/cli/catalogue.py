@@ -54,6 +54,11 @@ def _bins(argument: str) -> Callable[[Data], dict[str, Any]]:
     return lambda data: {"bins": data[argument].shape[-1] // 2}
 
 
+def _of(family: str, source: str, row: Callable[..., Story]) -> Callable[..., Story]:
+    """Return a function that makes rows of one family and source, from path and sentence."""
+    return lambda path, sentence, **more: row(path, family, source, sentence, **more)
+
+
 def _from_frames(pair: Any, data: Data) -> None:
     """Start a model of sequences from the frames of its data."""
     pair[0].start_from(data["s"], data.get("mask"), data.get("observed"))
@@ -63,12 +68,13 @@ def _from_frames(pair: Any, data: Data) -> None:
 _vectors = partial(Story, settings=_width("x"), simulate=_example("vectors"))
 _sequences = partial(Story, settings=_width("s"), simulate=_example("sequences"))
 _boxes = partial(Story, settings=_width("s"), simulate=_example("boxes"))
-_sound = partial(Story, settings=_bins("s"), simulate=_example("sounds"))
-_recordings = partial(
-    Story,
-    settings=_bins("o"),
-    parts=_example("sound_sources"),
-)
+_vae = _of(VAES, "004", _vectors)
+_classical = _of(CLASSICS, "004", _vectors)
+_state_space = _of(STATE_SPACE, "000/004", _sequences)
+_dynamical = _of(DYNAMICAL, "000/004", _sequences)
+_moving = _of(DYNAMICAL, "000/001", _boxes)
+_sound = partial(Story, family=SOUND, settings=_bins("s"), simulate=_example("sounds"))
+_recordings = partial(_sound, settings=_bins("o"), parts=_example("sound_sources"))
 _modalities = partial(
     Story,
     family=MULTIMODAL,
@@ -78,16 +84,12 @@ _modalities = partial(
 )
 
 STORIES: tuple[Story, ...] = (
-    _vectors(
+    _vae(
         "vae:VAE",
-        VAES,
-        "004",
         "A network maps a standard normal latent vector to the parameters of the data.",
     ),
-    _vectors(
+    _vae(
         "vae:VAE",
-        VAES,
-        "004",
         "A VAE whose prior is a mixture of posteriors at K learned pseudo-inputs.",
         parts=_example("pseudo_data"),
         adapt=lambda pair, data: pair[0].prior.start_from(data["x"]),
@@ -109,10 +111,8 @@ STORIES: tuple[Story, ...] = (
         settings=_example("conditioned_widths"),
         simulate=_example("conditioned"),
     ),
-    _vectors(
+    _vae(
         "hierarchical_vae:HierarchicalVAE",
-        VAES,
-        "004",
         "A VAE with several levels of latents, each drawn given all levels above it.",
     ),
     Story(
@@ -123,29 +123,21 @@ STORIES: tuple[Story, ...] = (
         settings=_example("vocabulary"),
         simulate=_example("vectors"),
     ),
-    _vectors(
+    _classical(
         "ppca:PPCA",
-        CLASSICS,
-        "004",
         "Probabilistic PCA: a matrix times a standard normal latent vector, and Gaussian noise.",
     ),
-    _vectors(
+    _classical(
         "ica:ICA",
-        CLASSICS,
-        "004",
         "As many independent heavy-tailed sources as dimensions, mixed by a matrix.",
         adapt=lambda pair, data: pair[0].start_from(data["x"]),
     ),
-    _vectors(
+    _classical(
         "made:MADE",
-        CLASSICS,
-        "004",
         "An autoregressive density: each dimension is drawn given those before it.",
     ),
-    _vectors(
+    _classical(
         "rbm:RBM",
-        CLASSICS,
-        "004",
         "An energy-based density of data and hidden bits: a restricted Boltzmann machine.",
         adapt=lambda pair, data: pair[0].start_from(data["x"]),
     ),
@@ -163,24 +155,18 @@ STORIES: tuple[Story, ...] = (
         "Poisson factor analysis: counts whose expected values are sums of non-negative factors.",
         adapt=lambda pair, data: pair[0].start_from(data["x"]),
     ),
-    _sequences(
+    _state_space(
         "hmm:HMM",
-        STATE_SPACE,
-        "000/004",
         "A Markov chain of K discrete states, each with its own distribution of frames.",
         adapt=_from_frames,
     ),
-    _sequences(
+    _state_space(
         "lds:LDS",
-        STATE_SPACE,
-        "000/004",
         "A Gaussian state moves by a matrix and is observed through another, both with noise.",
         adapt=_from_frames,
     ),
-    _sequences(
+    _state_space(
         "slds:SLDS",
-        STATE_SPACE,
-        "000/004",
         "An LDS whose matrices are switched by a Markov chain of K regimes.",
         adapt=_from_frames,
     ),
@@ -198,64 +184,44 @@ STORIES: tuple[Story, ...] = (
         "000",
         "A VAE of each frame whose latents follow an LDS, its matrices a mixture of K.",
     ),
-    _sequences(
+    _dynamical(
         "dvae.frame_vae:FrameVAE",
-        DYNAMICAL,
-        "000/004",
         "Each frame is a VAE by itself, independent of all others.",
     ),
-    _sequences(
+    _dynamical(
         "dvae.dkf:DKF",
-        DYNAMICAL,
-        "000/004",
         "A deep Kalman filter: an LDS with networks in place of its matrices.",
     ),
-    _sequences(
+    _dynamical(
         "dvae.storn:STORN",
-        DYNAMICAL,
-        "000/004",
         "An LSTM generates each frame from the frames before it and independent latents up to it.",
     ),
-    _sequences(
+    _dynamical(
         "dvae.vrnn:VRNN",
-        DYNAMICAL,
-        "000/004",
         "STORN with latents whose prior depends on all frames and latents before them.",
     ),
-    _boxes(
+    _moving(
         "dvae.srnn:SRNN",
-        DYNAMICAL,
-        "000/001",
         "An LSTM over past frames, and above it a chain of latents that drives the next frame.",
     ),
-    _boxes(
+    _moving(
         "dvae.deepar:DeepAR",
-        DYNAMICAL,
-        "000/001",
         "An LSTM generates each frame from the frames before it, without latents.",
     ),
-    _sequences(
+    _dynamical(
         "dvae.rvae:RVAE",
-        DYNAMICAL,
-        "000/004",
         "An LSTM generates each frame from independent latents up to it (or of all frames).",
     ),
-    _sequences(
+    _dynamical(
         "dvae.dsae:DSAE",
-        DYNAMICAL,
-        "000/004",
         "One latent for what stays the same in a sequence, one a frame for what changes.",
     ),
-    _sequences(
+    _dynamical(
         "dvae.transformer:HiTDVAE",
-        DYNAMICAL,
-        "000/004",
         "A VRNN with attention in place of the LSTM, and one global latent a sequence.",
     ),
-    _sequences(
+    _dynamical(
         "dvae.transformer:LigHTDVAE",
-        DYNAMICAL,
-        "000/004",
         "HiTDVAE with one decoder for both latents and frames in place of two.",
     ),
     Story(
@@ -269,44 +235,38 @@ STORIES: tuple[Story, ...] = (
     ),
     _sound(
         "audio.nmf:NMF",
-        SOUND,
-        "000/001",
-        "Power spectra as sums of a few fixed spectra, each louder and softer over time.",
+        source="000/001",
+        sentence="Power spectra as sums of a few fixed spectra, each louder and softer over time.",
         adapt=_example("start_from_powers"),
     ),
     _sound(
         "audio.temporal_nmf:TemporalNMF",
-        SOUND,
-        "001",
-        "NMF whose activations change slowly over time.",
+        source="001",
+        sentence="NMF whose activations change slowly over time.",
         adapt=_example("start_from_powers"),
     ),
     _sound(
         "audio.hum:Hum",
-        SOUND,
-        "-",
-        "A sound whose spectrum never changes.",
+        source="-",
+        sentence="A sound whose spectrum never changes.",
         adapt=lambda pair, data: pair[0].start_from(data["s"], data.get("mask")),
     ),
     _recordings(
         "audio.bin_mixture:BinMixture",
-        SOUND,
-        "001",
-        "MixDVAE for sound: every time-frequency bin is owned by one of several sources.",
+        source="001",
+        sentence="MixDVAE for sound: one of several sources owns each time-frequency bin.",
         simulate=_example("owned_bins"),
     ),
     _recordings(
         "audio.source_sum:SourceSum",
-        SOUND,
-        "000",
-        "A recording as the sum of several sources, each a DVAE, NMF or a hum.",
+        source="000",
+        sentence="A recording as the sum of several sources, each a DVAE, NMF or a hum.",
         simulate=_example("sums"),
     ),
-    Story(
+    _sound(
         "audio.noisy_speech:NoisySpeech",
-        SOUND,
-        "000",
-        "Speech from a DVAE, integrated out of noise whose variances a network gives.",
+        source="000",
+        sentence="Speech from a DVAE, integrated out of noise whose variances a network gives.",
         settings=_bins("x"),
         simulate=_example("noisy_speech"),
         parts=_example("speech_and_noise"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ppl_models.audio.bin_mixture import BinMixture, loudness
 from ppl_models.audio.fit_nmf import fit_nmf
+from ppl_models.audio.gains import update_gains
 from ppl_models.audio.hum import Hum
 from ppl_models.audio.neural_noise import LVNoise, NeuralNoise, NOLVNoise, NONoise
 from ppl_models.audio.nmf import NMF
@@ -47,6 +48,7 @@ __all__ = [
     "mask_of",
     "of_bins",
     "read_bins",
+    "update_gains",
     "variances",
     "wiener",
 ]

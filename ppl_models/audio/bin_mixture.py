@@ -30,7 +30,7 @@ NAME is a source's name; a part's own sites stand where ``z`` does. ``w`` is sum
 References
 ----------
 Lin, Girin and Alameda-Pineda, "Mixture of dynamical variational autoencoders for multi-source
-trajectory modeling and separation", TMLR 2023, section 5: single-channel audio source separation.
+trajectory modeling and separation", TMLR 2023: single-channel audio source separation.
 """
 
 from __future__ import annotations

@@ -46,10 +46,11 @@ def fit_nmf(
         ``power`` holds no powers, or a size is below 1.
     """
     size = power.shape[-1]
-    if temporal is None:
-        model = NMF(size, num_components, shape=shape)
-    else:
-        model = TemporalNMF(size, num_components, shape=shape, continuity=temporal)
+    with torch.random.fork_rng(devices=[]):  # weights are drawn when built, and replaced
+        if temporal is None:
+            model = NMF(size, num_components, shape=shape)
+        else:
+            model = TemporalNMF(size, num_components, shape=shape, continuity=temporal)
     model = model.to(power).start_from(power, mask, seed=seed)
     h = model.activations(power, mask, iterations=1)
     for _ in range(iterations):

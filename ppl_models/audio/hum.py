@@ -7,7 +7,7 @@ Site ``s`` (T, 2 F), in the enclosing plates; nothing is latent.
 References
 ----------
 Ephraim and Malah, "Speech enhancement using a minimum mean-square error short-time spectral
-amplitude estimator", IEEE TASSP 1984, section II: noise of constant spectrum.
+amplitude estimator", IEEE TASSP 1984: noise of constant spectrum.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Hum(SequenceModel):
         self.bins, self.data_dim = bins, 2 * bins
         self.log_spectrum = nn.Parameter(torch.zeros(bins))
 
-    def path(  # type: ignore[override]
+    def path(
         self,
         length: int,
         s: Tensor | None = None,
@@ -53,7 +53,10 @@ class Hum(SequenceModel):
         *,
         observed: Tensor | None = None,
     ) -> tuple[None, Tensor]:
-        """Sample one sequence in each place of the enclosing plates; return None, and s."""
+        """Sample one sequence in each place of the enclosing plates; return None, and s.
+
+        Arguments are those of `SequenceModel.path`; ``past``, which dynamical VAEs have, is unread.
+        """
         v = self.spectrum.expand(length, -1)
         obs = None if s is None else clean(s, mask, observed)
         return None, pyro.sample("s", zero_mean(v, mask, observed), obs=obs)

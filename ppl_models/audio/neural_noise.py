@@ -14,7 +14,7 @@ and scaled (`ppl_models.likelihoods.ComplexBins`), where the paper's read powers
 References
 ----------
 Lin, Leglaive, Girin and Alameda-Pineda, "Unsupervised speech enhancement with deep dynamical
-generative speech and noise models", Interspeech 2023, arXiv:2306.07820, section 3.
+generative speech and noise models", Interspeech 2023, arXiv:2306.07820.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class NeuralNoise(nn.Module):
 
     def __init__(
         self,
-        bins: int = 5,
-        latent_dim: int = 2,
+        bins: int,
+        latent_dim: int,
         *,
         recurrent_dim: int = 128,
         hidden_dim: int = 128,
@@ -99,7 +99,7 @@ class LVNoise(NeuralNoise):
     autoregressive = False
     directions = 2
 
-    def __init__(self, bins: int = 5, latent_dim: int = 2, **sizes: int) -> None:
+    def __init__(self, bins: int, latent_dim: int, **sizes: int) -> None:
         super().__init__(bins, latent_dim, **sizes)
         self.onward = LSTM(latent_dim, self.recurrent_dim)
         self.backward = LSTM(latent_dim, self.recurrent_dim, backward=True)
@@ -112,7 +112,7 @@ class LVNoise(NeuralNoise):
 class NONoise(NeuralNoise):
     """v_n,t from the noisy powers x_{1:t-1}."""
 
-    def __init__(self, bins: int = 5, latent_dim: int = 2, **sizes: int) -> None:
+    def __init__(self, bins: int, latent_dim: int, **sizes: int) -> None:
         super().__init__(bins, latent_dim, **sizes)
         self.recurrence = LSTM(bins, self.recurrent_dim)
 
@@ -126,7 +126,7 @@ class NOLVNoise(NeuralNoise):
 
     directions = 2
 
-    def __init__(self, bins: int = 5, latent_dim: int = 2, **sizes: int) -> None:
+    def __init__(self, bins: int, latent_dim: int, **sizes: int) -> None:
         super().__init__(bins, latent_dim, **sizes)
         self.recurrence = LSTM(bins, self.recurrent_dim)
         self.latent_recurrence = LSTM(latent_dim, self.recurrent_dim)

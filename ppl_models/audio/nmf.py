@@ -27,7 +27,7 @@ References
 Fevotte, Bertin and Durrieu, "Nonnegative matrix factorization with the Itakura-Saito divergence:
 with application to music analysis", Neural Computation 2009.
 Fevotte and Idier, "Algorithms for nonnegative matrix factorization with the beta-divergence",
-Neural Computation 2011, section 4: the surrogate and its exponent 1/2.
+Neural Computation 2011: the surrogate and its exponent 1/2.
 """
 
 from __future__ import annotations
@@ -102,14 +102,17 @@ class NMF(SequenceModel):
         *,
         observed: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Sample one sequence in each place of the enclosing plates; return h and s."""
+        """Sample one sequence in each place of the enclosing plates; return h and s.
+
+        Arguments are those of `SequenceModel.path`; ``past``, which dynamical VAEs have, is unread.
+        """
         h = pyro.sample("h", self.activation_prior(length, mask))
         self.add_factor(h, mask)
         obs = None if s is None else clean(s, mask, observed)
         frames = zero_mean(self.variances({"h": h}), mask, observed)
         return h, pyro.sample("s", frames, obs=obs)
 
-    def activation_prior(self, length: int, mask: Tensor | None = None) -> dist.TorchDistribution:
+    def activation_prior(self, length: int, mask: Tensor | None) -> dist.TorchDistribution:
         """Return p(h), event (T, K)."""
         size = (length, self.num_components)
         gamma = dist.Gamma(torch.full_like(self.rate, self.shape), self.rate, validate_args=False)
@@ -141,7 +144,7 @@ class NMF(SequenceModel):
         frames = frames if mask is None else torch.where(mask, frames, 0.0)
         return frames.sum(-1) + self.log_factor(h, mask)
 
-    def log_factor(self, h: Tensor, mask: Tensor | None = None) -> Tensor | float:
+    def log_factor(self, h: Tensor, mask: Tensor | None) -> Tensor | float:
         """Return the log of what multiplies the gamma prior: (...)."""
         return 0.0
 

@@ -40,7 +40,8 @@ def as_source(model: Part) -> Part:
     """Return a copy of a model of powers (T, F) that is a model of complex bins (T, 2 F).
 
     Its likelihood is `ComplexBins`, with the reader of `ComplexGaussian`: the log density is lower
-    by log(pi) a bin. A model of bins comes back as a copy.
+    by log(pi) a bin. Past frames that it reads are those of the source: scheduled sampling is over.
+    A model of bins comes back as a copy.
 
     Raises
     ------
@@ -58,11 +59,13 @@ def as_source_pair(model: Part, guide: Any) -> tuple[Part, Any]:
     InputError
         As `as_source`.
     """
-    source, reader = copy.deepcopy((model, guide))
+    copied: Any = copy.deepcopy((model, guide))
+    source, reader = copied
     likelihood: Any = getattr(source, "likelihood", None)
     if isinstance(likelihood, ComplexGaussian):
         bins = ComplexBins.of(likelihood)
         source.likelihood, source.data_dim = bins, bins.data_dim
+        source.sampling_probability, source.sampling = 0.0, None
     elif not isinstance(likelihood, ComplexBins):
         found, cure = type(likelihood).__name__, "build it with likelihood=ComplexGaussian(F)"
         raise InputError("model", f"likelihood {found}", "a model of power spectra", cure)
@@ -157,7 +160,7 @@ class Parts(nn.Module):
         super().__init__()
         self.names = tuple(parts)
         _check_names(self.names)
-        self.modules_of_names = nn.ModuleList(parts.values())
+        self.parts = nn.ModuleList(parts.values())
         dims = {name: getattr(part, "data_dim", None) for name, part in parts.items()}
         size = next(iter(dims.values()))
         if not isinstance(size, int) or size % 2 or len(set(dims.values())) > 1:
@@ -168,7 +171,7 @@ class Parts(nn.Module):
 
     def named_parts(self) -> Iterator[tuple[str, Any]]:
         """Yield names and parts, in order."""
-        yield from zip(self.names, self.modules_of_names, strict=True)
+        yield from zip(self.names, self.parts, strict=True)
 
     def __len__(self) -> int:
         """N, sources."""

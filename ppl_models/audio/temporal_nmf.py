@@ -16,7 +16,7 @@ sequence's objective would fall, the exponent is halved until it does not.
 References
 ----------
 Virtanen, "Monaural sound source separation by nonnegative matrix factorization with temporal
-continuity and sparseness criteria", IEEE TASLP 2007, sections II.B and III: the continuity and its
+continuity and sparseness criteria", IEEE TASLP 2007: the continuity and its
 split, there with the Kullback-Leibler divergence of magnitudes.
 """
 
@@ -69,7 +69,7 @@ class TemporalNMF(NMF):
         """Add the continuity, as the factor ``continuity``."""
         pyro.factor("continuity", self.log_factor(h, mask))
 
-    def log_factor(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
+    def log_factor(self, h: Tensor, mask: Tensor | None) -> Tensor:
         """Return minus alpha T sum_k of the relative square changes: (...)."""
         frames, change, square = _changes(h, mask)
         ratio = change.square().sum(-2) / square

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ppl_models.errors import InputError
-from ppl_models.sequences import SequenceModel, check_paths, clean, shift
+from ppl_models.sequences import SequenceModel, check_paths, clean, sequence_plate, shift
 
 
 def test_the_past_of_the_first_frame_is_zero() -> None:
@@ -40,3 +40,14 @@ def test_clean_zeros_missing_frames() -> None:
 def test_paths_of_a_wrong_form_are_refused(s, mask, says: str) -> None:
     with pytest.raises(InputError, match=says):
         check_paths(s, mask, 4)
+
+
+def test_data_are_called_in_an_error_as_the_model_calls_them() -> None:
+    bad = torch.full((1, 2, 3), float("nan"))
+    with pytest.raises(InputError, match="^noisy: saw NaN"):
+        check_paths(bad, None, 3, argument="noisy")
+    with (
+        pytest.raises(InputError, match="^o: saw shape"),
+        sequence_plate(bad, None, 4, argument="o"),
+    ):
+        pass

@@ -77,6 +77,7 @@ def test_kinds_of_sites() -> None:
         pyro.factor("penalty", -(mu**2))
         with pyro.plate("data", len(x), dim=-1):
             pyro.sample("x", dist.Normal(twice, 1.0), obs=x)
+            pyro.factor("tax", -0.1 * x.square())  # a number a datum
 
     def guide(x: torch.Tensor) -> None:
         noise = pyro.sample("noise", dist.Normal(0.0, 1.0), infer={"is_auxiliary": True})
@@ -88,6 +89,7 @@ def test_kinds_of_sites() -> None:
         "twice": "deterministic",
         "penalty": "factor",
         "x": "observed",
+        "tax": "factor",
         "noise": "auxiliary",
     }
 
