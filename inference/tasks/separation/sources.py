@@ -65,8 +65,12 @@ def names_of(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
     short = [_short(Path(source)) for source in sources]
     names = list[str]()
     for i, name in enumerate(short):
-        several = short.count(name) > 1
-        names.append(f"{name}-{short[: i + 1].count(name)}" if several else name)
+        number = short[: i + 1].count(name)
+        one = f"{name}-{number}" if short.count(name) > 1 else name
+        while one in names or (one != name and one in short):
+            number += 1
+            one = f"{name}-{number}"
+        names.append(one)
     return names
 
 

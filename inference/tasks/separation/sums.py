@@ -216,7 +216,8 @@ def summarise(
     variance = variances.mean(0) + bin_power(means - mean).mean(0)
     expected = bin_power(mean) + variance
     shares = expected / expected.sum(1, keepdim=True)
-    error = bounds.std(0) / math.sqrt(num_samples)
+    error = bounds.std(0, correction=min(1, num_samples - 1)) / math.sqrt(num_samples)
+    error = error if num_samples > 1 else torch.full_like(error, torch.nan)
     climbed = torch.stack(list(objective)) if objective else bounds.new_zeros(0, len(o))
     return Posterior(mean, variance, shares, bounds.mean(0), error, climbed)
 
