@@ -82,8 +82,8 @@ class Hum(SequenceModel):
         v = (self.spectrum + rest).expand(power.shape)
         power, kept = clean(power, mask), clean(torch.ones_like(power), mask)
         up, down = (power / v.square()).flatten(0, -2).sum(0), (kept / v).flatten(0, -2).sum(0)
-        self.log_spectrum += 0.5 * (up.clamp_min(1e-30) / down.clamp_min(1e-30)).log()
-        self.log_spectrum.clamp_(min=-60.0)
+        ratio = up.clamp_min(1e-30) / down.clamp_min(1e-30)
+        self.log_spectrum.add_(0.5 * ratio.log()).clamp_(min=-60.0)
 
     @torch.no_grad()
     def start_from(self, s: Tensor, mask: Tensor | None = None, *_: object) -> Hum:

@@ -143,7 +143,7 @@ def _method(
         cure = "leave it out, or method='unda'"
         raise InputError("model", f"{model}, for {method!r}", "None: it learns anew", cure)
     if method == "nmf":
-        stft, pair = _speech(settings.speech)
+        stft, pair = _speech(os.fspath(settings.speech), _stamp(settings.speech))
 
         def by_nmf(o: Tensor, mask: Tensor, seeds: Sequence[int]) -> Posterior:
             return infer_speech(pair, o, mask, settings.nmf, seeds=seeds)
@@ -153,7 +153,7 @@ def _method(
     if method == "una":
         found = fresh(settings.speech, settings.kind, seed)
     else:
-        found = _noisy(NOISE if model is None else model)
+        found = _noisy(*_named(model))
 
     def by_network(o: Tensor, mask: Tensor, seeds: Sequence[int]) -> Posterior:
         if method == "una":
@@ -177,7 +177,7 @@ def stft_and_files(
     stft, _ = _method(method, model, 0, settings)
     if method in ("nmf", "una"):
         return stft, [load_speech(settings.speech).path]
-    return stft, [_noisy(NOISE if model is None else model).path]
+    return stft, [_noisy(*_named(model)).path]
 
 
 def _enhance_batch(
@@ -195,8 +195,20 @@ def _enhance_batch(
     return sounds, found
 
 
+def _named(model: str | os.PathLike[str] | None) -> tuple[str, float]:
+    path = os.fspath(NOISE if model is None else model)
+    return path, _stamp(path)
+
+
+def _stamp(path: str | os.PathLike[str]) -> float:
+    """Return when a file, or what is in a folder, was last written: models are kept by it."""
+    file = Path(path)
+    files = [*file.iterdir()] if file.is_dir() else [file]
+    return max((f.stat().st_mtime for f in files if f.exists()), default=0.0)
+
+
 @lru_cache(maxsize=4)
-def _speech(name: str | os.PathLike[str]) -> tuple[STFT, tuple[Any, Any]]:
+def _speech(name: str, stamp: float) -> tuple[STFT, tuple[Any, Any]]:
     found = load_speech(name, argument="speech")
     pair = as_source_pair(found.model, found.guide)
     for module in pair:
@@ -205,5 +217,5 @@ def _speech(name: str | os.PathLike[str]) -> tuple[STFT, tuple[Any, Any]]:
 
 
 @lru_cache(maxsize=4)
-def _noisy(path: str | os.PathLike[str]) -> NoiseModel:
+def _noisy(path: str, stamp: float) -> NoiseModel:
     return load_noise(path)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -74,7 +74,7 @@ def infer_noisy(
     if not how.iterations:
         speech.encode(power, scales=True)
     weights = [p.requires_grad_() for p in noise_net.parameters()]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": speech.parameters(), "lr": how.latents_rate},
         {"params": weights, "lr": how.noise_rate},
     ]

@@ -84,7 +84,7 @@ def own(
     steps = _Steps(model, states, start, mask, how, seed, progress)
     found = vem(
         Mixture(
-            **model.detections(o, mask),
+            **model.detections(o, mask),  # type: ignore[arg-type]
             phi=model.noise,
             phi_strength=model.noise_strength or 20.0,
             learn_phi=how.learn_noise,

@@ -25,7 +25,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from guides.audio import latents_of, with_power
-from ppl_models.audio import NMF, Hum, of_bins
+from ppl_models.audio import NMF, Hum, of_bins, update_gains
 from ppl_models.distributions import AutoregressiveNormal, normal_kl
 from ppl_models.sequences import clean
 
@@ -163,11 +163,10 @@ class FreeLatents:
         """Update the gain by the rule of an activation of NMF: no lower at this draw."""
         if self.gain is None:
             return reading
-        v = reading.variance.detach()
-        total, there = v + rest, self.mask[..., None]
-        up = torch.where(there, v * power / total.square(), 0.0).sum((1, 2), keepdim=True)
-        down = torch.where(there, v / total, 0.0).sum((1, 2), keepdim=True)
-        ratio = (up / down.clamp_min(1e-30)).sqrt().clamp(0.1, 10.0)
+        v = clean(reading.variance.detach(), self.mask)
+        flat = (x.expand_as(v).flatten(1) for x in (v, rest))  # all of a recording as one frame
+        ones = v.new_ones(len(v))
+        ratio = update_gains(power.flatten(1), ones, *flat).clamp(0.1, 10.0)[:, None, None]
         self.gain = self.gain * ratio
         return reading._replace(variance=ratio * reading.variance)
 
@@ -175,7 +174,7 @@ class FreeLatents:
         return {n: (mean, self.log_scale[n].exp()) for n, mean in self.mean.items()}
 
 
-def spread_of(guide: Any, s: Tensor, mask: Tensor) -> Latents:
+def spread_of(guide: Any, s: Tensor, mask: Tensor | None) -> Latents:
     """Return the deviations of a guide's Normal sites, along the path of its means."""
     with poutine.trace() as seen:
         guide.path(s, mask, 0.0)
@@ -208,8 +207,8 @@ def frames_and_rate(
     v = model.likelihood.variance(model.outputs(h, z, past))
     rate = z.new_zeros(z.shape[:-2])
     if model.latent_dim:
-        frames = normal_kl(moments[model.site], model.latent(h, past))
-        rate = rate + clean(frames[..., None], mask).sum((-2, -1))
+        frames = normal_kl(moments[model.site], model.latent(h, past))[..., None]
+        rate = rate + clean(frames, mask).sum((-2, -1))
     if w is not None:
         standard = torch.zeros_like(w), torch.ones_like(w)
         rate = rate + normal_kl(moments[model.global_site], standard)

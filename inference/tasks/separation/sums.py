@@ -28,7 +28,7 @@ from torch import Tensor
 
 from guides.audio import SourcesGiven
 from inference.randomness import derive, seeded
-from inference.tasks.separation.states import Noise, Reading, State
+from inference.tasks.separation.states import FreeLatents, Noise, Reading, State
 from ppl_models.audio import SourceSum, wiener
 from ppl_models.likelihoods import bin_power
 from ppl_models.sequences import clean
@@ -255,7 +255,9 @@ def _by_frames(
             given.s[n] = given.source(n).sample()
     v = [x.expand_as(past[:, 0]) for x in given.variances(given.s)]
     rates = [
-        state.rate_of(r.latents, s) if _reads_past(state) else r.rate
+        state.rate_of(r.latents, s)
+        if isinstance(state, FreeLatents) and _reads_past(state)
+        else r.rate
         for state, r, s in zip(states, readings, given.drawn, strict=True)
     ]
     bound = model.log_marginal(o, v, mask) - sum(rates[1:], rates[0])
