@@ -50,13 +50,14 @@ def main() -> None:
     parser.add_argument("--speech", default="speech", help="a source, by name or run")
     parser.add_argument("--pieces", type=int, default=2000)
     parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--resolution", type=int, default=65, help="1 is the paper's")
     parser.add_argument("--ship", action="store_true")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     pieces = noisy_pieces(SoundSets(chosen.data), chosen.pieces)
     for kind in chosen.kinds:
         folder = chosen.out / kind
-        found = fresh(chosen.speech, kind)
+        found = fresh(chosen.speech, kind, chosen.resolution)
         run = fit_noise(found, pieces, folder, epochs=chosen.epochs, resume=folder.exists())
         path = save_noise(folder, found, {"epochs": run.epochs})
         print(f"{kind}: {run}\n{path}", flush=True)

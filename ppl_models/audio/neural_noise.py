@@ -22,6 +22,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ppl_models.audio.smoothing import smoother_of
 from ppl_models.dvae import Memory
 from ppl_models.inputs import check_count
 from ppl_models.likelihoods import ComplexBins, bin_power
@@ -38,6 +39,8 @@ class NeuralNoise(nn.Module):
         F, and L of the speech's z.
     recurrent_dim, hidden_dim : int
         Of each LSTM, and of the layer after them.
+    resolution : int
+        Bins over which v_n is smooth, an odd number; 1, the paper's, leaves it free.
 
     Attributes
     ----------
@@ -52,6 +55,7 @@ class NeuralNoise(nn.Module):
 
     autoregressive = True
     directions = 1
+    smoother: Tensor | None
 
     def __init__(
         self,
@@ -60,8 +64,11 @@ class NeuralNoise(nn.Module):
         *,
         recurrent_dim: int = 128,
         hidden_dim: int = 128,
+        resolution: int = 1,
     ) -> None:
         super().__init__()
+        self.resolution = resolution
+        self.register_buffer("smoother", smoother_of(bins, resolution), persistent=False)
         check_count("bins", bins)
         check_count("latent_dim", latent_dim)
         self.bins, self.latent_dim, self.recurrent_dim = bins, latent_dim, recurrent_dim
@@ -85,7 +92,8 @@ class NeuralNoise(nn.Module):
 
     def emitted(self, read: Tensor) -> Tensor:
         """Return v_n (..., T, F) from the networks' outputs."""
-        return self.likelihood.variance(self.head(read))
+        v = self.likelihood.variance(self.head(read))
+        return v if self.smoother is None else v @ self.smoother
 
     def start_from(self, x: Tensor, mask: Tensor | None = None) -> NeuralNoise:
         """Take centre and spread of log powers from frames of bins x (..., 2 F); return self."""

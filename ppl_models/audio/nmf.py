@@ -40,6 +40,7 @@ import torch
 from torch import Tensor, nn
 
 from ppl_models.audio.parts import Latents, zero_mean
+from ppl_models.audio.smoothing import smoother_of
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count, check_positive
 from ppl_models.likelihoods import QUIET
@@ -80,17 +81,12 @@ class NMF(SequenceModel):
         self, bins: int = 5, num_components: int = 3, *, shape: float = 1.0, resolution: int = 1
     ) -> None:
         super().__init__()
-        check_count("resolution", resolution)
-        if resolution % 2 == 0:
-            cure = f"pass {resolution + 1}"
-            raise InputError("resolution", str(resolution), "an odd number of bins", cure)
         check_count("bins", bins)
         check_count("num_components", num_components)
         self.bins, self.data_dim, self.num_components = bins, 2 * bins, num_components
         self.shape = check_positive("shape", shape)
         self.log_weights = nn.Parameter(torch.randn(num_components, bins))
-        smoother = _hann(bins, resolution) if resolution > 1 else None
-        self.register_buffer("smoother", smoother, persistent=False)
+        self.register_buffer("smoother", smoother_of(bins, resolution), persistent=False)
         self.log_rate = nn.Parameter(torch.zeros(()))
 
     @property
@@ -249,17 +245,6 @@ class NMF(SequenceModel):
         w = self.weights
         v = h @ w + QUIET + rest
         return (clean(power, mask) / v.square()) @ w.T, (1 / v) @ w.T
-
-
-def _hann(bins: int, resolution: int) -> Tensor:
-    """Return the matrix (F, F) of averages over neighbours; rows sum to one, at the edges too."""
-    window = torch.hann_window(resolution + 2, periodic=False)[1:-1]
-    places = torch.arange(bins)
-    apart = (places[:, None] - places).abs()
-    weights = torch.where(
-        apart <= resolution // 2, window[(apart + resolution // 2) % resolution], 0.0
-    )
-    return weights / weights.sum(-1, keepdim=True)
 
 
 def _on_simplex(w: Tensor, up: Tensor, down: Tensor, steps: int = 60) -> Tensor:

@@ -69,6 +69,8 @@ class EnhancementSettings(NamedTuple):
         The noise network of ``una``.
     speech : str or path
         The source of ``nmf`` and ``una``.
+    resolution : int
+        Bins over which the spectra of that network are smooth; 1 is the paper's.
     """
 
     nmf: NMFNoise = NMFNoise()
@@ -76,6 +78,7 @@ class EnhancementSettings(NamedTuple):
     unda: Adaptation = Adaptation(iterations=30)
     kind: str = "LV"
     speech: str | os.PathLike[str] = SPEECH
+    resolution: int = 65
 
 
 @torch.no_grad()
@@ -151,7 +154,7 @@ def _method(
         return stft, by_nmf
     how = {"und": Adaptation(iterations=0), "una": settings.una, "unda": settings.unda}[method]
     if method == "una":
-        found = fresh(settings.speech, settings.kind, seed)
+        found = fresh(settings.speech, settings.kind, settings.resolution, seed)
     else:
         found = _noisy(*_named(model))
 

@@ -24,6 +24,8 @@ NOISES: Mapping[str, type[NeuralNoise]] = {"LV": LVNoise, "NO": NONoise, "NOLV":
 SPEECH, NOISE = "speech", "noise"
 """Names of the models that ship: of speech, and of noisy speech."""
 FILE = "noise.safetensors"
+LARGEST = 10_000
+"""Most bins of a resolution in a file's settings."""
 
 
 class NoiseModel(NamedTuple):
@@ -34,11 +36,16 @@ class NoiseModel(NamedTuple):
     stft: STFT
     design: Design
     kind: str
+    resolution: int
     path: Path
 
 
-def fresh(speech: str | os.PathLike[str] = SPEECH, kind: str = "LV", seed: int = 0) -> NoiseModel:
+def fresh(
+    speech: str | os.PathLike[str] = SPEECH, kind: str = "LV", resolution: int = 65, seed: int = 0
+) -> NoiseModel:
     """Return a trained model of clean speech, beside a noise network without training.
+
+    ``kind`` is one of `NOISES`; ``resolution`` is that of `ppl_models.audio.NeuralNoise`.
 
     Raises
     ------
@@ -47,14 +54,17 @@ def fresh(speech: str | os.PathLike[str] = SPEECH, kind: str = "LV", seed: int =
     """
     found = load_speech(speech, argument="speech")
     model, guide = as_source_pair(found.model, found.guide)
-    return NoiseModel(*_pair(model, guide, kind, seed), found.stft, found.design, kind, found.path)
+    pair = _pair(model, guide, kind, resolution, seed)
+    return NoiseModel(*pair, found.stft, found.design, kind, resolution, found.path)
 
 
-def _pair(speech: Any, guide: Any, kind: str, seed: int) -> tuple[NoisySpeech, NoisySpeechGuide]:
+def _pair(
+    speech: Any, guide: Any, kind: str, resolution: int, seed: int = 0
+) -> tuple[NoisySpeech, NoisySpeechGuide]:
     if kind not in NOISES:
         raise unknown("kind", kind, NOISES)
     with seeded(derive(seed, "noise weights")):
-        noise = NOISES[kind](speech.data_dim // 2, speech.latent_dim)
+        noise = NOISES[kind](speech.data_dim // 2, speech.latent_dim, resolution=resolution)
     reader, heard = speech.likelihood.reader, noise.likelihood.reader
     heard.centre.copy_(reader.centre)
     heard.spread.copy_(reader.spread)
@@ -68,6 +78,7 @@ def save_noise(path: str | os.PathLike[str], found: NoiseModel, extra: Any = Non
     target = Path(path)
     target = target if target.suffix == ".safetensors" else target / FILE
     config = {"speech": found.design.as_json(), "noise": found.kind}
+    config["resolution"] = found.resolution
     pair = {"model": found.model, "guide": found.guide}
     save(target, pair, model="NoisySpeech", config=config, extra=extra)
     return target
@@ -85,18 +96,20 @@ def load_noise(path: str | os.PathLike[str]) -> NoiseModel:
     """
     target = _find(Path(path))
     config = load(target, model="NoisySpeech").config
-    if not isinstance(config, dict) or config.keys() != {"speech", "noise"}:
+    if not isinstance(config, dict) or config.keys() != {"speech", "noise", "resolution"}:
         cure = "give a run of `ppl enhance --train-noise`"
         raise CheckpointError(target, "other settings", "a model of noisy speech", cure)
-    if config["noise"] not in NOISES:
-        raise CheckpointError(target, f"noise {config['noise']!r}", ", ".join(NOISES), "see above")
+    kind, resolution = config["noise"], config["resolution"]
+    if kind not in NOISES or not isinstance(resolution, int) or not 0 < resolution < LARGEST:
+        found, cure = f"noise {kind!r}, resolution {resolution!r}", "get the file again"
+        raise CheckpointError(target, found, f"one of {', '.join(NOISES)}, and bins", cure)
     design = Design.from_json(config["speech"])
     with torch.device("meta"):
-        outline = _pair(*as_source_pair(*design.pair()), config["noise"], 0)
+        outline = _pair(*as_source_pair(*design.pair()), kind, 1)
     _check_sizes(target, outline)
-    pair = _pair(*as_source_pair(*design.pair()), config["noise"], 0)
+    pair = _pair(*as_source_pair(*design.pair()), kind, resolution)
     load(target, into={"model": pair[0], "guide": pair[1]}, model="NoisySpeech")
-    return NoiseModel(*pair, design.stft, design, config["noise"], target)
+    return NoiseModel(*pair, design.stft, design, kind, resolution, target)
 
 
 def _check_sizes(path: Path, outline: tuple[NoisySpeech, NoisySpeechGuide]) -> None:

@@ -26,6 +26,7 @@ def train_noise(
     *,
     speech: str | os.PathLike[str] = SPEECH,
     kind: str = "LV",
+    resolution: int = 65,
     seed: int = 0,
     epochs: int = EPOCHS,
     resume: bool = False,
@@ -48,6 +49,8 @@ def train_noise(
         A source of speech whose frames depend on latents alone.
     kind : {"LV", "NO", "NOLV"}
         What the noise depends on: latents of the speech, noisy frames before, or both.
+    resolution : int
+        Bins over which its spectra are smooth; 1, the paper's, leaves them free.
     seed, epochs, resume
         As of `inference.fit`.
     resample, channel
@@ -70,7 +73,7 @@ def train_noise(
         Ctrl-C during training, once the run so far is kept.
     """
     tell = tell or (lambda line: None)
-    found = fresh(speech, kind, seed)
+    found = fresh(speech, kind, resolution, seed)
     listed = speech_folder(folder, validation=0.0, test=0.0).train
     waves = sounds(
         listed,
