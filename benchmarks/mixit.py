@@ -113,7 +113,8 @@ def train(sets: SoundSets, file: Path, minutes: float, steps: int = STEPS) -> Ma
         state = {"step": step + 1, "seconds": time.process_time() - began}
         if (step + 1) % 50 == 0:
             _keep(file, network, optimizer, state)
-            print(f"{step + 1:5d} {float(found):7.2f} dB {state['seconds']:6.0f} s", flush=True)
+            told = f"{step + 1:5d} {float(found.detach()):7.2f} dB {state['seconds']:6.0f} s"
+            print(told, flush=True)
     _keep(file, network, optimizer, state)
     return network.eval()
 
