@@ -42,6 +42,13 @@ SCORES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], str]] = {
     "pesq": (pesq_wb, "7.2f"),
     "estoi": (estoi, "7.3f"),
 }
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "RVAE-VEM": {"num_components": 8, "resolution": 1, "hum": False},
+    "free + hum": {"num_components": 8, "resolution": 1, "hum": True},
+    "smooth, no hum": {"hum": False},
+    "smooth, K=2": {"num_components": 2},
+}
+"""Noises of the recording itself, beside the default's: K = 8, smooth over 65 bins, and a hum."""
 Row = Callable[[list[Noisy]], tuple[list[Tensor], dict[str, Any]]]
 """What makes sounds of noisy ones, and what it cost: ``seconds``, and ``iterations`` if any."""
 
@@ -108,6 +115,8 @@ def rows(chosen: argparse.Namespace) -> dict[str, Callable[[], Row]]:
         for name in ("noisereduce", "RNNoise"):
             made[name] = partial(rival, chosen.env, name)
     made["default"] = _default
+    for name, options in ABLATIONS.items():
+        made[name] = partial(_ablated, options)
     for method in METHODS:
         made[method] = partial(ours, method)
     for model in sorted(chosen.runs.glob("*")) if chosen.runs.is_dir() else []:
@@ -196,6 +205,21 @@ def _default() -> Row:
         began = time.process_time()
         waves = [enhance(one.mixture).wave for one in noisy]
         return waves, {"seconds": time.process_time() - began}
+
+    return row
+
+
+def _ablated(options: dict[str, Any]) -> Row:
+    """The method ``nmf`` with another noise."""
+    from inference.tasks.enhancement import EnhancementSettings, NMFNoise, enhance
+
+    settings = EnhancementSettings(nmf=NMFNoise(**options))
+
+    def row(noisy: list[Noisy]) -> tuple[list[Tensor], dict[str, Any]]:
+        began = time.process_time()
+        waves = [enhance(one.mixture, settings=settings).wave for one in noisy]
+        iterations = [settings.nmf.ascent.iterations] * len(waves)
+        return waves, {"seconds": time.process_time() - began, "iterations": iterations}
 
     return row
 

@@ -18,6 +18,8 @@ from ppl_models.data.speech import chunks, sounds, speech_folder
 from ppl_models.likelihoods import to_bins
 
 PIECE, EPOCHS, BATCH = 64, 30, 16
+QUIET_START = -1.0
+"""Log level of noise at first, in standard deviations of log powers from their mean."""
 
 
 def train_noise(
@@ -110,6 +112,8 @@ def fit_noise(
     The bound is the plain ELBO of noisy speech.
     """
     found.model.noise.start_from(torch.nan_to_num(pieces), mask)
+    # below the speech, which the frozen decoder and its encoder can explain already
+    torch.nn.init.constant_(found.model.noise.head[-1].bias, QUIET_START)  # type: ignore[arg-type]
     steps = epochs * -(-len(pieces) // BATCH)
     data = {"x": pieces} if mask is None else {"x": pieces, "mask": mask}
     return fit(

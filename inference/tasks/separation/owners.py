@@ -45,7 +45,7 @@ class Ownership(NamedTuple):
         Draws behind the bound.
     """
 
-    iterations: int = 30
+    iterations: int = 10
     steps: int = 4
     learning_rate: float = 0.1
     learn_noise: bool = False
