@@ -15,6 +15,7 @@ dynamical variational autoencoders", IEEE/ACM TASLP 2022, arXiv:2106.12271 (free
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -26,6 +27,8 @@ from inference.tasks.separation import Activations, Ascent, FreeLatents, Posteri
 from ppl_models.audio import NMF, Hum, SourceSum
 from ppl_models.likelihoods import QUIET, bin_power
 
+HIGH = 4.0
+"""How much higher than the estimate of its power noise starts."""
 FLAT = -20.0
 """Log rate of the prior of activations: next to none."""
 
@@ -88,12 +91,15 @@ def infer_speech(
 def noise_floor(power: Tensor, mask: Tensor, quantile: float = 0.3) -> Tensor:
     """Return a first guess of the noise's power (B, T, F): one spectrum, louder and softer.
 
-    The spectrum is a low quantile over time of each bin; its level in a frame, one over bins.
+    The spectrum is a low quantile over time of each bin; its level in a frame, one over bins: low
+    ones, where there is no speech. As powers of noise are exponential, a quantile q is
+    -log(1 - q) times their mean. The guess is `HIGH` times what that says: noise that starts below
+    the truth leaves the speech to explain the rest of it, which it does not unlearn.
     """
-    kept = power[mask]
-    spectrum = kept.quantile(quantile, dim=0) + 1e-9
-    level = (power / spectrum).quantile(quantile, dim=-1, keepdim=True).clamp_min(1e-4)
-    return level * spectrum
+    kept, ratio = power[mask], -math.log1p(-quantile)
+    spectrum = kept.quantile(quantile, dim=0) / ratio + 1e-9
+    level = (power / spectrum).quantile(quantile, dim=-1, keepdim=True) / ratio
+    return HIGH * level.clamp_min(1e-4) * spectrum
 
 
 def cleaned(power: Tensor, floor: Tensor) -> Tensor:
