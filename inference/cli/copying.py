@@ -12,6 +12,7 @@ import typer
 from inference.cli.progress import progress
 from inference.cli.speech_jobs import LOUD, RECORD, SHOWN, Copy, is_single, left_to_do, read, sum_up
 from inference.cli.track_jobs import make_folder
+from inference.errors import NonFiniteError
 from ppl_models.errors import InputError
 
 if TYPE_CHECKING:
@@ -106,6 +107,23 @@ def copy_each(
             with skipping.guard():
                 rows.append(make(copy, copy.target in todo))
     sum_up(len(copies), len(copies) - len(todo), skipping.errors, rows if report else [], shown)
+
+
+@contextmanager
+def named(recordings: Sequence[Path]) -> Iterator[None]:
+    """Say of which recordings numbers in the block were that were not finite.
+
+    Raises
+    ------
+    InputError
+        Some were.
+    """
+    try:
+        yield
+    except NonFiniteError as error:
+        which, found = ", ".join(map(str, recordings)), f"{error.site}: {error.found}"
+        cure = "take another model or seed, or leave it out (--skip-errors)"
+        raise InputError(which, found, error.expected, cure) from error
 
 
 def read_recording(

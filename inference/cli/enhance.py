@@ -33,10 +33,10 @@ RECORD = "enhance.json"
 class Method(StrEnum):
     """How what is known of the noise is found."""
 
-    unda = "unda"
-    und = "und"
-    una = "una"
     nmf = "nmf"
+    una = "una"
+    und = "und"
+    unda = "unda"
 
 
 def register(app: typer.Typer) -> None:
@@ -50,12 +50,13 @@ def enhance(
     ],
     out: Annotated[Path, typer.Option(help="A file for one recording; else a folder.")],
     method: Annotated[
-        Method,
+        Method | None,
         typer.Option(
-            help="Noise learned from a collection (und), from the recording itself (una, nmf), "
-            "or from both (unda)."
+            help="Noise learned from the recording itself (nmf, una), from a collection (und), "
+            "or from both (unda).",
+            show_default="nmf; with --model or --train-noise unda",
         ),
-    ] = Method.unda,
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -86,8 +87,7 @@ def enhance(
     What is there already is kept: a command that was stopped goes on. A recording that cannot be
     used ends it all, unless --skip-errors.
     """
-    if train_noise is not None and method in (Method.una, Method.nmf):
-        raise typer.BadParameter(f"--train-noise, of which --method {method.value} makes no use")
+    method = _chosen(method, model, train_noise)
     require_audio(report is not None)
     reading: dict[str, Any] = {"resample": resample, "channel": read_channel(channel)}
     copies = copies_of(inputs, out, (".wav", ".flac"))
@@ -115,3 +115,20 @@ def enhance(
         return {}
 
     copy_each(copies, todo, folder, skip_errors, make, report is not None, SHOWN)
+
+
+def _chosen(method: Method | None, model: str | None, train_noise: Path | None) -> Method:
+    """Return the method, the default that makes use of the other options, and refuse what is not.
+
+    Raises
+    ------
+    BadParameter
+        A method that learns from the recording alone, and a collection, or a run of one.
+    """
+    given = [n for n, x in (("--train-noise", train_noise), ("--model", model)) if x is not None]
+    if method is None:
+        return Method.unda if given else Method.nmf
+    if given and method in (Method.una, Method.nmf):
+        words = f"{given[0]}, of which --method {method.value} makes no use: take unda or und"
+        raise typer.BadParameter(words)
+    return method

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from inference.cli.copying import Scores
+from inference.cli.copying import Scores, named
 from inference.cli.speech_jobs import SHOWN as SHORT
 from inference.cli.speech_jobs import Copy, is_single
 from ppl_models.data.corpora import SOUNDS
@@ -103,7 +103,8 @@ def write_enhanced(
 
     speech = torch.zeros_like(wave)
     if wave.any():
-        speech = enhance(wave, model=model, **how).wave.detach().cpu()
+        with named([copy.source]):
+            speech = enhance(wave, model=model, **how).wave.detach().cpu()
     parts = torch.stack([speech, wave - speech])
     enhanced = parts_at_own_rate(parts, stft, own.wave, own.rate)[0]
     few = own.subtype in FEW_BITS or copy.target.suffix.lower() != ".wav"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inference.cli.copying import Skipping, require_audio, resumable
+from inference.cli.copying import Skipping, named, require_audio, resumable
 from inference.cli.progress import progress
 from inference.cli.separate_jobs import (
     PICTURE,
@@ -24,6 +24,7 @@ from inference.cli.separate_jobs import (
 from inference.cli.several import TakesSources, listed
 from inference.cli.speech import Channel, Overwrite, Resample, Seed, SkipErrors
 from inference.cli.speech_jobs import Copy, copies_of, left_to_do, mark, read_channel, sum_up
+from ppl_models.errors import InputError
 
 if TYPE_CHECKING:
     from inference.tasks.separation import Separated
@@ -119,7 +120,17 @@ def _separated(
         with skipping.guard():
             mixtures[copy] = read_mixture(copy.source, stft.rate, **reading)
     waves = [mixture.heard.wave for mixture in mixtures.values()]
-    answers = separate_many(waves, names, **how) if waves else []
+    try:
+        with named([copy.source for copy in mixtures]):
+            answers = separate_many(waves, names, **how) if waves else []
+    except InputError as error:
+        if len(mixtures) > 1 and skipping.allowed:  # one by one: the others can be separated
+            for copy in mixtures:
+                yield from _separated([copy], names, stft, how, reading, skipping)
+            return
+        with skipping.guard():
+            raise error
+        return
     for (copy, mixture), found in zip(mixtures.items(), answers, strict=True):
         yield copy, mixture, found
 

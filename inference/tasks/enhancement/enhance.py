@@ -55,6 +55,11 @@ class Enhanced(NamedTuple):
     """(iterations,): what was climbed, summed over pieces."""
     rate: int
 
+    @property
+    def iterations(self) -> int:
+        """Of the ascent; 0 of ``und``, and of silence."""
+        return self.objective.numel()
+
 
 class EnhancementSettings(NamedTuple):
     """How recordings are enhanced.
@@ -111,6 +116,8 @@ def enhance(
         No sound, no such method, or a ``model`` that the method makes no use of.
     CheckpointError
         A file is damaged.
+    NonFiniteError
+        The ascent left finite numbers: what made them is named.
     """
     settings = settings or EnhancementSettings()
     stft, infer = _method(method, model, seed, settings)
@@ -130,6 +137,7 @@ def enhance(
         if progress is not None:
             progress(first // AT_ONCE + 1, -(-len(places) // AT_ONCE))
     bound, square, objective = values
+    objective = objective if wave.any() else objective.new_zeros(0)
     return Enhanced(speech, wave - speech, bound, square.sqrt(), objective, stft.rate)
 
 

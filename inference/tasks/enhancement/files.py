@@ -84,7 +84,7 @@ def save_noise(path: str | os.PathLike[str], found: NoiseModel, extra: Any = Non
     return target
 
 
-def load_noise(path: str | os.PathLike[str]) -> NoiseModel:
+def load_noise(path: str | os.PathLike[str] = NOISE) -> NoiseModel:
     """Read a model of noisy speech: a run's folder, its file, or the one that ships (``noise``).
 
     Raises
@@ -122,13 +122,14 @@ def _check_sizes(path: Path, outline: tuple[NoisySpeech, NoisySpeechGuide]) -> N
 
 
 def _find(path: Path) -> Path:
-    if path.is_dir():
+    """Return the file that is meant: a folder of recordings named ``noise`` hides nothing."""
+    shipped = Path(str(files("ppl_models"))) / "weights" / f"{NOISE}.safetensors"
+    if path.is_dir() and (str(path) != NOISE or (path / FILE).exists()):
         return path / FILE
-    shipped = Path(str(files("ppl_models"))) / "weights" / f"{path}.safetensors"
-    if path.exists() or path.suffix or len(path.parts) != 1 or not shipped.exists():
-        if not path.exists():
-            expected = f"a run's folder, its {FILE}, or {NOISE!r}, which ships"
-            cure = "make one with `ppl enhance --train-noise FOLDER`"
-            raise InputError("--model", f"no {path}", expected, cure)
-        return path
-    return shipped
+    if str(path) == NOISE and shipped.exists():
+        return shipped
+    if not path.is_file():
+        ships = f", or {NOISE!r}, which ships" * shipped.exists()
+        cure = "make one with `ppl enhance --train-noise FOLDER`"
+        raise InputError("--model", f"no {path}", f"a run's folder, its {FILE}{ships}", cure)
+    return path

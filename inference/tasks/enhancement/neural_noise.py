@@ -27,7 +27,14 @@ import torch
 from torch import Tensor
 
 from guides.audio import NoisySpeechGuide
-from inference.tasks.separation import FreeLatents, Noise, Posterior, Reading, summarise
+from inference.tasks.separation import (
+    FreeLatents,
+    Noise,
+    Posterior,
+    Reading,
+    check_finite,
+    summarise,
+)
 from ppl_models.audio import NoisySpeech
 from ppl_models.likelihoods import bin_power
 
@@ -89,7 +96,8 @@ def infer_noisy(
         return [reading, Reading({}, v, torch.zeros_like(value))], value
 
     for i in range(how.iterations):
-        _, value = at(noise)
+        readings, value = at(noise)
+        check_finite(("speech", "noise"), readings, i + 1)
         objective.append(value.detach())
         free = [p for group in groups for p in group["params"]]
         for parameter, grad in zip(free, torch.autograd.grad(-value.sum(), free), strict=True):

@@ -25,5 +25,6 @@ from .states import Spectrum as Spectrum
 from .sums import Ascent as Ascent
 from .sums import Posterior as Posterior
 from .sums import ascend as ascend
+from .sums import check_finite as check_finite
 from .sums import summarise as summarise
 from .whole import Separation as Separation

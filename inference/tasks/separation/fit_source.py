@@ -9,6 +9,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from inference.tasks.separation.sources import check_architecture
 from inference.tasks.speech import Recipe, recipe_of, save_speech
 from ppl_models.data.speech import chunks, spectra, speech_folder
 
@@ -39,7 +40,7 @@ def fit_source(
     out
         Folder of the run, which is a source then, named as it is.
     architecture
-        A name in `inference.tasks.speech.RECIPES`.
+        A name in `inference.tasks.speech.RECIPES`, but for KVAE.
     seed
         Decides initial weights, the order of the pieces, and noise.
     epochs
@@ -61,12 +62,14 @@ def fit_source(
     Raises
     ------
     InputError
-        No recording, or one that cannot be used; no such architecture; a run is there already.
+        No recording, or one that cannot be used; no such architecture, or none of sources; a run is
+        there already.
     KeyboardInterrupt
         Ctrl-C during training, once the run so far is kept.
     """
     tell = tell or (lambda line: None)
     recipe = recipe_of(architecture)
+    check_architecture(recipe.design.model)
     pieces, mask, skipped = source_pieces(folder, recipe, resample, channel, on_error)
     for why in skipped:
         tell(f"skipped: {why}")

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from inference.tasks.separation.states import FreeLatents, Noise, Reading, State
-from inference.tasks.separation.sums import Posterior, Progress, noise_of
+from inference.tasks.separation.sums import Posterior, Progress, check_finite, noise_of
 from inference.vem import Mixture, vem
 from ppl_models.audio import BinMixture
 from ppl_models.likelihoods import bin_power
@@ -126,6 +126,7 @@ class _Steps:
         path = _from_places(previous, self.frames)
         expected = bin_power(path) + self.variance
         readings = [self._improve(n, state, expected[:, n]) for n, state in enumerate(self.states)]
+        check_finite(self.model.names, readings, self.done + 1)
         self.v = torch.stack([r.variance for r in readings], 1)
         prior = 2 / _to_places(torch.cat([self.v, self.v], -1))
         variance = 1 / (precision + prior)

@@ -19,7 +19,7 @@ from inference.tasks.separation.owners import Ownership, own
 from inference.tasks.separation.pieces import AT_ONCE, level, samples, starts
 from inference.tasks.separation.sources import Source, load_sources
 from inference.tasks.separation.states import FreeLatents
-from inference.tasks.separation.sums import Ascent, Posterior, ascend, filtered
+from inference.tasks.separation.sums import Ascent, Posterior, ascend, check_finite, filtered
 from inference.tasks.separation.whole import Piece, Separation, Whole, piece_of
 from inference.tasks.speech import check_wave
 from ppl_models.audio import BinMixture, SourceSum
@@ -106,6 +106,8 @@ def separate_many(
         A recording is no sound, another ``share``, or sources that cannot be read.
     CheckpointError
         A source's file is damaged.
+    NonFiniteError
+        The ascent left finite numbers: the source that made them is named.
     """
     if share not in ("add", "own"):
         raise InputError("share", repr(share), "'add' or 'own'", "share='add'")
@@ -184,8 +186,9 @@ def infer(
         first = found.mean, found.variance
     else:
         with torch.no_grad():
-            v = [state.read(None, start[:, n]).variance for n, state in enumerate(states)]
-            first = filtered(o, v, settings.add_noise)
+            readings = [state.read(None, start[:, n]) for n, state in enumerate(states)]
+        check_finite(list(parts), readings, 0)
+        first = filtered(o, [r.variance for r in readings], settings.add_noise)
     model = BinMixture(parts, noise=settings.own_noise)
     done = settings.add.iterations if settings.start == "add" else 0
     later = None if progress is None else lambda i: progress(done + i)

@@ -17,6 +17,8 @@ from ppl_models.data.stft import STFT
 from ppl_models.errors import InputError
 
 SHIPPED = ("speech", "flute")
+NO_SOURCES = ("KVAE",)
+"""Models of speech that are none: their latents of a frame depend on an integral over others."""
 
 
 class Source(NamedTuple):
@@ -40,7 +42,8 @@ def load_sources(sources: Sequence[str | os.PathLike[str]]) -> list[Source]:
     Raises
     ------
     InputError
-        None is given; or one does not exist, or two are of different STFTs.
+        None is given; or one does not exist, is of a model that can be no source, or two are of
+        different STFTs.
     CheckpointError
         A file is damaged, or not of sound.
     """
@@ -82,8 +85,22 @@ def _short(path: Path) -> str:
     return name.replace("/", "-")
 
 
+def check_architecture(name: str, argument: str = "architecture") -> None:
+    """Refuse a model that cannot be a source.
+
+    Raises
+    ------
+    InputError
+        It is one of `NO_SOURCES`.
+    """
+    if name in NO_SOURCES:
+        expected = "a model that gives p(z_t) from latents and frames before t, or from none"
+        raise InputError(argument, name, expected, "train a source with architecture=RVAE")
+
+
 def _load(source: str | os.PathLike[str]) -> SpeechModel:
     found = load_speech(source, argument="sources")
+    check_architecture(found.design.model, f"sources: {os.fspath(source)}")
     for module in (found.model, found.guide):
         module.requires_grad_(False)
     return found

@@ -32,6 +32,8 @@ from ppl_models.sequences import clean
 Latents = dict[str, Tensor]
 LONGEST = 1024
 """Frames for which noise is drawn at a time, however long the sequence."""
+GAINS = 1e-8, 1e8
+"""Least and largest gain of a source: one that is not heard would fade until its variance is 0."""
 
 
 class Noise:
@@ -167,8 +169,8 @@ class FreeLatents:
         flat = (x.expand_as(v).flatten(1) for x in (v, rest))  # all of a recording as one frame
         ones = v.new_ones(len(v))
         ratio = update_gains(power.flatten(1), ones, *flat).clamp(0.1, 10.0)[:, None, None]
-        self.gain = self.gain * ratio
-        return reading._replace(variance=ratio * reading.variance)
+        before, self.gain = self.gain, (self.gain * ratio).clamp(*GAINS)
+        return reading._replace(variance=self.gain / before * reading.variance)
 
     def _moments(self) -> dict[str, tuple[Tensor, Tensor]]:
         return {n: (mean, self.log_scale[n].exp()) for n, mean in self.mean.items()}

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from guides.audio import SourcesGiven
+from inference.errors import NonFiniteError
 from inference.randomness import derive, seeded
 from inference.tasks.separation.states import FreeLatents, Noise, Reading, State
 from ppl_models.audio import SourceSum, wiener
@@ -100,13 +101,20 @@ def ascend(
         Of all recordings, or of each.
     progress : callable, optional
         Called with the number of iterations done.
+
+    Raises
+    ------
+    NonFiniteError
+        A source's variances or rate stopped being finite: it is named.
     """
     noise = noise_of(seed, "ascent", len(o))
     power, past, objective = bin_power(clean(o, mask)), start, list[Tensor]()
     free = [p for state in states for p in state.parameters()]
     optimizer = torch.optim.Adam(free, lr=how.learning_rate) if free else None
     for i in range(how.iterations):
-        readings = _improved(model, states, power, past, noise)
+        readings = [state.read(noise, past[:, n]) for n, state in enumerate(states)]
+        check_finite(model.names, readings, i + 1)
+        readings = _improved(model, states, power, readings)
         value = _value(model, readings, power, mask)
         objective.append(value.detach())
         if optimizer is not None:
@@ -125,15 +133,32 @@ def noise_of(seed: int | Sequence[int], place: str, rows: int) -> Noise:
     return Noise([derive(one, place) for one in seeds])
 
 
+@torch.no_grad()
+def check_finite(names: Sequence[str], readings: Sequence[Reading], iteration: int) -> None:
+    """Name the first source whose variances or rate are not finite.
+
+    Raises
+    ------
+    NonFiniteError
+        There is one.
+    """
+    sums = [(r.variance.sum((-2, -1)) + r.rate).sum() for r in readings]
+    if torch.stack(sums).isfinite().all():
+        return
+    name = next(name for name, one in zip(names, sums, strict=True) if not one.isfinite())
+    found = f"variances or a rate that are not finite, in iteration {iteration}"
+    cure = "train that source longer, take another, or lower the learning_rate of the settings"
+    raise NonFiniteError(name, found, "finite numbers", cure)
+
+
 def _improved(
     model: SourceSum,
     states: Sequence[State],
     power: Tensor,
-    past: Tensor,
-    noise: Noise,
+    drawn: Sequence[Reading],
 ) -> list[Reading]:
-    """Draw every state, and take the closed updates, each given what the others are now."""
-    readings = [state.read(noise, past[:, n]) for n, state in enumerate(states)]
+    """Take the closed updates of draws, each given what the others are now."""
+    readings = list(drawn)
     for n, state in enumerate(states):
         others = (r.variance.detach() for m, r in enumerate(readings) if m != n)
         rest = sum(others, torch.zeros_like(power)) + model.noise

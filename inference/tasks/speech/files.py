@@ -31,18 +31,10 @@ from ppl_models.data.stft import STFT
 from ppl_models.errors import InputError, unknown
 from ppl_models.likelihoods import QUIET, ComplexGaussian
 
-FAMILY = (
-    "FrameVAE",
-    "DKF",
-    "RVAE",
-    "DSAE",
-    "KVAE",
-    "STORN",
-    "VRNN",
-    "SRNN",
-    "HiTDVAE",
-    "LigHTDVAE",
-)
+LATENT_FREE = ("DeepAR",)
+"""Models without latents: sources of `ppl separate`, but not for analysis and re-synthesis."""
+_WITH_LATENTS = ("FrameVAE", "DKF", "RVAE", "DSAE", "KVAE", "STORN", "VRNN", "SRNN")
+FAMILY = (*_WITH_LATENTS, "HiTDVAE", "LigHTDVAE", *LATENT_FREE)
 """Models of speech."""
 FILE = "pair.safetensors"
 LARGEST = 100_000
@@ -60,7 +52,7 @@ class Design:
     model
         A name in `FAMILY`.
     latent_dim
-        L.
+        L; 0 for a model in `LATENT_FREE`.
     options, guide_options
         Other arguments of model and guide, as JSON holds them.
     stft
@@ -94,7 +86,8 @@ class Design:
         try:
             likelihood = ComplexGaussian(self.stft.bins, self.floor)
             with seeded(derive(seed, "weights")):
-                sizes = self.stft.bins, self.latent_dim
+                free = self.model in LATENT_FREE and not self.latent_dim
+                sizes = (self.stft.bins,) if free else (self.stft.bins, self.latent_dim)
                 model = family(*sizes, likelihood=likelihood, **self.options)
                 make = getattr(guide, "of", guide)
                 pair = model, make(model, **self.guide_options)
@@ -243,23 +236,24 @@ def shipped() -> list[str]:
 
 
 def _find(model: str | os.PathLike[str], argument: str) -> Path:
-    """Return the file that is meant."""
+    """Return the file that is meant: a folder that is no run hides no name that ships."""
     path = Path(model)
+    named = len(path.parts) == 1 and not path.suffix
+    run = path.is_dir() and any((path / name).exists() for name in (FILE, WEIGHTS))
+    if named and not run and not path.is_file() and path.name in (names := shipped()):
+        return Path(str(files("ppl_models"))) / "weights" / f"{path.name}.safetensors"
     if path.is_dir():
-        if not (path / FILE).exists() and (path / WEIGHTS).exists():
+        if run and not (path / FILE).exists():
             found = f"{WEIGHTS} of a run, but no {FILE}, which names the pair"
             cure = "let the run end (--resume), or save_speech(folder, design, model, guide)"
             raise CheckpointError(path, found, FILE, cure)
         return path / FILE
-    if path.exists() or path.suffix or len(path.parts) != 1:
+    if path.exists() or not named:
         return path
-    names = shipped()
-    if path.name not in names:
-        listed = ", ".join(names) or "none in this version"
-        expected = f"a run's folder, a .safetensors file, or a name of those that ship: {listed}"
-        cure = "make one with `ppl fit-speech` or `ppl fit-source`"
-        raise InputError(argument, repr(path.name), expected, cure)
-    return Path(str(files("ppl_models"))) / "weights" / f"{path.name}.safetensors"
+    listed = ", ".join(names) or "none in this version"
+    expected = f"a run's folder, a .safetensors file, or a name of those that ship: {listed}"
+    cure = "make one with `ppl fit-speech` or `ppl fit-source`"
+    raise InputError(argument, repr(path.name), expected, cure)
 
 
 def _outline(design: Design) -> tuple[nn.Module, nn.Module]:

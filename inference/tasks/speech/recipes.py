@@ -108,7 +108,7 @@ class Recipe:
             pieces if mask is None else {"s": pieces, "mask": mask},
             epochs=epochs,
             batch_size=self.batch_size,
-            objective=Objective("meanfield", kl_weight=self._weights(model, warmup)),
+            objective=Objective("meanfield", kl_weight=self._weights(model, warmup) or 1.0),
             learning_rate=cosine(steps, self.learning_rate, warmup=warmup),
             clip=10.0,
             seed=seed,
@@ -117,7 +117,9 @@ class Recipe:
         )
 
     def _weights(self, model: Any, warmup: int) -> dict[str, Schedule]:
-        weights: dict[str, Schedule] = {model.site: linear(warmup, end=self.kl_weight)}
+        weights = dict[str, Schedule]()
+        if model.latent_dim:
+            weights[model.site] = linear(warmup, end=self.kl_weight)
         if model.global_dim:
             weights[model.global_site] = linear(warmup, end=self.global_weight)
         return weights
@@ -127,6 +129,7 @@ DKF = {"emission_dims": (256, 256)}
 KVAE = {"latent_dim": 16, "num_modes": 5, "hidden_dims": (128,), "learn_noise": True}
 SRNN = {"input_dim": 256, "recurrent_dim": 128, "prior_dims": (64,), "emission_dims": (256,)}
 SRNN_GUIDE = {"hidden_dims": (128,), "causal": False, "backward_dim": 128, "input_dim": 256}
+DEEPAR = {"input_dim": 256, "recurrent_dim": 128, "emission_dims": (256,)}
 HIERARCHICAL = {
     "global_dim": 32,
     "dim": 128,
@@ -142,6 +145,7 @@ RECIPES = {
     "RVAE": Recipe(Design("RVAE")),
     "DSAE": Recipe(Design("DSAE", options={"global_dim": 16})),
     "KVAE": Recipe(Design("KVAE", options=KVAE, guide_options={"hidden_dims": (128,)})),
+    "DeepAR": Recipe(Design("DeepAR", latent_dim=0, options=DEEPAR)),
     "STORN": Recipe(Design("STORN")),
     "VRNN": Recipe(Design("VRNN")),
     "SRNN": Recipe(

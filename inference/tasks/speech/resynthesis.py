@@ -48,7 +48,15 @@ def analyse(
 
     They are for `decode`: a guide that reads what its model has read so far is given the past of a
     closed loop. With ``forced`` it is given the true frames, for `decode_forced`.
+
+    Raises
+    ------
+    InputError
+        The model has no latents.
     """
+    if not model.latent_dim:
+        cure = "take another model; this one generates, and is a source of `ppl separate`"
+        raise InputError("model", f"{type(model).__name__}", "a model with latents", cure)
     with model.free_running() if model.autoregressive and not forced else nullcontext():
         nodes = poutine.trace(guide.path).get_trace(s, mask, 0.0).nodes
     w = nodes[model.global_site]["value"] if model.global_dim else None

@@ -94,7 +94,7 @@ def separate_many(
 
 
 def enhance(
-    wave: Tensor, *, method: str = "unda", model: str | None = None, seed: int = 0
+    wave: Tensor, *, method: str = "nmf", model: str | None = None, seed: int = 0
 ) -> Enhanced:
     found = _separate(wave, [method, "noise"], "add", seed)
     return Enhanced(*found.waves, found.bound)

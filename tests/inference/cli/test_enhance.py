@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import soundfile
 import torch
 
+from inference.errors import NonFiniteError
 from inference.metrics import si_sdr
 from tests.inference.cli.sounds import Ppl, enhance, ppl, samples, written
 from tests.inference.speech import saved
@@ -67,10 +69,10 @@ def test_what_was_made_in_another_way_is_not_mixed_in(ppl: Ppl) -> None:
     told, _ = clean(ppl, "in", "--out", "out")
     assert told == "0 written, 1 already there (--overwrite makes them again)\n"
     before = Path("out/a.wav").read_bytes()
-    _, err = clean(ppl, "in", "--out", "out", "--method", "nmf", code=1)
+    _, err = clean(ppl, "in", "--out", "out", "--method", "una", code=1)
     assert "made with another model or other options" in err
     assert Path("out/a.wav").read_bytes() == before
-    clean(ppl, "in", "--out", "out", "--method", "nmf", "--overwrite")
+    clean(ppl, "in", "--out", "out", "--method", "una", "--overwrite")
     assert Path("out/a.wav").read_bytes() != before
 
 
@@ -176,6 +178,35 @@ def test_noise_is_learned_first_kept_and_used_again(ppl: Ppl) -> None:
         "enhance", "in.wav", "--out", "d", "--train-noise", "noisy", "--method", "una"
     )
     assert code == 2 and "--method una makes no use" in err
+    code, _, err = ppl("enhance", "in.wav", "--out", "d", "--model", "c-noise", "--method", "nmf")
+    assert code == 2 and "--model, of which --method nmf makes no use" in err
+
+
+def test_the_default_method_is_nmf_and_with_noise_of_ones_own_unda(ppl: Ppl) -> None:
+    written("in/a.wav", 100), written("noisy/a.wav", 100)
+    for out, extra, method in (
+        ("one", (), "nmf"),
+        ("two", ("--train-noise", "noisy", "--model", "run"), "unda"),
+        ("three", ("--model", "run"), "unda"),
+        ("four", ("--model", "run", "--method", "und"), "und"),
+    ):
+        clean(ppl, "in", "--out", out, *extra)
+        assert json.loads(Path(out, "enhance.json").read_text())["method"] == method
+
+
+def test_numbers_that_stopped_being_finite_are_named_by_their_recording(
+    ppl: Ppl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(wave: Any, **how: Any) -> Any:
+        if len(wave) == 101:
+            raise NonFiniteError("speech", "variances that are not finite", "finite", "another")
+        return enhance(wave, **how)
+
+    monkeypatch.setattr(sys.modules["inference.tasks.enhancement"], "enhance", odd)
+    written("in/a.wav", 101), written("in/b.wav", 100)
+    told, err = clean(ppl, "in", "--out", "out", "--skip-errors")
+    assert "skipped: in/a.wav: saw speech: variances that are not finite" in err
+    assert told.splitlines()[-1] == "1 written, 1 skipped" and Path("out/b.wav").exists()
 
 
 def test_stopped_while_learning_it_says_so(ppl: Ppl, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 import inference.tasks.separation as separation
 from inference.cli import separate as separate_command
 from inference.cli import separate_jobs
+from inference.errors import NonFiniteError
 from tests.inference.cli.sounds import Ppl, ppl, samples, separate_many, written
 from tests.inference.speech import saved
 
@@ -248,6 +249,23 @@ def test_sources_that_are_not_finite_are_refused_by_the_name_of_the_recording(
     assert "skipped: a.wav: saw sources that are not finite" in err
     assert not Path("out/a").exists() and Path("out/b/speech.wav").exists()
     assert told.splitlines()[-1] == "1 written, 1 skipped"
+
+
+def test_a_batch_that_stopped_being_finite_is_separated_one_by_one(
+    ppl: Ppl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(waves: Any, sources: Any, **how: Any) -> Any:
+        if any(len(wave) == 51 for wave in waves):
+            raise NonFiniteError("flute", "a rate that is not finite", "finite", "train longer")
+        return separate_many(waves, sources, **how)
+
+    monkeypatch.setattr(separation, "separate_many", odd)
+    written("a.wav", 51), written("b.wav", 50)
+    _, err = separate(ppl, "a.wav", "b.wav", code=1)
+    assert "a.wav, b.wav: saw flute: a rate" in err and "--skip-errors" in err
+    told, err = separate(ppl, "a.wav", "b.wav", "--skip-errors")
+    assert "skipped: a.wav: saw flute: a rate" in err and Path("out/b/speech.wav").exists()
+    assert told.splitlines()[-1] == "1 written, 1 skipped" and not Path("out/a").exists()
 
 
 def test_a_run_of_another_stft_is_refused(ppl: Ppl, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from guides.dvae import FrameVAEGuide, SRNNGuide
 from inference.randomness import seeded
 from inference.tasks.speech import Design, save_speech
+from inference.tasks.speech.files import LATENT_FREE
 from ppl_models.audio import as_source_pair
 from ppl_models.data.stft import STFT
 from ppl_models.dvae import SRNN, FrameVAE
@@ -51,7 +52,8 @@ def powers(like: Tensor) -> Tensor:
 
 def saved(folder: Path, name: str, architecture: str = "FrameVAE", seed: int = 0) -> Path:
     """Write an untrained source of `SLOW`'s spectra; return its folder."""
-    design = Design(architecture, latent_dim=2, stft=SLOW)
+    latent_dim = 0 if architecture in LATENT_FREE else 2
+    design = Design(architecture, latent_dim=latent_dim, stft=SLOW)
     waves = torch.randn(3, 800, generator=torch.Generator().manual_seed(seed))
     pair = design.pair(SLOW.power(0.3 * waves), seed)
     save_speech(folder / name, design, *pair)

@@ -8,16 +8,21 @@ import pytest
 import torch
 from torch import Tensor
 
+from inference.errors import NonFiniteError
 from inference.tasks.separation import (
     Ascent,
     Ownership,
     SeparationSettings,
+    fit_source,
     load_sources,
     separate,
     separate_many,
 )
+from inference.tasks.separation.separate import infer
 from inference.tasks.separation.sources import names_of
+from inference.tasks.speech.files import FAMILY
 from ppl_models.errors import InputError
+from ppl_models.likelihoods import to_bins
 from tests.inference.tasks.sound_models import SLOW, saved
 
 QUICK = SeparationSettings(add=Ascent(3, 0.1, 2), own=Ownership(iterations=2, steps=1))
@@ -49,6 +54,43 @@ def test_the_sources_add_up_to_the_recording(two: list[Path], share: str, sample
 def test_one_source_is_the_recording(two: list[Path], share: str) -> None:
     found = separate(wave(300), two[:1], share=share, settings=QUICK)  # type: ignore[arg-type]
     assert torch.allclose(found.waves[0], wave(300), atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def all_models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder, names = tmp_path_factory.mktemp("family"), [n for n in FAMILY if n != "KVAE"]
+    return [saved(folder, name, name, seed) for seed, name in enumerate(names)]
+
+
+@pytest.mark.parametrize("share", ["add", "own"])
+def test_every_model_of_the_family_is_a_source(share: str, all_models: list[Path]) -> None:
+    sources = all_models
+    recordings = [wave(150), torch.cat([torch.zeros(100), wave(100, 1)])]
+    found = separate_many(recordings, sources, share=share, settings=QUICK)  # type: ignore[arg-type]
+    for one, recording in zip(found, recordings, strict=True):
+        assert one.names == tuple(path.name for path in sources)
+        assert torch.allclose(one.waves.sum(0), recording, atol=1e-5)
+        for numbers in (one.mean, one.variance, one.bound, one.bound_error, one.objective):
+            assert numbers.isfinite().all()
+
+
+def test_a_model_that_can_be_no_source_is_refused(tmp_path: Path) -> None:
+    kvae = saved(tmp_path, "kvae", "KVAE")
+    with pytest.raises(InputError, match=r"kvae: saw KVAE\n.*\n.*architecture=RVAE"):
+        separate(wave(300), [kvae])
+    with pytest.raises(InputError, match="architecture: saw KVAE"):
+        fit_source(tmp_path, tmp_path / "run", architecture="kvae")
+
+
+@pytest.mark.parametrize("share", ["add", "own"])
+def test_numbers_that_are_not_finite_are_named_by_their_source(share: str, two: list[Path]) -> None:
+    sources = load_sources(two)
+    for weight in sources[1].model.parameters():
+        weight.data.fill_(float("nan"))
+    o = to_bins(SLOW.analyse(wave(200)))[None]
+    mask = torch.ones(o.shape[:2], dtype=torch.bool)
+    with pytest.raises(NonFiniteError, match="site 'high'\n  found:    variances or a rate"):
+        infer(o, mask, sources, share, QUICK._replace(start="mixture"))  # type: ignore[arg-type]
 
 
 def test_silence_is_silent_sources(two: list[Path]) -> None:

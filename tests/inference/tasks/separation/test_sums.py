@@ -70,6 +70,24 @@ def test_the_bound_of_a_constant_spectrum_is_the_likelihood() -> None:
     assert not found.bound_error.any()
 
 
+def test_a_source_that_is_not_heard_is_soft_but_never_of_no_variance() -> None:
+    """Single precision had its gain at 0 after enough steps, and all numbers at NaN."""
+    pairs = [source(4, seed=seed) for seed in (1, 2)]
+    model = SourceSum({"a": pairs[0][0], "b": pairs[1][0]})
+    o = torch.zeros(1, 3, 8)
+    o[0, 1, 0] = 1.0  # one click, which either source alone tells
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    states = [FreeLatents(p, g, bin_power(o), mask, gain=True) for p, g in pairs]
+    for _ in range(60):  # a tenth at most each
+        reading = states[1].read(None, bin_power(o))
+        reading = states[1].improve(0 * bin_power(o), bin_power(o) + 1e-9, reading)
+    faded = reading.variance.detach()
+    assert 0 < faded.min() and faded.max() < 1e-5
+    found = ascend(model, states, o, torch.stack([bin_power(o)] * 2, 1), mask, Ascent(60))
+    for numbers in (found.mean, found.variance, found.bound, found.objective):
+        assert numbers.isfinite().all()
+
+
 @pytest.mark.parametrize("temporal", [False, True])
 @pytest.mark.parametrize("learn", [False, True])
 def test_closed_updates_never_lower_the_objective(temporal: bool, learn: bool) -> None:
@@ -89,7 +107,7 @@ def test_closed_updates_never_lower_the_objective(temporal: bool, learn: bool) -
     for _ in range(15):
         readings = [state.read(None, past[:, n]) for n, state in enumerate(states)]
         values.append(_value(model, readings, power, mask).detach().sum())
-        _improved(model, states, power, past, None)  # type: ignore[arg-type]
+        _improved(model, states, power, readings)
     # single precision, of a sum of some hundred nats
     assert (torch.stack(values).diff() > -1e-3).all()
     assert values[-1] > values[0]

@@ -16,11 +16,11 @@ from inference.errors import CheckpointError
 from inference.tasks.speech import files as speech_files
 from inference.tasks.speech.files import FAMILY, FILE, Design, load_speech, save_speech, shipped
 from inference.tasks.speech.recipes import RECIPES
-from inference.tasks.speech.resynthesis import resynthesise
+from inference.tasks.speech.resynthesis import generate, resynthesise
 from inference.training.run_folder import WEIGHTS
 from ppl_models.data.stft import STFT
 from ppl_models.errors import InputError
-from tests.inference.speech import ATTENTIVE, DESIGNS, pair, saved, voice
+from tests.inference.speech import ATTENTIVE, DESIGNS, STFT_SMALL, pair, powers, saved, voice
 
 
 @pytest.mark.parametrize("name", DESIGNS)
@@ -53,6 +53,17 @@ def test_every_recipe_is_a_pair_that_can_be_saved() -> None:
         assert getattr(guide, "model", model) is model
 
 
+def test_a_model_without_latents_is_kept_but_analyses_nothing(tmp_path: Path) -> None:
+    design = Design("DeepAR", latent_dim=0, options={"recurrent_dim": 5}, stft=STFT_SMALL)
+    save_speech(tmp_path, design, *design.pair(powers()))
+    found = load_speech(tmp_path)
+    assert generate(found.model, 1, 5, STFT_SMALL, iterations=1).power.shape == (1, 5, 33)
+    with pytest.raises(InputError, match="saw DeepAR\n  expected: a model with latents"):
+        resynthesise(found.model, found.guide, voice(), found.stft)
+    with pytest.raises(InputError, match="options"):
+        replace(design, latent_dim=3).pair()
+
+
 def test_a_design_of_another_pair_is_refused(tmp_path: Path) -> None:
     model, guide = pair("LigHTDVAE")
     wrong = replace(DESIGNS["LigHTDVAE"], latent_dim=4)
@@ -70,6 +81,10 @@ def test_a_name_that_ships_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path / "run")
     assert shipped() == ["light"]
     assert type(load_speech("light").model).__name__ == "LigHTDVAE"
+    (tmp_path / "run" / "light").mkdir()  # of recordings, say: it hides nothing
+    assert load_speech("light").path == tmp_path / "weights" / "light.safetensors"
+    other = saved(tmp_path / "run" / "light", "DKF")  # but a run is what is meant
+    assert load_speech("light").path.samefile(other / FILE)
     with pytest.raises(InputError, match=r"saw 'lihgt'\n.*a name of those that ship: light\n"):
         load_speech("lihgt")
 
@@ -97,7 +112,7 @@ def forge(folder: Path, *, header: str = "LigHTDVAE", **changes: Any) -> Path:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "os.system"}, "model: 'os.system'\n.*one of DKF, DSAE, FrameVAE"),
+        ({"model": "os.system"}, "model: 'os.system'\n.*one of DKF, DSAE, DeepAR, FrameVAE"),
         ({"model": "FrameVAE"}, "options: .*unexpected keyword"),
         ({"stft": "gone"}, "settings: no stft"),
         ({"code": "import os"}, "setting: 'code'"),

@@ -64,6 +64,13 @@ def test_every_latent_has_its_kl_weight(name: str) -> None:
     assert found == {f"kl_weight {site}": 1.0 if site in "wv" else 0.01 for site in sites}
 
 
+def test_a_model_without_latents_learns() -> None:
+    design = replace(speech_training.RECIPES["DeepAR"].design, stft=STFT_SMALL)
+    run = Recipe(design, epochs=8, piece=10, batch_size=4).train(pieces(), **QUIET)
+    first, last = run.history[0], run.history[-1]
+    assert last["loss"] < first["loss"] - 5
+
+
 def test_scheduled_sampling_begins_and_ends() -> None:
     run = recipe("SRNN").train(pieces(), epochs=10, **QUIET)
     chances = [run.model.sampling(step) for step in range(30)]
