@@ -77,7 +77,7 @@ def save_noise(path: str | os.PathLike[str], found: NoiseModel, extra: Any = Non
     """Write a model of noisy speech into a run's folder, or a file; return the file."""
     target = Path(path)
     target = target if target.suffix == ".safetensors" else target / FILE
-    config = {"speech": found.design.as_json(), "noise": found.kind}
+    config: dict[str, Any] = {"speech": found.design.as_json(), "noise": found.kind}
     config["resolution"] = found.resolution
     pair = {"model": found.model, "guide": found.guide}
     save(target, pair, model="NoisySpeech", config=config, extra=extra)

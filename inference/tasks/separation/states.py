@@ -180,12 +180,11 @@ def spread_of(guide: Any, s: Tensor, mask: Tensor | None) -> Latents:
     """Return the deviations of a guide's Normal sites, along the path of its means."""
     with poutine.trace() as seen:
         guide.path(s, mask, 0.0)
-    sites = ((name, site) for name, site in seen.trace.nodes.items() if site["type"] == "sample")
-    return {
-        name: site["fn"].moments(site["value"])[1]
-        for name, site in sites
-        if isinstance(site["fn"], AutoregressiveNormal)
-    }
+    found, nodes = Latents(), dict[str, Any](seen.trace.nodes)
+    for name, site in nodes.items():
+        if site["type"] == "sample" and isinstance(site["fn"], AutoregressiveNormal):
+            found[name] = site["fn"].moments(site["value"])[1]
+    return found
 
 
 def frames_and_rate(
