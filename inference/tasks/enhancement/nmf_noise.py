@@ -27,8 +27,10 @@ from inference.tasks.separation import Activations, Ascent, FreeLatents, Posteri
 from ppl_models.audio import NMF, Hum, SourceSum
 from ppl_models.likelihoods import QUIET, bin_power
 
-HIGH = 4.0
-"""How much higher than the estimate of its power noise starts."""
+HIGH, LOW = 4.0, 0.1
+"""Where noise starts, as a multiple of the estimate of its power: as the louder one, or not."""
+CLEAR = 2.0
+"""Power of the rest, over that of the noise, from which speech is the louder one."""
 FLAT = -20.0
 """Log rate of the prior of activations: next to none."""
 
@@ -75,6 +77,7 @@ def infer_speech(
     """
     power, (model, guide) = bin_power(o), speech
     floor = noise_floor(power, mask)
+    floor = start_level(power, floor, mask) * floor
     clean = cleaned(power, floor)
     states: list[Any] = [FreeLatents(model, guide, clean, mask, scale=noise.scale, gain=True)]
     parts: dict[str, Any] = {"speech": model}
@@ -93,13 +96,23 @@ def noise_floor(power: Tensor, mask: Tensor, quantile: float = 0.3) -> Tensor:
 
     The spectrum is a low quantile over time of each bin; its level in a frame, one over bins: low
     ones, where there is no speech. As powers of noise are exponential, a quantile q is
-    -log(1 - q) times their mean. The guess is `HIGH` times what that says: noise that starts below
-    the truth leaves the speech to explain the rest of it, which it does not unlearn.
+    -log(1 - q) times their mean.
     """
     kept, ratio = power[mask], -math.log1p(-quantile)
     spectrum = kept.quantile(quantile, dim=0) / ratio + 1e-9
     level = (power / spectrum).quantile(quantile, dim=-1, keepdim=True) / ratio
-    return HIGH * level.clamp_min(1e-4) * spectrum
+    return level.clamp_min(1e-4) * spectrum
+
+
+def start_level(power: Tensor, floor: Tensor, mask: Tensor) -> float:
+    """Return where noise starts, as a multiple of its floor (B, T, F): `HIGH` or `LOW`.
+
+    What explains the recording first keeps it: noise that starts low leaves the speech to explain
+    hiss, noise that starts high takes what is soft of the speech, and neither is unlearned. The
+    louder one is to be first.
+    """
+    noise = floor[mask].sum()
+    return LOW if power[mask].sum() > (1 + CLEAR) * noise else HIGH
 
 
 def cleaned(power: Tensor, floor: Tensor) -> Tensor:

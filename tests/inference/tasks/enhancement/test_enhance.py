@@ -17,6 +17,7 @@ from inference.tasks.enhancement import (
     enhance,
     fit_noise,
     fresh,
+    infer_noisy,
     load_noise,
     save_noise,
 )
@@ -135,3 +136,12 @@ def test_a_damaged_model_is_named(model: Path, tmp_path: Path) -> None:
     spoilt.write_bytes(bytes(content))
     with pytest.raises(CheckpointError, match="noise.safetensors"):
         load_noise(spoilt)
+
+
+def test_networks_tell_of_their_iterations(speech: Path) -> None:
+    found, seen = fresh(speech, "NOLV"), list[int]()
+    o = to_bins(SLOW.analyse(wave(200)))[None]
+    mask = torch.ones(o.shape[:2], dtype=torch.bool)
+    how = Adaptation(iterations=3, num_samples=2)
+    infer_noisy(found.model, found.guide, o, mask, how, seeds=[0], progress=seen.append)
+    assert seen == [1, 2, 3]

@@ -99,3 +99,17 @@ def test_sources_that_read_their_past_mix_with_others(steps: int) -> None:
     states = [FreeLatents(p, g, bin_power(o), mask) for p, g in pairs]
     found = run(model, states, o, Ownership(iterations=4, steps=steps, learn_noise=True))
     assert found.mean.isfinite().all() and found.bound.isfinite().all()
+
+
+def test_progress_and_the_encoder_s_own_deviations() -> None:
+    part, guide = source(4)
+    model = BinMixture({"a": part})
+    o, _, _ = simulated(model, torch.full((1, 5, 4), 0.5))
+    mask, seen = torch.ones(1, 5, dtype=torch.bool), list[int]()
+    state = FreeLatents(part, guide, bin_power(o), mask, scale=7.0)
+    assert torch.allclose(state.log_scale["z"].exp(), torch.tensor(7.0))
+    state.encode(bin_power(o), scales=True)
+    assert not torch.allclose(state.log_scale["z"].exp(), torch.tensor(7.0))
+    start = o[:, None], bin_power(o)[:, None]
+    own(model, [state], o, start, mask, Ownership(iterations=3), progress=seen.append)
+    assert seen == [1, 2, 3]

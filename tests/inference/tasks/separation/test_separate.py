@@ -19,7 +19,7 @@ from inference.tasks.separation import (
     separate_many,
 )
 from inference.tasks.separation.separate import infer
-from inference.tasks.separation.sources import Source, names_of
+from inference.tasks.separation.sources import Source, check_architecture, names_of
 from inference.tasks.speech import Design
 from inference.tasks.speech.files import FAMILY
 from ppl_models.audio import as_source_pair
@@ -155,3 +155,18 @@ def test_sources_of_one_name_are_numbered() -> None:
     assert names_of(["a", "b", "a"]) == ["a-1", "b", "a-2"]
     assert names_of(["runs/x/pair.safetensors", "y.safetensors"]) == ["x", "y"]
     assert len(set(names_of(["x", "x", "x-1"]))) == 3
+
+
+def test_a_model_that_is_no_source_is_named() -> None:
+    with pytest.raises(InputError, match="my model.*KVAE"):
+        check_architecture("KVAE", "my model")
+
+
+def test_seeds_are_those_of_the_rows(two: list[Path]) -> None:
+    sources = load_sources(two[:1])
+    o = to_bins(SLOW.analyse(torch.stack([wave(200), wave(200)])))
+    mask = torch.ones(o.shape[:2], dtype=torch.bool)
+    found = infer(o, mask, sources, "add", QUICK, seeds=[5, 5])
+    assert torch.allclose(found.bound[0], found.bound[1])
+    other = infer(o, mask, sources, "add", QUICK, seeds=[5, 6])
+    assert not torch.allclose(other.bound[0], other.bound[1])

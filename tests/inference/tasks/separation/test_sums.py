@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from inference.randomness import seeded
-from inference.tasks.separation.states import Activations, FreeLatents, Noise, Spectrum
-from inference.tasks.separation.sums import Ascent, _improved, _value, ascend
+from inference.tasks.separation.states import Activations, FreeLatents, Noise, Reading, Spectrum
+from inference.tasks.separation.sums import Ascent, _improved, _value, ascend, summarise
 from ppl_models.audio import NMF, Hum, SourceSum, TemporalNMF, variances
 from ppl_models.likelihoods import bin_power, to_bins
 from tests.inference.tasks.sound_models import recurrent, source
@@ -178,3 +178,38 @@ def test_a_row_s_noise_is_its_own() -> None:
 
 def test_bins_are_complex_numbers() -> None:
     assert torch.equal(bin_power(to_bins(torch.tensor([3 + 4j]))), torch.tensor([25.0]))
+
+
+def test_progress_is_told_by_iteration() -> None:
+    part, guide = source(4)
+    model, seen = SourceSum({"one": part}, noise=0.01), list[int]()
+    o, _ = simulated(model, 2, 3)
+    mask = torch.ones(2, 3, dtype=torch.bool)
+    states = states_of(model, [guide], o, mask)
+    ascend(model, states, o, bin_power(o)[:, None], mask, Ascent(3), progress=seen.append)
+    assert seen == [1, 2, 3]
+
+
+def test_what_is_no_source_s_is_left_out_of_the_means() -> None:
+    o = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(0))
+    v = torch.ones(2, 3, 4)
+
+    def at(noise: Noise) -> tuple[list[Reading], Tensor]:
+        return [Reading({}, v, torch.zeros(2))], torch.zeros(2)
+
+    found = summarise(o, at, Noise([0, 1]), 2, [], rest=3.0)
+    assert torch.allclose(found.mean[:, 0], o / 4)  # 1 / (1 + 3)
+    assert torch.allclose(found.variance[:, 0], torch.full_like(v, 0.75))
+
+
+def test_more_updates_an_iteration_climb_higher() -> None:
+    with seeded(2):
+        nmf = NMF(6, 3).requires_grad_(False)
+        power = torch.rand(2, 7, 6).square() + 1e-3
+    mask, rest = torch.ones(2, 7, dtype=torch.bool), torch.full((2, 7, 6), 1e-3)
+    values = []
+    for steps in (1, 5):
+        state = Activations(nmf, power, mask, learn=True, steps=steps)
+        found = state.improve(power, rest, state.read(None, power))
+        values.append(-(found.variance + rest).log() - power / (found.variance + rest))
+    assert values[1].sum() > values[0].sum()

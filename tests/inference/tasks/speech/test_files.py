@@ -197,3 +197,8 @@ def test_settings_that_no_model_takes_are_named() -> None:
         Design("LightDVAE").pair()
     with pytest.raises(InputError, match=r"of the guide \{'layer': 1\}"):
         Design("HiTDVAE", guide_options={"layer": 1}, stft=STFT(1000)).pair()
+
+
+def test_an_error_calls_the_model_what_the_caller_does() -> None:
+    with pytest.raises(InputError, match="sources: saw 'nobody'"):
+        load_speech("nobody", argument="sources")
