@@ -13,6 +13,7 @@ from .pieces import starts as starts
 from .plot import plot_separation as plot_separation
 from .plot import share_entropy as share_entropy
 from .separate import SeparationSettings as SeparationSettings
+from .separate import infer as infer
 from .separate import separate as separate
 from .separate import separate_many as separate_many
 from .sources import load_sources as load_sources

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from inference.randomness import seeded
-from ppl_models.audio import NMF, NONoise
+from ppl_models.audio import NMF, NeuralNoise, NONoise
 from ppl_models.audio.smoothing import smoother_of
 from ppl_models.errors import InputError
 
@@ -40,6 +40,7 @@ def test_smooth_noise_networks_have_no_peaks_of_one_bin() -> None:
     with seeded(0):
         free = NONoise(12, 2, recurrent_dim=4)
         smooth = NONoise(12, 2, recurrent_dim=4, resolution=5)
+    assert NeuralNoise(12, 2, resolution=5).smoother is not None
     smooth.load_state_dict(free.state_dict())
     z, power = torch.randn(1, 6, 2), torch.rand(1, 6, 12)
     expected = free.variance(z, power) @ smoother_of(12, 5)
