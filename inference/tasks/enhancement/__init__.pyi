@@ -11,6 +11,7 @@ from .neural_noise import Adaptation as Adaptation
 from .neural_noise import infer_noisy as infer_noisy
 from .nmf_noise import PUBLISHED as PUBLISHED
 from .nmf_noise import NMFNoise as NMFNoise
+from .nmf_noise import infer_from as infer_from
 from .nmf_noise import infer_speech as infer_speech
 from .train import fit_noise as fit_noise
 from .train import train_noise as train_noise

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -27,10 +28,6 @@ from inference.tasks.separation import Activations, Ascent, FreeLatents, Posteri
 from ppl_models.audio import NMF, Hum, SourceSum
 from ppl_models.likelihoods import QUIET, bin_power
 
-HIGH, LOW = 4.0, 0.1
-"""Where noise starts, as a multiple of the estimate of its power: as the louder one, or not."""
-CLEAR = 2.0
-"""Power of the rest, over that of the noise, from which speech is the louder one."""
 FLAT = -20.0
 """Log rate of the prior of activations: next to none."""
 
@@ -48,17 +45,21 @@ class NMFNoise(NamedTuple):
         Whether there is a constant spectrum besides.
     scale : float
         Standard deviation of the latents of speech, at first.
+    levels : tuple of float
+        Where the noise of each start lies, as a multiple of the estimate of its power.
     ascent : Ascent
+        From each start.
     """
 
     num_components: int = 8
     resolution: int = 65
     hum: bool = True
     scale: float = 0.1
+    levels: tuple[float, ...] = (4.0, 0.1)
     ascent: Ascent = Ascent(iterations=100, learning_rate=0.2)
 
 
-PUBLISHED = NMFNoise(8, 1, False, 0.1, Ascent(iterations=100, learning_rate=0.05))
+PUBLISHED = NMFNoise(8, 1, False, ascent=Ascent(iterations=100, learning_rate=0.05))
 """RVAE-VEM's noise; the paper takes 100 to 300 steps, on the encoder's weights, at 1e-3."""
 
 
@@ -73,11 +74,56 @@ def infer_speech(
 ) -> Posterior:
     """Return the posterior of speech and noises of pieces o (B, T, 2 F) of one recording.
 
-    ``speech`` is a model of complex bins and its guide.
+    ``speech`` is a model of complex bins and its guide. What explains the recording first keeps it:
+    noise that starts low leaves the speech to explain hiss, noise that starts high takes what is
+    soft of the speech, and neither is unlearned. So the ascent has a start of each kind, and the
+    posterior is the mixture of their ends (`mixed`).
     """
+    steps = noise.ascent.iterations
+    ends = []
+    for i, level in enumerate(noise.levels):
+        seen = None if progress is None else partial(_counted, progress, i * steps)
+        ends.append(infer_from(speech, o, mask, noise, level, seeds, seen))
+    return mixed(ends, int(mask.sum()))
+
+
+def mixed(ends: Sequence[Posterior], frames: int) -> Posterior:
+    """Return the mean and variance of a mixture of posteriors of a recording of so many frames.
+
+    The weights of modes far apart are as exp(bound) of each, whose nats are of bins that a model of
+    speech and noise takes for independent, which they are not: a frame's are counted as one nat's.
+    As entropy is concave, the mixture's bound is no less than the weighted mean of theirs, which is
+    what is returned.
+    """
+    values = torch.stack([end.bound.sum() for end in ends])
+    weights = torch.softmax(values / frames, 0)
+
+    def average(name: str) -> Tensor:
+        parts = torch.stack([getattr(end, name) for end in ends])
+        return torch.einsum("k,k...->...", weights.to(parts), parts)
+
+    mean = average("mean")
+    apart = torch.stack([bin_power(end.mean - mean) for end in ends])
+    variance = average("variance") + torch.einsum("k,k...->...", weights.to(apart), apart)
+    return Posterior(mean, variance, *(average(name) for name in Posterior._fields[2:]))
+
+
+def _counted(progress: Callable[[int], None], before: int, done: int) -> None:
+    progress(before + done)
+
+
+def infer_from(
+    speech: tuple[Any, Any],
+    o: Tensor,
+    mask: Tensor,
+    noise: NMFNoise,
+    level: float,
+    seeds: Sequence[int],
+    progress: Callable[[int], None] | None,
+) -> Posterior:
+    """Climb with noise that starts at a multiple of its floor."""
     power, (model, guide) = bin_power(o), speech
-    floor = noise_floor(power, mask)
-    floor = start_level(power, floor, mask) * floor
+    floor = level * noise_floor(power, mask)
     clean = cleaned(power, floor)
     states: list[Any] = [FreeLatents(model, guide, clean, mask, scale=noise.scale, gain=True)]
     parts: dict[str, Any] = {"speech": model}
@@ -102,17 +148,6 @@ def noise_floor(power: Tensor, mask: Tensor, quantile: float = 0.3) -> Tensor:
     spectrum = kept.quantile(quantile, dim=0) / ratio + 1e-9
     level = (power / spectrum).quantile(quantile, dim=-1, keepdim=True) / ratio
     return level.clamp_min(1e-4) * spectrum
-
-
-def start_level(power: Tensor, floor: Tensor, mask: Tensor) -> float:
-    """Return where noise starts, as a multiple of its floor (B, T, F): `HIGH` or `LOW`.
-
-    What explains the recording first keeps it: noise that starts low leaves the speech to explain
-    hiss, noise that starts high takes what is soft of the speech, and neither is unlearned. The
-    louder one is to be first.
-    """
-    noise = floor[mask].sum()
-    return LOW if power[mask].sum() > (1 + CLEAR) * noise else HIGH
 
 
 def cleaned(power: Tensor, floor: Tensor) -> Tensor:
