@@ -28,6 +28,10 @@ from inference.tasks.separation import Activations, Ascent, FreeLatents, Posteri
 from ppl_models.audio import NMF, Hum, SourceSum
 from ppl_models.likelihoods import QUIET, bin_power
 
+HIGH, LOW = 4.0, 0.1
+"""Where noise starts, as a multiple of the estimate of its power: as the louder one, or not."""
+CLEAR = 2.0
+"""Power of the rest, over that of the noise, from which speech is the louder one."""
 FLAT = -20.0
 """Log rate of the prior of activations: next to none."""
 
@@ -45,8 +49,8 @@ class NMFNoise(NamedTuple):
         Whether there is a constant spectrum besides.
     scale : float
         Standard deviation of the latents of speech, at first.
-    levels : tuple of float
-        Where the noise of each start lies, as a multiple of the estimate of its power.
+    other : float
+        Weight of the end that noise of the other start level comes to; 0 leaves it out.
     ascent : Ascent
         From each start.
     """
@@ -55,11 +59,11 @@ class NMFNoise(NamedTuple):
     resolution: int = 65
     hum: bool = True
     scale: float = 0.1
-    levels: tuple[float, ...] = (4.0, 0.1)
+    other: float = 0.25
     ascent: Ascent = Ascent(iterations=100, learning_rate=0.2)
 
 
-PUBLISHED = NMFNoise(8, 1, False, ascent=Ascent(iterations=100, learning_rate=0.05))
+PUBLISHED = NMFNoise(8, 1, False, other=0.0, ascent=Ascent(iterations=100, learning_rate=0.05))
 """RVAE-VEM's noise; the paper takes 100 to 300 steps, on the encoder's weights, at 1e-3."""
 
 
@@ -76,36 +80,32 @@ def infer_speech(
 
     ``speech`` is a model of complex bins and its guide. What explains the recording first keeps it:
     noise that starts low leaves the speech to explain hiss, noise that starts high takes what is
-    soft of the speech, and neither is unlearned. So the ascent has a start of each kind, and the
-    posterior is the mixture of their ends (`mixed`).
+    soft of the speech, and neither is unlearned. The louder one is to be first (`start_level`); as
+    that may be wrong, the posterior is a mixture of both ends.
     """
-    steps = noise.ascent.iterations
+    first = start_level(bin_power(o), noise_floor(bin_power(o), mask), mask)
+    levels = [first, LOW if first == HIGH else HIGH][: 2 if noise.other else 1]
     ends = []
-    for i, level in enumerate(noise.levels):
-        seen = None if progress is None else partial(_counted, progress, i * steps)
+    for i, level in enumerate(levels):
+        before = i * noise.ascent.iterations
+        seen = None if progress is None else partial(_counted, progress, before)
         ends.append(infer_from(speech, o, mask, noise, level, seeds, seen))
-    return mixed(ends, int(mask.sum()))
+    return mixed(ends, [1 - noise.other, noise.other][: len(ends)])
 
 
-def mixed(ends: Sequence[Posterior], frames: int) -> Posterior:
-    """Return the mean and variance of a mixture of posteriors of a recording of so many frames.
+def mixed(ends: Sequence[Posterior], weights: Sequence[float]) -> Posterior:
+    """Return the mean and variance of a mixture of posteriors; weights sum to one.
 
-    The weights of modes far apart are as exp(bound) of each, whose nats are of bins that a model of
-    speech and noise takes for independent, which they are not: a frame's are counted as one nat's.
-    As entropy is concave, the mixture's bound is no less than the weighted mean of theirs, which is
-    what is returned.
+    As entropy is concave, the mixture's bound is no less than the mean of theirs, which is what is
+    returned.
     """
-    values = torch.stack([end.bound.sum() for end in ends])
-    weights = torch.softmax(values / frames, 0)
 
-    def average(name: str) -> Tensor:
-        parts = torch.stack([getattr(end, name) for end in ends])
-        return torch.einsum("k,k...->...", weights.to(parts), parts)
+    def average(parts: Sequence[Tensor]) -> Tensor:
+        return sum((w * part for w, part in zip(weights, parts, strict=True)), start=0 * parts[0])
 
-    mean = average("mean")
-    apart = torch.stack([bin_power(end.mean - mean) for end in ends])
-    variance = average("variance") + torch.einsum("k,k...->...", weights.to(apart), apart)
-    return Posterior(mean, variance, *(average(name) for name in Posterior._fields[2:]))
+    fields = {name: average([getattr(end, name) for end in ends]) for name in Posterior._fields}
+    apart = average([bin_power(end.mean - fields["mean"]) for end in ends])
+    return Posterior(**fields)._replace(variance=fields["variance"] + apart)
 
 
 def _counted(progress: Callable[[int], None], before: int, done: int) -> None:
@@ -148,6 +148,15 @@ def noise_floor(power: Tensor, mask: Tensor, quantile: float = 0.3) -> Tensor:
     spectrum = kept.quantile(quantile, dim=0) / ratio + 1e-9
     level = (power / spectrum).quantile(quantile, dim=-1, keepdim=True) / ratio
     return level.clamp_min(1e-4) * spectrum
+
+
+def start_level(power: Tensor, floor: Tensor, mask: Tensor) -> float:
+    """Return where noise starts, as a multiple of its floor (B, T, F): `HIGH` or `LOW`.
+
+    The louder one, speech or noise, is to be first.
+    """
+    noise = floor[mask].sum()
+    return LOW if power[mask].sum() > (1 + CLEAR) * noise else HIGH
 
 
 def cleaned(power: Tensor, floor: Tensor) -> Tensor:

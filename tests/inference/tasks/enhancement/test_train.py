@@ -10,10 +10,13 @@ import torch
 from inference.checkpoint import load
 from inference.tasks.enhancement import fit_noise, fresh, load_noise, save_noise, train_noise
 from inference.tasks.enhancement.nmf_noise import (
+    HIGH,
+    LOW,
     NMFNoise,
     infer_speech,
     mixed,
     noise_floor,
+    start_level,
 )
 from inference.tasks.separation import Ascent, Posterior
 from ppl_models.errors import InputError
@@ -88,6 +91,9 @@ def test_the_floor_of_white_noise_is_its_power() -> None:
         floor = noise_floor(3 * power, mask, quantile)
         # quantiles of 1000 frames, and of 257 bins, scatter by 5 and 10 %; their mean by much less
         assert floor.mean().item() == pytest.approx(3.0, rel=0.05)
+        assert start_level(3 * power, floor, mask) == HIGH
+        louder = 3 * power + torch.where(torch.arange(1000) % 5 == 0, 100.0, 0.0)[None, :, None]
+        assert start_level(louder, floor, mask) == LOW
 
 
 def test_progress_is_told_by_iteration() -> None:
@@ -97,10 +103,15 @@ def test_progress_is_told_by_iteration() -> None:
     how = NMFNoise(2, 3, ascent=Ascent(3, 0.1, 2))
     found = infer_speech(pair, o, mask, how, seeds=[0], progress=seen.append)
     assert seen == [1, 2, 3, 4, 5, 6] and found.objective.shape == (3, 1)
+    alone = infer_speech(pair, o, mask, how._replace(other=0.0), seeds=[0])
+    swapped = infer_speech(pair, o, mask, how._replace(other=1.0), seeds=[0])
+    half = infer_speech(pair, o, mask, how._replace(other=0.5), seeds=[0])
+    assert torch.allclose(half.mean, (alone.mean + swapped.mean) / 2, atol=1e-6)
+    assert not torch.allclose(alone.mean, swapped.mean, atol=1e-3)
 
 
 def test_the_posterior_is_the_mixture_of_its_ends() -> None:
-    """Mean, variance and bound of two ends, against sums by hand; a far better end wins."""
+    """Mean, variance and bound of two ends, against sums by hand."""
     generator = torch.Generator().manual_seed(0)
 
     def end(bound: float) -> Posterior:
@@ -110,14 +121,12 @@ def test_the_posterior_is_the_mixture_of_its_ends() -> None:
         return Posterior(mean, some, some, values, values * torch.nan, values.expand(6, 2))
 
     one, other = end(-7.0), end(-5.0)
-    weight = torch.sigmoid(torch.tensor((-14.0 + 10.0) / 8))
-    found = mixed([one, other], 8)
-    mean = weight * one.mean + (1 - weight) * other.mean
+    found = mixed([one, other], [0.75, 0.25])
+    mean = 0.75 * one.mean + 0.25 * other.mean
     second = [bin_power(e.mean) + e.variance for e in (one, other)]
-    variance = weight * second[0] + (1 - weight) * second[1] - bin_power(mean)
+    variance = 0.75 * second[0] + 0.25 * second[1] - bin_power(mean)
     assert torch.allclose(found.mean, mean, atol=1e-6)
     assert torch.allclose(found.variance, variance, atol=1e-5)
-    assert torch.allclose(found.bound, weight * one.bound + (1 - weight) * other.bound)
+    assert torch.allclose(found.bound, torch.full((2,), -6.5))
     assert found.objective.shape == (6, 2) and found.bound_error.isnan().all()
-    assert torch.allclose(mixed([one, end(-900.0)], 8).mean, one.mean)
-    assert torch.equal(mixed([one], 8).mean, one.mean)
+    assert torch.equal(mixed([one], [1.0]).mean, one.mean)
