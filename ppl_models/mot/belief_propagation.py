@@ -30,7 +30,6 @@ from torch import Tensor
 
 from ppl_models.mot.life import NEVER
 
-
 ROUNDS = 4
 """Updates between two looks at which frames have converged."""
 
@@ -84,7 +83,7 @@ def propagate_beliefs(
     batch = torch.broadcast_shapes(log_odds.shape[:-2], log_not.shape[:-1])
     odds = log_odds.clamp(min=NEVER).expand(*batch, *log_odds.shape[-2:])
     rest = log_not.clamp(min=NEVER)[..., None].expand(*batch, -1, 1)
-    flat = odds.reshape(-1, *odds.shape[-2:]), rest.reshape(-1, *rest.shape[-2:])
+    flat = (x.reshape(batch.numel(), *x.shape[-2:]) for x in (odds, rest))
     back, steps = _converge(*flat, most_steps, tolerance)
     return _beliefs(odds, rest, back.reshape(odds.shape), steps)
 
@@ -101,7 +100,7 @@ def _converge(odds: Tensor, rest: Tensor, most_steps: int, tolerance: float) -> 
         psi, q, now = odds[left], rest[left], back[left]
         for _ in range(min(ROUNDS, most_steps - steps)):
             before = now
-            now = -_others(_out(psi, q, now), torch.zeros_like(psi[..., :1, :]), -2)
+            now = -_others(_out(psi, q, now), torch.zeros_like(psi[:, :1]), -2)
             steps += 1
         change = (_totals(psi, q, now) - _totals(psi, q, before)).abs().amax((-1, -2))
         back[left] = now
@@ -122,7 +121,8 @@ def _totals(odds: Tensor, rest: Tensor, back: Tensor) -> Tensor:
 def _beliefs(odds: Tensor, rest: Tensor, back: Tensor, steps: int) -> Beliefs:
     """Put together what the messages at the fixed point say."""
     out, totals = _out(odds, rest, back), _totals(odds, rest, back)
-    of_detection = torch.cat([out, torch.zeros_like(out[..., :1, :])], -2).logsumexp(-2)
+    clutter = out.new_zeros(*out.shape[:-2], 1, out.shape[-1])
+    of_detection = torch.cat([out, clutter], -2).logsumexp(-2)
     pairs = torch.nn.functional.softplus(out + back)
     bethe = totals.sum((-1, -2)) + of_detection.sum(-1) - pairs.sum((-1, -2))
     marginals, undetected = (odds + back - totals).exp(), (rest - totals).exp().squeeze(-1)

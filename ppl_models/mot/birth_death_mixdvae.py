@@ -32,9 +32,9 @@ site            batch shape (plates)          event shape
 
 ``life``, ``w`` and ``match`` are enumerated and summed exactly by `TraceEnum_ELBO`: for some 2 to 4
 objects, 4^N states a frame. MixDVAE is the special case of a `Life` in which all slots are present,
-always (``Life(births=0, alive=N, death=0, hide=0)``), of K given: its share of clutter is
-clutter_rate / (N rate + clutter_rate). Detections are a list in random order, K! times less dense
-than the set of them.
+always (``Life(births=0, alive=N, death=0, hide=0, hide_behind=0)``), of K given: its share of
+clutter is clutter_rate / (N rate + clutter_rate). Detections are a list in random order, K! times
+less dense than the set of them.
 
 References: X. Lin, L. Girin, X. Alameda-Pineda, "Mixture of dynamical variational autoencoders for
 multi-source trajectory modeling and separation", TMLR 2023 (the mixture; births, deaths, scores,

@@ -159,4 +159,4 @@ def matchings(objects: int, places: int) -> Tensor:
                 for n, k in zip(chosen, spots, strict=True):
                     row[k] = n
                 rows.append(row)
-    return torch.tensor(rows).reshape(-1, places)
+    return torch.tensor(rows, dtype=torch.long).reshape(len(rows), places)

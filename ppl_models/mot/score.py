@@ -82,14 +82,14 @@ class BinnedScores(nn.Module):
         score : Tensor
             (...), NaN where there is none.
         object_weight : Tensor
-            (...): posterior probability that the detection is of an object; the rest is clutter.
-            Leave out what is no detection, or give it the score NaN.
+            (...), numbers or bool: posterior probability that the detection is of an object; the
+            rest is clutter. Leave out what is no detection, or give it the score NaN.
         """
         known = ~score.isnan()
-        bins, weight = bin_of(score[known], self.num_bins), object_weight[known]
+        bins, weight = bin_of(score[known], self.num_bins), object_weight[known].to(self.prior)
         for row, each in enumerate((weight, 1 - weight)):
             prior = self.strength * self.prior[row]
-            counts = prior.index_add(0, bins, each.to(prior))
+            counts = prior.index_add(0, bins, each)
             self.masses[row] = counts / counts.sum()
 
     def log_prior(self) -> Tensor:
