@@ -83,8 +83,8 @@ def propagate_beliefs(
     batch = torch.broadcast_shapes(log_odds.shape[:-2], log_not.shape[:-1])
     odds = log_odds.clamp(min=NEVER).expand(*batch, *log_odds.shape[-2:])
     rest = log_not.clamp(min=NEVER)[..., None].expand(*batch, -1, 1)
-    flat = (x.reshape(batch.numel(), *x.shape[-2:]) for x in (odds, rest))
-    back, steps = _converge(*flat, most_steps, tolerance)
+    psi, q = (x.reshape(batch.numel(), *x.shape[-2:]) for x in (odds, rest))
+    back, steps = _converge(psi, q, most_steps, tolerance)
     return _beliefs(odds, rest, back.reshape(odds.shape), steps)
 
 

@@ -62,18 +62,24 @@ from ppl_models.mot.score import BinnedScores
 
 
 class Frame(NamedTuple):
-    """What is known of one frame of B sequences before its detections."""
+    """One frame of B sequences: where detections may be, and what was detected, if anything was."""
 
     boxes: Tensor
-    """(..., B, N, 4): where detections are, but for white noise."""
+    """(..., B, N, 1, 4): where detections are, but for white noise."""
     scale: Tensor
     """(..., B, 1, K, 4): standard deviations of detections."""
     region: Tensor
     """(B, 2, 4)."""
-    mask: Tensor
-    """(B, 1, K) bool: which places hold a detection."""
     exists: Tensor
     """(B, 1, 1) bool: whether the frame is a sequence's own."""
+    mask: Tensor
+    """(B, 1, K) bool: which places hold a detection."""
+    o: Tensor | None
+    """(B, 1, K, 4); None to simulate."""
+    score: Tensor | None
+    """(B, 1, K); None to simulate."""
+    found: Tensor | None
+    """(B, 1, 1): how many there are; None to simulate."""
 
 
 class BirthDeathMixDVAE(nn.Module):
@@ -159,7 +165,7 @@ class BirthDeathMixDVAE(nn.Module):
             raise InputError("size", f"{dim} numbers a box", "4", "centre x, y, log width, height")
         hazard = self.life.hazard(slots, length, size)
         size = torch.where(mask[..., None], size, 1.0) if o is not None else size
-        own = mask.new_ones(batch, length) if exists is None else exists
+        own = mask.new_ones(batch, length) if exists is None else exists  # frames
         with pyro.plate("sequence", batch, dim=-3):
             phi = sample_noise(self.phi, self.phi_strength, size)
             boxes, shown = self._boxes(length, origin, unit, region, exists)
@@ -171,9 +177,10 @@ class BirthDeathMixDVAE(nn.Module):
                 rate = births[..., t] * hazard[t - 1] if t else births[..., 0]
                 lives = self._live(t, lives, rate, hidden[..., t, :, :])
                 scale = phi.sqrt()[..., None] * size[:, t, None]
-                there = mask[:, t, None], own[:, t, None, None]
-                here = Frame(shown[..., t, :], scale, region, *there)
-                self._detect(t, lives, spots, here, *_of_frame(t, o, score, mask))
+                seen = _of_frame(t, o, score, mask)
+                exists = own[:, t, None, None]
+                frame = Frame(shown[..., t, None, :], scale, region, exists, *seen)
+                self._detect(t, lives, spots, frame)
         return boxes
 
     def _boxes(
@@ -214,36 +221,26 @@ class BirthDeathMixDVAE(nn.Module):
             lives.append(pyro.sample(f"life_{n}_{t}", law, infer={"enumerate": "parallel"}))
         return lives
 
-    def _detect(
-        self,
-        t: int,
-        lives: list[Tensor],
-        spots: pyro.plate,
-        frame: Frame,
-        o: Tensor | None,
-        score: Tensor | None,
-        count: Tensor | None,
-    ) -> None:
+    def _detect(self, t: int, lives: list[Tensor], spots: pyro.plate, frame: Frame) -> None:
         """Sample the detections of frame t: how many, of whom, where, and with which scores."""
-        like = frame.region
-        seen = _stacked([x == SEEN for x in lives], like)
-        law = self.matching
-        found = pyro.sample(f"count_{t}", law.count(seen).mask(frame.exists), obs=count)
-        order = torch.arange(spots.size, device=like.device)
-        mask = frame.mask if count is not None else order < found
+        seen, law = _stacked([x == SEEN for x in lives], frame.region), self.matching
+        count = pyro.sample(f"count_{t}", law.count(seen).mask(frame.exists), obs=frame.found)
+        mask = frame.mask
+        if frame.found is None:
+            mask = torch.arange(spots.size, device=count.device) < count
         if isinstance(law, Exclusive):
             matching = law.assignment(seen, mask[..., None, :])
             index = pyro.sample(f"match_{t}", matching, infer={"enumerate": "parallel"})
-            w = matchings(len(lives), spots.size).to(like.device)[index.squeeze(-1)]
+            w = matchings(len(lives), spots.size).to(index.device)[index.squeeze(-1)]
         with spots:
             if isinstance(law, Independent):
                 shares = law.assignment(seen)
                 w = pyro.sample(f"w_{t}", shares, infer={"enumerate": "parallel"})
-            detection = Detection(w, frame.boxes[..., None, :], frame.scale, frame.region)
             mask = mask & frame.exists
-            pyro.sample(f"o_{t}", detection.mask(mask), obs=o)
-            scores = self.scores.given(w == len(lives))
-            pyro.sample(f"score_{t}", scores.mask(mask), obs=score)
+            detection = Detection(w, frame.boxes, frame.scale, frame.region)
+            pyro.sample(f"o_{t}", detection.mask(mask), obs=frame.o)
+            score = self.scores.given(w == len(lives))
+            pyro.sample(f"score_{t}", score.mask(mask), obs=frame.score)
 
     @property
     def matching(self) -> Independent | Exclusive:
@@ -262,11 +259,11 @@ def _stacked(states: list[Tensor], like: Tensor) -> Tensor:
 
 def _of_frame(
     t: int, o: Tensor | None, score: Tensor | None, mask: Tensor
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Return detections (B, 1, K, 4), scores (B, 1, K) and counts (B, 1, 1) of frame t, if any."""
-    if o is None:
-        return None, None, None
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """Return what was detected in frame t: mask, boxes, scores and count, as in `Frame`."""
     here = mask[:, t, None]
+    if o is None:
+        return here, None, None, None
     boxes = torch.where(here[..., None], o[:, t, None], 0.0)
-    scores = boxes[..., 0] * torch.nan if score is None else score[:, t, None]
-    return boxes, torch.where(here, scores, 0.0), here.sum(-1, keepdim=True).to(boxes)
+    scores = torch.full_like(boxes[..., 0], torch.nan) if score is None else score[:, t, None]
+    return here, boxes, torch.where(here, scores, 0.0), here.sum(-1, keepdim=True).to(boxes)
