@@ -87,6 +87,25 @@ def test_it_conditions_on_data(missing: str) -> None:
         guide(**(panned() | {missing: None}))
 
 
+def test_frames_that_do_not_exist_and_scores_change_nothing_of_what_it_draws() -> None:
+    """A clip padded by nonsense: the same densities of all sites at the same values."""
+    _, guide = pair(camera=Camera(), error=LastingError())
+    data = panned(length=4) | {"score": torch.full((1, 4, 2), 0.7).double()}
+    longer = panned(length=6) | {"exists": torch.tensor([[True] * 4 + [False] * 2])}
+    longer["o"][:, :4], longer["start"][:, :, :4] = data["o"], data["start"]
+    longer["mask"][:, 4:] = False
+    with seeded(2):
+        long = poutine.trace(guide).get_trace(**longer)
+    names = ["camera", "s", "z", "error"]
+    values = {name: long.nodes[name]["value"][..., :4, :] for name in names}
+    short = poutine.trace(poutine.condition(guide, data=values)).get_trace(**data)
+    for trace in (long, short):
+        trace.compute_log_prob()
+    for name in names:
+        pair_of = (trace.nodes[name]["log_prob"] for trace in (long, short))
+        assert torch.allclose(*pair_of), name
+
+
 def test_its_own_parts_are_those_of_the_model() -> None:
     _, guide = pair()
     names = {name for name, _ in guide.named_parameters()}

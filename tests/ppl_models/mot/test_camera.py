@@ -8,7 +8,7 @@ from torch.distributions import Normal
 
 from inference.randomness import seeded
 from ppl_models.errors import InputError
-from ppl_models.mot import Camera, apply_camera, undo_camera
+from ppl_models.mot import Camera, CameraWalk, apply_camera, undo_camera
 
 CENTRE = torch.tensor([320.0, 240.0]).double()
 
@@ -80,6 +80,9 @@ def test_frames_that_do_not_exist_count_nothing() -> None:
     assert torch.allclose(log_prob[0], cut[0])
     [gradient] = torch.autograd.grad(log_prob.sum(), [path])
     assert torch.isfinite(gradient).all() and (gradient[0, 3] == 0).all()
+    ones = torch.ones(4)
+    alike = CameraWalk(4, ones, 2 * ones, 0.5, mask=mask)
+    assert alike.batch_shape == (2,) and torch.isfinite(alike.log_prob(path)).all()
     wide = Camera().walk(4, torch.ones(2), mask).expand((5, 2))
     assert wide.batch_shape == (5, 2) and wide.sample().shape == (5, 2, 4, 4)
 
