@@ -6,6 +6,7 @@ from ppl_models.mot.belief_propagation import Beliefs, propagate_beliefs
 from ppl_models.mot.birth_death_mixdvae import BirthDeathMixDVAE
 from ppl_models.mot.camera import Camera, CameraWalk, apply_camera, undo_camera
 from ppl_models.mot.detector import LastingError, box_units
+from ppl_models.mot.joint_beliefs import Objects, infer_objects
 from ppl_models.mot.life import (
     GONE,
     HIDDEN,
@@ -39,12 +40,14 @@ __all__ = [
     "LastingError",
     "Life",
     "Lives",
+    "Objects",
     "apply_camera",
     "border_factor",
     "box_units",
     "covered",
     "covers",
     "infer_lives",
+    "infer_objects",
     "matchings",
     "propagate_beliefs",
     "undo_camera",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pyro import poutine
 from torch import Tensor, nn
-from torch.distributions import Normal, Poisson
+from torch.distributions import Poisson
 
 from guides.linear_motion import LinearMotionGuide
 from guides.mot import BirthDeathMixDVAEGuide
@@ -25,10 +25,7 @@ from ppl_models.mot import (
     LastingError,
     Life,
     apply_camera,
-    border_factor,
     box_units,
-    infer_lives,
-    propagate_beliefs,
 )
 from tests.clips import Known, Nothing
 from tests.ppl_models.mot import brute_force
@@ -244,34 +241,6 @@ def test_frames_that_do_not_exist_cost_nothing() -> None:
         bounds.append(ENUM.bound(told, Nothing(), (), some))
     assert torch.allclose(*bounds, atol=1e-6)
     assert torch.isfinite(ENUM.bound(model, guide, (), longer)).all()
-
-
-def test_messages_and_the_chain_are_the_evidence_of_one_object() -> None:
-    """The fast form against the enumerated one: births at the border, scores, missing boxes."""
-    life = Life(births=0.05, alive=0.4, death=0.1, hide=0.2, show=0.4)
-    with seeded(7):
-        data, paths = tiny(length=5, places=3, slots=1)
-    model = known(paths, exclusive=True, life=life)
-    mask, box = data["mask"][0], paths[0, 0]
-    low, high = data["region"][0]
-    scale = math.sqrt(model.phi) * data["size"][0]
-    fit = Normal(box[:, None], scale).log_prob(data["o"][0]).sum(-1) + (high - low).log().sum()
-    odds = fit + model.scores.log_odds(data["score"][0])
-    log_odds = odds[:, None] + math.log(life.detection / model.clutter_rate)
-    log_not = torch.full((5, 1), math.log(1 - life.detection)).double()
-    beliefs = propagate_beliefs(log_odds, log_not, mask[:, None])
-    evidence = torch.zeros(5, 4).double()
-    terms = torch.cat([log_odds + beliefs.messages, log_not[..., None]], -1)
-    shown = torch.cat([mask, torch.ones(5, 1, dtype=torch.bool)], -1)
-    evidence[:, SEEN] = terms[:, 0].masked_fill(~shown, -math.inf).logsumexp(-1)
-    border = border_factor(box, data["region"], life.border)
-    steps = life.transition(1, 5, border=border)
-    lives = infer_lives(life.initial(1, box), steps, evidence)
-    clutter = model.scores.given(torch.ones(5, 3, dtype=torch.bool)).log_prob(data["score"][0])
-    alone = torch.where(mask, clutter - (high - low).log().sum(), 0.0).sum()
-    counts = Poisson(model.clutter_rate).log_prob(mask.sum(-1).double()).sum()
-    expected = ENUM.bound(model, Nothing(), (), data)
-    assert torch.allclose(lives.log_evidence + alone + counts, expected, atol=1e-6)
 
 
 def test_what_cannot_be_is_an_error() -> None:
