@@ -74,7 +74,7 @@ def infer_objects(
         seen = torch.cat([log_odds + beliefs.messages, missed], -1).logsumexp(-1)
         change = float((seen - before).abs().max()) if seen.numel() else 0.0
     lives = infer_lives(initial, transition, _evidence(seen))
-    both = torch.log1p(prior.exp() * seen.expm1())  # p(not seen) + p(seen) e^seen
+    both = torch.logaddexp(torch.log1p(-prior.exp()), prior + seen)
     total = lives.log_evidence.sum(-1) + beliefs.log_partition.sum(-1) - both.sum((-1, -2))
     return Objects(lives, beliefs, total)
 

@@ -16,6 +16,9 @@ Binomial, and Poisson in the limit of many slots. An object is hidden with proba
 hide + (hide_behind - hide) x, where a share x of its box is behind others; it comes out again with
 probability show, less often where it is covered, as it then also stays seen less often.
 
+Lives are drawn by ``MarkovPath(life.initial(N), life.transition(N, T)).sample()``, from
+`ppl_models.distributions`, and inferred by `infer_lives`.
+
 All probabilities are in logs, `NEVER` in place of minus infinity: sums and gradients stay finite.
 """
 
@@ -64,7 +67,7 @@ class Life:
     Raises
     ------
     InputError
-        A constant out of range.
+        A constant out of range, or ``hide_behind`` below ``hide``.
     """
 
     births: float = 0.05
@@ -86,6 +89,9 @@ class Life:
             if not low <= value <= high or value == math.inf:
                 expected = f"{low} <= {field.name} <= {high}"
                 raise InputError(field.name, str(value), expected, f"pass {field.default}")
+        if self.hide_behind < self.hide:
+            found, cure = f"{self.hide_behind}, below hide", f"pass {self.hide} or more"
+            raise InputError("hide_behind", found, "hide or more", cure)
         if self.detection == 1:
             cure = "pass 0.999: a box may always be missed"
             raise InputError("detection", "1", "0 <= detection < 1", cure)

@@ -109,6 +109,16 @@ def test_batches_do_not_meet_and_rounds_are_bounded() -> None:
         assert torch.allclose(alone.lives.states.exp(), together.lives.states[i].exp(), atol=1e-3)
 
 
+def test_boxes_that_leave_no_doubt_stay_finite() -> None:
+    """Odds of e^300 in single precision: who is seen, and which box is whose, is sure."""
+    log_odds = torch.full((6, 2, 2), -300.0)
+    log_odds[:, [0, 1], [0, 1]] = 300.0
+    found = infer_objects(PAIR.initial(2), PAIR.transition(2, 6), log_odds, -2.3)
+    assert torch.isfinite(found.log_evidence) and found.log_evidence > 3500
+    assert torch.allclose(found.lives.seen, torch.ones(2, 6), atol=1e-3)
+    assert torch.allclose(found.beliefs.marginals, torch.eye(2).expand(6, 2, 2), atol=1e-3)
+
+
 def test_a_video_without_detections_is_no_error() -> None:
     empty = infer_objects(PAIR.initial(2), PAIR.transition(2, 5), torch.zeros(5, 2, 0), -2.3)
     assert torch.isfinite(empty.log_evidence) and empty.lives.seen.max() < 0.5

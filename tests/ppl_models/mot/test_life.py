@@ -157,6 +157,7 @@ def test_slots_that_are_too_few_are_named_with_the_cure() -> None:
         {"death": 1.5},
         {"hide": -0.1},
         {"hide_behind": 2.0},
+        {"hide_behind": 0.01},
         {"show": 1.1},
         {"detection": 1.0},
         {"rate": -1.0},
