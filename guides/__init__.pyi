@@ -29,6 +29,7 @@ from .lds import LDSGuide as LDSGuide
 from .linear_motion import LinearMotionGuide as LinearMotionGuide
 from .made import MADEGuide as MADEGuide
 from .mixdvae import MixDVAEGuide as MixDVAEGuide
+from .mot import BirthDeathMixDVAEGuide as BirthDeathMixDVAEGuide
 from .multimodal import DMVAEGuide as DMVAEGuide
 from .multimodal import JMVAEGuide as JMVAEGuide
 from .multimodal import MMVAEGuide as MMVAEGuide

@@ -39,6 +39,7 @@ from .likelihoods import Likelihood as Likelihood
 from .linear_motion import LinearMotion as LinearMotion
 from .made import MADE as MADE
 from .mixdvae import MixDVAE as MixDVAE
+from .mot import BirthDeathMixDVAE as BirthDeathMixDVAE
 from .multimodal import DMVAE as DMVAE
 from .multimodal import JMVAE as JMVAE
 from .multimodal import MMVAE as MMVAE

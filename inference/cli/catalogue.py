@@ -59,20 +59,17 @@ def _of(family: str, source: str, row: Callable[..., Story]) -> Callable[..., St
     return lambda path, sentence, **more: row(path, family, source, sentence, **more)
 
 
-def _from_frames(pair: Any, data: Data) -> None:
-    """Start a model of sequences from the frames of its data."""
-    pair[0].start_from(data["s"], data.get("mask"), data.get("observed"))
-
-
 # What a row has in common with others whose data have the same form.
 _vectors = partial(Story, settings=_width("x"), simulate=_example("vectors"))
 _sequences = partial(Story, settings=_width("s"), simulate=_example("sequences"))
-_boxes = partial(Story, settings=_width("s"), simulate=_example("boxes"))
+_conditioned = partial(
+    _vectors, settings=_example("conditioned_widths"), simulate=_example("conditioned")
+)
 _vae = _of(VAES, "004", _vectors)
 _classical = _of(CLASSICS, "004", _vectors)
 _state_space = _of(STATE_SPACE, "000/004", _sequences)
 _dynamical = _of(DYNAMICAL, "000/004", _sequences)
-_moving = _of(DYNAMICAL, "000/001", _boxes)
+_moving = _of(DYNAMICAL, "000/001", partial(_sequences, simulate=_example("boxes")))
 _sound = partial(Story, family=SOUND, settings=_bins("s"), simulate=_example("sounds"))
 _recordings = partial(_sound, settings=_bins("o"), parts=_example("sound_sources"))
 _modalities = partial(
@@ -95,33 +92,28 @@ STORIES: tuple[Story, ...] = (
         adapt=lambda pair, data: pair[0].prior.start_from(data["x"]),
         title="VampPrior",
     ),
-    Story(
+    _conditioned(
         "cvae:CVAE",
         VAES,
         "003/004",
         "A VAE whose decoder and encoder are also given a condition c.",
-        settings=_example("conditioned_widths"),
-        simulate=_example("conditioned"),
     ),
-    Story(
+    _conditioned(
         "ivae:IVAE",
         VAES,
         "004",
         "A VAE whose prior alone is given a condition: its sources are identifiable.",
-        settings=_example("conditioned_widths"),
-        simulate=_example("conditioned"),
     ),
     _vae(
         "hierarchical_vae:HierarchicalVAE",
         "A VAE with several levels of latents, each drawn given all levels above it.",
     ),
-    Story(
+    _vectors(
         "text_vae:TextVAE",
         VAES,
         "004",
         "A sentence is generated token by token, given the tokens so far and one latent vector.",
         settings=_example("vocabulary"),
-        simulate=_example("vectors"),
     ),
     _classical(
         "ppca:PPCA",
@@ -158,25 +150,24 @@ STORIES: tuple[Story, ...] = (
     _state_space(
         "hmm:HMM",
         "A Markov chain of K discrete states, each with its own distribution of frames.",
-        adapt=_from_frames,
+        adapt=_example("start_from_frames"),
     ),
     _state_space(
         "lds:LDS",
         "A Gaussian state moves by a matrix and is observed through another, both with noise.",
-        adapt=_from_frames,
+        adapt=_example("start_from_frames"),
     ),
     _state_space(
         "slds:SLDS",
         "An LDS whose matrices are switched by a Markov chain of K regimes.",
-        adapt=_from_frames,
+        adapt=_example("start_from_frames"),
     ),
-    Story(
+    _sequences(
         "linear_motion:LinearMotion",
         STATE_SPACE,
         "000/001",
         "Motion at a nearly constant velocity: an LDS with position and velocity as its state.",
         settings=lambda data: {},
-        simulate=_example("sequences"),
     ),
     _sequences(
         "dvae.kvae:KVAE",
@@ -232,6 +223,15 @@ STORIES: tuple[Story, ...] = (
         settings=_width("o"),
         simulate=_example("detections"),
         parts=_example("source_prior"),
+    ),
+    Story(
+        "mot.birth_death_mixdvae:BirthDeathMixDVAE",
+        TRACKING,
+        "001",
+        "MixDVAE for whole videos: objects that are born, hide and go, and a moving camera.",
+        settings=lambda data: {},
+        simulate=_example("scenes"),
+        parts=_example("walker"),
     ),
     _sound(
         "audio.nmf:NMF",

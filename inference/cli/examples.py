@@ -36,17 +36,38 @@ def boxes(model: Any, size: int) -> Data:
 
 def detections(model: Any, size: int) -> Data:
     """Draw detections of two sources in 20 frames, three a frame, and near misses to start from."""
-    frames = {
-        "mask": torch.rand(size, 20, 3) < 0.9,
-        "size": torch.ones(size, 20, 3, 4),
+    frames = _frames(size, 20)
+    nodes = poutine.trace(model).get_trace(None, **frames).nodes
+    return {"o": nodes["o"]["value"], **frames, "start": _near_misses(nodes)}
+
+
+def scenes(model: Any, size: int) -> Data:
+    """Draw detections, with scores, of two objects that come and go within 4 frames."""
+    frames = _frames(size, 4)
+    nodes = poutine.trace(model).get_trace(None, **frames).nodes
+    o, score, count = (
+        torch.cat([nodes[f"{name}_{t}"]["value"] for t in range(4)], 1)
+        for name in ("o", "score", "count")
+    )
+    found = {"mask": torch.arange(3) < count}
+    return {"o": o, **frames, **found, "score": score, "start": _near_misses(nodes)}
+
+
+def _frames(size: int, length: int) -> Data:
+    """Return all data of a mixture of two sources but the detections, three a frame."""
+    return {
+        "mask": torch.rand(size, length, 3) < 0.9,
+        "size": torch.ones(size, length, 3, 4),
         "origin": torch.tensor([[0.0, 0, 0, 0], [2, 0, 0, 0]]).expand(size, 2, 4),
         "unit": torch.ones(size, 2, 4),
         "region": torch.tensor([[-5.0] * 4, [5.0] * 4]).expand(size, 2, 4),
     }
-    nodes = poutine.trace(model).get_trace(None, **frames).nodes
-    boxes = nodes["_RETURN"]["value"].reshape(size, 2, 20, 4)
-    start = boxes + 0.02 * torch.randn_like(boxes)
-    return {"o": nodes["o"]["value"], **frames, "start": start}
+
+
+def _near_misses(nodes: Any) -> Tensor:
+    """Return paths (B, N, T, D) near those of a trace."""
+    boxes = nodes["_RETURN"]["value"]
+    return boxes + 0.02 * torch.randn_like(boxes)
 
 
 def sounds(model: Any, size: int) -> Data:
@@ -76,6 +97,11 @@ def _recorded(model: Any, rows: int, given: Data | dict[str, int]) -> tuple[Tens
 def noisy_speech(model: Any, size: int) -> Data:
     """Draw noisy recordings of 4 frames."""
     return {"x": model(size=size, length=4)}
+
+
+def start_from_frames(pair: Any, data: Data) -> None:
+    """Start a model of sequences from the frames of its data."""
+    pair[0].start_from(data["s"], data.get("mask"), data.get("observed"))
 
 
 def start_from_powers(pair: Any, data: Data) -> None:
@@ -117,6 +143,15 @@ def source_prior(settings: Mapping[str, Any]) -> dict[str, Any]:
     data_dim = settings.get("data_dim", 4)
     prior = SRNN(data_dim, likelihood=Motion(data_dim, increments=True))
     return {"prior": prior, "source_guide": SRNNGuide(prior)}
+
+
+def walker(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the prior of one object of a video, and its guide."""
+    from guides import LinearMotionGuide
+    from ppl_models import LinearMotion
+
+    prior = LinearMotion()
+    return {"prior": prior, "source_guide": LinearMotionGuide(prior)}
 
 
 def sound_sources(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,9 @@ from .motchallenge import read_ground_truth as read_ground_truth
 from .motchallenge import write_tracks as write_tracks
 from .pairs import broken_pairs as broken_pairs
 from .pairs import partners as partners
+from .scene_detector import DetectorLaw as DetectorLaw
+from .scenes import Scene as Scene
+from .scenes import simulate_scenes as simulate_scenes
 from .sound import Sound as Sound
 from .sound import normalise as normalise
 from .sound import read_sound as read_sound

@@ -160,7 +160,7 @@ def walking_trajectories(size: int, *, length: int = 60, seed: int = 0) -> Tenso
     _check_counts(size, length)
     rng = np.random.default_rng(seed)
     fps = rng.uniform(14, 30, (size, 1))
-    velocity, pace = _ground_velocity(rng, fps, length)  # bodies a second (num, T, 2), (num, T)
+    velocity, pace = ground_velocity(rng, fps, length)  # bodies a second (num, T, 2), (num, T)
     depth = np.exp(rng.uniform(np.log(3), np.log(25), (size, 1)))
     start = rng.normal(0, 0.3, (size, 1)) * depth  # left or right of the axis
     ground = np.cumsum(velocity / fps[..., None], 1)
@@ -171,19 +171,22 @@ def walking_trajectories(size: int, *, length: int = 60, seed: int = 0) -> Tenso
     y = camera * (scale - 1)
     pan = _camera_path(rng, fps, length)
     log_h = np.log(scale)
-    log_w = log_h + _gait(rng, fps, pace)
+    log_w = log_h + gait(rng, fps, pace)
     path = np.stack([x + pan[..., 0], y + pan[..., 1], log_w, log_h], -1)
     return torch.from_numpy(path - path[:, :1]).float()
 
 
-def _ground_velocity(rng: np.random.Generator, fps: Array, length: int) -> tuple[Array, Array]:
-    """Velocities (num, T, 2) in bodies a second (across, away), and the pace (num, T)."""
+def ground_velocity(rng: np.random.Generator, fps: Array, length: int) -> tuple[Array, Array]:
+    """Draw velocities (num, T, 2) in bodies a second (across, away), and the pace (num, T)."""
     num = len(fps)
     speed = rng.uniform(0.3, 1.1, num)
     walk_for, stop_for = rng.uniform(2, 20, num), rng.uniform(0.7, 8, num)  # mean seconds
     walking = rng.random(num) < 0.75
     turn_rate = rng.exponential(0.05, num)  # sudden turns a second
-    heading, drift = rng.uniform(-np.pi, np.pi, num), _ou(rng, fps, length, 0.25, (1, 4))
+    heading, drift = (
+        rng.uniform(-np.pi, np.pi, num),
+        ornstein_uhlenbeck(rng, fps, length, 0.25, (1, 4)),
+    )
     follow = np.exp(-1 / (fps[:, 0] * rng.uniform(0.3, 0.8, num)))
     target = speed * walking
     velocity = target[:, None] * np.stack([np.cos(heading), np.sin(heading)], -1)
@@ -198,18 +201,20 @@ def _ground_velocity(rng: np.random.Generator, fps: Array, length: int) -> tuple
         velocities.append(velocity)
         paces.append(np.hypot(*velocity.T))
     size = rng.uniform(0.01, 0.08, (num, 1))  # sway, bodies a second
-    sway = np.stack([_ou(rng, fps, length, 1.0, (0.5, 4)) * size for _ in range(2)], -1)
+    sway = np.stack(
+        [ornstein_uhlenbeck(rng, fps, length, 1.0, (0.5, 4)) * size for _ in range(2)], -1
+    )
     return np.stack(velocities, 1) + sway, np.stack(paces, 1)
 
 
-def _ou(
+def ornstein_uhlenbeck(
     rng: np.random.Generator,
     fps: Array,
     length: int,
     deviation: float,
     seconds: tuple[float, float],
 ) -> Array:
-    """Stationary Ornstein-Uhlenbeck paths (num, T), time constants between the two `seconds`."""
+    """Draw stationary paths (num, T), their time constants between the two ``seconds``."""
     num = len(fps)
     keep = np.exp(-1 / (fps[:, 0] * rng.uniform(*seconds, num)))
     value = rng.normal(0, 1, num)
@@ -230,18 +235,20 @@ def _camera_path(rng: np.random.Generator, fps: Array, length: int) -> Array:
     shake = shakes * rng.uniform(0.001, 0.008, (num, 1))  # heights
     paths = []
     for share in (1.0, 0.3):  # across, up and down
-        pan = np.cumsum(_ou(rng, fps, length, share, (0.7, 4)) * pan_speed / fps, 1)
-        paths.append(pan + shake * _ou(rng, fps, length, 1.0, (0.1, 0.3)))
+        pan = np.cumsum(ornstein_uhlenbeck(rng, fps, length, share, (0.7, 4)) * pan_speed / fps, 1)
+        paths.append(pan + shake * ornstein_uhlenbeck(rng, fps, length, 1.0, (0.1, 0.3)))
     return np.stack(paths, -1)
 
 
-def _gait(rng: np.random.Generator, fps: Array, pace: Array) -> Array:
-    """Log aspect ratio (num, T): the swing of steps, as strong as the pace, and a slow drift."""
+def gait(rng: np.random.Generator, fps: Array, pace: Array) -> Array:
+    """Draw log aspect ratios (num, T): steps swing, as strong as the pace, and a slow drift."""
     num, length = pace.shape
     step_rate = rng.uniform(1.5, 2.2, (num, 1))  # steps a second
     cycle = 2 * np.pi * (step_rate * np.arange(length) / fps + rng.random((num, 1)))
     swing = rng.uniform(0, 0.06, (num, 1)) * np.minimum(pace / 0.8, 1.5) * np.sin(cycle)
-    return swing + _ou(rng, fps, length, 1.0, (2, 6)) * rng.uniform(0.005, 0.03, (num, 1))
+    return swing + ornstein_uhlenbeck(rng, fps, length, 1.0, (2, 6)) * rng.uniform(
+        0.005, 0.03, (num, 1)
+    )
 
 
 def _check_counts(size: int, length: int) -> None:

@@ -175,18 +175,21 @@ def filter_states(initial: Tensor, transition: Tensor, scores: Tensor) -> Filter
     Parameters
     ----------
     initial, transition : Tensor
-        (K) and (K, K): log probabilities.
+        (..., K) and (K, K), or (..., T - 1, K, K) where it changes: log probabilities.
     scores : Tensor
         (..., T, K): log p(s_t | k_t), 0 in frames that do not exist.
     """
     states, evidence = [], []
+    last = scores.shape[-2] - 1
+    steps = [transition] * last if transition.dim() == 2 else transition.unbind(-3)
     before = initial
-    for frame in scores.unbind(-2):
+    for t, frame in enumerate(scores.unbind(-2)):
         joint = before + frame
         total = joint.logsumexp(-1, keepdim=True)
         states.append(joint - total)
         evidence.append(total.squeeze(-1))
-        before = (states[-1][..., None] + transition).logsumexp(-2)
+        if t < last:
+            before = (states[-1][..., None] + steps[t]).logsumexp(-2)
     return FilteredStates(torch.stack(states, -2), torch.stack(evidence, -1))
 
 

@@ -116,6 +116,7 @@ def test_names_are_found_in_any_case() -> None:
 FURTHER_UP = {
     "GaussianMixture": {"weights"},
     "MixDVAE": {"z"},
+    "BirthDeathMixDVAE": {"z"},
     "BinMixture": {"voice/z", "tune/h"},
     "SourceSum": {"voice/z", "tune/h"},
 }
