@@ -92,7 +92,7 @@ def paper(tool: Any, clips: list[dict[str, Any]], length: int, kind: str) -> Non
 
 def starts(tool: Any, clips: list[dict[str, Any]], length: int, kind: str) -> None:
     """Each set of starting paths alone, and the best of them by the bound."""
-    tracking = importlib.import_module("inference.tasks.tracking.track")
+    tracking = importlib.import_module("inference.tasks.tracking.known_number")
     everything = tracking.MOTION_SCALES
     for chosen in (*((scale,) for scale in everything), everything):
         tracking.MOTION_SCALES = chosen

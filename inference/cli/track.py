@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -17,6 +18,7 @@ from inference.cli.track_jobs import (
     bundled,
     check_size,
     folders_of,
+    frame_rate,
     keep_sums,
     make_folder,
     parse_size,
@@ -28,7 +30,7 @@ from inference.cli.words import LARGEST_SEED, finite
 
 if TYPE_CHECKING:
     from inference.metrics.tracking import Score
-    from inference.tasks.tracking import Tracks
+    from inference.tasks.tracking import LiveTracks, Tracks
 
 DEMO_FRAMES, DEMO_OBJECTS = (23, 62), 7
 
@@ -85,21 +87,59 @@ def register(app: typer.Typer) -> None:
 
 def track(
     detections: Detections,
-    objects: Annotated[int, typer.Option(min=1, max=10_000, help="How many objects to follow.")],
     out: Annotated[Path, typer.Option(help="Folder of the answers: one folder a file in it.")],
+    objects: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=10_000,
+            help="How many objects there are, in all frames.",
+            show_default="whoever comes, hides and goes",
+        ),
+    ] = None,
     image_size: ImageSize = None,
     gt: GroundTruth = None,
-    method: Annotated[Method, typer.Option(help="Ascent, or random gradients.")] = Method.vem,
-    prior: Annotated[Prior, typer.Option(help="Of how objects move.")] = Prior.srnn,
     frames: Frames = None,
-    clutter: Annotated[bool, typer.Option(help="Detections may be of nothing.")] = True,
     min_score: LeastScore = None,
-    iterations: Annotated[int, typer.Option(min=1, help="Of coordinate ascent.")] = 10,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            callback=finite,
+            help="Frames a second.",
+            show_default="of the seqinfo.ini beside a det.txt, or as the boxes move",
+        ),
+    ] = None,
+    method: Annotated[
+        Method | None,
+        typer.Option(help="With --objects: ascent, or random gradients.", show_default="vem"),
+    ] = None,
+    prior: Annotated[
+        Prior | None,
+        typer.Option(help="With --objects: of how they move.", show_default="srnn"),
+    ] = None,
+    clutter: Annotated[
+        bool | None,
+        typer.Option(
+            "--clutter/--no-clutter",
+            help="With --objects: detections may be of nothing.",
+            show_default="clutter",
+        ),
+    ] = None,
+    iterations: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --objects: of coordinate ascent.", show_default="10"),
+    ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=LARGEST_SEED, help="The same seed gives the same numbers.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=0,
+            max=LARGEST_SEED,
+            help="With --objects: the same seed gives the same numbers.",
+            show_default="0",
+        ),
+    ] = None,
 ) -> None:
-    """Follow objects, present in every frame, through detections; many files share one batch.
+    """Follow objects through detections: whoever comes, hides and goes, or so many (--objects).
 
     Writes tracks.txt, posterior.nc and tracks.png, and with --gt also metrics.json, to a folder
     named after each file, in the folder given by --out.
@@ -110,20 +150,29 @@ def track(
         found = f"{len(detections)} files of detections, but --gt {len(gt)} times"
         raise typer.BadParameter(f"{found}; give one for each, in the same order")
     truths: Sequence[Path | None] = gt or [None] * len(detections)
+    if objects is None and min_score is None:
+        min_score = -math.inf  # scores are weighed, and none is too low
     jobs = [
         read_job(path, truth, window, min_score, folder)
         for path, truth, folder in zip(detections, truths, folders, strict=True)
     ]
-    settings = {
-        "objects": objects,
-        "image_size": size,
-        "method": method.value,
-        "prior": prior.value,
+    settings: dict[str, Any] = {"objects": objects, "image_size": size}
+    options = {
+        "method": method and method.value,
+        "prior": prior and prior.value,
         "clutter": clutter,
         "iterations": iterations,
         "seed": seed,
     }
-    _follow(jobs, settings)
+    given = {name: value for name, value in options.items() if value is not None}
+    if objects is None and given:
+        words = f"--{next(iter(given))} goes with --objects: give both, or neither"
+        raise typer.BadParameter(words)
+    if objects is None:
+        settings["rate"] = [rate or frame_rate(path) for path in detections]
+    elif rate is not None:
+        raise typer.BadParameter("--rate goes without --objects, whose motion is a frame's")
+    _follow(jobs, settings | given)
 
 
 def demo(
@@ -151,7 +200,8 @@ def _follow(jobs: Sequence[Job], settings: dict[str, Any]) -> None:
         from inference.metrics.tracking import require_motmetrics
 
         require_motmetrics()  # now, not after the work
-    check_size(jobs, settings["objects"])
+    if settings["objects"] is not None:
+        check_size(jobs, settings["objects"])
     for job in jobs:
         make_folder(job.folder)
     lines, scores = [], []
@@ -170,7 +220,7 @@ def _follow(jobs: Sequence[Job], settings: dict[str, Any]) -> None:
         _show(scores)
 
 
-def _answers(jobs: Sequence[Job], settings: dict[str, Any]) -> Iterator[Tracks]:
+def _answers(jobs: Sequence[Job], settings: dict[str, Any]) -> Iterator[Tracks | LiveTracks]:
     """Follow all jobs in one batch, then yield the answers to be written, with a bar meanwhile."""
     with progress() as step:
         step("loading")
@@ -185,7 +235,7 @@ def _answers(jobs: Sequence[Job], settings: dict[str, Any]) -> Iterator[Tracks]:
             yield tracks
 
 
-def _write(job: Job, tracks: Tracks) -> tuple[str, Score | None]:
+def _write(job: Job, tracks: Tracks | LiveTracks) -> tuple[str, Score | None]:
     """Write one answer; return the line with its place, and its score."""
     metrics = job.folder / "metrics.json"
     metrics.unlink(missing_ok=True)  # an earlier run's is not of these tracks
@@ -200,7 +250,7 @@ def _write(job: Job, tracks: Tracks) -> tuple[str, Score | None]:
         written.append(metrics)
     first, last = job.frames
     names = ", ".join(path.name for path in written)
-    head = f"{job.detections.name}: {len(tracks.boxes)} objects, frames {first} to {last}"
+    head = f"{job.detections.name}: {tracks.objects} objects, frames {first} to {last}"
     return f"{head} -> {job.folder}/ ({names})", result
 
 

@@ -187,22 +187,51 @@ def _plain(path: Path) -> str:
     return path.stem if path.suffix.lower() in (".gz", ".bz2", ".xz") else path.name
 
 
+def frame_rate(path: Path) -> float | None:
+    """Read the frames a second of a MOTChallenge sequence from the seqinfo.ini beside its det.txt.
+
+    None where there is no such file, or no rate in it.
+
+    Raises
+    ------
+    InputError
+        A rate that is not positive.
+    """
+    return _sequence_entry(path, "frameRate", float, "frames a second, above 0", "--rate")
+
+
 def _sequence_info(path: Path) -> tuple[int, int] | None:
     """Read the length of a MOTChallenge sequence from the seqinfo.ini beside its det.txt."""
-    from configparser import ConfigParser, Error
+    length = _sequence_entry(path, "seqLength", int, "a whole number, 1 or more", "--frames")
+    return None if length is None else (1, int(length))
+
+
+def _sequence_entry(
+    path: Path, name: str, kind: type[float], expected: str, option: str
+) -> float | None:
+    """Read a positive number from the seqinfo.ini beside a det.txt; None where there is none.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or is no such number; of the rate, that it is missing is no error.
+    """
+    from configparser import ConfigParser, Error, NoOptionError
 
     info = path.parent / "seqinfo.ini"
     if _plain(path) != "det.txt" or not info.is_file():
         return None
-    parser = ConfigParser(interpolation=None)
+    parser, cure = ConfigParser(interpolation=None), f"mend it, or give {option}"
     try:
         parser.read(info, encoding="utf-8")
-        length = parser.getint("Sequence", "seqLength")
+        value = kind(parser.get("Sequence", name))
+    except NoOptionError:
+        if name == "frameRate":
+            return None
+        raise InputError(str(info), f"no {name}", f"{name}, {expected}", cure) from None
     except (Error, ValueError) as error:
-        expected = "seqLength, a whole number, under [Sequence]"
-        found = str(error).splitlines()[0]
-        raise InputError(str(info), found, expected, "mend it, or give --frames") from None
-    if length < 1:
-        found = f"seqLength {length}"
-        raise InputError(str(info), found, "1 or more", "mend it, or give --frames")
-    return 1, length
+        expected = f"{name}, {expected}, under [Sequence]"
+        raise InputError(str(info), str(error).splitlines()[0], expected, cure) from None
+    if not 0 < value < 1e9:
+        raise InputError(str(info), f"{name} {value}", expected, cure)
+    return value

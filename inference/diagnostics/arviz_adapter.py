@@ -94,7 +94,7 @@ def _dataset(
         dims = names.of(name, variable)
         values = variable.values
         if variable.drawn:
-            values = values.reshape(chains, -1, *values.shape[1:])
+            values = values.reshape(chains, values.shape[0] // chains, *values.shape[1:])
         lead = SAMPLE_DIMS if variable.drawn else ()
         arrays[name] = ((*lead, *dims), values, variable.attrs)
         used.update({dim: labels[dim] for dim in dims})

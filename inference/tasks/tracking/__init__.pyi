@@ -6,9 +6,12 @@ from .batch import mixture_of as mixture_of
 from .batch import prepare as prepare
 from .batch import to_centre as to_centre
 from .batch import to_ltwh as to_ltwh
+from .known_number import starts_of as starts_of
+from .known_number import track_known as track_known
 from .noisy_pasts import DETECTION_SCALE as DETECTION_SCALE
 from .pretrain import held_out_bound as held_out_bound
 from .pretrain import pretrained as pretrained
-from .track import starts_of as starts_of
 from .track import track as track
 from .tracks import Tracks as Tracks
+from .whole import LiveTracks as LiveTracks
+from .whole import WholeSettings as WholeSettings

@@ -37,6 +37,87 @@ def check_detections(detections: Any) -> None:
             raise InputError(one.name, found, "finite boxes of positive size", "drop these rows")
 
 
+Detections = Boxes | tuple[Any, Any, Any]
+"""Boxes, or arrays (frame, ltwh, score)."""
+Frames = tuple[int, int] | Sequence[tuple[int, int]] | None
+
+
+def as_boxes(detections: Any) -> list[Boxes]:
+    """Return a sequence of Boxes or of (frame, ltwh, score) as a list of Boxes.
+
+    Raises
+    ------
+    InputError
+        As `check_detections`, or arrays of other shapes.
+    """
+    if isinstance(detections, Sequence) and not isinstance(detections, Boxes):
+        detections = [_boxes(one, i) if _arrays(one) else one for i, one in enumerate(detections)]
+    check_detections(detections)
+    return list(detections)
+
+
+def _arrays(one: Any) -> bool:
+    return isinstance(one, tuple) and len(one) == 3
+
+
+def _boxes(one: tuple[Any, Any, Any], i: int) -> Boxes:
+    frame, ltwh, score = (np.asarray(part) for part in one)
+    if not len(frame) == len(ltwh) == len(score) or ltwh.shape[1:] != (4,):
+        found = f"shapes {frame.shape}, {ltwh.shape}, {score.shape}"
+        expected = "(frame, ltwh, score): (R,), (R, 4), (R,)"
+        raise InputError(f"detections[{i}]", found, expected, "give a row to each box")
+    whole = frame.astype(np.int64)
+    if (whole != frame).any():
+        cure = "number frames by whole numbers"
+        raise InputError(f"detections[{i}]", "a frame that is a fraction", "whole numbers", cure)
+    unknown = np.full(len(whole), -1)
+    return Boxes(whole, unknown, ltwh.astype(float), score.astype(float), f"detections[{i}]")
+
+
+def check_together(objects: int | None, **options: Any) -> None:
+    """Raise InputError where an option that is given does not go with ``objects``, given or not."""
+    for name, value in options.items():
+        if value is None:
+            continue
+        if objects is None:
+            cure = f"pass objects, or leave {name} out"
+            raise InputError(name, f"{value!r} without objects", "objects=N with it", cure)
+        cure = f"leave out {name}, or objects"
+        raise InputError(name, f"{value!r}, with objects={objects}", "no objects with it", cure)
+
+
+def check_settings_are(settings: Any, kind: type) -> None:
+    """Raise InputError unless the settings are of this kind, or None."""
+    if settings is not None and not isinstance(settings, kind):
+        cure = f"pass {kind.__name__}(), or None"
+        raise InputError("settings", f"a {type(settings).__name__}", kind.__name__, cure)
+
+
+def rates_of(rate: Any, count: int) -> list[float | None]:
+    """Return frames a second of each of so many sequences, None where nobody says.
+
+    Raises
+    ------
+    InputError
+        A rate that is not positive, or not one for each.
+    """
+    rates = list(rate) if isinstance(rate, Sequence) else [rate] * count
+    if len(rates) != count:
+        raise InputError("rate", f"{len(rates)} rates", f"one, or {count}", "pass one a sequence")
+    for one in rates:
+        if one is not None and not 0 < one < np.inf:
+            raise InputError("rate", repr(one), "frames a second, above 0", "pass 30, or None")
+    return rates
+
+
+def extent(boxes: Boxes) -> tuple[float, float]:
+    """Return width and height of the smallest image, from (0, 0), that holds all boxes' centres."""
+    if not len(boxes):
+        return 1.0, 1.0
+    width, height = (boxes.ltwh[:, :2] + boxes.ltwh[:, 2:] / 2).max(0).clip(min=1.0)
+    return float(width), float(height)
+
+
 def check_image_size(image_size: Any) -> None:
     """Raise InputError unless this is None or two positive numbers."""
     if image_size is None:

@@ -1,208 +1,136 @@
-"""Follow N objects through detections: MixDVAE, a source prior, and VEM or SVI.
+"""Follow objects through detections: everyone who comes and goes, or N that are always there.
 
 >>> from ppl_models.data.motchallenge import read_boxes
 >>> from inference.tasks.tracking import track
->>> [tracks] = track([read_boxes("det.txt")], objects=3)
->>> tracks.boxes  # (N, T, 4): left, top, width, height of each object in each frame
+>>> [lives] = track([read_boxes("det.txt")])  # `LiveTracks`: who is there when, and how sure
+>>> [tracks] = track([read_boxes("det.txt")], objects=3)  # `Tracks`, by MixDVAE
 
-A box is followed as (centre x, centre y, log width, log height), each object in its own frame:
-offsets from where its path starts, in units of its height. Coordinate ascent starts from several
-sets of paths (`inference.tasks.tracking.initial_paths`), and the one that ends at the highest bound
-is kept: the ELBO of its posterior, estimated from joint draws where the prior has networks.
+Without ``objects`` `inference.tasks.tracking.whole` follows, with it
+`inference.tasks.tracking.known_number`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, overload
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from inference.randomness import seeded
-from inference.tasks.tracking.ascent import Prior, coordinate_ascent, source_pair
-from inference.tasks.tracking.batch import (
-    Batch,
-    FloatArray,
-    TrackerSettings,
-    check_counts,
-    prepare,
-)
-from inference.tasks.tracking.cascade import cascade_start
+from inference.tasks.tracking.ascent import Prior
+from inference.tasks.tracking.batch import TrackerSettings
 from inference.tasks.tracking.checks import (
-    check_choice,
-    check_detections,
+    Detections,
+    Frames,
+    as_boxes,
     check_image_size,
+    check_settings_are,
+    check_together,
+    extent,
     ranges_of,
+    rates_of,
 )
-from inference.tasks.tracking.initial_paths import Clip, Settings, start_paths
+from inference.tasks.tracking.known_number import Method, track_known
 from inference.tasks.tracking.tracks import Tracks
-from inference.vem import VEM
-from ppl_models.data.motchallenge import Boxes
-from ppl_models.linear_motion import LinearMotion
-
-Method = Literal["vem", "svi"]
-
-MOTION_SCALES = (1.0, 0.5, 0.25)
-"""How restless the starts take the objects to be; the bound decides."""
+from inference.tasks.tracking.whole import LiveTracks, WholeSettings, follow
 
 
+@overload
 def track(
-    detections: Sequence[Boxes],
+    detections: Sequence[Detections],
+    *,
+    objects: None = None,
+    image_size: tuple[float, float] | None = None,
+    frames: Frames = None,
+    rate: float | Sequence[float | None] | None = None,
+    settings: WholeSettings | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[LiveTracks]: ...
+
+
+@overload
+def track(
+    detections: Sequence[Detections],
     *,
     objects: int,
     image_size: tuple[float, float] | None = None,
-    frames: tuple[int, int] | Sequence[tuple[int, int]] | None = None,
+    frames: Frames = None,
     method: Method = "vem",
     prior: Prior = "srnn",
     clutter: bool = True,
     iterations: int | None = None,
     settings: TrackerSettings | None = None,
     seed: int = 0,
-) -> list[Tracks]:
-    """Follow ``objects`` objects, present in every frame, through each sequence of detections.
+) -> list[Tracks]: ...
+
+
+def track(
+    detections: Sequence[Detections],
+    *,
+    objects: int | None = None,
+    image_size: tuple[float, float] | None = None,
+    frames: Frames = None,
+    rate: float | Sequence[float | None] | None = None,
+    settings: TrackerSettings | WholeSettings | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> list[Tracks] | list[LiveTracks]:
+    """Follow everyone who comes and goes, or N objects that are always there.
 
     Parameters
     ----------
-    detections : sequence of Boxes
-        One a sequence, pixels; identities and order within a frame are not read. All are followed
-        in one batch.
-    objects : int
-        N, the same for all sequences.
+    detections : sequence of Boxes, or of (frame, ltwh, score)
+        One a sequence, pixels; identities and order within a frame are not read. Arrays (R,),
+        (R, 4) and (R,) are as good as `Boxes`; a score may be NaN where there is none.
+    objects : int, optional
+        N of `track_known`, whose other ``options`` go with it. Without it, who is there and when
+        is inferred, and the other arguments below are read.
     image_size : (width, height), optional
-        In pixels; by default the extent of the detections. Only the density of clutter reads it.
+        In pixels; by default the extent of the detections.
     frames : (first, last) or a sequence of them, optional
         Frames to follow, both included; by default from the first detection to the last.
-    method : "vem" or "svi"
-        Coordinate ascent (the default: fast, q(s) a smoother), or a guide refined from there by
-        stochastic gradients, with the assignments summed exactly but q(s) independent over frames:
-        its bound is far lower, and its deviations are too small.
-    prior : "srnn", "deepar" or "linear"
-        What is known of motion: networks whose weights ship, or constant velocity. The default is
-        the one with the highest bound on real people, whom it follows at least as well
-        (`benchmarks.tracking`); DeepAR is some nats a clip behind, and faster.
-    clutter : bool
-        Whether a detection may be of nothing.
-    iterations : int, optional
-        VEM iterations; by default those of the settings, 10.
-    settings : TrackerSettings, optional
-        Finer settings; ``clutter=False`` and ``iterations`` overrule its own.
-    seed : int
-        Of SVI's draws, and of those that estimate the bound of a network prior.
+    rate : float, or one (or None) a sequence, optional
+        Frames a second; by default the rate at which the boxes move as objects do.
+    settings : WholeSettings, optional
+    progress : callable, optional
+        Called with windows done, and how many there are, of each sequence.
 
     Returns
     -------
-    list of Tracks
-        One a sequence, objects numbered by their first detection's frame, then left to right.
+    list of LiveTracks, or of Tracks
+        One a sequence.
 
     Raises
     ------
     InputError
-        For no sequences, boxes without a size, fewer than one object, an unknown method or prior,
-        an empty range, an image without a size.
+        For no sequences, boxes without a size, an empty range, an image without a size, a rate that
+        is not positive, options that do not go together.
     """
-    check_detections(detections)
-    check_counts(objects=objects)
-    check_choice("method", method, Method)
-    check_choice("prior", prior, Prior)
-    check_image_size(image_size)
-    ranges = ranges_of(detections, frames)
-    settings = settings or TrackerSettings()
-    if iterations is not None:
-        settings = replace(settings, iterations=iterations)
-    if not clutter:
-        settings = replace(settings, clutter_weight=0.0)
-    padded = [d.padded(*r) for d, r in zip(detections, ranges, strict=True)]
-    batch = prepare(padded, image_size)
-    lengths = [last - first + 1 for first, last in ranges]
-    with seeded(seed):
-        if settings.start == "cascade":
-            starts = [cascade_start(batch, objects, prior, settings)]
-        else:
-            starts = starts_of(batch, lengths, objects, settings)
-        end = _followed(batch, starts, method, prior, settings, seed)
-    return [
-        _tracks(d.name, first, boxes, end, i, length)
-        for i, (d, (first, _), boxes, length) in enumerate(
-            zip(detections, ranges, padded, lengths, strict=True)
+    detections = as_boxes(detections)
+    if objects is not None:
+        check_together(objects, rate=rate, progress=progress)
+        check_settings_are(settings, TrackerSettings)
+        return track_known(
+            detections,
+            objects=objects,
+            image_size=image_size,
+            frames=frames,
+            settings=settings,  # type: ignore[arg-type]
+            **options,
         )
-    ]
-
-
-def _followed(
-    batch: Batch,
-    starts: Sequence[Tensor],
-    method: Method,
-    prior: Prior,
-    settings: TrackerSettings,
-    seed: int,
-) -> VEM:
-    """Take each sequence's best end by its bound; for SVI, go on from there.
-
-    A filter's q(s) has frames independent of each other, and a bound thousands of nats lower: its
-    ends are compared by the objective, which is how well it predicts the detections.
-    """
-    ascent = replace(settings, smooth=True) if method == "svi" else settings
-    ends = [coordinate_ascent(batch, start, prior, ascent, seed=seed) for start in starts]
-    scores = [end.elbo if ascent.smooth else end.objective[-1] for end in ends]
-    best = torch.stack(scores).nan_to_num(-torch.inf).argmax(0)
-    end = _chosen(ends, best)
-    if method == "vem":
-        return end
-    from inference.tasks.tracking.svi import refine
-
-    start = torch.stack(list(starts))[best, torch.arange(len(best))]
-    return refine(batch, start, source_pair(prior), settings, end)
-
-
-def _chosen(ends: Sequence[VEM], best: Tensor) -> VEM:
-    """Return of each sequence the end with index ``best`` (B)."""
-    rows = torch.arange(len(best))
-    parts = {name: torch.stack([getattr(end, name) for end in ends]) for name in VEM._fields}
-    objective = parts.pop("objective")[best, :, rows].T
-    return VEM(**{name: part[best, rows] for name, part in parts.items()}, objective=objective)
-
-
-def starts_of(
-    batch: Batch, lengths: Sequence[int], objects: int, settings: TrackerSettings
-) -> list[Tensor]:
-    """Return sets of starting paths (B, N, T, 4), one a motion scale.
-
-    ``lengths`` are the sequences' own, before padding; paths are held where frames are padded.
-    """
-    linear, longest = LinearMotion(), batch.o.shape[1]
-    clips = [
-        Clip(o[:n].numpy(), mask[:n].numpy(), size[:n].numpy(), float(log_clutter))
-        for o, mask, size, log_clutter, n in zip(
-            *(x.double() if x.is_floating_point() else x for x in batch[:3]),
-            batch.log_clutter,
-            lengths,
+    check_together(objects, **options)
+    check_settings_are(settings, WholeSettings)
+    check_image_size(image_size)
+    return [
+        follow(
+            one,
+            *span,
+            image_size or extent(one),
+            speed,
+            settings or WholeSettings(),  # type: ignore[arg-type]
+            progress,
+        )
+        for one, span, speed in zip(
+            detections,
+            ranges_of(detections, frames),
+            rates_of(rate, len(detections)),
             strict=True,
         )
     ]
-    weight = settings.clutter_weight or 0.01  # the flow must be able to leave a detection out
-    sets = []
-    for scale in MOTION_SCALES:
-        how = Settings(noise=settings.noise, clutter_weight=weight, motion_scale=scale)
-        paths = [start_paths(clip, objects, linear, how) for clip in clips]
-        held = [np.pad(p, ((0, 0), (0, longest - p.shape[1]), (0, 0)), "edge") for p in paths]
-        sets.append(torch.as_tensor(np.stack(held)))
-    return sets
-
-
-def _tracks(name: str, first: int, boxes: FloatArray, end: VEM, i: int, length: int) -> Tracks:
-    """Cut sequence ``i`` out of a batch."""
-    return Tracks(
-        name=name,
-        first=first,
-        mean=end.mean[i, :, :length].numpy(),
-        sd=end.variance[i, :, :length].sqrt().numpy(),
-        detections=boxes,
-        responsibilities=end.responsibilities[i, :length, : boxes.shape[1]].numpy(),
-        noise=float(end.phi[i].sqrt()),
-        elbo=float(end.elbo[i]),
-        elbo_error=float(end.elbo_error[i]),
-        objective=end.objective[:, i].numpy(),
-    )

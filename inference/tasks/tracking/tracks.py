@@ -63,6 +63,11 @@ class Tracks:
     objective: FloatArray = field(default_factory=lambda: np.zeros(0))
 
     @property
+    def objects(self) -> int:
+        """N."""
+        return len(self.mean)
+
+    @property
     def boxes(self) -> FloatArray:
         """(N, T, 4): left, top, width, height at the posterior mean, in pixels."""
         return to_ltwh(self.mean)

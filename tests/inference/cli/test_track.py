@@ -119,7 +119,6 @@ def test_many_files_share_one_batch(
                 "method": "svi",
                 "prior": "srnn",
                 "clutter": False,
-                "iterations": 10,
                 "seed": 3,
             },
         )
@@ -127,16 +126,7 @@ def test_many_files_share_one_batch(
     calls.clear()
     ppl("track", "a.txt", "--objects", "2", "--out", "out")
     [(_, default)] = calls
-    assert default == {
-        "objects": 2,
-        "image_size": None,
-        "frames": [(1, 12)],
-        "method": "vem",
-        "prior": "srnn",
-        "clutter": True,
-        "iterations": 10,
-        "seed": 0,
-    }
+    assert default == {"objects": 2, "image_size": None, "frames": [(1, 12)]}
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ class Links(NamedTuple):
 
     def of(self, kept: BoolArray) -> Links:
         """Return some of the links."""
-        return Links(*(part[kept] for part in self))
+        source, target, gap, odds = self
+        return Links(source[kept], target[kept], gap[kept], odds[kept])
 
 
 class Ends(NamedTuple):
@@ -51,7 +52,8 @@ def candidates(
 ) -> Links:
     """Return links over gaps of up to ``longest`` seconds, by motion alone.
 
-    ``runs`` are in the order of their first frames; ``worth`` (M) are their log odds to be an object's.
+    ``runs`` are in the order of their first frames; ``worth`` (M) are their log odds to be an
+    object's.
     """
     ends = ends_of(video, runs, law)
     weight = 1 / (1 + np.exp(-worth.clip(-30, 30)))
@@ -60,7 +62,7 @@ def candidates(
     rival = rival + log_normal(ends.begin.z, wide).sum(-1)
     frames = round(longest * video.rate)
     found = [_from(i, ends, rival, video.rate, law, frames) for i in range(len(runs))]
-    source, target, odds = (np.concatenate(x) for x in zip(*found, strict=True)) if found else _none()
+    source, target, odds = (np.concatenate(x) for x in zip(_none(), *found, strict=True))
     return Links(source, target, ends.first[target] - ends.last[source], odds)
 
 

@@ -14,7 +14,7 @@ from inference.tasks.tracking.whole.starts import Surroundings, first_of, intens
 from inference.tasks.tracking.whole.video import Video
 
 FIRST_WAIT = 0.25
-"""Seconds of patience of the first tracklets, of which nothing is learned but how often one is seen."""
+"""Seconds of patience of the first tracklets, of which starts and misses are learned."""
 FIRST_FRAMES = 3.5
 LONG = 5
 """Detections of a tracklet from which its gaps count."""

@@ -11,8 +11,9 @@ stands before it has another width; its error is no sign of another object):
 .. math::
     o \sim (1 - \epsilon) N(s, (r_d u)^2) + \epsilon N(s, (r_d u)^2 + (\beta_d u)^2).
 
-Time is in seconds, so that one law serves every frame rate. Matching from frame to frame has a law of its own: errors of
-neighbouring frames are partly the same error, which over a gap is a calmer motion.
+Time is in seconds, so that one law serves every frame rate. Matching from frame to frame has a law
+of its own: errors of neighbouring frames are partly the same error, which over a gap is a calmer
+motion.
 """
 
 from __future__ import annotations

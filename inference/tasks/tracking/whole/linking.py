@@ -7,8 +7,8 @@ All links are chosen together, as the assignment of the highest total log odds,
     \sum_{c} \frac{p(c \mid a)\, p(c \mid b)}{p(c)},
 
 of b's first position and velocity, where a's motion leads, against the intensity of starts there;
-of how long one is unseen; and of both being objects, or both clutter (c). It is done repeatedly, over
-gaps that grow: the longer a tracklet, the better its velocity is known.
+of how long one is unseen; and of both being objects, or both clutter (c). It is done repeatedly,
+over gaps that grow: the longer a tracklet, the better its velocity is known.
 
 References: L. Zhang, Y. Li, R. Nevatia, "Global data association for multi-object tracking using
 network flows", CVPR 2008; C. Huang, B. Wu, R. Nevatia, "Robust object tracking by hierarchical
@@ -84,7 +84,8 @@ def link(
         found, gain = found.of(gain > 0), gain[gain > 0]
         bare = 1 - cover_in_gaps(video, runs, found, odds > 0)
         gain = gain - how.uncovered * bare * (found.gap - 1) / video.rate
-        runs = [np.concatenate([runs[i] for i in chain]) for chain in _chains(found, gain, worth, how)]
+        chains = _chains(found, gain, worth, how)
+        runs = [np.concatenate([runs[i] for i in chain]) for chain in chains]
     return sorted(runs, key=lambda run: (video.rows.frame[run[0]], run[0]))
 
 
@@ -103,9 +104,7 @@ def _chains(found: Links, gain: FloatArray, worth: FloatArray, how: Linking) -> 
     return chains
 
 
-def best_links(
-    count: int, source: IntArray, target: IntArray, gain: FloatArray
-) -> dict[int, int]:
+def best_links(count: int, source: IntArray, target: IntArray, gain: FloatArray) -> dict[int, int]:
     """Return links of the highest total gain, each node the source of one and the target of one.
 
     Links without a gain are left out.

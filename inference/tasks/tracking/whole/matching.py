@@ -117,12 +117,12 @@ class _Live:
         doubted[who[~clear]] = True
         return match, doubted
 
-    def learn(
-        self, t: int, who: BoolArray, rows: IntArray, video: Video, law: MotionLaw
-    ) -> None:
+    def learn(self, t: int, who: BoolArray, rows: IntArray, video: Video, law: MotionLaw) -> None:
         """Give some a detection each."""
         index = np.flatnonzero(who)
-        ahead = law.carry(self.belief.take(index), (t - self.last[index]) / video.rate, self.unit[index])
+        ahead = law.carry(
+            self.belief.take(index), (t - self.last[index]) / video.rate, self.unit[index]
+        )
         self.belief.put(index, law.learn(ahead, video.rows.o[rows], self.unit[index]))
         self.last[index] = t
         self.unit[index] = 0.8 * self.unit[index] + 0.2 * video.rows.unit[rows]

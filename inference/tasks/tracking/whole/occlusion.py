@@ -42,9 +42,7 @@ def cover_in_gaps(
     return covered
 
 
-def cover_of(
-    video: Video, boxes: FloatArray, frame: IntArray, objects: BoolArray
-) -> FloatArray:
+def cover_of(video: Video, boxes: FloatArray, frame: IntArray, objects: BoolArray) -> FloatArray:
     """Return the largest share of boxes (A, 4), left, top, width, height, behind one detection."""
     cover = np.zeros(len(boxes))
     if not len(boxes):

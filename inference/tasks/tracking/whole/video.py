@@ -53,7 +53,8 @@ class Video:
     ) -> None:
         kept = boxes.between(first, last)
         o = to_centre(kept.ltwh)
-        self.rows = Rows(kept.frame - first, o, unit_of(o[:, 3]), kept.score.astype(float))
+        score = known_scores(kept.score)
+        self.rows = Rows(kept.frame - first, o, unit_of(o[:, 3]), score)
         self.boxes, self.first, self.length = kept, first, last - first + 1
         self.image_size, self.rate = image_size, rate
 
@@ -73,6 +74,14 @@ class Video:
         new = object.__new__(Video)
         new.__dict__.update(self.__dict__, rate=rate)
         return new
+
+
+def known_scores(score: FloatArray) -> FloatArray:
+    """Return scores, NaN where they say nothing: all the same, or negative, which means none."""
+    score = np.where(score < 0, np.nan, score.astype(float))
+    if not len(score) or np.isnan(score).all():
+        return score
+    return score if np.nanmin(score) < np.nanmax(score) else np.full_like(score, np.nan)
 
 
 def unit_of(log_height: FloatArray) -> FloatArray:

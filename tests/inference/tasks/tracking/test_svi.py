@@ -13,8 +13,8 @@ from torch.distributions import InverseGamma, MultivariateNormal
 
 from inference.randomness import seeded
 from inference.tasks.tracking.batch import Batch, TrackerSettings, frames_of, prepare
+from inference.tasks.tracking.known_number import coordinate_ascent, source_pair, starts_of
 from inference.tasks.tracking.svi import FIRST_SCALE, refine
-from inference.tasks.tracking.track import coordinate_ascent, source_pair, starts_of
 from inference.vem import VEM
 from ppl_models.linear_motion import LinearMotion
 from tests.clips import Clip, overlap, walkers

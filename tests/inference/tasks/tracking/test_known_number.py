@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from inference.metrics.tracking import overlaps, score
 from inference.tasks.tracking import svi as tracking_svi
 from inference.tasks.tracking.batch import TrackerSettings, frames_of, prepare, to_centre, to_ltwh
-from inference.tasks.tracking.track import (
+from inference.tasks.tracking.known_number import (
     MOTION_SCALES,
     coordinate_ascent,
     source_pair,
     starts_of,
-    track,
 )
+from inference.tasks.tracking.track import track
 from ppl_models.data.motchallenge import Boxes, read_boxes, read_ground_truth
 from tests.clips import overlap, shuffled, walkers
 

@@ -1,0 +1,5 @@
+"""Follow everyone through a whole video, without being told how many there are."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,11 @@
+from .chains import Design as Design
+from .follow import WholeSettings as WholeSettings
+from .follow import follow as follow
+from .law import MotionLaw as MotionLaw
+from .linking import Linking as Linking
+from .live_tracks import LiveTracks as LiveTracks
+from .lives import LifeLaw as LifeLaw
+from .matching import Matching as Matching
+from .scores import ScoreLaw as ScoreLaw
+from .starts import Surroundings as Surroundings
+from .video import Video as Video

@@ -1,0 +1,149 @@
+"""Follow everyone through a whole video: who comes, hides and goes is inferred."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from inference.tasks.tracking.kalman import FloatArray, IntArray
+from inference.tasks.tracking.whole.chains import Design, detected_share, find_chains
+from inference.tasks.tracking.whole.live_tracks import LiveTracks
+from inference.tasks.tracking.whole.lives import LifeLaw, Presence, presence
+from inference.tasks.tracking.whole.scores import ScoreLaw, score_odds
+from inference.tasks.tracking.whole.smoothing import smooth
+from inference.tasks.tracking.whole.time_scale import USUAL, infer_rate
+from inference.tasks.tracking.whole.video import Video
+from inference.tasks.tracking.whole.windows import LONGEST, OVERLAP, Followed, join, windows
+from ppl_models.data.motchallenge import Boxes
+
+TOLD = 0.05
+"""p(present) below which a box is not kept."""
+VAGUE = 0.3
+"""Standard deviation of a centre, in heights, from which on a box is not kept: it would overlap
+with the object by chance."""
+STEADY = 30.0
+"""Frames a second up to which scores of neighbouring frames add; above, as many as in a second."""
+
+
+@dataclass(frozen=True)
+class WholeSettings:
+    """What is believed of videos, and how they are cut.
+
+    Attributes
+    ----------
+    design : Design
+        Motion, matches and links.
+    life : LifeLaw
+    scores : ScoreLaw
+    window, overlap : int
+        Frames of a window, and of what two have in common.
+    """
+
+    design: Design = field(default_factory=Design)
+    life: LifeLaw = field(default_factory=LifeLaw)
+    scores: ScoreLaw = field(default_factory=ScoreLaw)
+    window: int = LONGEST
+    overlap: int = OVERLAP
+
+
+def follow(
+    detections: Boxes,
+    first: int,
+    last: int,
+    image_size: tuple[float, float],
+    rate: float | None,
+    settings: WholeSettings,
+    progress: Callable[[int, int], None] | None = None,
+) -> LiveTracks:
+    """Follow all objects of one video; see `track`."""
+    detections = detections.between(first, last)
+    spans = list(windows(first, last, settings.window, settings.overlap))
+    rate = rate or _rate(detections, spans[0], image_size, settings)
+    found, end = Followed.none(), first
+    for i, (begin, stop) in enumerate(spans):
+        video = Video(detections, begin, stop, image_size, rate)
+        new = _numbered(_follow_window(video, settings), video, detections)
+        found = join(found, new, begin, end) if i else new
+        end = stop
+        if progress is not None:
+            progress(i + 1, len(spans))
+    return _tracks(found, detections, first, last, rate)
+
+
+def _rate(
+    detections: Boxes,
+    span: tuple[int, int],
+    image_size: tuple[float, float],
+    settings: WholeSettings,
+) -> float:
+    """Return the frames a second that the first window looks like."""
+    video = Video(detections, *span, image_size, USUAL)
+    return infer_rate(video, settings.design.matching, settings.design.matches)
+
+
+def _follow_window(video: Video, settings: WholeSettings) -> Followed:
+    """Follow the objects of a window; detections are rows of the window."""
+    design = settings.design
+    odds = score_odds(video.rows.score, settings.scores) * min(1.0, STEADY / video.rate)
+    chains = find_chains(video, odds, design)
+    chains = [chain for chain in chains if odds[chain].sum() > settings.scores.least]
+    boxes = smooth(video, chains, design.smoothing)
+    detected = detected_share(video, chains)
+    lives = presence(video, chains, boxes, odds, design.smoothing, settings.life, detected)
+    parts = [_rows(video, n, chain, boxes, lives) for n, chain in enumerate(chains)]
+    if not parts:
+        return Followed.none()
+    return Followed._make(np.concatenate(part) for part in zip(*parts, strict=True))
+
+
+def _rows(
+    video: Video,
+    n: int,
+    chain: IntArray,
+    boxes: tuple[FloatArray, FloatArray],
+    lives: Presence,
+) -> Followed:
+    """Return the rows of one object, numbered n + 1."""
+    mean, variance, present, seen = (part[n] for part in (*boxes, *lives))
+    detection = np.full(video.length, -1)
+    detection[video.rows.frame[chain]] = chain
+    vague = np.sqrt(variance[:, 0]) > VAGUE * np.exp(mean[:, 3])
+    frame = np.flatnonzero((present > TOLD) & ~vague)
+    named = np.full(video.length, n + 1)
+    every = Followed(named, np.arange(video.length), mean, variance, present, seen, detection)
+    return every.of(frame)
+
+
+def _numbered(found: Followed, video: Video, detections: Boxes) -> Followed:
+    """Return rows with frames, and rows of detections, of the whole video."""
+    before = int(np.searchsorted(detections.frame, video.first))
+    row = np.where(found.detection >= 0, found.detection + before, -1)
+    return found._replace(frame=found.frame + video.first, detection=row)
+
+
+def _tracks(found: Followed, detections: Boxes, first: int, last: int, rate: float) -> LiveTracks:
+    """Number objects by their first frame, then from left to right."""
+    order = np.lexsort((found.frame, found.object))
+    found = found.of(order)
+    names, begins = np.unique(found.object, return_index=True)
+    rank = np.lexsort((found.mean[begins, 0], found.frame[begins]))
+    number = np.empty(len(names), np.int64)
+    number[rank] = np.arange(len(names)) + 1
+    renamed = number[np.searchsorted(names, found.object)]
+    found = found._replace(object=renamed).of(np.lexsort((found.frame, renamed)))
+    return LiveTracks(
+        detections.name,
+        first,
+        last - first + 1,
+        rate,
+        found.object,
+        found.frame,
+        found.mean,
+        np.sqrt(found.variance),
+        found.present,
+        found.seen,
+        found.detection,
+        detections,
+    )
