@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from inference.tasks.tracking.kalman import FloatArray, IntArray
+from inference.tasks.tracking.kalman import BoolArray, FloatArray, IntArray
 from inference.tasks.tracking.whole.law import LINKING, MATCHING, MotionLaw
 from inference.tasks.tracking.whole.linking import Linking, link
 from inference.tasks.tracking.whole.matching import Matching, tracklets
+from inference.tasks.tracking.whole.scores import Learned, ScoreLaw, learn_scores, seconds_of
 from inference.tasks.tracking.whole.starts import Surroundings, first_of, intensity
 from inference.tasks.tracking.whole.video import Video
 
@@ -30,8 +32,15 @@ class Design:
         From frame to frame; over gaps; of the boxes that are told.
     matches : Matching
     links : Linking
+    last_links : Linking
+        Of objects, once clutter is gone.
     surroundings : Surroundings
         Of starts, as matches see them.
+    scores : ScoreLaw
+    rounds : int
+        Times that links and what scores say are found in turn.
+    patience : float
+        Log odds, a detection, that a stretch may have against it and still be an object's.
     """
 
     matching: MotionLaw = MATCHING
@@ -39,7 +48,11 @@ class Design:
     smoothing: MotionLaw = MATCHING
     matches: Matching = field(default_factory=Matching)
     links: Linking = field(default_factory=Linking)
+    last_links: Linking = field(default_factory=lambda: Linking(stages=(2.5,), least=1.5))
     surroundings: Surroundings = field(default_factory=Surroundings)
+    scores: ScoreLaw = field(default_factory=ScoreLaw)
+    rounds: int = 2
+    patience: float = 1.5
 
 
 def find_tracklets(video: Video, design: Design) -> list[IntArray]:
@@ -62,6 +75,59 @@ def detected_share(video: Video, runs: list[IntArray]) -> float:
     return float(np.clip(seen / there, 0.2, 0.98)) if there else 0.9
 
 
-def find_chains(video: Video, odds: FloatArray, design: Design) -> list[IntArray]:
-    """Return all chains of detections, objects' and clutter's, by ``odds`` (R) of each."""
-    return link(video, find_tracklets(video, design), odds, design.linking, design.links)
+class Objects(NamedTuple):
+    """Chains of detections that are objects'."""
+
+    chains: list[IntArray]
+    """Rows of each object's detections."""
+    odds: FloatArray
+    """(N): log odds of each to be an object, and not clutter."""
+    learned: Learned
+    """What scores say."""
+
+
+def find_objects(video: Video, design: Design) -> Objects:
+    """Return the objects of a video: chains of tracklets that are likelier objects than clutter.
+
+    Links and what scores say are found in turn. Then each chain is cut to the stretch that its
+    scores speak for, what is clutter is dropped, and the rest is linked once more: with clutter
+    gone, other starts are fewer, and links surer.
+    """
+    runs = find_tracklets(video, design)
+    if not runs:
+        return Objects([], np.zeros(0), learn_scores(video, [], design.scores))
+    chains, learned = runs, learn_scores(video, runs, design.scores)
+    for _ in range(design.rounds):
+        solid = _members(video, _kept(video, chains, learned, 0.0))
+        chains = link(video, runs, learned, solid, design.linking, design.links)
+        learned = learn_scores(video, chains, design.scores)
+    worth = learned.of_detections + design.patience
+    kept = _kept(video, chains, learned, -design.patience)
+    cut = [best_stretch(chain, worth[chain]) for chain in kept]
+    if cut:
+        cut = link(video, cut, learned, _members(video, cut), design.linking, design.last_links)
+    odds = learned.odds(learned.counts(video, cut), seconds_of(video, cut))
+    good = np.flatnonzero(odds > 0)
+    return Objects([cut[i] for i in good], odds[good], learned)
+
+
+def best_stretch(chain: IntArray, worth: FloatArray) -> IntArray:
+    """Return the stretch of a chain of the largest sum of worths, of each of its detections."""
+    sums = np.concatenate([[0.0], np.cumsum(worth)])
+    lowest = np.minimum.accumulate(sums[:-1])
+    end = int(np.argmax(sums[1:] - lowest))
+    begin = int(np.argmin(sums[: end + 1]))
+    return chain[begin : end + 1]
+
+
+def _kept(video: Video, chains: list[IntArray], learned: Learned, least: float) -> list[IntArray]:
+    odds = learned.odds(learned.counts(video, chains), seconds_of(video, chains))
+    return [chain for chain, one in zip(chains, odds, strict=True) if one > least]
+
+
+def _members(video: Video, chains: list[IntArray]) -> BoolArray:
+    """Return which rows (R) are of some chain."""
+    member = np.zeros(len(video.rows.frame), bool)
+    for chain in chains:
+        member[chain] = True
+    return member

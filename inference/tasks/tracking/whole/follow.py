@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from inference.tasks.tracking.kalman import FloatArray, IntArray
-from inference.tasks.tracking.whole.chains import Design, detected_share, find_chains
+from inference.tasks.tracking.whole.chains import Design, detected_share, find_objects
 from inference.tasks.tracking.whole.live_tracks import LiveTracks
 from inference.tasks.tracking.whole.lives import LifeLaw, Presence, presence
-from inference.tasks.tracking.whole.scores import ScoreLaw, score_odds
 from inference.tasks.tracking.whole.smoothing import smooth
 from inference.tasks.tracking.whole.time_scale import USUAL, infer_rate
 from inference.tasks.tracking.whole.video import Video
@@ -23,8 +22,6 @@ TOLD = 0.05
 VAGUE = 0.3
 """Standard deviation of a centre, in heights, from which on a box is not kept: it would overlap
 with the object by chance."""
-STEADY = 30.0
-"""Frames a second up to which scores of neighbouring frames add; above, as many as in a second."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +31,14 @@ class WholeSettings:
     Attributes
     ----------
     design : Design
-        Motion, matches and links.
+        Motion, matches, links and scores.
     life : LifeLaw
-    scores : ScoreLaw
     window, overlap : int
         Frames of a window, and of what two have in common.
     """
 
     design: Design = field(default_factory=Design)
     life: LifeLaw = field(default_factory=LifeLaw)
-    scores: ScoreLaw = field(default_factory=ScoreLaw)
     window: int = LONGEST
     overlap: int = OVERLAP
 
@@ -86,12 +81,12 @@ def _rate(
 def _follow_window(video: Video, settings: WholeSettings) -> Followed:
     """Follow the objects of a window; detections are rows of the window."""
     design = settings.design
-    odds = score_odds(video.rows.score, settings.scores) * min(1.0, STEADY / video.rate)
-    chains = find_chains(video, odds, design)
-    chains = [chain for chain in chains if odds[chain].sum() > settings.scores.least]
+    chains, odds, learned = find_objects(video, design)
     boxes = smooth(video, chains, design.smoothing)
     detected = detected_share(video, chains)
-    lives = presence(video, chains, boxes, odds, design.smoothing, settings.life, detected)
+    worth = learned.of_detections
+    lives = presence(video, chains, boxes, worth, design.smoothing, settings.life, detected)
+    lives = lives.given(1 / (1 + np.exp(-odds)))
     parts = [_rows(video, n, chain, boxes, lives) for n, chain in enumerate(chains)]
     if not parts:
         return Followed.none()

@@ -23,10 +23,11 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-from inference.tasks.tracking.kalman import FloatArray, IntArray
+from inference.tasks.tracking.kalman import BoolArray, FloatArray, IntArray
 from inference.tasks.tracking.whole.candidates import Links, candidates
 from inference.tasks.tracking.whole.law import MotionLaw
 from inference.tasks.tracking.whole.occlusion import cover_in_gaps
+from inference.tasks.tracking.whole.scores import Learned
 from inference.tasks.tracking.whole.starts import Surroundings
 from inference.tasks.tracking.whole.video import Video
 
@@ -69,38 +70,60 @@ class Linking:
 
 
 def link(
-    video: Video, runs: list[IntArray], odds: FloatArray, law: MotionLaw, how: Linking
+    video: Video,
+    runs: list[IntArray],
+    learned: Learned,
+    objects: BoolArray,
+    law: MotionLaw,
+    how: Linking,
 ) -> list[IntArray]:
     """Return chains of tracklets as longer runs, in the order of their first frames.
 
-    ``odds`` (R) are the log odds of a detection to be an object's and not clutter, as they add up
-    along a run.
+    Parameters
+    ----------
+    video : Video
+    runs : list of IntArray
+        Rows of each tracklet's detections.
+    learned : Learned
+        What scores say.
+    objects : BoolArray
+        (R): detections that may hide others.
+    law : MotionLaw
+    how : Linking
     """
     for longest in how.stages:
-        runs = sorted(runs, key=lambda run: (video.rows.frame[run[0]], run[0]))
-        worth = np.array([odds[run].sum() for run in runs])
+        runs = in_order(video, runs)
+        counts = learned.counts(video, runs)
+        worth = learned.odds_of_scores(counts)
         found = candidates(video, runs, worth, law, how.surroundings, longest)
         gain = found.odds + how.log_gap(found.gap, video.rate) - how.least
         found, gain = found.of(gain > 0), gain[gain > 0]
-        bare = 1 - cover_in_gaps(video, runs, found, odds > 0)
+        bare = 1 - cover_in_gaps(video, runs, found, objects)
         gain = gain - how.uncovered * bare * (found.gap - 1) / video.rate
-        chains = _chains(found, gain, worth, how)
+        chains = _chains(found, gain, counts, learned, how)
         runs = [np.concatenate([runs[i] for i in chain]) for chain in chains]
+    return in_order(video, runs)
+
+
+def in_order(video: Video, runs: list[IntArray]) -> list[IntArray]:
+    """Return runs in the order of their first frames."""
     return sorted(runs, key=lambda run: (video.rows.frame[run[0]], run[0]))
 
 
-def _chains(found: Links, gain: FloatArray, worth: FloatArray, how: Linking) -> list[list[int]]:
+def _chains(
+    found: Links, gain: FloatArray, counts: FloatArray, learned: Learned, how: Linking
+) -> list[list[int]]:
     """Choose links twice: first by what each tracklet is worth, then by what its chain is."""
-    kind = worth
+    worth = learned.odds_of_scores(counts)
     for _ in range(2):
-        share = (1 / (1 + np.exp(-kind.clip(-30, 30)))).clip(0.02, 0.98)
+        share = (1 / (1 + np.exp(-worth.clip(-30, 30)))).clip(0.02, 0.98)
         a, b = share[found.source], share[found.target]
         same = np.log(2 * a * b + 2 * (1 - a) * (1 - b))
         follow = best_links(len(worth), found.source, found.target, gain + how.same_kind * same)
         chains = chains_of(len(worth), follow)
-        kind = worth.copy()
-        for chain in chains:
-            kind[chain] = worth[chain].sum()
+        sums = np.stack([counts[chain].sum(0) for chain in chains])
+        for chain, odds in zip(chains, learned.odds_of_scores(sums), strict=True):
+            worth[chain] = odds
     return chains
 
 

@@ -26,6 +26,9 @@ CONVINCED = 6.0
 """Log odds that a detection adds at most: its errors last, and are no sign of many objects."""
 OUTSIDE = -3.0
 """Log odds of being there, of a box whose centre is outside the image."""
+BEYOND = -3.0
+"""Log odds, a frame, of being there before the first detection or after the last: a chain ends
+where what would go on with it is likelier clutter."""
 SLOTS = 1.02
 """Slots an object, of which each is one."""
 
@@ -72,6 +75,10 @@ class Presence(NamedTuple):
     seen: FloatArray
     """(N, T)"""
 
+    def given(self, exists: FloatArray) -> Presence:
+        """Return the same of objects that exist with probabilities (N)."""
+        return Presence(self.present * exists[:, None], self.seen * exists[:, None])
+
 
 def presence(
     video: Video,
@@ -111,6 +118,7 @@ def presence(
         evidence[n, frame, SEEN] = math.log(detected) + worth.clip(-CONVINCED, CONVINCED)
         evidence[n, frame, HIDDEN] = math.log(1e-3)
         there[n, frame[0] : frame[-1] + 1] = True
+    evidence[..., SEEN : HIDDEN + 1] += BEYOND * ~there[..., None]
     life = law.per_frame(video.rate, count, length, detected)
     slots = max(count + 1, round(SLOTS * count))
     behind = torch.as_tensor(behind_others(boxes[0], there))

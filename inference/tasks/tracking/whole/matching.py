@@ -35,7 +35,7 @@ class Matching:
         It ends no sooner than when a run of misses as long has this probability.
     """
 
-    least: float = 6.0
+    least: float = 5.5
     margin: float = 0.5
     patience: float = 0.12
     missed: float = 0.01

@@ -1,42 +1,196 @@
-"""What scores say: log odds of a detection to be an object's and not clutter."""
+r"""What scores say, learned from the video itself: which chains of detections are objects.
+
+A chain of detections is an object's, or clutter's, which is brief or lasts. Its length d in seconds
+and the scores of its detections, as counts n in K bins of ranks, have the densities
+
+.. math::
+    p(d, n \mid \mathrm{object}) &= \mathrm{Exp}(d; \tau) \, \mathrm{DM}(n; \kappa \theta_o), \\
+    p(d, n \mid \mathrm{brief}) &= \mathrm{Exp}(d; \tau_b) \, \mathrm{DM}(n; \kappa \theta_c), \\
+    p(d, n \mid \mathrm{lasting}) &= \mathrm{Exp}(d; \tau) \, \mathrm{DM}(n; \kappa \theta_c).
+
+The Dirichlet-multinomial DM says that each chain has a law of scores of its own, near its class's:
+scores of one object are alike, and a hundred of them do not say a hundred times as much. Laws and
+shares are learned by EM over all chains, without labels: what lasts is mostly an object. Ranks make
+it the same for every detector's scale; log odds rise with the score. Where scores are missing, or
+all the same, lengths decide.
+
+Reference: T. P. Minka, "Estimating a Dirichlet distribution", 2000 (the fixed point of the M step).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import isotonic_regression
+from scipy.special import digamma, gammaln
 
-from inference.tasks.tracking.kalman import FloatArray
+from inference.tasks.tracking.kalman import FloatArray, IntArray
+from inference.tasks.tracking.whole.video import Video
+
+STEADY = 30.0
+"""Frames a second up to which each detection counts; above, as many as these in a second."""
 
 
 @dataclass(frozen=True)
 class ScoreLaw:
-    """A line between two limits.
+    """What is believed of scores and lengths before a video is seen.
 
     Attributes
     ----------
-    half : float
-        The score of even odds.
-    slope : float
-        Log odds a unit of score.
-    low, high : float
-        Limits of the log odds.
-    share : float
-        Weight of a detection's log odds in a sum over a chain at 30 frames a second or fewer:
-        scores of neighbouring frames are partly the same.
-    least : float
-        Log odds that a chain must have to be an object.
+    num_bins : int
+        K.
+    concentration : float
+        kappa: how near a chain's law of scores is to its class's.
+    life, brief : float
+        tau and tau_b: mean lengths of objects (and lasting clutter), and of brief clutter, seconds.
+    object_share, brief_share : float
+        Of all chains; the rest is lasting clutter.
+    chains : float
+        How many chains these shares are worth, and so are the laws before any score is seen: of
+        objects 2 u, of clutter 2 (1 - u), at rank u.
+    sweeps : int
+        Most steps of EM.
     """
 
-    half: float = 0.65
-    slope: float = 8.0
-    low: float = -3.0
-    high: float = 2.5
-    share: float = 0.25
-    least: float = 1.0
+    num_bins: int = 12
+    concentration: float = 4.0
+    life: float = 3.0
+    brief: float = 0.15
+    object_share: float = 0.3
+    brief_share: float = 0.63
+    chains: float = 10.0
+    sweeps: int = 60
 
 
-def score_odds(score: FloatArray, law: ScoreLaw) -> FloatArray:
-    """Return log odds (R), as they add up along a chain; 0 where there is no score."""
-    odds = law.share * (law.slope * (score - law.half)).clip(law.low, law.high)
-    return np.where(np.isnan(odds), 0.0, odds)
+class Learned(NamedTuple):
+    """Laws of scores, and shares of the three kinds of chains."""
+
+    settings: ScoreLaw
+    bins: IntArray
+    """(R): bin of each detection; K where it has no score."""
+    law: FloatArray
+    """(2, K): theta of objects, and of clutter."""
+    share: FloatArray
+    """(3,): objects, brief clutter, lasting clutter."""
+
+    def odds_of_scores(self, counts: FloatArray) -> FloatArray:
+        """Log odds (M) of chains to be objects by their counts (M, K) alone."""
+        kappa = self.settings.concentration
+        return _log_counts(counts, kappa * self.law[0]) - _log_counts(counts, kappa * self.law[1])
+
+    def odds(self, counts: FloatArray, seconds: FloatArray) -> FloatArray:
+        """Log odds (M) of chains to be objects, by scores and lengths."""
+        life = _log_exponential(seconds, self.settings.life)
+        brief = np.log(self.share[1]) + _log_exponential(seconds, self.settings.brief)
+        clutter = np.logaddexp(brief, np.log(self.share[2]) + life)
+        odds: FloatArray = self.odds_of_scores(counts) + np.log(self.share[0]) + life - clutter
+        return odds
+
+    @property
+    def of_detections(self) -> FloatArray:
+        """Log odds (R) that one score adds, 0 where there is none."""
+        used = np.bincount(self.bins, minlength=self.settings.num_bins + 1)[:-1] > 0
+        odds = np.where(used, np.log(self.law[0] / self.law[1]), 0.0)
+        return np.append(odds, 0.0)[self.bins]
+
+    def counts(self, video: Video, chains: list[IntArray]) -> FloatArray:
+        """Return counts (M, K) of the scores of chains."""
+        count = self.settings.num_bins
+        found = np.zeros((len(chains), count + 1))
+        for row, chain in zip(found, chains, strict=True):
+            row += np.bincount(self.bins[chain], minlength=count + 1)
+        return min(1.0, STEADY / video.rate) * found[:, :count]
+
+
+def seconds_of(video: Video, chains: list[IntArray]) -> FloatArray:
+    """Return the lengths (M) of chains, from the first detection to the last."""
+    frame = video.rows.frame
+    return np.array([frame[chain[-1]] - frame[chain[0]] + 1 for chain in chains]) / video.rate
+
+
+def learn_scores(video: Video, chains: list[IntArray], settings: ScoreLaw) -> Learned:
+    """Learn from all chains of a video, objects' and clutter's."""
+    bins = rank_bins(video.rows.score, settings.num_bins)
+    prior = _prior(settings.num_bins)
+    share = _shares(settings)
+    now = Learned(settings, bins, prior, share)
+    counts, seconds = now.counts(video, chains), seconds_of(video, chains)
+    informative = (counts.sum(0) > 0).sum() > 1
+    if not informative:
+        now = now._replace(law=np.full_like(prior, 1 / settings.num_bins))
+    for _ in range(settings.sweeps):
+        new = _step(now, counts, seconds, prior, bool(informative))
+        moved = max(np.abs(np.log(new.law / now.law)).max(), np.abs(new.share - now.share).max())
+        now = new
+        if moved < 3e-3:
+            break
+    return now
+
+
+def rank_bins(score: FloatArray, num_bins: int) -> IntArray:
+    """Return the bin of each score (R) by its rank, equal ones together; ``num_bins`` for NaN."""
+    bins = np.full(len(score), num_bins)
+    known = np.isfinite(score)
+    _, value, count = np.unique(score[known], return_inverse=True, return_counts=True)
+    middle = (np.cumsum(count) - count / 2) / max(1, int(known.sum()))
+    bins[known] = (num_bins * middle).astype(int).clip(max=num_bins - 1)[value]
+    return bins
+
+
+def _step(
+    now: Learned, counts: FloatArray, seconds: FloatArray, prior: FloatArray, informative: bool
+) -> Learned:
+    """Take one E and one M step."""
+    settings = now.settings
+    is_object = _sigmoid(now.odds(counts, seconds))
+    lengths = _log_exponential(seconds, settings.brief) - _log_exponential(seconds, settings.life)
+    is_brief = _sigmoid(np.log(now.share[1] / now.share[2]) + lengths)
+    kinds = (is_object, (1 - is_object) * is_brief, (1 - is_object) * (1 - is_brief))
+    number = np.array([kind.sum() for kind in kinds]) + settings.chains * _shares(settings)
+    new = now._replace(share=number / number.sum())
+    if not informative:
+        return new
+    law = np.empty_like(now.law)
+    for i, weight in enumerate((is_object, 1 - is_object)):
+        alpha = settings.concentration * now.law[i]
+        drawn = alpha * (digamma(counts + alpha) - digamma(alpha))
+        law[i] = weight @ drawn + settings.chains * prior[i]
+    return new._replace(law=_rising(law / law.sum(1, keepdims=True), counts.sum(0)))
+
+
+def _rising(law: FloatArray, width: FloatArray) -> FloatArray:
+    """Return laws of the same sum in each bin, whose log ratio does not fall with the score."""
+    used, total = width > 0, law.sum(0)
+    ratio = isotonic_regression(np.log(law[0] / law[1])[used], weights=width[used]).x
+    law = law.copy()
+    law[0, used] = total[used] * _sigmoid(ratio)
+    law[1, used] = total[used] * _sigmoid(-ratio)
+    scaled: FloatArray = law / law.sum(1, keepdims=True)
+    return scaled
+
+
+def _prior(num_bins: int) -> FloatArray:
+    edges = np.linspace(0, 1, num_bins + 1)
+    return np.stack([np.diff(edges**2), np.diff(1 - (1 - edges) ** 2)])
+
+
+def _shares(settings: ScoreLaw) -> FloatArray:
+    shares = settings.object_share, settings.brief_share
+    return np.array([*shares, 1 - sum(shares)])
+
+
+def _log_counts(counts: FloatArray, alpha: FloatArray) -> FloatArray:
+    """Log probability of counts (M, K) in an order, Dirichlet-multinomial."""
+    parts = (gammaln(counts + alpha) - gammaln(alpha)).sum(1)
+    log_p: FloatArray = parts + gammaln(alpha.sum()) - gammaln(alpha.sum() + counts.sum(1))
+    return log_p
+
+
+def _log_exponential(seconds: FloatArray, mean: float) -> FloatArray:
+    return -seconds / mean - np.log(mean)
+
+
+def _sigmoid(x: FloatArray) -> FloatArray:
+    return 1 / (1 + np.exp(-np.clip(x, -50, 50)))

@@ -2,7 +2,7 @@
 
 The law of motion is in seconds. Tracklets that hold at any rate are scored by the density of each
 detection given those before, at one rate after the other. A crowd that stands still looks like film
-of a high rate; then, too, the law that predicts best is the one to use.
+of a high rate, which is why rates end where films usually are.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from inference.tasks.tracking.whole.law import MotionLaw
 from inference.tasks.tracking.whole.matching import Matching, tracklets
 from inference.tasks.tracking.whole.video import Video, unit_of
 
-RATES = tuple(2.5 * 2 ** (i / 2) for i in range(10))
-"""Frames a second that are tried: 2.5 to 57."""
+RATES = tuple(2.5 * 2 ** (i / 2) for i in range(8))
+"""Frames a second that are tried: 2.5 to 28."""
 USUAL = 25.0
 """Where nothing is seen for long enough to say."""
 FIRST = 15.0
