@@ -20,7 +20,9 @@ RATES = tuple(2.5 * 2 ** (i / 2) for i in range(8))
 """Frames a second that are tried: 2.5 to 28."""
 USUAL = 25.0
 """Where nothing is seen for long enough to say."""
-FIRST = 15.0
+FIRST, WAIT = 3.0, 0.4
+"""Frames a second at which the tracklets are made, a low one: at a high one they would lose what is
+fast, and bear the high rate out. And their patience, in seconds."""
 LEAST, MOST, STEPS = 5, 400, 60
 """Detections of a tracklet that is scored, tracklets, and detections of each."""
 
@@ -30,7 +32,7 @@ def infer_rate(video: Video, law: MotionLaw, how: Matching) -> float:
     at_first = video.at_rate(FIRST)
     nowhere = np.full(len(video.rows.frame), video.log_anywhere)
     careful = replace(law, outliers=0.03)
-    runs = tracklets(at_first, careful, nowhere, how, detected=0.5, wait=0.25)
+    runs = tracklets(at_first, careful, nowhere, how, detected=0.5, wait=WAIT)
     runs = [run[:STEPS] for run in runs if len(run) >= LEAST][:MOST]
     if not runs:
         return USUAL
