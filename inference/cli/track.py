@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -227,6 +228,8 @@ def _answers(jobs: Sequence[Job], settings: dict[str, Any]) -> Iterator[Tracks |
         from inference.tasks.tracking import track as follow
 
         step("following")
+        if settings["objects"] is None:
+            settings = {**settings, "progress": partial(step, "following")}
         found = follow(
             [job.detections for job in jobs], frames=[job.frames for job in jobs], **settings
         )

@@ -147,13 +147,13 @@ class LiveTracks:
         return paths
 
     def _text(self) -> str:
-        """Return rows ``frame, id, left, top, width, height, p(present), -1, -1, -1``, in order."""
+        """Return rows ``frame, id, left, top, width, height, p(present)``, in order."""
         rows = self.as_boxes()
         order = np.lexsort((rows.id, rows.frame))
         sides = np.round(rows.ltwh, 3)
         sides[:, 2:] = np.maximum(sides[:, 2:], 0.001)  # what was positive reads back as positive
         return "".join(
-            f"{frame},{one},{left:.3f},{top:.3f},{width:.3f},{height:.3f},{present:.4f},-1,-1,-1\n"
+            f"{frame},{one},{left:.3f},{top:.3f},{width:.3f},{height:.3f},{present:.4f}\n"
             for frame, one, (left, top, width, height), present in zip(
                 rows.frame[order].tolist(),
                 rows.id[order].tolist(),

@@ -1,0 +1,74 @@
+"""Whole videos of MOT17, boxes as they are and hardened: ours, installed rivals, an oracle.
+
+    python -m benchmarks.whole_videos DATA/mot17 --tool mot_whole.py --env ENV
+
+prints, of all videos together, HOTA, MOTA, IDF1 and more of `track` without the number of objects,
+the frame rate or the image's size, and CPU seconds of it; then what the project's shared tool
+``mot_whole.py`` prints of SORT, ByteTrack, OC-SORT, C-BIoU, BoT-SORT and an oracle on the same
+boxes. Three forms: as they are, 40 % of the boxes gone, every third frame only. ENV is an
+environment with numpy, scipy, trackers==2.6.1, supervision and trackeval, made if it is not there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import tempfile
+import time
+import venv
+from pathlib import Path
+
+import torch
+
+FORMS = {"as they are": [], "40 % gone": ["--drop", ".4"], "every third": ["--stride", "3"]}
+NEEDED = ["numpy", "scipy", "trackers==2.6.1", "supervision", "trackeval"]
+
+
+def environment(folder: Path) -> Path:
+    """Return the Python of an environment with the rivals, made if it is not there."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+    if not list(folder.glob("lib/*/site-packages/trackeval")):
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *NEEDED], check=True)
+    return python
+
+
+def follow(boxes: Path, out: Path) -> float:
+    """Follow everyone in each file of detections; return seconds of process time."""
+    from inference.tasks.tracking import track
+    from ppl_models.data.motchallenge import read_boxes
+
+    began = time.process_time()
+    for file in sorted(boxes.glob("*.txt")):
+        [found] = track([read_boxes(file)])
+        found.write(out / file.stem)
+    return time.process_time() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="the folder of MOT17-04/, MOT17-05/, ...")
+    parser.add_argument("--tool", type=Path, required=True, help="mot_whole.py")
+    parser.add_argument("--env", type=Path, required=True, help="environment of the rivals")
+    parser.add_argument("--no-rivals", action="store_true", help="only ours")
+    parser.add_argument("--each", action="store_true", help="a line a video, too")
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    python = environment(chosen.env)
+    videos = sorted(path for path in chosen.data.iterdir() if path.is_dir())
+    for form, options in FORMS.items():
+        print(f"\n{form}", flush=True)
+        command = [python, chosen.tool, *videos, *options, *(["--all"] if chosen.each else [])]
+        with tempfile.TemporaryDirectory() as scratch:
+            boxes, tracks = Path(scratch) / "boxes", Path(scratch) / "tracks"
+            subprocess.run([*command, "--write", boxes], check=True)
+            seconds = follow(boxes, tracks)
+            subprocess.run([*command, "--tracks", tracks], check=True)
+            print(f"{'':10s} {seconds:.0f} s of process time, writing and pictures included")
+        if not chosen.no_rivals:
+            subprocess.run([*command, "--rivals"], check=True)
+
+
+if __name__ == "__main__":
+    main()
