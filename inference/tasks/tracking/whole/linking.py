@@ -82,7 +82,7 @@ def link(
         found = candidates(video, runs, worth, law, how.surroundings, longest)
         gain = found.odds + how.log_gap(found.gap, video.rate) - how.least
         found, gain = found.of(gain > 0), gain[gain > 0]
-        bare = 1 - cover_in_gaps(video, runs, found, odds > 0)
+        bare = 1 - cover_in_gaps(video, runs, found, odds >= 0)
         gain = gain - how.uncovered * bare * (found.gap - 1) / video.rate
         chains = _chains(found, gain, worth, how)
         runs = [np.concatenate([runs[i] for i in chain]) for chain in chains]
