@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,11 @@ def boxes_of(rows: list[tuple[float, ...]], score: float = -1.0) -> Boxes:
     ltwh = np.concatenate([parts[:, 1:3] - parts[:, 3:] / 2, parts[:, 3:]], -1)
     none = np.full(len(parts), -1)
     return Boxes(parts[:, 0].astype(np.int64), none, ltwh, np.full(len(parts), score))
+
+
+def scored(boxes: Boxes, low: float = 0.85, high: float = 0.95, seed: int = 0) -> Boxes:
+    """The same boxes with scores between two limits."""
+    return replace(boxes, score=np.random.default_rng(seed).uniform(low, high, len(boxes)))
 
 
 def walk(
