@@ -60,7 +60,9 @@ def test_constants_of_lives_say_how_long_one_stays() -> None:
     assert behind_a_wall(True, life=1.0)[40] < usual[40]
     assert behind_a_wall(True, seen_behind=2.9)[40] < usual[40]
     assert behind_a_wall(False, seen=0.3)[40] > behind_a_wall(False)[40]
-    assert behind_a_wall(True, hidden=0.1)[40] < usual[40]  # who comes out so fast would have been seen
+    assert (
+        behind_a_wall(True, hidden=0.1)[40] < usual[40]
+    )  # who comes out so fast would have been seen
 
 
 @pytest.mark.parametrize("rate", [5.0, 30.0])

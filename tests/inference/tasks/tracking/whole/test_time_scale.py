@@ -31,7 +31,9 @@ def test_simulated_walkers_at_a_third_of_the_rate_look_slower_filmed() -> None:
     """By more than a factor of 1.4, in the mean of three scenes; the truth is 3."""
     found = {
         rate: [
-            np.log(infer_rate(Video(s.detections, 1, 60, s.image_size, USUAL), MATCHING, Matching()))
+            np.log(
+                infer_rate(Video(s.detections, 1, 60, s.image_size, USUAL), MATCHING, Matching())
+            )
             for s in simulate_scenes(3, length=60, fps=rate, people=6, camera="pan", seed=1)
         ]
         for rate in (10, 30)
