@@ -9,6 +9,15 @@ import numpy as np
 import pytest
 
 from inference.tasks.tracking import LiveTracks, TrackerSettings, Tracks, WholeSettings, track
+from inference.tasks.tracking.whole import (
+    Design,
+    LifeLaw,
+    Linking,
+    Matching,
+    ScoreLaw,
+    Surroundings,
+)
+from inference.tasks.tracking.whole.law import LINKING, MATCHING
 from ppl_models.data import simulate_scenes
 from ppl_models.data.motchallenge import Boxes
 from ppl_models.errors import InputError
@@ -160,6 +169,43 @@ def test_people_are_followed_without_scores() -> None:
     for score in (-1.0, np.nan, 1.0):
         found = follow(replace(boxes, score=np.full(len(boxes), score)))
         assert found.objects == 2 and owners(found, source) == [{1}, {2}]
+
+
+def settings_of(name: str, value: Any) -> WholeSettings:
+    """Settings of which one differs from the default."""
+    own = name in ("life", "scores")
+    return WholeSettings(**{name: value}) if own else WholeSettings(design=Design(**{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("life", LifeLaw(life=2.0, seen=1.0, seen_behind=0.2, hidden=0.2)),
+        ("scores", ScoreLaw(half=0.5)),
+        ("matching", MATCHING.calmer(1.5)),
+        ("linking", LINKING.calmer(1.5)),
+        ("smoothing", LINKING),
+        ("matches", Matching(margin=1.0)),
+        ("links", Linking(stages=(0.3, 1.0))),
+        ("surroundings", Surroundings(distance=2.0)),
+    ],
+)
+def test_settings_that_are_a_little_different_find_the_same_people(name: str, value: Any) -> None:
+    boxes, source = crossing()
+    kept = (source == 1) | (boxes.frame < 20) | (boxes.frame > 24)
+    other = follow(boxes.select(kept), settings=settings_of(name, value))
+    assert other.objects == 2 and owners(other, source[kept]) == [{1}, {2}]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        WholeSettings(scores=ScoreLaw(least=1e6)),
+        WholeSettings(Design(matches=Matching(least=1e6), links=Linking(least=1e6))),
+    ],
+)
+def test_settings_that_believe_in_nobody_find_nobody(settings: WholeSettings) -> None:
+    assert not follow(ONE, settings=settings).there().any()
 
 
 @pytest.mark.parametrize("score", [-1.0, np.nan, 0.9, np.inf])
