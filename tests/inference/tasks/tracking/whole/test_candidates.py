@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal, norm
 
 from inference.tasks.tracking.kalman import IntArray
 from inference.tasks.tracking.whole.candidates import HOPELESS, Links, candidates, ends_of
 from inference.tasks.tracking.whole.law import LINKING
-from inference.tasks.tracking.whole.starts import Surroundings
+from inference.tasks.tracking.whole.starts import Surroundings, intensity
 from inference.tasks.tracking.whole.video import Video
 from tests.inference.tasks.tracking.whole.made import PARTS, boxes_of, same, video_of, walk
 
@@ -45,6 +48,31 @@ def test_gaps_are_at_most_as_long_as_asked() -> None:
 def test_odds_fall_with_the_distance_and_none_is_hopeless() -> None:
     odds = [links(*cut(5, offset=d)).odds.max(initial=HOPELESS) for d in (0, 15, 40, 100)]
     assert odds == sorted(odds, reverse=True) and odds[0] > odds[-1]
+
+
+def test_odds_are_joint_densities_of_place_and_velocity_against_starts() -> None:
+    """Of a law with hardly an outlier: two-dimensional normals, coordinate by coordinate."""
+    law = replace(LINKING, outliers=1e-12)
+    video, runs = cut(10, offset=8)
+    worth = np.full(3, 50.0)
+    ends = ends_of(video, runs, law)
+    found = candidates(video, runs, worth, law, Surroundings(), 2.0)
+    unit, begin = ends.unit[:1], ends.begin.take([1])
+    ahead = law.carry(ends.end.take([0]), np.array([11 / 25]), unit)
+    place = begin.s[0]
+    expected = -float(
+        intensity(video, place[None], ends.begin.s[[0, 2]], np.ones(2), Surroundings())[0]
+    )
+    extra = 0.05 * np.exp(video.log_anywhere) / video.length  # the uniform part counts oneself
+    expected = -np.logaddexp(-expected, np.log(extra))
+    for d in range(4):
+        cross = ahead.sz[0, d] + begin.sz[0, d]
+        cov = [[ahead.ss[0, d] + begin.ss[0, d], cross], [cross, ahead.zz[0, d] + begin.zz[0, d]]]
+        error = [begin.s[0, d] - ahead.s[0, d], begin.z[0, d] - ahead.z[0, d]]
+        expected += multivariate_normal.logpdf(error, cov=np.array(cov))
+        wide = law.speed[d] * ends.unit[1, d]
+        expected -= norm.logpdf(begin.z[0, d], scale=wide)
+    assert found.source.tolist() == [0] and found.odds[0] == pytest.approx(expected, abs=1e-3)
 
 
 def test_links_can_be_selected() -> None:
