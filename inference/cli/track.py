@@ -27,7 +27,7 @@ from inference.cli.track_jobs import (
     present_throughout,
     read_job,
 )
-from inference.cli.words import LARGEST_SEED, finite
+from inference.cli.words import LARGEST_SEED, finite, positive
 
 if TYPE_CHECKING:
     from inference.metrics.tracking import Score
@@ -105,7 +105,7 @@ def track(
     rate: Annotated[
         float | None,
         typer.Option(
-            callback=finite,
+            callback=positive,
             help="Frames a second.",
             show_default="of the seqinfo.ini beside a det.txt, or as the boxes move",
         ),

@@ -82,3 +82,16 @@ def finite(value: float | None) -> float | None:
 def _spoken(parts: list[str]) -> list[str]:
     """Say the last part, the cure, in options."""
     return [*parts[:-1], in_options(parts[-1])] if parts else []
+
+
+def positive(value: float | None) -> float | None:
+    """Refuse what is not above 0, NaN and infinity as the value of an option.
+
+    Raises
+    ------
+    typer.BadParameter
+        It is one of them.
+    """
+    if value is not None and finite(value) is not None and value <= 0:
+        raise typer.BadParameter(f"{value} is not above 0")
+    return value

@@ -61,17 +61,24 @@ def _arrays(one: Any) -> bool:
 
 
 def _boxes(one: tuple[Any, Any, Any], i: int) -> Boxes:
-    frame, ltwh, score = (np.asarray(part) for part in one)
-    if not len(frame) == len(ltwh) == len(score) or ltwh.shape[1:] != (4,):
+    try:
+        frame, ltwh, score = (np.asarray(part, float) for part in one)
+    except (TypeError, ValueError) as error:
+        cure = "give numbers, NaN for a score that is not known"
+        raise InputError(f"detections[{i}]", str(error), "arrays of numbers", cure) from None
+    if not frame.shape == ltwh.shape[:1] == score.shape or ltwh.shape[1:] != (4,):
         found = f"shapes {frame.shape}, {ltwh.shape}, {score.shape}"
         expected = "(frame, ltwh, score): (R,), (R, 4), (R,)"
         raise InputError(f"detections[{i}]", found, expected, "give a row to each box")
+    if not (np.abs(frame) < 2**53).all():
+        found, cure = "a frame that is no number, or beyond 2^53", "number frames from 1"
+        raise InputError(f"detections[{i}]", found, "whole numbers", cure)
     whole = frame.astype(np.int64)
     if (whole != frame).any():
         cure = "number frames by whole numbers"
         raise InputError(f"detections[{i}]", "a frame that is a fraction", "whole numbers", cure)
     unknown = np.full(len(whole), -1)
-    return Boxes(whole, unknown, ltwh.astype(float), score.astype(float), f"detections[{i}]")
+    return Boxes(whole, unknown, ltwh, score, f"detections[{i}]")
 
 
 def check_together(objects: int | None, **options: Any) -> None:
@@ -101,11 +108,14 @@ def rates_of(rate: Any, count: int) -> list[float | None]:
     InputError
         A rate that is not positive, or not one for each.
     """
-    rates = list(rate) if isinstance(rate, Sequence) else [rate] * count
+    rate = rate.tolist() if isinstance(rate, np.ndarray) else rate
+    several = isinstance(rate, Sequence) and not isinstance(rate, str)
+    rates = list(rate) if several else [rate] * count
     if len(rates) != count:
         raise InputError("rate", f"{len(rates)} rates", f"one, or {count}", "pass one a sequence")
     for one in rates:
-        if one is not None and not 0 < one < np.inf:
+        number = isinstance(one, float | int | np.number) and not isinstance(one, bool)
+        if one is not None and not (number and 0 < one < np.inf):
             raise InputError("rate", repr(one), "frames a second, above 0", "pass 30, or None")
     return rates
 

@@ -346,3 +346,131 @@ def test_the_demo_reads_no_identity(ppl: Ppl, monkeypatch: pytest.MonkeyPatch) -
     [(boxes, settings)] = seen
     assert (boxes.id == -1).all() and len(boxes.between(23, 62)) == 153
     assert settings == {"objects": 7, "frames": [(23, 62)]}
+
+
+def everyone(ppl: Ppl, *arguments: str, code: int = 0) -> tuple[str, str]:
+    """Run ``ppl track`` without --objects into the folder out."""
+    found, out, err = ppl("track", *arguments, "--out", "out")
+    assert found == code, err
+    return out, err
+
+
+def come_and_go(path: Path) -> None:
+    """Write detections of one who is there for 40 frames, and of one who leaves after 20."""
+    rng, rows = np.random.default_rng(0), []
+    for frame in range(1, 41):
+        for n in range(1 if frame > 20 else 2):
+            corner = np.array([300.0 * n + 3 * frame, 100 + frame]) + rng.normal(0, 0.5, 2)
+            rows.append(f"{frame},-1,{corner[0]:.2f},{corner[1]:.2f},40,80,{0.8 + n / 10:.1f}\n")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(rows))
+
+
+def test_without_objects_whoever_comes_and_goes_is_followed(ppl: Ppl, tmp_path: Path) -> None:
+    come_and_go(tmp_path / "a.txt")
+    truth = [f"{t},1,{3 * t},{100 + t},40,80,1,1,1\n" for t in range(1, 41)]
+    (tmp_path / "a.gt").write_text("".join(truth))
+    out, err = everyone(ppl, "a.txt", "--rate", "25", "--gt", "a.gt", "--image-size", "900x300")
+    assert "a.txt: 2 objects, frames 1 to 40 -> out/a/" in out and "MOTA" in out and not err
+    folder = tmp_path / "out" / "a"
+    assert {path.name for path in folder.iterdir()} == FILES | {"metrics.json"}
+    tracks = read_boxes(folder / "tracks.txt")
+    frames = {n: set(tracks.frame[tracks.id == n].tolist()) for n in (1, 2)}
+    assert frames[1] == set(range(1, 41))
+    assert set(range(1, 21)) <= frames[2] <= set(range(1, 36))
+    assert json.loads((folder / "metrics.json").read_text())["objects"] == 1
+    assert (tmp_path / "out" / "SHA256SUMS").is_file()
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What `track` is asked for; it does nothing."""
+    asked: list[dict[str, Any]] = []
+
+    def record(detections: list[Any], **settings: Any) -> None:
+        asked.append(settings)
+        raise InputError("stop here")
+
+    monkeypatch.setattr(tracking, "track", record)
+    return asked
+
+
+def test_without_objects_every_score_is_weighed_and_the_rest_is_left_open(
+    ppl: Ppl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def record(detections: list[Any], **settings: Any) -> None:
+        seen.append((detections[0], settings))
+        raise InputError("stop here")
+
+    monkeypatch.setattr(tracking, "track", record)
+    (tmp_path / "a.txt").write_text("1,-1,0,0,40,80,0.1\n2,-1,0,0,40,80,0.9\n")
+    everyone(ppl, "a.txt", code=1)
+    everyone(ppl, "a.txt", "--min-score", "0.5", code=1)
+    assert [len(boxes) for boxes, _ in seen] == [2, 1]
+    expected = {"objects": None, "image_size": None, "rate": [None], "frames": [(1, 2)]}
+    assert seen[0][1] == expected
+
+
+@pytest.mark.parametrize(
+    "option",
+    [["--method", "vem"], ["--prior", "linear"], ["--no-clutter"], ["--clutter"]]
+    + [["--iterations", "3"], ["--seed", "0"]],
+)
+def test_options_of_a_known_number_are_refused_without_it(
+    ppl: Ppl, tmp_path: Path, option: list[str]
+) -> None:
+    come_and_go(tmp_path / "a.txt")
+    _, err = everyone(ppl, "a.txt", *option, code=2)
+    name = option[0].replace("--no-", "--")
+    assert f"{name} goes with --objects" in err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("rate", ["0", "-25", "nan", "inf", "fast"])
+def test_rates_that_are_none_are_named_before_any_work(ppl: Ppl, tmp_path: Path, rate: str) -> None:
+    come_and_go(tmp_path / "a.txt")
+    _, err = everyone(ppl, "a.txt", "--rate", rate, code=2)
+    assert "--rate" in err and not (tmp_path / "out").exists()
+
+
+def test_a_rate_is_refused_with_objects(ppl: Ppl, tmp_path: Path) -> None:
+    come_and_go(tmp_path / "a.txt")
+    _, err = everyone(ppl, "a.txt", "--rate", "25", "--objects", "2", code=2)
+    assert "--rate goes without --objects" in err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("info", "rate"),
+    [
+        ("[Sequence]\nseqLength=40\nframeRate=14\n", 14.0),
+        ("[Sequence]\nseqLength=40\nframeRate=29.97\n", 29.97),
+        ("[Sequence]\nseqLength=40\n", None),
+        (None, None),
+    ],
+)
+def test_the_rate_beside_a_det_txt_is_read(
+    ppl: Ppl, tmp_path: Path, calls: list[dict[str, Any]], info: str | None, rate: float | None
+) -> None:
+    come_and_go(tmp_path / "seq" / "det.txt")
+    come_and_go(tmp_path / "seq" / "other.txt")
+    if info is not None:
+        (tmp_path / "seq" / "seqinfo.ini").write_text(info)
+    everyone(ppl, "seq/det.txt", "seq/other.txt", code=1)
+    everyone(ppl, "seq/det.txt", "--rate", "30", code=1)
+    assert [asked["rate"] for asked in calls] == [[rate, None], [30.0]]
+
+
+@pytest.mark.parametrize("value", ["0", "-5", "fast", "nan", "inf", ""])
+def test_a_bad_rate_beside_a_det_txt_is_named_and_the_option_cures(
+    ppl: Ppl, tmp_path: Path, calls: list[dict[str, Any]], value: str
+) -> None:
+    come_and_go(tmp_path / "det.txt")
+    (tmp_path / "seqinfo.ini").write_text(f"[Sequence]\nseqLength=40\nframeRate={value}\n")
+    _, err = everyone(ppl, "det.txt", code=1)
+    assert "seqinfo.ini" in err and "give --rate" in err and not calls
+    assert not (tmp_path / "out").exists()
+    everyone(ppl, "det.txt", "--rate", "25", code=1)
+    assert calls[0]["rate"] == [25.0]
+    everyone(ppl, "det.txt", "--objects", "2", code=1)  # whose motion is a frame's
+    assert "rate" not in calls[1]

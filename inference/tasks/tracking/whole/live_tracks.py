@@ -95,9 +95,9 @@ class LiveTracks:
         """Return the posterior as an ArviZ object, a row a box.
 
         Groups: posterior (``box``: draw, row, coordinate; of the marginals, a row's draw knows
-        nothing of the next frame's), observed_data (``detection``), constant_data (``object``,
-        ``frame``, ``present``, ``seen``, ``detection_row`` of each row; ``assignment`` of each
-        detection, 0 for clutter).
+        nothing of the next frame's), observed_data (``detected_box``, ``detected_frame`` and
+        ``score`` of each detection), constant_data (``object``, ``frame``, ``present``, ``seen``,
+        ``detection`` of each row; ``assignment`` of each detection, 0 for clutter).
         """
         from inference.diagnostics import Variable, to_arviz
 

@@ -74,6 +74,8 @@ def tracklets(
     live, runs = _Live(), list[list[int]]()
     for t in range(video.length):
         rows = np.arange(video.bounds[t], video.bounds[t + 1])
+        if not len(rows) and not len(live.run):
+            continue  # nobody, for hours maybe
         match, doubted = live.match(t, rows, video, law, intensity, how, odds)
         taken = rows[match[match >= 0]]
         live.learn(t, match >= 0, taken, video, law)

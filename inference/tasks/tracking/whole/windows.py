@@ -9,6 +9,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from inference.tasks.tracking.kalman import BoolArray, FloatArray, IntArray
+from ppl_models.errors import InputError
 
 LONGEST, OVERLAP = 600, 120
 """Frames of a window, and of what two have in common."""
@@ -39,7 +40,16 @@ class Followed(NamedTuple):
 def windows(
     first: int, last: int, longest: int = LONGEST, overlap: int = OVERLAP
 ) -> Iterator[tuple[int, int]]:
-    """Give first and last frame of each window; a video not much longer than one is one."""
+    """Give first and last frame of each window; a video not much longer than one is one.
+
+    Raises
+    ------
+    InputError
+        An overlap as long as a window, or less than none.
+    """
+    if not 0 <= overlap < longest:
+        found, expected = f"{longest} frames, overlap {overlap}", "0 <= overlap < window"
+        raise InputError("window", found, expected, "pass window=600, overlap=120")
     if last - first + 1 <= longest + overlap:
         yield first, last
         return
