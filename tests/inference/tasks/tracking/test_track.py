@@ -163,7 +163,6 @@ def test_identical_boxes_are_at_most_as_many_objects_as_there_are_in_a_frame() -
     assert there.max() <= 3
 
 
-@pytest.mark.xfail(strict=False, reason="without scores no chain has odds: whole.scores is to say")
 def test_people_are_followed_without_scores() -> None:
     boxes, source = crossing()
     for score in (-1.0, np.nan, 1.0):
@@ -173,20 +172,26 @@ def test_people_are_followed_without_scores() -> None:
 
 def settings_of(name: str, value: Any) -> WholeSettings:
     """Settings of which one differs from the default."""
-    own = name in ("life", "scores")
-    return WholeSettings(**{name: value}) if own else WholeSettings(design=Design(**{name: value}))
+    return (
+        WholeSettings(life=value)
+        if name == "life"
+        else WholeSettings(design=Design(**{name: value}))
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("life", LifeLaw(life=2.0, seen=1.0, seen_behind=0.2, hidden=0.2)),
-        ("scores", ScoreLaw(half=0.5)),
+        ("scores", ScoreLaw(8, 8.0, 4.0, 0.3, 0.4, 0.5, 5.0, 20)),
         ("matching", MATCHING.calmer(1.5)),
         ("linking", LINKING.calmer(1.5)),
         ("smoothing", LINKING),
         ("matches", Matching(margin=1.0)),
         ("links", Linking(stages=(0.3, 1.0))),
+        ("last_links", Linking(stages=(1.0,), least=2.0)),
+        ("rounds", 1),
+        ("patience", 0.5),
         ("surroundings", Surroundings(distance=2.0)),
     ],
 )
@@ -200,7 +205,7 @@ def test_settings_that_are_a_little_different_find_the_same_people(name: str, va
 @pytest.mark.parametrize(
     "settings",
     [
-        WholeSettings(scores=ScoreLaw(least=1e6)),
+        WholeSettings(Design(scores=ScoreLaw(object_share=1e-9, chains=1e9))),
         WholeSettings(Design(matches=Matching(least=1e6), links=Linking(least=1e6))),
     ],
 )

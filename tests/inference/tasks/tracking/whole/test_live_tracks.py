@@ -64,7 +64,7 @@ def test_files_are_written_and_read_back(tmp_path: Path) -> None:
         FILES
     )
     text = paths["tracks.txt"].read_text().splitlines()
-    assert text[0] == "3,1,109.000,253.000,40.000,100.000,1.0000,-1,-1,-1"
+    assert text[0] == "3,1,109.000,253.000,40.000,100.000,1.0000"
     order = [tuple(map(int, row.split(",")[:2])) for row in text]
     assert order == sorted(order) == [(3, 1), (3, 2), (4, 1), (5, 1), (6, 1)]
     back = read_boxes(paths["tracks.txt"])
