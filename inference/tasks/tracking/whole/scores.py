@@ -11,8 +11,8 @@ and the scores of its detections, as counts n in K bins of ranks, have the densi
 The Dirichlet-multinomial DM says that each chain has a law of scores of its own, near its class's:
 scores of one object are alike, and a hundred of them do not say a hundred times as much. Laws and
 shares are learned by EM over all chains, without labels: what lasts is mostly an object. Ranks make
-it the same for every detector's scale; log odds rise with the score. Where scores are missing, or
-all the same, lengths decide.
+learning the same for every detector's scale; log odds rise with the score. Where scores are
+missing, or all the same, lengths decide.
 
 Reference: T. P. Minka, "Estimating a Dirichlet distribution", 2000 (the fixed point of the M step).
 """
@@ -45,11 +45,13 @@ class ScoreLaw:
         kappa: how near a chain's law of scores is to its class's.
     life, brief : float
         tau and tau_b: mean lengths of objects (and lasting clutter), and of brief clutter, seconds.
-    object_share, brief_share : float
-        Of all chains; the rest is lasting clutter.
+    object_share : float
+        Of all chains, where scores are no probabilities; where they are, their mean.
+    brief_share : float
+        Of clutter; the rest lasts.
     chains : float
-        How many chains these shares are worth, and so are the laws before any score is seen: of
-        objects 2 u, of clutter 2 (1 - u), at rank u.
+        How many chains these shares are worth, and so are the laws before chains are seen: scores
+        that are probabilities are believed, of others ranks.
     sweeps : int
         Most steps of EM.
     """
@@ -59,7 +61,7 @@ class ScoreLaw:
     life: float = 3.0
     brief: float = 0.15
     object_share: float = 0.3
-    brief_share: float = 0.63
+    brief_share: float = 0.9
     chains: float = 10.0
     sweeps: int = 60
 
@@ -113,15 +115,14 @@ def seconds_of(video: Video, chains: list[IntArray]) -> FloatArray:
 def learn_scores(video: Video, chains: list[IntArray], settings: ScoreLaw) -> Learned:
     """Learn from all chains of a video, objects' and clutter's."""
     bins = rank_bins(video.rows.score, settings.num_bins)
-    prior = _prior(settings.num_bins)
-    share = _shares(settings)
-    now = Learned(settings, bins, prior, share)
+    first = _first(video.rows.score, bins, settings)
+    now = first
     counts, seconds = now.counts(video, chains), seconds_of(video, chains)
     informative = (counts.sum(0) > 0).sum() > 1
     if not informative:
-        now = now._replace(law=np.full_like(prior, 1 / settings.num_bins))
+        now = first = now._replace(law=np.full_like(now.law, 1 / settings.num_bins))
     for _ in range(settings.sweeps):
-        new = _step(now, counts, seconds, prior, bool(informative))
+        new = _step(now, first, counts, seconds, bool(informative))
         moved = max(np.abs(np.log(new.law / now.law)).max(), np.abs(new.share - now.share).max())
         now = new
         if moved < 3e-3:
@@ -139,8 +140,26 @@ def rank_bins(score: FloatArray, num_bins: int) -> IntArray:
     return bins
 
 
+def _first(score: FloatArray, bins: IntArray, settings: ScoreLaw) -> Learned:
+    """Return laws and shares before chains are seen."""
+    count = settings.num_bins
+    known = np.isfinite(score)
+    belief = (np.arange(count) + 0.5) / count
+    width, share = np.full(count, 1 / count), settings.object_share
+    if known.any() and (score[known] <= 1).all():
+        number = np.bincount(bins[known], minlength=count)[:count]
+        total = np.bincount(bins[known], score[known], count)[:count]
+        belief = np.where(number > 0, total / np.maximum(number, 1), belief).clip(0.02, 0.98)
+        width = (number + 1) / (number + 1).sum()
+        share = float((width * belief).sum())
+    law = np.stack([width * belief, width * (1 - belief)])
+    clutter = 1 - share
+    shares = [share, settings.brief_share * clutter, (1 - settings.brief_share) * clutter]
+    return Learned(settings, bins, law / law.sum(1, keepdims=True), np.array(shares))
+
+
 def _step(
-    now: Learned, counts: FloatArray, seconds: FloatArray, prior: FloatArray, informative: bool
+    now: Learned, first: Learned, counts: FloatArray, seconds: FloatArray, informative: bool
 ) -> Learned:
     """Take one E and one M step."""
     settings = now.settings
@@ -148,7 +167,7 @@ def _step(
     lengths = _log_exponential(seconds, settings.brief) - _log_exponential(seconds, settings.life)
     is_brief = _sigmoid(np.log(now.share[1] / now.share[2]) + lengths)
     kinds = (is_object, (1 - is_object) * is_brief, (1 - is_object) * (1 - is_brief))
-    number = np.array([kind.sum() for kind in kinds]) + settings.chains * _shares(settings)
+    number = np.array([kind.sum() for kind in kinds]) + settings.chains * first.share
     new = now._replace(share=number / number.sum())
     if not informative:
         return new
@@ -156,7 +175,7 @@ def _step(
     for i, weight in enumerate((is_object, 1 - is_object)):
         alpha = settings.concentration * now.law[i]
         drawn = alpha * (digamma(counts + alpha) - digamma(alpha))
-        law[i] = weight @ drawn + settings.chains * prior[i]
+        law[i] = weight @ drawn + settings.chains * first.law[i]
     return new._replace(law=_rising(law / law.sum(1, keepdims=True), counts.sum(0)))
 
 
@@ -169,16 +188,6 @@ def _rising(law: FloatArray, width: FloatArray) -> FloatArray:
     law[1, used] = total[used] * _sigmoid(-ratio)
     scaled: FloatArray = law / law.sum(1, keepdims=True)
     return scaled
-
-
-def _prior(num_bins: int) -> FloatArray:
-    edges = np.linspace(0, 1, num_bins + 1)
-    return np.stack([np.diff(edges**2), np.diff(1 - (1 - edges) ** 2)])
-
-
-def _shares(settings: ScoreLaw) -> FloatArray:
-    shares = settings.object_share, settings.brief_share
-    return np.array([*shares, 1 - sum(shares)])
 
 
 def _log_counts(counts: FloatArray, alpha: FloatArray) -> FloatArray:
