@@ -410,6 +410,7 @@ def test_without_objects_every_score_is_weighed_and_the_rest_is_left_open(
     everyone(ppl, "a.txt", "--min-score", "0.5", code=1)
     assert [len(boxes) for boxes, _ in seen] == [2, 1]
     expected = {"objects": None, "image_size": None, "rate": [None], "frames": [(1, 2)]}
+    assert callable(seen[0][1].pop("progress"))
     assert seen[0][1] == expected
 
 

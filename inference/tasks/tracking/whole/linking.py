@@ -91,7 +91,7 @@ def link(
     law : MotionLaw
     how : Linking
     """
-    for longest in how.stages:
+    for longest in how.stages if runs else ():
         runs = in_order(video, runs)
         counts = learned.counts(video, runs)
         worth = learned.odds_of_scores(counts)

@@ -26,9 +26,6 @@ CONVINCED = 6.0
 """Log odds that a detection adds at most: its errors last, and are no sign of many objects."""
 OUTSIDE = -3.0
 """Log odds of being there, of a box whose centre is outside the image."""
-BEYOND = -3.0
-"""Log odds, a frame, of being there before the first detection or after the last: a chain ends
-where what would go on with it is likelier clutter."""
 SLOTS = 1.02
 """Slots an object, of which each is one."""
 
@@ -45,12 +42,16 @@ class LifeLaw:
         Until one is hidden, where nothing is before the box, and where all of it is covered.
     hidden : float
         Until one is seen again.
+    beyond : float
+        Log odds, a frame, of being there before the first detection or after the last: a chain ends
+        where what would go on with it is likelier clutter.
     """
 
     life: float = 10.0
     seen: float = 3.0
     seen_behind: float = 0.1
     hidden: float = 0.5
+    beyond: float = -3.0
 
     def per_frame(self, rate: float, objects: int, length: int, detected: float) -> Life:
         """Return the chain at so many frames a second, for as many objects as were found."""
@@ -118,7 +119,7 @@ def presence(
         evidence[n, frame, SEEN] = math.log(detected) + worth.clip(-CONVINCED, CONVINCED)
         evidence[n, frame, HIDDEN] = math.log(1e-3)
         there[n, frame[0] : frame[-1] + 1] = True
-    evidence[..., SEEN : HIDDEN + 1] += BEYOND * ~there[..., None]
+    evidence[..., SEEN : HIDDEN + 1] += law.beyond * ~there[..., None]
     life = law.per_frame(video.rate, count, length, detected)
     slots = max(count + 1, round(SLOTS * count))
     behind = torch.as_tensor(behind_others(boxes[0], there))

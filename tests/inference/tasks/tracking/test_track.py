@@ -205,7 +205,7 @@ def test_settings_that_are_a_little_different_find_the_same_people(name: str, va
 @pytest.mark.parametrize(
     "settings",
     [
-        WholeSettings(Design(scores=ScoreLaw(object_share=1e-9, chains=1e9))),
+        WholeSettings(Design(patience=-1e3)),
         WholeSettings(Design(matches=Matching(least=1e6), links=Linking(least=1e6))),
     ],
 )

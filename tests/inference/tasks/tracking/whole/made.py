@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from inference.tasks.tracking.kalman import Belief
 from inference.tasks.tracking.whole.law import MotionLaw
+from inference.tasks.tracking.whole.scores import Learned, ScoreLaw
 from inference.tasks.tracking.whole.video import Video
 from ppl_models.data.motchallenge import Boxes
 
@@ -44,6 +45,13 @@ def walk(
         (t, x + speed[0] * t + dx, y + speed[1] * t + dy)
         for t, (dx, dy) in zip(frames, error.tolist(), strict=True)
     ]
+
+
+def learned_of(good: NDArray[np.bool_]) -> Learned:
+    """What scores say where those of some detections speak for an object, and of others against."""
+    law = np.array([[0.02, 0.98], [0.98, 0.02]])
+    share = np.array([0.5, 0.45, 0.05])
+    return Learned(ScoreLaw(num_bins=2), np.asarray(good).astype(np.int64), law, share)
 
 
 def video_of(boxes: Boxes, length: int, rate: float = 25.0) -> Video:

@@ -12,7 +12,7 @@ from inference.tasks.tracking.whole.law import LINKING
 from inference.tasks.tracking.whole.linking import Linking, best_links, chains_of, link
 from inference.tasks.tracking.whole.starts import Surroundings
 from inference.tasks.tracking.whole.video import Video
-from tests.inference.tasks.tracking.whole.made import boxes_of, video_of, walk
+from tests.inference.tasks.tracking.whole.made import boxes_of, learned_of, video_of, walk
 
 
 def best_gain(source: IntArray, target: IntArray, gain: np.ndarray) -> float:
@@ -71,11 +71,11 @@ def pieces(rows: list[tuple[float, ...]], length: int) -> tuple[Video, list[IntA
     return video, np.split(np.arange(len(video.rows.frame)), cuts)
 
 
-def linked(frames: list[int], how: Linking | None = None, worth: float = 0.5) -> int:
+def linked(frames: list[int], how: Linking | None = None) -> int:
     """How many chains the pieces of one walk are."""
     video, runs = pieces(walk(frames, noise=1), frames[-1] + 1)
-    odds = np.full(len(frames), worth)
-    found = link(video, runs, odds, LINKING, how or Linking())
+    good = np.ones(len(frames), bool)
+    found = link(video, runs, learned_of(good), good, LINKING, how or Linking())
     assert sorted(np.concatenate(found).tolist()) == list(range(len(frames)))
     return len(found)
 
@@ -100,23 +100,28 @@ def test_options_of_links_say_what_is_linked() -> None:
 
 def test_an_object_and_clutter_are_not_linked_where_kinds_weigh() -> None:
     video, runs = pieces(walk(SHORT_GAP, noise=1), 35)
-    odds = np.where(np.arange(len(SHORT_GAP)) < 15, 2.0, -2.0)
-    assert len(link(video, runs, odds, LINKING, Linking(same_kind=0.0))) == 1
-    assert len(link(video, runs, odds, LINKING, Linking(same_kind=20.0))) == 2
+    good = np.arange(len(SHORT_GAP)) < 15
+    for weight, chains in ((0.0, 1), (20.0, 2)):
+        how = Linking(same_kind=weight)
+        assert len(link(video, runs, learned_of(good), good, LINKING, how)) == chains
 
 
 def test_one_is_unseen_for_longer_behind_another() -> None:
-    """With scores or without: detections that nobody scored may hide someone as well."""
+    """Only what may hide others does."""
     frames = [*range(20), *range(40, 60)]
     someone, wall = walk(frames, noise=1), [(t, 158.0, 320.0, 120.0, 200.0) for t in range(60)]
-    for score in (1.0, 0.0):
-        for rows, chains in ((someone + wall, 1), (someone, 2)):
+    for solid in (True, False):
+        for rows, chains in ((someone + wall, 1 if solid else 2), (someone, 2)):
             video = video_of(boxes_of(rows), 60)
             person, frame = video.rows.o[:, 3] < np.log(150), video.rows.frame
             runs = [np.flatnonzero(person & (frame < 30)), np.flatnonzero(person & (frame >= 30))]
-            odds = np.full(len(rows), score)
-            assert len(link(video, runs, odds, LINKING, Linking(uncovered=40.0))) == chains
+            good, hides = np.ones(len(rows), bool), np.full(len(rows), solid)
+            how = Linking(uncovered=40.0)
+            found = link(video, runs, learned_of(good), hides, LINKING, how)
+            assert len(found) == chains
 
 
 def test_no_run_is_no_chain() -> None:
-    assert link(video_of(boxes_of([]), 5), [], np.zeros(0), LINKING, Linking()) == []
+    none = np.zeros(0, bool)
+    video = video_of(boxes_of([]), 5)
+    assert link(video, [], learned_of(none), none, LINKING, Linking()) == []

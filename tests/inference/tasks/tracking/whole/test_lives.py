@@ -30,7 +30,7 @@ def test_one_is_there_where_seen_and_soon_after_no_more() -> None:
     there = lives.present[0]
     assert there.shape == (170,) and (there[60:90] > 0.95).all()
     assert (np.diff(there[90:]) <= 1e-12).all() and (np.diff(there[:60]) >= -1e-12).all()
-    assert there[110] < 0.5 and there[-1] < 0.01 and there[0] < 0.1
+    assert there[92] < 0.5 and there[-1] < 0.01 and there[0] < 0.1
     assert (lives.seen <= lives.present + 1e-12).all() and (lives.seen[0, 60:90] > 0.95).all()
 
 
@@ -45,7 +45,7 @@ def behind_a_wall(wall: bool, **constants: float) -> np.ndarray:
     rows = walk(range(30), speed=(0, 0), noise=1)
     if wall:  # it comes before the person is lost
         rows += [(t, 100.0, 320.0, 120.0, 200.0) for t in range(29, 45)]
-    law = LifeLaw(**constants)  # type: ignore[arg-type]
+    law = LifeLaw(**{"beyond": 0.0, **constants})
     return lives_of(video_of(boxes_of(rows), 45), law).present[0]
 
 
@@ -53,6 +53,11 @@ def test_behind_another_one_stays() -> None:
     bare, behind = behind_a_wall(False), behind_a_wall(True)
     assert (behind[30:] > 0.8).all() and bare[40] < 0.6
     assert (behind[32:] > bare[32:] + 0.2).all()
+
+
+def test_beyond_its_detections_one_is_gone_unless_the_law_says_otherwise() -> None:
+    usual, open_ended = (behind_a_wall(True, beyond=x) for x in (-3.0, 0.0))
+    assert (usual[:30] > 0.95).all() and (usual[31:] < 0.1).all() and (open_ended[31:] > 0.8).all()
 
 
 def test_constants_of_lives_say_how_long_one_stays() -> None:
