@@ -18,7 +18,7 @@ motion.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -87,11 +87,6 @@ class MotionLaw:
         wide = variance + (np.asarray(self.spread) * unit) ** 2
         known, _ = ahead.learn(o, 1 / ((1 - doubt) / variance + doubt / wide))
         return known
-
-    def calmer(self, factor: float) -> MotionLaw:
-        """Return the law with velocities that change less (factor below 1), or more."""
-        x, y, w, h = (factor * q for q in self.change)
-        return replace(self, change=(x, y, w, h))
 
     def _parts(
         self, error: FloatArray, variance: FloatArray, unit: FloatArray

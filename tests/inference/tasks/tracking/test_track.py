@@ -184,8 +184,8 @@ def settings_of(name: str, value: Any) -> WholeSettings:
     [
         ("life", LifeLaw(life=2.0, seen=1.0, seen_behind=0.2, hidden=0.2)),
         ("scores", ScoreLaw(8, 8.0, 4.0, 0.3, 0.4, 0.5, 5.0, 20)),
-        ("matching", MATCHING.calmer(1.5)),
-        ("linking", LINKING.calmer(1.5)),
+        ("matching", replace(MATCHING, change=(0.8, 0.5, 0.5, 0.5))),
+        ("linking", replace(LINKING, change=(0.5, 0.2, 0.2, 0.2))),
         ("smoothing", LINKING),
         ("matches", Matching(margin=1.0)),
         ("links", Linking(stages=(0.3, 1.0))),

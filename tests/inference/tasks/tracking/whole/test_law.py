@@ -88,9 +88,3 @@ def test_a_first_detection_is_known_to_its_noise_and_its_velocity_to_the_prior()
     assert np.allclose(begin.ss, (2 * np.array(law.noise)) ** 2)
     assert np.allclose(begin.zz, (2 * np.arange(1, 5)) ** 2)
     assert (begin.s == 1).all() and (begin.z == 0).all() and (begin.sz == 0).all()
-
-
-def test_a_calmer_law_differs_in_its_change_alone() -> None:
-    calm = LINKING.calmer(0.5)
-    assert np.allclose(calm.change, 0.5 * np.array(LINKING.change))
-    assert replace(calm, change=LINKING.change) == LINKING
