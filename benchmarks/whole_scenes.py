@@ -3,7 +3,7 @@
     python -m benchmarks.whole_scenes --scenes 12
 
 For scenes of 0 to 30 people (`ppl_models.data.simulate_scenes`), by kind of camera: objects found
-against people that were ever detected; of boxes told with p(present) in each tenth, the share that
+against people that were ever detected; of boxes by their p(present) in each tenth, the share that
 overlaps (IoU 0.5, one with one) with someone who is there; and how often the credible bands of a
 box hold the true one.
 """
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=12)
     parser.add_argument("--length", type=int, default=250)
     parser.add_argument("--cameras", nargs="+", default=["still", "pan", "walk"])
-    parser.add_argument("--rate", type=float, default=25.0, help="frames a second, told")
+    parser.add_argument("--rate", type=float, default=25.0, help="frames a second, given")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     for camera in chosen.cameras:

@@ -2,7 +2,7 @@ r"""Lives and matchings together, fast: chains of objects and loopy belief propa
 
 Of objects whose paths are known, with at most one detection each in a frame: a slot's chain tells
 each frame how probable it is that the object is seen, from all other frames; the matching of a
-frame tells each chain what its detections say for *seen*, from all other objects. The two take
+frame says to each chain what its detections say for *seen*, from all other objects. The two take
 turns until nothing changes. With one slot, or one detection a frame, the result is exact (the
 graph is a tree); else it is near (`tests.ppl_models.mot`), in time linear in frames, slots and
 detections, where the exact sum is exponential in the slots.
@@ -68,7 +68,7 @@ def infer_objects(
     seen, change, rounds = torch.zeros_like(missed[..., 0]), torch.inf, 0  # (..., T, N)
     while change > tolerance and rounds < most_rounds:
         before, rounds = seen, rounds + 1
-        prior = _told_by_others(initial, transition, before)
+        prior = _prior_of_seen(initial, transition, before)
         log_not = torch.log1p(-prior.exp() * (1 - missed[..., 0].exp()))
         beliefs = propagate_beliefs(log_odds + prior[..., None], log_not, tolerance=tolerance)
         seen = torch.cat([log_odds + beliefs.messages, missed], -1).logsumexp(-1)
@@ -79,7 +79,7 @@ def infer_objects(
     return Objects(lives, beliefs, total)
 
 
-def _told_by_others(initial: Tensor, transition: Tensor, seen: Tensor) -> Tensor:
+def _prior_of_seen(initial: Tensor, transition: Tensor, seen: Tensor) -> Tensor:
     """Return log p(seen in frame t | evidence of all other frames), (..., T, N)."""
     evidence = _evidence(seen)
     states = infer_lives(initial, transition, evidence).states - evidence

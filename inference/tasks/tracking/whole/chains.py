@@ -29,7 +29,7 @@ class Design:
     Attributes
     ----------
     matching, linking, smoothing : MotionLaw
-        From frame to frame; over gaps; of the boxes that are told.
+        From frame to frame; over gaps; of the boxes that are reported.
     matches : Matching
     links : Linking
     last_links : Linking

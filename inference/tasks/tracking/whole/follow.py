@@ -17,7 +17,7 @@ from inference.tasks.tracking.whole.video import Video
 from inference.tasks.tracking.whole.windows import LONGEST, OVERLAP, Followed, join, windows
 from ppl_models.data.motchallenge import Boxes
 
-TOLD = 0.05
+LEAST = 0.05
 """p(present) below which a box is not kept."""
 VAGUE = 0.3
 """Standard deviation of a centre, in heights, from which on a box is not kept: it would overlap
@@ -105,7 +105,7 @@ def _rows(
     detection = np.full(video.length, -1)
     detection[video.rows.frame[chain]] = chain
     vague = np.sqrt(variance[:, 0]) > VAGUE * np.exp(mean[:, 3])
-    frame = np.flatnonzero((present > TOLD) & ~vague)
+    frame = np.flatnonzero((present > LEAST) & ~vague)
     named = np.full(video.length, n + 1)
     every = Followed(named, np.arange(video.length), mean, variance, present, seen, detection)
     return every.of(frame)

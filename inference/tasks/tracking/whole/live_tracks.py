@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PRESENT = 0.5
-"""p(present) from which on a box is told."""
+"""p(present) from which on a box is reported."""
 NONE = -1
 
 
