@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from typing import Any, get_args
 
 import numpy as np
@@ -79,6 +80,13 @@ def _boxes(one: tuple[Any, Any, Any], i: int) -> Boxes:
         raise InputError(f"detections[{i}]", "a frame that is a fraction", "whole numbers", cure)
     unknown = np.full(len(whole), -1)
     return Boxes(whole, unknown, ltwh, score, f"detections[{i}]")
+
+
+def check_names(options: Mapping[str, Any], function: Callable[..., Any]) -> None:
+    """Raise TypeError, as Python does, for an option that a function does not have."""
+    for name in options:
+        if name not in signature(function).parameters:
+            raise TypeError(f"track() got an unexpected keyword argument {name!r}")
 
 
 def check_together(objects: int | None, **options: Any) -> None:

@@ -21,6 +21,7 @@ from inference.tasks.tracking.checks import (
     Frames,
     as_boxes,
     check_image_size,
+    check_names,
     check_settings_are,
     check_together,
     extent,
@@ -115,6 +116,7 @@ def track(
             settings=settings,  # type: ignore[arg-type]
             **options,
         )
+    check_names(options, track_known)
     check_together(objects, **options)
     check_settings_are(settings, WholeSettings)
     check_image_size(image_size)

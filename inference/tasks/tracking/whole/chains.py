@@ -12,7 +12,7 @@ from inference.tasks.tracking.whole.law import LINKING, MATCHING, MotionLaw
 from inference.tasks.tracking.whole.linking import Linking, link
 from inference.tasks.tracking.whole.matching import Matching, tracklets
 from inference.tasks.tracking.whole.scores import Learned, ScoreLaw, learn_scores, seconds_of
-from inference.tasks.tracking.whole.starts import Surroundings, first_of, intensity
+from inference.tasks.tracking.whole.starts import Surroundings, intensity, later_starts
 from inference.tasks.tracking.whole.video import Video
 
 FIRST_WAIT = 0.25
@@ -61,7 +61,7 @@ def find_tracklets(video: Video, design: Design) -> list[IntArray]:
     nowhere = np.full(len(video.rows.frame), video.log_anywhere)
     wait = max(FIRST_WAIT, FIRST_FRAMES / video.rate)
     first = tracklets(video, careful, nowhere, design.matches, detected=0.5, wait=wait)
-    starts = video.rows.o[first_of(video, first, after_first_frame=True)]
+    starts = video.rows.o[later_starts(video, first)]
     rival = intensity(video, video.rows.o, starts, np.ones(len(starts)), design.surroundings)
     share = detected_share(video, first)
     return tracklets(video, design.matching, rival, design.matches, detected=share)

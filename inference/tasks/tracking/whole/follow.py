@@ -55,7 +55,7 @@ def follow(
     """Follow all objects of one video; see `track`."""
     detections = detections.between(first, last)
     spans = list(windows(first, last, settings.window, settings.overlap))
-    rate = rate or _rate(detections, spans[0], image_size, settings)
+    rate = rate or _rate(detections, spans, image_size, settings)
     found, end = Followed.none(), first
     for i, (begin, stop) in enumerate(spans):
         video = Video(detections, begin, stop, image_size, rate)
@@ -69,11 +69,12 @@ def follow(
 
 def _rate(
     detections: Boxes,
-    span: tuple[int, int],
+    spans: list[tuple[int, int]],
     image_size: tuple[float, float],
     settings: WholeSettings,
 ) -> float:
-    """Return the frames a second that the first window looks like."""
+    """Return the frames a second that the window with the most detections looks like."""
+    span = max(spans, key=lambda one: len(detections.between(*one)))
     video = Video(detections, *span, image_size, USUAL)
     return infer_rate(video, settings.design.matching, settings.design.matches)
 

@@ -10,9 +10,9 @@ and the scores of its detections, as counts n in K bins of ranks, have the densi
 
 The Dirichlet-multinomial DM says that each chain has a law of scores of its own, near its class's:
 scores of one object are alike, and a hundred of them do not say a hundred times as much. Laws and
-shares are learned by EM over all chains, without labels: what lasts is mostly an object. Ranks make
-learning the same for every detector's scale; log odds rise with the score. Where scores are
-missing, or all the same, lengths decide.
+shares are learned by EM over all chains, without labels: what lasts is mostly an object. It begins
+at what scores say themselves, where they are probabilities; else at ranks. Log odds rise with the
+score. Where scores are missing, or all the same, lengths decide.
 
 Reference: T. P. Minka, "Estimating a Dirichlet distribution", 2000 (the fixed point of the M step).
 """

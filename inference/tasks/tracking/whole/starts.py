@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inference.tasks.tracking.kalman import BoolArray, FloatArray, IntArray
+from inference.tasks.tracking.kalman import FloatArray, IntArray
 from inference.tasks.tracking.whole.video import Video
 
 _TOGETHER = 256
@@ -88,8 +88,7 @@ def _kernel(o: FloatArray, starts: FloatArray, near: Surroundings) -> FloatArray
     return density
 
 
-def first_of(video: Video, runs: list[IntArray], after_first_frame: bool = False) -> IntArray:
-    """Return the first row of each run; without those that begin with the video, if so asked."""
+def later_starts(video: Video, runs: list[IntArray]) -> IntArray:
+    """Return the first row of each run that begins after the video does."""
     rows = np.array([run[0] for run in runs], np.int64)
-    later: BoolArray = video.rows.frame[rows] > 0
-    return rows[later] if after_first_frame else rows
+    return rows[video.rows.frame[rows] > 0]

@@ -342,3 +342,20 @@ def test_walkers_of_other_tests_are_followed_through_misses() -> None:
     assert found.objects == 3 and (found.assignment > 0).mean() > 0.95
     padded = found.as_boxes().padded(1, 40)
     assert padded.shape[1] == 3
+
+
+def test_an_option_that_does_not_exist_is_refused_as_python_does() -> None:
+    for objects in (None, 1):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'speed'"):
+            track([ONE], objects=objects, speed=3)  # type: ignore[call-overload]
+
+
+def test_the_rate_is_that_of_the_window_with_the_most_detections() -> None:
+    early = boxes_of([(1, 500.0, 300.0)])
+    walkers = [row for y in (100.0, 250.0, 400.0) for row in walk(range(900, 960), y=y, noise=1)]
+    both = boxes_of([(1, 500.0, 300.0), *walkers])
+    settings = WholeSettings(window=100, overlap=20)
+    [alone] = track([boxes_of(walkers)], settings=settings)
+    [late] = track([both], settings=settings)
+    [none] = track([early], settings=settings)
+    assert late.rate == alone.rate and none.rate == 25.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.tasks.tracking.whole.starts import Surroundings, first_of, intensity
+from inference.tasks.tracking.whole.starts import Surroundings, intensity, later_starts
 from tests.inference.tasks.tracking.whole.made import boxes_of, video_of
 
 VIDEO = video_of(boxes_of([(0, 500, 300), (3, 480, 310), (3, 800, 100), (9, 120, 200)]), 10)
@@ -56,8 +56,7 @@ def test_many_boxes_are_asked_about_in_portions() -> None:
     assert np.isfinite(intensity(VIDEO, o, STARTS[:0], WEIGHT[:0], NEAR)).all()
 
 
-def test_first_rows_with_and_without_those_of_the_first_frame() -> None:
+def test_later_starts_are_without_those_of_the_first_frame() -> None:
     runs = [np.array([0, 3]), np.array([1]), np.array([2])]
-    assert first_of(VIDEO, runs).tolist() == [0, 1, 2]
-    assert first_of(VIDEO, runs, after_first_frame=True).tolist() == [1, 2]
-    assert first_of(VIDEO, [], True).shape == first_of(VIDEO, []).shape == (0,)
+    assert later_starts(VIDEO, runs).tolist() == [1, 2]
+    assert later_starts(VIDEO, []).shape == (0,)
