@@ -1,8 +1,9 @@
 r"""A detector of people, simulated: what it misses, how its boxes err, its scores, its clutter.
 
 Errors of a box have a part that lasts (Ornstein-Uhlenbeck) and one that does not, both as shares of
-the box, and a constant share of width and height a scene. Clutter is Poisson in number; a part of
-it stays in its place in the world, for a time, with a box and a typical score of its own.
+the box, and constant ones: of each person, and of width and height of a whole scene. Clutter is
+Poisson in number; a part of it stays in its place in the world, for a time, with a box and a
+typical score of its own.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ class DetectorLaw:
         Standard deviations of a box's errors, in boxes: from frame to frame, and lasting.
     noise_seconds : float
         Time constant of the lasting ones.
-    bias : float
-        Standard deviation of log width and log height between detector and truth, one a scene.
+    bias, scene_bias : float, (float, float)
+        Standard deviations of what detector and truth always disagree by, as shares of the box: of
+        each coordinate, one a person; of log width and of log height, one a scene.
     clutter : float
         Expected boxes a frame that are of nobody.
     clutter_lasting, clutter_seconds : float
@@ -55,6 +57,7 @@ class DetectorLaw:
     lasting_noise: float = 0.03
     noise_seconds: float = 0.4
     bias: float = 0.03
+    scene_bias: tuple[float, float] = (0.05, 0.03)
     clutter: float = 1.0
     clutter_lasting: float = 0.6
     clutter_seconds: float = 1.0
@@ -113,7 +116,8 @@ def _of_people(rng: np.random.Generator, view: View, people: People, law: Detect
         seconds = law.noise_seconds, law.noise_seconds
         paths = [ornstein_uhlenbeck(rng, rate, length, law.lasting_noise, seconds) for _ in "xywh"]
         error += np.stack(paths, -1)[n, t]
-    error[:, 2:] += law.bias * rng.standard_normal(2)
+    error[:, 2:] += np.asarray(law.scene_bias) * rng.standard_normal(2)
+    error += law.bias * rng.standard_normal((num, 4))[n]
     score = rng.beta(*law.object_score, len(n))
     return _Rows(t, n + 1, _shifted(people.boxes[n, t], error), score)
 

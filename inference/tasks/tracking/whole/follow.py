@@ -9,6 +9,7 @@ import numpy as np
 
 from inference.tasks.tracking.kalman import FloatArray, IntArray
 from inference.tasks.tracking.whole.chains import Design, detected_share, find_objects
+from inference.tasks.tracking.whole.errors import ErrorLaw, learn_errors
 from inference.tasks.tracking.whole.live_tracks import LiveTracks
 from inference.tasks.tracking.whole.lives import LifeLaw, Presence, presence
 from inference.tasks.tracking.whole.smoothing import smooth
@@ -32,12 +33,15 @@ class WholeSettings:
     ----------
     design : Design
         Motion, matches, links and scores.
+    errors : ErrorLaw
+        Of the detector, before a video is seen.
     life : LifeLaw
     window, overlap : int
         Frames of a window, and of what two have in common.
     """
 
     design: Design = field(default_factory=Design)
+    errors: ErrorLaw = field(default_factory=ErrorLaw)
     life: LifeLaw = field(default_factory=LifeLaw)
     window: int = LONGEST
     overlap: int = OVERLAP
@@ -83,7 +87,8 @@ def _follow_window(video: Video, settings: WholeSettings) -> Followed:
     """Follow the objects of a window; detections are rows of the window."""
     design = settings.design
     chains, odds, learned = find_objects(video, design)
-    boxes = smooth(video, chains, design.smoothing)
+    errors = learn_errors(video, chains, settings.errors)
+    boxes = smooth(video, chains, design.smoothing, errors)
     detected = detected_share(video, chains)
     worth = learned.of_detections
     lives = presence(video, chains, boxes, worth, design.smoothing, settings.life, detected)

@@ -81,12 +81,21 @@ class MotionLaw:
 
     def learn(self, ahead: Belief, o: FloatArray, unit: FloatArray) -> Belief:
         """Condition states on detections (A, 4), whose noise is as large as their error says."""
-        variance = self.variance(unit)
-        small, large = self._parts(o - ahead.s, ahead.ss + variance, unit)
+        known, _ = ahead.learn(o, self.doubted(o - ahead.s, ahead.ss, self.variance(unit), unit))
+        return known
+
+    def doubted(
+        self, error: FloatArray, expected: FloatArray, variance: FloatArray, unit: FloatArray
+    ) -> FloatArray:
+        """Return the variance of detections that are in error by so much.
+
+        Small errors have a ``variance``, to which comes what is ``expected`` of the state's.
+        """
+        small, large = self._parts(error, expected + variance, unit)
         doubt = 1 / (1 + np.exp(np.clip(small - large, -50, 50)))
         wide = variance + (np.asarray(self.spread) * unit) ** 2
-        known, _ = ahead.learn(o, 1 / ((1 - doubt) / variance + doubt / wide))
-        return known
+        noise: FloatArray = 1 / ((1 - doubt) / variance + doubt / wide)
+        return noise
 
     def _parts(
         self, error: FloatArray, variance: FloatArray, unit: FloatArray

@@ -1,21 +1,40 @@
-"""Boxes of objects in every frame, given their detections: a smoother over all objects at once."""
+"""Boxes of objects in every frame, given their detections: a smoother over all objects at once.
+
+The state of each coordinate is position, velocity, and the error of the detector that lasts
+(`errors`); reported are the position's mean and variance.
+"""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from inference.tasks.tracking.kalman import Belief, BoolArray, FloatArray, IntArray
+from inference.tasks.tracking.kalman import BoolArray, FloatArray, IntArray
+from inference.tasks.tracking.whole.errors import ErrorLaw
 from inference.tasks.tracking.whole.law import MotionLaw
 from inference.tasks.tracking.whole.video import Video, unit_of
 
 UNKNOWN = 50.0
 """Standard deviation of a first position, in heights."""
+SEEN = np.array([1.0, 0.0, 1.0])
+"""What a detection is of the state: position and error."""
 
 
-def smooth(video: Video, chains: list[IntArray], law: MotionLaw) -> tuple[FloatArray, FloatArray]:
+class States(NamedTuple):
+    """Of each object and coordinate: mean (N, 4, 3) and covariance (N, 4, 3, 3)."""
+
+    mean: FloatArray
+    covariance: FloatArray
+
+
+def smooth(
+    video: Video, chains: list[IntArray], motion: MotionLaw, errors: ErrorLaw
+) -> tuple[FloatArray, FloatArray]:
     """Return means and variances (N, T, 4) of N objects in all frames.
 
-    Before its first detection and after its last an object moves on as it did.
+    Before its first detection and after its last an object moves on as it did. ``motion`` says how
+    fast objects are at first, and how often and how far boxes err by a lot; ``errors`` the rest.
     """
     count, length = len(chains), video.length
     if not count:
@@ -24,53 +43,81 @@ def smooth(video: Video, chains: list[IntArray], law: MotionLaw) -> tuple[FloatA
     for n, chain in enumerate(chains):
         o[video.rows.frame[chain], n], seen[video.rows.frame[chain], n] = video.rows.o[chain], True
     unit = unit_of(np.array([np.median(video.rows.o[chain, 3]) for chain in chains]))
+    step, noise = _step(errors, unit, 1 / video.rate)
     first = o[seen.argmax(0), np.arange(count)]
-    known, ahead = _forward(o, seen, first, unit, video.rate, law)
-    found = [known[-1]]
-    for t in range(length - 2, -1, -1):
-        found.append(_back(known[t], ahead[t], found[-1], 1 / video.rate))
-    mean, variance = (np.stack([getattr(x, part) for x in found[::-1]], 1) for part in ("s", "ss"))
-    return mean, variance
+    known, ahead = _forward(o, seen, _begin(first, motion, errors, unit), step, noise, unit, motion, errors)
+    mean, variance = np.empty((2, count, length, 4))
+    later = known[-1]
+    for t in range(length - 1, -1, -1):
+        if t < length - 1:
+            later = _back(known[t], ahead[t], later, step)
+        mean[:, t], variance[:, t] = later.mean[..., 0], later.covariance[..., 0, 0]
+    bias = np.asarray(errors.bias) * np.asarray(errors.lasting) * unit
+    return mean, variance + bias[:, None] ** 2
+
+
+def _step(errors: ErrorLaw, unit: FloatArray, dt: float) -> tuple[FloatArray, FloatArray]:
+    """Return the matrix (3, 3) of a step, and the covariance of its noise (N, 4, 3, 3)."""
+    rho = np.exp(-dt / errors.seconds)
+    step = np.array([[1.0, dt, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, rho]])
+    change = (np.asarray(errors.change) * unit) ** 2
+    noise = np.zeros((*unit.shape, 3, 3))
+    noise[..., 0, 0], noise[..., 1, 1] = change * dt**3 / 3, change * dt
+    noise[..., 0, 1] = noise[..., 1, 0] = change * dt**2 / 2
+    noise[..., 2, 2] = (np.asarray(errors.lasting) * unit) ** 2 * (1 - rho**2)
+    return step, noise
+
+
+def _begin(first: FloatArray, motion: MotionLaw, errors: ErrorLaw, unit: FloatArray) -> States:
+    mean, covariance = np.zeros((*first.shape, 3)), np.zeros((*first.shape, 3, 3))
+    mean[..., 0] = first
+    for i, deviation in enumerate((UNKNOWN, motion.speed, errors.lasting)):
+        covariance[..., i, i] = (np.asarray(deviation) * unit) ** 2
+    return States(mean, covariance)
 
 
 def _forward(
     o: FloatArray,
     seen: BoolArray,
-    first: FloatArray,
+    now: States,
+    step: FloatArray,
+    noise: FloatArray,
     unit: FloatArray,
-    rate: float,
-    law: MotionLaw,
-) -> tuple[list[Belief], list[Belief]]:
+    motion: MotionLaw,
+    errors: ErrorLaw,
+) -> tuple[list[States], list[States]]:
     """Filter; return what is known at each frame, and what was expected of the next one."""
-    zero = np.zeros_like(unit)
-    now = Belief(first, zero, (UNKNOWN * unit) ** 2, zero, (np.asarray(law.speed) * unit) ** 2)
-    known, ahead = [], []
-    second = np.full(len(unit), 1 / rate)
+    known, ahead = list[States](), list[States]()
     for t in range(len(o)):
         if t:
-            now = law.carry(now, second, unit)
+            now = States(now.mean @ step.T, step @ now.covariance @ step.T + noise)
             ahead.append(now)
-            now = now.take(np.arange(len(unit)))
         who = np.flatnonzero(seen[t])
         if len(who):
-            now.put(who, law.learn(now.take(who), o[t, who], unit[who]))
-        known.append(now.take(np.arange(len(unit))))
+            new = _learn(States(now.mean[who], now.covariance[who]), o[t, who], unit[who], motion, errors)
+            now = States(now.mean.copy(), now.covariance.copy())
+            now.mean[who], now.covariance[who] = new
+        known.append(now)
     return known, ahead
 
 
-def _back(known: Belief, ahead: Belief, later: Belief, dt: float) -> Belief:
-    """Take one step back of the Rauch-Tung-Striebel smoother, by coordinate."""
-    ss, sz = known.ss + dt * known.sz, known.sz  # covariance of now's position with the next state
-    zs, zz = known.sz + dt * known.zz, known.zz
-    det = ahead.ss * ahead.zz - ahead.sz**2
-    a, b = (ss * ahead.zz - sz * ahead.sz) / det, (sz * ahead.ss - ss * ahead.sz) / det
-    c, d = (zs * ahead.zz - zz * ahead.sz) / det, (zz * ahead.ss - zs * ahead.sz) / det
-    ds, dz = later.s - ahead.s, later.z - ahead.z
-    p, q, r = later.ss - ahead.ss, later.sz - ahead.sz, later.zz - ahead.zz
-    return Belief(
-        known.s + a * ds + b * dz,
-        known.z + c * ds + d * dz,
-        known.ss + a * (a * p + b * q) + b * (a * q + b * r),
-        known.sz + c * (a * p + b * q) + d * (a * q + b * r),
-        known.zz + c * (c * p + d * q) + d * (c * q + d * r),
+def _learn(now: States, o: FloatArray, unit: FloatArray, motion: MotionLaw, errors: ErrorLaw) -> States:
+    """Condition states on detections (A, 4), whose noise is as large as their error says."""
+    along = now.covariance @ SEEN
+    expected, error = along @ SEEN, o - now.mean @ SEEN
+    white = (np.asarray(errors.white) * unit) ** 2
+    variance = motion.doubted(error, expected, white, unit)
+    gain = along / (expected + variance)[..., None]
+    return States(
+        now.mean + gain * error[..., None],
+        now.covariance - gain[..., None] * along[..., None, :],
     )
+
+
+def _back(known: States, ahead: States, later: States, step: FloatArray) -> States:
+    """Take one step back of the Rauch-Tung-Striebel smoother."""
+    cross = step @ known.covariance  # of the next state with now's
+    gain = np.linalg.solve(ahead.covariance, cross).swapaxes(-1, -2)
+    mean = known.mean + (gain @ (later.mean - ahead.mean)[..., None])[..., 0]
+    change = gain @ (later.covariance - ahead.covariance) @ gain.swapaxes(-1, -2)
+    return States(mean, known.covariance + change)
