@@ -149,5 +149,4 @@ def _turned(place: Tensor, angle: Tensor) -> Tensor:
 
 
 def _joined(place: Tensor, size: Tensor) -> Tensor:
-    shape = torch.broadcast_shapes(place.shape, size.shape)
-    return torch.cat([place.expand(shape), size.expand(shape)], -1)
+    return torch.cat(torch.broadcast_tensors(place, size), -1)

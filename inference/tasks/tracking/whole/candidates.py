@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -9,10 +10,12 @@ import numpy as np
 from inference.tasks.tracking.kalman import Belief, BoolArray, FloatArray, IntArray
 from inference.tasks.tracking.whole.law import MotionLaw, log_normal
 from inference.tasks.tracking.whole.starts import Surroundings, intensity
-from inference.tasks.tracking.whole.video import Video, unit_of
+from inference.tasks.tracking.whole.video import Video, units_of
 
 HOPELESS = -10.0
 """Log odds below which a pair is no link: no gap is likelier by as much."""
+TOGETHER = 50_000
+"""Pairs that are looked at at once, about."""
 GATE = 5.0
 """Standard deviations of a position beyond which a pair is not looked at."""
 
@@ -61,7 +64,7 @@ def candidates(
     wide = (np.asarray(law.speed) * ends.unit) ** 2
     rival = rival + log_normal(ends.begin.z, wide).sum(-1)
     frames = round(longest * video.rate)
-    found = [_from(i, ends, rival, video.rate, law, frames) for i in range(len(runs))]
+    found = [_scored(*pair, ends, rival, video.rate, law) for pair in _pairs(ends, frames)]
     source, target, odds = (np.concatenate(x) for x in zip(_none(), *found, strict=True))
     return Links(source, target, ends.first[target] - ends.last[source], odds)
 
@@ -70,26 +73,35 @@ def _none() -> tuple[IntArray, IntArray, FloatArray]:
     return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
 
 
-def _from(
-    i: int, ends: Ends, rival: FloatArray, rate: float, law: MotionLaw, frames: int
+def _pairs(ends: Ends, frames: int) -> Iterator[tuple[IntArray, IntArray]]:
+    """Give sources and targets that begin up to so many ``frames`` after, some at a time."""
+    begin = np.searchsorted(ends.first, ends.last + 1)
+    count = np.searchsorted(ends.first, ends.last + frames + 1) - begin
+    total = np.cumsum(count)
+    cuts = np.searchsorted(total, np.arange(0, total[-1] if len(total) else 0, TOGETHER))
+    for some in np.split(np.arange(len(count)), np.unique(cuts)):
+        each = count[some]
+        source = np.repeat(some, each)
+        place = np.arange(len(source)) - np.repeat(np.cumsum(each) - each, each)
+        yield source, begin[source] + place
+
+
+def _scored(
+    source: IntArray, target: IntArray, ends: Ends, rival: FloatArray, rate: float, law: MotionLaw
 ) -> tuple[IntArray, IntArray, FloatArray]:
-    """Return source, targets and log odds of the links from one run."""
-    reach = [ends.last[i] + 1, ends.last[i] + frames + 1]
-    target = np.arange(*np.searchsorted(ends.first, reach))
-    if not len(target):
-        return _none()
-    now, unit = ends.end.take(np.full(len(target), i)), ends.unit[i : i + 1]
-    ahead = law.carry(now, (ends.first[target] - ends.last[i]) / rate, unit)
-    begin = ends.begin.take(target)
+    """Return source, target and log odds of those pairs that may be links."""
+    unit, seconds = ends.unit[source], (ends.first[target] - ends.last[source]) / rate
+    ahead, begin = law.carry(ends.end.take(source), seconds, unit), ends.begin.take(target)
+    near = ((begin.s - ahead.s)[:, :2] ** 2 < GATE**2 * (ahead.ss + begin.ss)[:, :2]).all(1)
+    kept = np.flatnonzero(near)
+    source, target, unit = source[kept], target[kept], unit[kept]
+    ahead, begin = ahead.take(kept), begin.take(kept)
     error, variance = begin.s - ahead.s, ahead.ss + begin.ss
-    near = (error[:, :2] ** 2 < GATE**2 * variance[:, :2]).all(1)
-    target, error, variance = target[near], error[near], variance[near]
-    ahead, begin = ahead.take(np.flatnonzero(near)), begin.take(np.flatnonzero(near))
     place = law.log_density(error, variance, unit)
     speed = _log_speed(error, variance, ahead, begin, law, unit)
     odds = (place + speed).sum(-1) - rival[target]
-    kept = odds > HOPELESS
-    return np.full(int(kept.sum()), i), target[kept], odds[kept]
+    good = odds > HOPELESS
+    return source[good], target[good], odds[good]
 
 
 def _log_speed(
@@ -112,9 +124,9 @@ def _log_speed(
 
 def ends_of(video: Video, runs: list[IntArray], law: MotionLaw) -> Ends:
     """Filter each run forward and backward."""
-    frame, o = video.rows.frame, video.rows.o
+    frame = video.rows.frame
     first, last = (np.array([frame[run[i]] for run in runs], np.int64) for i in (0, -1))
-    unit = unit_of(np.array([np.median(o[run, 3]) for run in runs]))
+    unit = units_of(video, runs)
     end = _filtered(video, runs, unit, law)
     begin = _filtered(video, [run[::-1] for run in runs], unit, law)
     begin.z, begin.sz = -begin.z, -begin.sz  # in the direction of time

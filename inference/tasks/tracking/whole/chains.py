@@ -86,14 +86,13 @@ class Objects(NamedTuple):
     """What scores say."""
 
 
-def find_objects(video: Video, design: Design) -> Objects:
-    """Return the objects of a video: chains of tracklets that are likelier objects than clutter.
+def find_objects(video: Video, runs: list[IntArray], design: Design) -> Objects:
+    """Return the objects of a video: chains of its tracklets ``runs`` that are hardly clutter.
 
     Links and what scores say are found in turn. Then each chain is cut to the stretch that its
     scores speak for, what is clutter is dropped, and the rest is linked once more: with clutter
     gone, other starts are fewer, and links surer.
     """
-    runs = find_tracklets(video, design)
     if not runs:
         return Objects([], np.zeros(0), learn_scores(video, [], design.scores))
     chains, learned = runs, learn_scores(video, runs, design.scores)

@@ -21,7 +21,7 @@ are not negative, the prior's own variances counting as so many measurements mor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import nnls
@@ -72,21 +72,21 @@ class ErrorLaw:
 
 def learn_errors(video: Video, chains: list[IntArray], prior: ErrorLaw) -> ErrorLaw:
     """Return the law of a video's errors, from the detections (rows) of each object."""
-    rows, measured, count = list[FloatArray](), list[FloatArray](), list[float]()
+    rows, measured, count = [np.zeros((0, 3))], [np.zeros((0, 4))], list[float]()
     for lag in sorted({max(1, round(time * video.rate)) for time in TIMES}):
         bend = _bends(video, chains, lag)
         if len(bend) < 2:
             continue
-        rows.append(_shares(lag / video.rate, prior.seconds))
-        measured.append((NORMAL * np.median(np.abs(bend), 0)) ** 2)
+        rows.append(_shares(lag / video.rate, prior.seconds)[None])
+        measured.append((NORMAL * np.median(np.abs(bend), 0, keepdims=True)) ** 2)
         count.append(min(1.0, len(bend) / lag / MANY))
     before = np.array([prior.white, prior.lasting, prior.change]) ** 2
+    shares, total = np.concatenate(rows), np.concatenate(measured)
     found = [
-        _fit(np.array(rows), np.array([m[d] for m in measured]), np.array(count), before[:, d], prior)
-        for d in range(4)
+        _fit(shares, total[:, d], np.array(count), before[:, d], prior.strength) for d in range(4)
     ]
     white, lasting, change = (tuple(np.sqrt(x).tolist()) for x in np.array(found).T)
-    return ErrorLaw(white, lasting, prior.seconds, change, prior.bias, prior.strength)
+    return replace(prior, white=white, lasting=lasting, change=change)
 
 
 def _shares(time: float, seconds: float) -> FloatArray:
@@ -100,22 +100,24 @@ def _bends(video: Video, chains: list[IntArray], lag: int) -> FloatArray:
     found = [np.zeros((0, 4))]
     for chain in chains:
         frame, o = video.rows.frame[chain], video.rows.o[chain]
+        if frame[-1] - frame[0] < 2 * lag:
+            continue
         path = np.full((int(frame[-1] - frame[0]) + 1, 4), np.nan)
         path[frame - frame[0]] = o
         bend = path[2 * lag :] - 2 * path[lag:-lag] + path[: -2 * lag]
-        unit = unit_of(path[lag : len(path) - lag, 3])[: len(bend)]
+        unit = unit_of(path[lag : len(path) - lag, 3])
         bend = (bend / unit)[np.isfinite(bend[:, 0])]
         found.append(bend)
     return np.concatenate(found)
 
 
 def _fit(
-    rows: FloatArray, measured: FloatArray, count: FloatArray, before: FloatArray, prior: ErrorLaw
+    rows: FloatArray, measured: FloatArray, count: FloatArray, before: FloatArray, strength: float
 ) -> FloatArray:
     """Return the three variances (3): least squares of relative errors, not negative."""
-    scale = np.sqrt(count)[:, None] / measured.clip(min=1e-12)[:, None] if len(rows) else rows
-    weight = np.sqrt(prior.strength)
-    left = np.concatenate([(rows * scale).reshape(-1, 3), weight * np.diag(1 / before)])
+    scale = np.sqrt(count) / measured.clip(min=1e-12)
+    weight = np.sqrt(strength)
+    left = np.concatenate([rows * scale[:, None], weight * np.diag(1 / before)])
     right = np.concatenate([np.sqrt(count), np.full(3, weight)])
-    found: FloatArray = np.maximum(nnls(left, right)[0], (LEAST**2 * before))
+    found: FloatArray = np.maximum(nnls(left, right)[0], LEAST**2 * before)
     return found

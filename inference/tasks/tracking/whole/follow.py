@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from inference.tasks.tracking.kalman import FloatArray, IntArray
-from inference.tasks.tracking.whole.chains import Design, detected_share, find_objects
+from inference.tasks.tracking.whole.camera import CameraLaw, at_rest, in_image, learn_camera
+from inference.tasks.tracking.whole.chains import (
+    Design,
+    detected_share,
+    find_objects,
+    find_tracklets,
+)
 from inference.tasks.tracking.whole.errors import ErrorLaw, learn_errors
 from inference.tasks.tracking.whole.live_tracks import LiveTracks
 from inference.tasks.tracking.whole.lives import LifeLaw, Presence, presence
@@ -35,6 +41,8 @@ class WholeSettings:
         Motion, matches, links and scores.
     errors : ErrorLaw
         Of the detector, before a video is seen.
+    camera : CameraLaw, optional
+        None for one that is known to stand.
     life : LifeLaw
     window, overlap : int
         Frames of a window, and of what two have in common.
@@ -42,6 +50,7 @@ class WholeSettings:
 
     design: Design = field(default_factory=Design)
     errors: ErrorLaw = field(default_factory=ErrorLaw)
+    camera: CameraLaw | None = field(default_factory=CameraLaw)
     life: LifeLaw = field(default_factory=LifeLaw)
     window: int = LONGEST
     overlap: int = OVERLAP
@@ -86,17 +95,34 @@ def _rate(
 def _follow_window(video: Video, settings: WholeSettings) -> Followed:
     """Follow the objects of a window; detections are rows of the window."""
     design = settings.design
-    chains, odds, learned = find_objects(video, design)
+    runs = find_tracklets(video, design)
+    camera = _camera(video, runs, settings)
+    if camera is not None:
+        video = at_rest(video, camera)
+        runs = find_tracklets(video, design)
+    chains, odds, learned = find_objects(video, runs, design)
     errors = learn_errors(video, chains, settings.errors)
-    boxes = smooth(video, chains, design.smoothing, errors)
+    mean, variance = smooth(video, chains, design.smoothing, errors)
+    image = in_image(mean, camera, video)
     detected = detected_share(video, chains)
     worth = learned.of_detections
-    lives = presence(video, chains, boxes, worth, design.smoothing, settings.life, detected)
+    lives = presence(
+        video, chains, (mean, variance), image, worth, design.smoothing, settings.life, detected
+    )
     lives = lives.given(1 / (1 + np.exp(-odds)))
+    boxes = image, variance
     parts = [_rows(video, n, chain, boxes, lives) for n, chain in enumerate(chains)]
     if not parts:
         return Followed.none()
     return Followed._make(np.concatenate(part) for part in zip(*parts, strict=True))
+
+
+def _camera(video: Video, runs: list[IntArray], settings: WholeSettings) -> FloatArray | None:
+    """Return the camera's path, None if it stands."""
+    if settings.camera is None:
+        return None
+    errors = learn_errors(video, runs, settings.errors)
+    return learn_camera(video, runs, errors, settings.camera)
 
 
 def _rows(

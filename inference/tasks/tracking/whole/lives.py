@@ -85,6 +85,7 @@ def presence(
     video: Video,
     chains: list[IntArray],
     boxes: tuple[FloatArray, FloatArray],
+    image: FloatArray,
     odds: FloatArray,
     motion: MotionLaw,
     law: LifeLaw,
@@ -99,6 +100,8 @@ def presence(
         The rows of each object's detections.
     boxes : (mean, variance)
         (N, T, 4) each: `smooth`.
+    image : FloatArray
+        (N, T, 4): the means as they are in the image, if the camera moves.
     odds : FloatArray
         (R): log odds of a detection to be an object's, by its score.
     motion : MotionLaw
@@ -111,7 +114,7 @@ def presence(
         return Presence(*np.zeros((2, 0, length)))
     evidence = np.zeros((count, length, 4))
     evidence[..., SEEN] = math.log(1 - detected)
-    evidence[..., SEEN : HIDDEN + 1] += OUTSIDE * _outside(video, boxes[0])[..., None]
+    evidence[..., SEEN : HIDDEN + 1] += OUTSIDE * _outside(video, image)[..., None]
     there = np.zeros((count, length), bool)
     for n, chain in enumerate(chains):
         frame = video.rows.frame[chain]
@@ -122,7 +125,7 @@ def presence(
     evidence[..., SEEN : HIDDEN + 1] += law.beyond * ~there[..., None]
     life = law.per_frame(video.rate, count, length, detected)
     slots = max(count + 1, round(SLOTS * count))
-    behind = torch.as_tensor(behind_others(boxes[0], there))
+    behind = torch.as_tensor(behind_others(image, there))
     initial = life.initial(slots).double()
     lives = infer_lives(
         initial, life.transition(slots, length, behind=behind), torch.as_tensor(evidence)

@@ -13,7 +13,7 @@ import numpy as np
 from inference.tasks.tracking.kalman import BoolArray, FloatArray, IntArray
 from inference.tasks.tracking.whole.errors import ErrorLaw
 from inference.tasks.tracking.whole.law import MotionLaw
-from inference.tasks.tracking.whole.video import Video, unit_of
+from inference.tasks.tracking.whole.video import Video, units_of
 
 UNKNOWN = 50.0
 """Standard deviation of a first position, in heights."""
@@ -42,82 +42,70 @@ def smooth(
     o, seen = np.zeros((length, count, 4)), np.zeros((length, count), bool)
     for n, chain in enumerate(chains):
         o[video.rows.frame[chain], n], seen[video.rows.frame[chain], n] = video.rows.o[chain], True
-    unit = unit_of(np.array([np.median(video.rows.o[chain, 3]) for chain in chains]))
-    step, noise = _step(errors, unit, 1 / video.rate)
-    first = o[seen.argmax(0), np.arange(count)]
-    known, ahead = _forward(o, seen, _begin(first, motion, errors, unit), step, noise, unit, motion, errors)
+    unit = units_of(video, chains)
+    filters = _Filters(motion, errors, unit, 1 / video.rate)
+    known, ahead = filters.forward(o, seen)
     mean, variance = np.empty((2, count, length, 4))
     later = known[-1]
     for t in range(length - 1, -1, -1):
         if t < length - 1:
-            later = _back(known[t], ahead[t], later, step)
+            later = filters.back(known[t], ahead[t], later)
         mean[:, t], variance[:, t] = later.mean[..., 0], later.covariance[..., 0, 0]
     bias = np.asarray(errors.bias) * np.asarray(errors.lasting) * unit
     return mean, variance + bias[:, None] ** 2
 
 
-def _step(errors: ErrorLaw, unit: FloatArray, dt: float) -> tuple[FloatArray, FloatArray]:
-    """Return the matrix (3, 3) of a step, and the covariance of its noise (N, 4, 3, 3)."""
-    rho = np.exp(-dt / errors.seconds)
-    step = np.array([[1.0, dt, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, rho]])
-    change = (np.asarray(errors.change) * unit) ** 2
-    noise = np.zeros((*unit.shape, 3, 3))
-    noise[..., 0, 0], noise[..., 1, 1] = change * dt**3 / 3, change * dt
-    noise[..., 0, 1] = noise[..., 1, 0] = change * dt**2 / 2
-    noise[..., 2, 2] = (np.asarray(errors.lasting) * unit) ** 2 * (1 - rho**2)
-    return step, noise
+class _Filters:
+    """Kalman filters of N objects whose units are (N, 4), side by side, a step dt seconds."""
 
+    def __init__(self, motion: MotionLaw, errors: ErrorLaw, unit: FloatArray, dt: float) -> None:
+        rho = np.exp(-dt / errors.seconds)
+        change, lasting, self.white = (
+            (np.asarray(x) * unit) ** 2 for x in (errors.change, errors.lasting, errors.white)
+        )
+        self.step = np.array([[1.0, dt, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, rho]])
+        self.noise, self.first = np.zeros((2, *unit.shape, 3, 3))
+        self.noise[..., 0, 0], self.noise[..., 1, 1] = change * dt**3 / 3, change * dt
+        self.noise[..., 0, 1] = self.noise[..., 1, 0] = change * dt**2 / 2
+        self.noise[..., 2, 2] = lasting * (1 - rho**2)
+        self.first[..., 0, 0] = (UNKNOWN * unit) ** 2
+        self.first[..., 1, 1] = (np.asarray(motion.speed) * unit) ** 2
+        self.first[..., 2, 2] = lasting
+        self.motion, self.unit = motion, unit
 
-def _begin(first: FloatArray, motion: MotionLaw, errors: ErrorLaw, unit: FloatArray) -> States:
-    mean, covariance = np.zeros((*first.shape, 3)), np.zeros((*first.shape, 3, 3))
-    mean[..., 0] = first
-    for i, deviation in enumerate((UNKNOWN, motion.speed, errors.lasting)):
-        covariance[..., i, i] = (np.asarray(deviation) * unit) ** 2
-    return States(mean, covariance)
+    def forward(self, o: FloatArray, seen: BoolArray) -> tuple[list[States], list[States]]:
+        """Return what is known at each frame of detections o (T, N, 4), where ``seen`` (T, N).
 
+        And what was expected of each but the first.
+        """
+        known, ahead = list[States](), list[States]()
+        mean = np.zeros((*self.unit.shape, 3))
+        mean[..., 0] = o[seen.argmax(0), np.arange(len(mean))]
+        now = States(mean, self.first)
+        for t in range(len(o)):
+            if t:
+                covariance = self.step @ now.covariance @ self.step.T + self.noise
+                now = States(now.mean @ self.step.T, covariance)
+                ahead.append(now)
+            now = self.learn(now, o[t], np.flatnonzero(seen[t]))
+            known.append(now)
+        return known, ahead
 
-def _forward(
-    o: FloatArray,
-    seen: BoolArray,
-    now: States,
-    step: FloatArray,
-    noise: FloatArray,
-    unit: FloatArray,
-    motion: MotionLaw,
-    errors: ErrorLaw,
-) -> tuple[list[States], list[States]]:
-    """Filter; return what is known at each frame, and what was expected of the next one."""
-    known, ahead = list[States](), list[States]()
-    for t in range(len(o)):
-        if t:
-            now = States(now.mean @ step.T, step @ now.covariance @ step.T + noise)
-            ahead.append(now)
-        who = np.flatnonzero(seen[t])
-        if len(who):
-            new = _learn(States(now.mean[who], now.covariance[who]), o[t, who], unit[who], motion, errors)
-            now = States(now.mean.copy(), now.covariance.copy())
-            now.mean[who], now.covariance[who] = new
-        known.append(now)
-    return known, ahead
+    def learn(self, now: States, o: FloatArray, who: IntArray) -> States:
+        """Condition on detections of some, whose noise is as large as their error says."""
+        mean, covariance = now.mean.copy(), now.covariance.copy()
+        along = covariance[who] @ SEEN
+        expected, error = along @ SEEN, o[who] - mean[who] @ SEEN
+        noise = self.motion.doubted(error, expected, self.white[who], self.unit[who])
+        gain = along / (expected + noise)[..., None]
+        mean[who] += gain * error[..., None]
+        covariance[who] -= gain[..., None] * along[..., None, :]
+        return States(mean, covariance)
 
-
-def _learn(now: States, o: FloatArray, unit: FloatArray, motion: MotionLaw, errors: ErrorLaw) -> States:
-    """Condition states on detections (A, 4), whose noise is as large as their error says."""
-    along = now.covariance @ SEEN
-    expected, error = along @ SEEN, o - now.mean @ SEEN
-    white = (np.asarray(errors.white) * unit) ** 2
-    variance = motion.doubted(error, expected, white, unit)
-    gain = along / (expected + variance)[..., None]
-    return States(
-        now.mean + gain * error[..., None],
-        now.covariance - gain[..., None] * along[..., None, :],
-    )
-
-
-def _back(known: States, ahead: States, later: States, step: FloatArray) -> States:
-    """Take one step back of the Rauch-Tung-Striebel smoother."""
-    cross = step @ known.covariance  # of the next state with now's
-    gain = np.linalg.solve(ahead.covariance, cross).swapaxes(-1, -2)
-    mean = known.mean + (gain @ (later.mean - ahead.mean)[..., None])[..., 0]
-    change = gain @ (later.covariance - ahead.covariance) @ gain.swapaxes(-1, -2)
-    return States(mean, known.covariance + change)
+    def back(self, known: States, ahead: States, later: States) -> States:
+        """Take one step back of the Rauch-Tung-Striebel smoother."""
+        cross = self.step @ known.covariance  # of the next state with now's
+        gain = np.linalg.solve(ahead.covariance, cross).swapaxes(-1, -2)
+        mean = known.mean + (gain @ (later.mean - ahead.mean)[..., None])[..., 0]
+        change = gain @ (later.covariance - ahead.covariance) @ gain.swapaxes(-1, -2)
+        return States(mean, known.covariance + change)

@@ -62,7 +62,7 @@ def intensity(
         (A): the start that each box is itself, which does not speak for it; -1 for none.
     """
     found = np.zeros(len(o))
-    for begin in range(0, len(o), _TOGETHER):
+    for begin in range(0, len(o) if len(starts) else 0, _TOGETHER):
         some = slice(begin, begin + _TOGETHER)
         kernel = _kernel(o[some], starts, near)
         if own is not None:
@@ -77,14 +77,29 @@ def intensity(
 
 
 def _kernel(o: FloatArray, starts: FloatArray, near: Surroundings) -> FloatArray:
-    """Density of boxes (A) about starts (M): (A, M)."""
-    spread = (near.distance * np.exp(o[:, 3]))[:, None]
-    shape = (o[:, 2] - o[:, 3])[:, None] - (starts[:, 2] - starts[:, 3])
-    square = ((o[:, :2, None] - starts[:, :2].T) ** 2).sum(1) / spread**2
-    square += ((o[:, 3, None] - starts[:, 3]) / near.log_height) ** 2
-    square += (shape / near.log_shape) ** 2
-    volume = (2 * math.pi) ** 2 * spread**2 * near.log_height * near.log_shape
-    density: FloatArray = np.exp(-0.5 * square) / volume
+    """Density of boxes (A) about starts (M): (A, M); its quadratic form is one matrix product."""
+    narrow = np.exp(-2 * o[:, 3]) / near.distance**2
+    sizes = 1 / np.array([near.log_shape, near.log_height]) ** 2
+    mine, theirs = (np.stack([x[:, 2] - x[:, 3], x[:, 3]], 1) for x in (o, starts))
+    middle = starts[:, :2].mean(0)  # about which squares of places are small
+    here, there = o[:, :2] - middle, starts[:, :2] - middle
+    left = [
+        (narrow * (here**2).sum(1) + mine**2 @ sizes)[:, None],
+        -2 * narrow[:, None] * here,
+        narrow[:, None],
+        -2 * sizes * mine,
+        np.ones((len(o), 1)),
+    ]
+    right = [
+        np.ones((len(starts), 1)),
+        there,
+        (there**2).sum(1)[:, None],
+        theirs,
+        (theirs**2 @ sizes)[:, None],
+    ]
+    square = np.concatenate(left, 1) @ np.concatenate(right, 1).T
+    volume = (2 * math.pi) ** 2 * near.log_height * near.log_shape
+    density: FloatArray = np.exp(-0.5 * square) * (narrow / volume)[:, None]
     return density
 
 

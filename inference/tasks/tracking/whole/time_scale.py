@@ -14,7 +14,7 @@ import numpy as np
 from inference.tasks.tracking.kalman import IntArray
 from inference.tasks.tracking.whole.law import MotionLaw
 from inference.tasks.tracking.whole.matching import Matching, tracklets
-from inference.tasks.tracking.whole.video import Video, unit_of
+from inference.tasks.tracking.whole.video import Video, units_of
 
 RATES = tuple(2.5 * 2 ** (i / 2) for i in range(8))
 """Frames a second that are tried: 2.5 to 28."""
@@ -44,7 +44,7 @@ def log_density(video: Video, runs: list[IntArray], law: MotionLaw) -> float:
     count = np.array([len(run) for run in runs])
     flat, offset = np.concatenate(runs), np.cumsum(count) - count
     frame, o, units = video.rows.frame[flat], video.rows.o[flat], video.rows.unit[flat]
-    unit = unit_of(np.array([np.median(video.rows.o[run, 3]) for run in runs]))
+    unit = units_of(video, runs)
     belief, total = law.begin(o[offset], units[offset]), 0.0
     for step in range(1, int(count.max())):
         who = np.flatnonzero(count > step)

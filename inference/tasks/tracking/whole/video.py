@@ -75,6 +75,12 @@ class Video:
         new.__dict__.update(self.__dict__, rate=rate)
         return new
 
+    def moved(self, o: FloatArray) -> Video:
+        """Return the same detections with boxes (R, 4) elsewhere."""
+        new = object.__new__(Video)
+        new.__dict__.update(self.__dict__, rows=self.rows._replace(o=o, unit=unit_of(o[:, 3])))
+        return new
+
 
 def known_scores(score: FloatArray) -> FloatArray:
     """Return scores, NaN where they say nothing: all the same, or negative, which means none."""
@@ -89,3 +95,15 @@ def unit_of(log_height: FloatArray) -> FloatArray:
     height = np.exp(log_height)
     one = np.ones_like(height)
     return np.stack([height, height, one, one], -1)
+
+
+def units_of(video: Video, runs: list[IntArray]) -> FloatArray:
+    """Return the unit (M, 4) of each run of rows: that of its median height."""
+    if not runs:
+        return np.zeros((0, 4))
+    count = np.array([len(run) for run in runs])
+    value = video.rows.o[np.concatenate(runs), 3]
+    value = value[np.lexsort((value, np.repeat(np.arange(len(runs)), count)))]
+    begin = np.cumsum(count) - count
+    low, high = value[begin + (count - 1) // 2], value[begin + count // 2]
+    return unit_of((low + high) / 2)
