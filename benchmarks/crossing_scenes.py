@@ -60,12 +60,12 @@ def _scene(
     place = rng.normal((0, 0, math.log(0.4), 0), (0.05, 0.08, 0.05, 0.05), (people, 4))
     path += place - path[meeting, np.arange(people)]
     hidden = covered(covers(torch.as_tensor(path)), 1 - torch.eye(people)).numpy()  # (T, N)
-    boxes, owners = [], []
+    (low, high), boxes, owners = REGION.numpy(), [], []
     for t in range(LENGTH):
         found = np.flatnonzero(rng.random(people) < DETECTION * (1 - HIDDEN * hidden[t]))
         found = np.concatenate([found, found[rng.random(len(found)) < doubled]])
         error = PHI * rng.standard_normal((len(found), 4)) * _unit(path[t, found])
-        clutter = rng.uniform(*REGION.numpy(), (rng.poisson(CLUTTER), 4))
+        clutter = low + (high - low) * rng.random((rng.poisson(CLUTTER), 4))
         box = np.concatenate([path[t, found] + error, clutter])
         owner = np.concatenate([found, np.full(len(clutter), people)])
         order = rng.permutation(len(box))

@@ -204,16 +204,16 @@ def draw(kinds: dict[str, list[Measures]], path: str) -> None:
     """Draw the shares that are right, and who is lost."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
     for axis, measured in zip(figure.subplots(1, 2), ("right", "lost"), strict=True):
         for i, form in enumerate(FORMS):
             some = torch.stack([getattr(rows[i], measured) for rows in kinds.values()])
             error = 100 * some.std(1) / some.shape[1] ** 0.5
             place = torch.arange(len(kinds)) + 0.15 * (i - 1)
             axis.errorbar(place, 100 * some.mean(1), error, fmt="os^"[i], label=form, ms=5)
-        axis.set_xticks(range(len(kinds)), [name.replace(", ", ",\n") for name in kinds])
+        axis.set_xticks(range(len(kinds)), [name.replace(", each ", ",\n") for name in kinds])
         axis.set_xlabel("people who cross")
-    labels = ("detections given to the right person (%)", "paths that end at somebody else (%)")
+    labels = ("detections given rightly (%)", "paths that end elsewhere (%)")
     for axis, label in zip(figure.axes, labels, strict=True):
         axis.set_ylabel(label)
     figure.axes[0].legend(fontsize=8)
