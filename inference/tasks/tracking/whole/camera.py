@@ -146,11 +146,10 @@ def _piece(video: Video, rows: IntArray, errors: ErrorLaw) -> _Piece:
 def _precisions(piece: _Piece, weight: FloatArray) -> FloatArray:
     """Return Q (4, L, L), errors of one frame divided by weights (4, L)."""
     noise = (piece.white[:, None] / weight)[..., None] * np.eye(len(piece.frame))
-    inverse: FloatArray = np.linalg.inv(piece.covariance + noise)
+    inverse = np.asarray(np.linalg.inv(piece.covariance + noise))
     along = inverse @ piece.line
-    precision: FloatArray = inverse - along @ np.linalg.solve(
-        piece.line.T @ along, along.swapaxes(-1, -2)
-    )
+    line = np.linalg.solve(piece.line.T @ along, along.swapaxes(-1, -2))
+    precision: FloatArray = inverse - along @ line
     return precision
 
 

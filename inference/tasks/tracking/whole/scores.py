@@ -59,9 +59,9 @@ class ScoreLaw:
     num_bins: int = 12
     concentration: float = 4.0
     life: float = 3.0
-    brief: float = 0.15
+    brief: float = 0.4
     object_share: float = 0.3
-    brief_share: float = 0.9
+    brief_share: float = 0.3
     chains: float = 10.0
     sweeps: int = 60
 
