@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from inference.tasks.tracking.kalman import FloatArray, IntArray
 from inference.tasks.tracking.whole.chains import Design, detected_share, find_objects
+from inference.tasks.tracking.whole.kept import KeptWindows
 from inference.tasks.tracking.whole.live_tracks import LiveTracks
 from inference.tasks.tracking.whole.lives import LifeLaw, Presence, presence
 from inference.tasks.tracking.whole.smoothing import smooth
@@ -51,15 +53,22 @@ def follow(
     rate: float | None,
     settings: WholeSettings,
     progress: Callable[[int, int], None] | None = None,
+    directory: Path | None = None,
 ) -> LiveTracks:
     """Follow all objects of one video; see `track`."""
     detections = detections.between(first, last)
     spans = list(windows(first, last, settings.window, settings.overlap))
+    asked = (first, last, tuple(map(float, image_size)), rate and float(rate), settings)
+    kept = None if directory is None else KeptWindows(directory, detections, *asked)
     rate = rate or _rate(detections, spans, image_size, settings)
     found, end = Followed.none(), first
     for i, (begin, stop) in enumerate(spans):
-        video = Video(detections, begin, stop, image_size, rate)
-        new = _numbered(_follow_window(video, settings), video, detections)
+        new = kept.read(i + 1, begin, stop) if kept else None
+        if new is None:
+            video = Video(detections, begin, stop, image_size, rate)
+            new = _numbered(_follow_window(video, settings), video, detections)
+            if kept is not None:
+                kept.write(i + 1, new)
         found = join(found, new, begin, end) if i else new
         end = stop
         if progress is not None:

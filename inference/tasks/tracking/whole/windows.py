@@ -84,7 +84,8 @@ def join(before: Followed, after: Followed, begin: int, end: int) -> Followed:
 
 def _same(before: Followed, after: Followed) -> dict[int, int]:
     """Return the earlier name of later objects that have detections in common with one."""
-    mine = dict(zip(before.detection.tolist(), before.object.tolist(), strict=True))
+    late = before.of(before.frame >= after.frame.min(initial=np.iinfo(np.int64).max))
+    mine = dict(zip(late.detection.tolist(), late.object.tolist(), strict=True))
     mine.pop(-1, None)
     pairs = [
         (mine[row], one)
