@@ -24,7 +24,7 @@ MOST_PIXELS = 2**26
 """Pixels of an image: 67 million, a little more than 8K."""
 _TROUBLE = (
     *(OSError, ValueError, SyntaxError, EOFError, MemoryError, OverflowError, TypeError),
-    *(KeyError, IndexError, Image.DecompressionBombError),
+    *(KeyError, IndexError),
 )
 
 
@@ -100,6 +100,9 @@ def opened(path: Path) -> Iterator[Image.Image]:
                 yield image
     except InputError:
         raise
+    except Image.DecompressionBombError as error:  # beyond Pillow's own limit, which is higher
+        found, expected = f"far too many pixels ({error})", f"at most {MOST_PIXELS:,} pixels"
+        raise InputError(str(path), found, expected, "scale the images down") from error
     except _TROUBLE as error:
         words = " ".join(str(error).split())[:200] or type(error).__name__
         cure = "copy it again, or convert it to PNG"
