@@ -113,15 +113,6 @@ def frame_range(
     return frames
 
 
-def present_throughout(truth: Boxes, first: int, last: int) -> Boxes:
-    """Cut ground truth to the frames ``first`` to ``last``, and to who is there in all of them."""
-    import numpy as np
-
-    rows = truth.between(first, last)
-    ids, counts = np.unique(rows.id, return_counts=True)
-    return rows.select(np.isin(rows.id, ids[counts == last - first + 1]))
-
-
 def folders_of(paths: Sequence[Path], out: Path) -> list[Path]:
     """Return a folder for each file; two files of one name are refused."""
     stems = [_plain(path).removesuffix(".txt") for path in paths]
