@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 PRESENT = 0.5
 """p(present) from which on a box is reported."""
 NONE = -1
+MOST_DRAWN = 10_000_000
+"""Numbers of all draws that are written: 80 MB; where there are more rows, draws are fewer."""
+LEAST_DRAWS = 4
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,8 @@ class LiveTracks:
         Groups: posterior (``box``: draw, row, coordinate; of the marginals, a row's draw knows
         nothing of the next frame's), observed_data (``detected_box``, ``detected_frame`` and
         ``score`` of each detection), constant_data (``object``, ``frame``, ``present``, ``seen``,
-        ``detection`` of each row; ``assignment`` of each detection, 0 for clutter).
+        ``detection``, ``mean`` and ``sd`` of each row; ``assignment`` of each detection, 0 for
+        clutter).
         """
         from inference.diagnostics import Variable, to_arviz
 
@@ -108,6 +112,9 @@ class LiveTracks:
             name: Variable(getattr(self, name), [row], drawn=False)
             for name in ("object", "frame", "present", "seen", "detection")
         }
+        for name in ("mean", "sd"):
+            state = ("state", False)
+            constants[name] = Variable(getattr(self, name), [row, state], drawn=False)
         constants["assignment"] = Variable(self.assignment, [found], drawn=False)
         observed = {
             "detected_box": Variable(self.detections.ltwh, [found, corner], drawn=False),
@@ -119,7 +126,9 @@ class LiveTracks:
             "observed_data": observed,
             "constant_data": constants,
         }
-        return to_arviz(groups, {"coordinate": ["left", "top", "width", "height"]})
+        coordinates = ["left", "top", "width", "height"]
+        states = ["centre x", "centre y", "log width", "log height"]
+        return to_arviz(groups, {"coordinate": coordinates, "state": states})
 
     def plot(self) -> Figure:
         """Plot the paths in the image, and lives over time."""
@@ -130,8 +139,11 @@ class LiveTracks:
     def write(self, folder: str | os.PathLike[str], num_samples: int = 50) -> dict[str, Path]:
         """Write ``tracks.txt``, ``posterior.nc`` and ``tracks.png``, each whole or not at all.
 
-        Nothing is written before all three are made.
+        Nothing is written before all three are made. Of more than 50,000 boxes, fewer draws are
+        written (`MOST_DRAWN`); their mean and standard deviation are there in any case.
         """
+        most = MOST_DRAWN // max(1, self.mean.size)
+        num_samples = min(num_samples, max(LEAST_DRAWS, most))
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         paths = {name: folder / name for name in ("tracks.txt", "posterior.nc", "tracks.png")}

@@ -15,6 +15,10 @@ from matplotlib.ticker import MaxNLocator
 from inference.diagnostics import Picture
 from inference.tasks.tracking.plot import CLUTTER, colours
 
+MOST = 60
+"""Objects up to which each has its number, last box and band; of more they would hide all."""
+SHADE = 0.05
+"""Differences of p(present) that are too small to be drawn."""
 SHOWN = 0.25
 """Least p(present) of a piece of a path that is drawn."""
 
@@ -108,6 +112,8 @@ def _paths(tracks: Lives, ax: Axes) -> None:
     feet = boxes[:, :2] + boxes[:, 2:] * [0.5, 1.0]
     for one, rows, colour in _each(tracks, SHOWN):
         ax.add_collection(_faded(tracks, feet[rows], rows, colour, 2.4))
+        if tracks.objects > MOST:
+            continue
         left, top, width, height = boxes[rows[-1]]
         ax.add_patch(
             Rectangle((left, top), width, height, fill=False, ec=colour, lw=0.8, alpha=0.6)
@@ -118,7 +124,8 @@ def _paths(tracks: Lives, ax: Axes) -> None:
     ax.invert_yaxis()
     ax.set_aspect("equal", adjustable="datalim")
     ax.set(xlabel="x (pixels)", ylabel="y (pixels)")
-    ax.set_title(f"{tracks.objects} objects: paths of the feet, and the last box of each", size=10)
+    also = ", and the last box of each" * (tracks.objects <= MOST)
+    ax.set_title(f"{tracks.objects} objects: paths of the feet{also}", size=10)
     if clutter.any():
         ax.legend(loc="upper right", fontsize=8)
 
@@ -128,13 +135,15 @@ def _across(tracks: Lives, ax: Axes) -> None:
     for _, rows, colour in _each(tracks, SHOWN):
         frame, x, wide = tracks.frame[rows], tracks.mean[rows, 0], 1.96 * tracks.sd[rows, 0]
         ax.add_collection(_faded(tracks, np.stack([frame, x], -1), rows, colour, 2.0))
+        if tracks.objects > MOST:
+            continue
         for part in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(frame) > 1) + 1):
             low, high = (x - wide)[part], (x + wide)[part]
             ax.fill_between(frame[part], low, high, color=colour, alpha=0.2, lw=0)
     ax.autoscale_view()
     ax.set_ylabel("centre x (pixels)")
     ax.tick_params(labelbottom=False)
-    ax.set_title("over time, with 95 % bands", size=10)
+    ax.set_title("over time" + ", with 95 % bands" * (tracks.objects <= MOST), size=10)
 
 
 def _lives(tracks: Lives, ax: Axes) -> None:
@@ -149,23 +158,26 @@ def _lives(tracks: Lives, ax: Axes) -> None:
 
 
 def _faded(
-    tracks: Lives,
-    points: np.ndarray,
-    rows: np.ndarray,
-    colour: np.ndarray,
-    width: float,
+    tracks: Lives, points: np.ndarray, rows: np.ndarray, colour: np.ndarray, width: float
 ) -> LineCollection:
     """Return a line through points (M, 2) of M rows, each piece as its end is.
 
-    A single row, which has no piece, gets one as long as half a frame to each side.
+    Pieces behind each other that look the same are one. A single row, which has no piece, gets
+    one as long as half a frame to each side.
     """
-    frame = tracks.frame[rows]
-    joined = np.flatnonzero(np.diff(frame) == 1) + 1
-    pieces, ends = np.stack([points[joined - 1], points[joined]], 1), rows[joined]
+    shade = np.round(tracks.present[rows] / SHADE) * SHADE
+    hidden, frame = tracks.seen[rows] < 0.5, tracks.frame[rows]
     if len(rows) == 1:
-        half = np.array([0.5, 0.0])
-        pieces, ends = np.stack([points - half, points + half], 1), rows
-    shades = np.tile(colour, (len(pieces), 1))
-    shades[:, 3] = tracks.present[ends].clip(0.05, 1.0)
-    widths = np.where(tracks.seen[ends] < 0.5, width / 4, width)
-    return LineCollection(list(pieces), colors=shades, linewidths=widths.tolist())
+        lines, ends = [points[0] + np.array([[-0.5, 0.0], [0.5, 0.0]])], np.array([0])
+    else:
+        apart = np.diff(frame) > 1
+        new = (np.diff(shade) != 0) | (np.diff(hidden) != 0) | apart
+        begins = np.r_[0, np.flatnonzero(new[1:] | apart[:-1]) + 1]
+        ends = np.r_[begins[1:], len(rows) - 1]
+        kept = ~apart[begins]
+        lines = [points[a : b + 1] for a, b in zip(begins[kept], ends[kept], strict=True)]
+        ends = ends[kept]
+    shades = np.tile(colour, (len(lines), 1))
+    shades[:, 3] = shade[ends].clip(0.05, 1.0)
+    widths = np.where(hidden[ends], width / 4, width)
+    return LineCollection(lines, colors=shades, linewidths=widths.tolist())

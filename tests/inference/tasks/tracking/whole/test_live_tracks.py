@@ -9,6 +9,8 @@ import pytest
 import xarray
 
 from inference.tasks.tracking import LiveTracks, to_centre, track
+from inference.tasks.tracking.whole import live_tracks
+from inference.tasks.tracking.whole.plot import MOST
 from ppl_models.data.motchallenge import read_boxes
 from tests.inference.tasks.tracking.whole.made import boxes_of
 
@@ -120,17 +122,18 @@ def test_writing_again_replaces_the_files(tmp_path: Path) -> None:
     assert (tmp_path / "tracks.txt").read_text() == ""
 
 
-@pytest.mark.parametrize("objects", [1, 2, 20, 65])
+@pytest.mark.parametrize("objects", [1, 2, 20, MOST, MOST + 5])
 def test_pictures_show_each_object_and_its_life(objects: int) -> None:
     rows = [(n + 1, 3 + t, 0.9, -1) for n in range(objects) for t in range(3)]
     image, lives, across = answer(rows).plot().axes
     assert len(image.collections) == len(lives.collections) == objects
-    assert len(across.collections) == 2 * objects  # a line and a band
-    assert f"{objects} objects" in image.get_title() and len(image.patches) == objects
+    told = objects if objects <= MOST else 0  # of more, labels and boxes would hide all
+    assert len(across.collections) == objects + told  # lines and bands
+    assert f"{objects} objects" in image.get_title() and len(image.patches) == told
     assert lives.get_xlim() == across.get_xlim() == (2.5, 7.5)
     assert lives.get_ylim() == (objects + 1, 0) and len(lives.get_yticks()) <= 13
     labels = [text.get_text() for text in image.texts]
-    assert labels == [str(n + 1) for n in range(objects)]
+    assert labels == [str(n + 1) for n in range(told)]
 
 
 def test_pictures_are_as_opaque_as_one_is_sure_and_thin_where_one_is_hidden() -> None:
@@ -169,3 +172,28 @@ def test_a_picture_of_nobody_is_drawn() -> None:
         assert [text.get_text() for text in ax.texts] == ["nobody was followed"]
     [unseen] = track([boxes_of([])], frames=(1, 10))
     assert unseen.plot().axes[0].texts[0].get_text() == "no detection, so nobody"
+
+
+def test_pieces_that_look_the_same_are_one_line() -> None:
+    rows = [(1, 3 + t, 0.9 if t < 40 else 0.4, -1) for t in range(60)]
+    _, lives, _ = answer(rows, length=60).plot().axes
+    segments = lives.collections[0].get_segments()
+    ends = [(piece[0, 0], piece[-1, 0]) for piece in segments]
+    assert ends == [(3, 42), (42, 62)]
+
+
+def test_a_long_video_has_fewer_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for most, draws in ((10**6, 50), (300, 10), (0, 4)):
+        monkeypatch.setattr(live_tracks, "MOST_DRAWN", most)
+        answer().write(tmp_path)
+        with xarray.open_dataset(
+            tmp_path / "posterior.nc", group="posterior", engine="h5netcdf"
+        ) as posterior:
+            assert posterior.sizes["draw"] == draws
+
+
+def test_mean_and_sd_are_written(tmp_path: Path) -> None:
+    answer().write(tmp_path)
+    file = tmp_path / "posterior.nc"
+    with xarray.open_dataset(file, group="constant_data", engine="h5netcdf") as told:
+        assert np.allclose(told["mean"], answer().mean) and np.allclose(told["sd"], answer().sd)
