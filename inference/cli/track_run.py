@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -28,6 +27,8 @@ def run(jobs: Sequence[Job], settings: dict[str, Any]) -> list[tuple[str, Score]
 
     Windows of whole videos are kept until all is written, so that the same command goes on.
     """
+    from inference.tasks.tracking import kept_windows, remove_windows
+
     if any(job.truth is not None for job in jobs):
         from inference.metrics.tracking import require_motmetrics
 
@@ -45,12 +46,12 @@ def run(jobs: Sequence[Job], settings: dict[str, Any]) -> list[tuple[str, Score]
                 scores += [] if score is None else [(job.folder.name, score)]
                 keep_sums(job.folder)
     except KeyboardInterrupt:
-        kept = sum(len(list((job.folder / WINDOWS).glob("*.npz"))) for job in jobs)
+        kept = sum(len(kept_windows(job.folder / WINDOWS)) for job in jobs)
         said = f"; windows done are kept ({kept}), and the same command goes on" * (kept > 0)
         typer.echo(f"stopped: {len(lines)} of {len(jobs)} written, each file whole{said}", err=True)
         raise
     for job, line in zip(jobs, lines, strict=True):
-        _remove_windows(job.folder / WINDOWS)
+        remove_windows(job.folder / WINDOWS)
         typer.echo(line)
     return scores
 
@@ -120,12 +121,3 @@ def _write(job: Job, tracks: Tracks | LiveTracks, step: Step) -> tuple[str, Scor
     first, last = job.frames
     head = f"{job.detections.name}: {tracks.objects} objects, frames {first} to {last}"
     return f"{head} -> {job.folder}/ ({', '.join(names)})", result
-
-
-def _remove_windows(folder: Path) -> None:
-    """Remove windows that are not needed any more, and nothing that is not one."""
-    if folder.is_dir():
-        for path in folder.glob("*.npz"):
-            path.unlink()
-        if not any(folder.iterdir()):
-            folder.rmdir()

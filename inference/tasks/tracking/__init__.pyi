@@ -19,3 +19,5 @@ from .track import track as track
 from .tracks import Tracks as Tracks
 from .whole import LiveTracks as LiveTracks
 from .whole import WholeSettings as WholeSettings
+from .whole import kept_windows as kept_windows
+from .whole import remove_windows as remove_windows

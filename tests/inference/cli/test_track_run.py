@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.long_video import crowd
 from inference.tasks import tracking
 from inference.tasks.tracking import LiveTracks, WholeSettings
 from inference.tasks.tracking.tracks import Tracks
@@ -156,3 +157,36 @@ def test_stopped_while_a_whole_video_is_written_its_windows_are_kept(
     begun = windows(0)
     everyone(ppl, "a.txt")
     assert not begun and (tmp_path / "out/a/tracks.png").is_file()
+
+
+@pytest.mark.slow
+def test_ctrl_c_from_outside_during_a_whole_video(tmp_path: Path) -> None:
+    """Some six people in each of 1,000 frames: two windows, of a second or two each."""
+    write_crowd(tmp_path / "a.txt")
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "from inference.cli.app import main; main()"
+    start = [sys.executable, "-c", code, "track", "a.txt", "--rate", "25", "--out", "out"]
+    child = subprocess.Popen(start, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    kept, limit = tmp_path / "out" / "a" / ".windows", time.monotonic() + 120
+    while not list(kept.glob("*-0001.npz")) and time.monotonic() < limit:
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130 and "the same command goes on" in err
+    first = list(kept.glob("*-0001.npz"))
+    assert first and "Traceback" not in err
+    before = first[0].stat().st_mtime_ns
+    child = subprocess.Popen(start, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while child.poll() is None and not list(kept.glob("*-0002.npz")):
+        time.sleep(0.05)
+    assert not first[0].exists() or first[0].stat().st_mtime_ns == before
+    _, err = child.communicate(timeout=200)
+    assert child.returncode == 0, err
+    assert {path.name for path in (tmp_path / "out" / "a").iterdir()} == FILES
+
+
+def write_crowd(path: Path) -> None:
+    boxes = crowd(1000, 6.0)
+    rows = zip(boxes.frame.tolist(), boxes.ltwh.tolist(), boxes.score.tolist(), strict=True)
+    lines = [f"{t},-1,{','.join(f'{x:.2f}' for x in box)},{score:.4f}\n" for t, box, score in rows]
+    path.write_text("".join(lines))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ppl_models.errors import InputError
 
 FORMAT = 1
 """Version of the files; it is part of the fingerprint."""
+NAME = re.compile(r"[0-9a-f]{32}-\d{4,}\.npz")
 MOST_ROWS = 50
 """Rows of a window for each of its detections, up to which a file is read."""
 LARGEST_HEAD = 10_000
@@ -84,6 +86,21 @@ class KeptWindows:
             return None
         good = _form_is_right(parts) and _values_are_right(parts, self.detections, begin, end)
         return Followed(**parts) if good else None
+
+
+def kept_windows(directory: Path) -> list[Path]:
+    """Return the files of windows in a folder, of whatever video; none if there is no folder."""
+    if not directory.is_dir():
+        return []
+    return sorted(path for path in directory.iterdir() if NAME.fullmatch(path.name))
+
+
+def remove_windows(directory: Path) -> None:
+    """Remove the windows that are kept in a folder, and the folder if nothing else is in it."""
+    for path in kept_windows(directory):
+        path.unlink()
+    if directory.is_dir() and not directory.is_symlink() and not any(directory.iterdir()):
+        directory.rmdir()
 
 
 def fingerprint(detections: Boxes, *what: Any) -> str:

@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.tasks.tracking import LiveTracks, WholeSettings, track
+from inference.tasks.tracking import (
+    LiveTracks,
+    WholeSettings,
+    kept_windows,
+    remove_windows,
+    track,
+)
 from inference.tasks.tracking.whole import follow as follow_function
 from inference.tasks.tracking.whole import kept
 from inference.tasks.tracking.whole.windows import Followed
@@ -228,3 +234,19 @@ def test_nothing_to_follow_is_kept_too(tmp_path: Path, done: list[int]) -> None:
         found = follow(boxes_of([]), frames=(1, 70), directory=tmp_path / "new" / "folder")
         assert found.objects == 0
     assert done == [1, 21, 41]
+
+
+def test_windows_are_removed_and_nothing_else(stopped: Path, tmp_path: Path) -> None:
+    names = [path.name for path in kept_windows(stopped)]
+    assert len(names) == 2 and names == sorted(names)
+    (stopped / "mine.npz").write_text("mine")
+    remove_windows(stopped)
+    assert [path.name for path in stopped.iterdir()] == ["mine.npz"]
+    (stopped / "mine.npz").unlink()
+    link = tmp_path.with_name("link")
+    link.symlink_to(stopped)
+    remove_windows(link)
+    assert stopped.is_dir() and link.is_symlink()
+    remove_windows(stopped)
+    assert not stopped.exists() and not kept_windows(stopped)
+    remove_windows(stopped)
