@@ -107,7 +107,7 @@ def _paths(tracks: Lives, ax: Axes) -> None:
     found = tracks.detections.ltwh
     clutter = tracks.assignment == 0
     foot = found[clutter, :2] + found[clutter, 2:] * [0.5, 1.0]
-    ax.plot(*foot.T, "x", color=CLUTTER, ms=3, alpha=0.4, label="clutter")
+    ax.plot(*foot.T, "x", color=CLUTTER, ms=3, alpha=0.3, label="clutter", zorder=0)
     boxes = tracks.boxes
     feet = boxes[:, :2] + boxes[:, 2:] * [0.5, 1.0]
     for one, rows, colour in _each(tracks, SHOWN):
@@ -147,9 +147,10 @@ def _across(tracks: Lives, ax: Axes) -> None:
 
 
 def _lives(tracks: Lives, ax: Axes) -> None:
+    width = min(5.0, 180 / (tracks.objects + 1))  # points; the panel is some 200 high
     for one, rows, colour in _each(tracks):
         line = np.stack([tracks.frame[rows], np.full(len(rows), one)], -1).astype(float)
-        ax.add_collection(_faded(tracks, line, rows, colour, 5.0))
+        ax.add_collection(_faded(tracks, line, rows, colour, width))
     ax.set(xlim=(tracks.first - 0.5, tracks.first + tracks.length - 0.5), xlabel="frame")
     ax.set(ylim=(tracks.objects + 1, 0), ylabel="object")
     ax.set_yticks(range(1, tracks.objects + 1, 1 + tracks.objects // 12))
