@@ -1,7 +1,7 @@
 # Everything starts from a bare Python 3.11 or newer:
 #   make install   the virtual environment .venv, with the package and its extras
 #   make test      lint, types, tests, notebooks
-#   make demo      follow seven people through real detections
+#   make demo      follow whoever comes and goes through two whole videos: pictures, a table
 #   make notebook  open the lessons in the browser (Ctrl-C ends it)
 #   make docs      write what follows from registry and imports: public names, tables, architecture
 #   make lessons   execute the lessons that changed, and write their pages in docs/lessons

@@ -1,39 +1,29 @@
-"""``ppl track`` and ``ppl demo``: follow objects through detections, from a shell."""
+"""``ppl track``: follow objects through detections, from a shell."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from inference.cli.progress import progress
+from inference.cli.demo import demo
 from inference.cli.track_jobs import (
     CONFIDENT,
     Job,
-    bundled,
-    check_size,
     folders_of,
     frame_rate,
-    keep_sums,
-    make_folder,
     parse_size,
     parse_window,
-    present_throughout,
     read_job,
+    with_images,
 )
+from inference.cli.track_run import run, show
 from inference.cli.words import LARGEST_SEED, finite, positive
-
-if TYPE_CHECKING:
-    from inference.metrics.tracking import Score
-    from inference.tasks.tracking import LiveTracks, Tracks
-
-DEMO_FRAMES, DEMO_OBJECTS = (23, 62), 7
 
 
 class Method(StrEnum):
@@ -61,7 +51,16 @@ GroundTruth = Annotated[
 ImageSize = Annotated[
     str | None,
     typer.Option(
-        metavar="WIDTHxHEIGHT", help="In pixels.", show_default="extent of the detections"
+        metavar="WIDTHxHEIGHT",
+        help="In pixels.",
+        show_default="that of --images, or the extent of the detections",
+    ),
+]
+Images = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Images of the video, to draw the boxes into (frames/); one for each DET.txt.",
     ),
 ]
 Frames = Annotated[
@@ -100,6 +99,7 @@ def track(
     ] = None,
     image_size: ImageSize = None,
     gt: GroundTruth = None,
+    images: Images = None,
     frames: Frames = None,
     min_score: LeastScore = None,
     rate: Annotated[
@@ -142,22 +142,19 @@ def track(
 ) -> None:
     """Follow objects through detections: whoever comes, hides and goes, or so many (--objects).
 
-    Writes tracks.txt, posterior.nc and tracks.png, and with --gt also metrics.json, to a folder
-    named after each file, in the folder given by --out.
+    Writes tracks.txt, posterior.nc and tracks.png, with --gt also metrics.json, and with --images
+    also frames/, to a folder named after each file, in the folder given by --out. Stopped without
+    --objects, it keeps what is done, and the same command goes on.
     """
     size, window = parse_size(image_size), parse_window(frames)
     folders = folders_of(detections, out)
-    if gt and len(gt) != len(detections):
-        found = f"{len(detections)} files of detections, but --gt {len(gt)} times"
-        raise typer.BadParameter(f"{found}; give one for each, in the same order")
-    truths: Sequence[Path | None] = gt or [None] * len(detections)
+    truths, pictures = _one_each("--gt", gt, detections), _one_each("--images", images, detections)
     if objects is None and min_score is None:
         min_score = -math.inf  # scores are weighed, and none is too low
     jobs = [
-        read_job(path, truth, window, min_score, folder)
-        for path, truth, folder in zip(detections, truths, folders, strict=True)
+        with_images(read_job(path, truth, window, min_score, folder, objects is None), shown, size)
+        for path, truth, shown, folder in zip(detections, truths, pictures, folders, strict=True)
     ]
-    settings: dict[str, Any] = {"objects": objects, "image_size": size}
     options = {
         "method": method and method.value,
         "prior": prior and prior.value,
@@ -166,101 +163,31 @@ def track(
         "seed": seed,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    if objects is None and given:
-        words = f"--{next(iter(given))} goes with --objects: give both, or neither"
-        raise typer.BadParameter(words)
     if objects is None:
-        settings["rate"] = [rate or frame_rate(path) for path in detections]
+        jobs = _with_rates(jobs, detections, rate, given)
     elif rate is not None:
         raise typer.BadParameter("--rate goes without --objects, whose motion is a frame's")
-    _follow(jobs, settings | given)
+    elif len({job.image_size for job in jobs}) > 1:
+        raise typer.BadParameter("--images are of several sizes: give each file its own command")
+    show(run(jobs, {"objects": objects, **given}))
 
 
-def demo(
-    out: Annotated[Path, typer.Option(help="Folder of the answers.")] = Path("demo"),
-) -> None:
-    """Follow seven people through real detections: TUD-Stadtmitte, frames 23 to 62."""
-    from ppl_models.data.motchallenge import read_boxes, read_ground_truth
-
-    folder = bundled("TUD-Stadtmitte")
-    found, truth = read_boxes(folder / "test.txt"), read_ground_truth(folder / "gt.txt")
-    anonymous = replace(found, id=found.id * 0 - 1, name="TUD-Stadtmitte")
-    truth = present_throughout(truth, *DEMO_FRAMES)
-    job = Job(anonymous, truth, DEMO_FRAMES, out / "TUD-Stadtmitte")
-    typer.echo(f"Detections: {folder / 'test.txt'}, identities dropped")
-    _follow([job], {"objects": DEMO_OBJECTS})
-    boxed = len(anonymous.between(*DEMO_FRAMES)) / len(truth)
-    typer.echo(f"The detector boxed {boxed:.0%} of the people in these frames: the paths through")
-    typer.echo("the rest are the model's own, with the uncertainty that the picture shows:")
-    typer.echo(f"  {job.folder / 'tracks.png'}")
+def _one_each(
+    name: str, given: Sequence[Path] | None, detections: Sequence[Path]
+) -> Sequence[Path | None]:
+    """Return the value of an option for each file, in order."""
+    if given and len(given) != len(detections):
+        found = f"{len(detections)} files of detections, but {name} {len(given)} times"
+        raise typer.BadParameter(f"{found}; give one for each, in the same order")
+    return given or [None] * len(detections)
 
 
-def _follow(jobs: Sequence[Job], settings: dict[str, Any]) -> None:
-    """Track all jobs in one batch; write, score and report."""
-    if any(job.truth is not None for job in jobs):
-        from inference.metrics.tracking import require_motmetrics
-
-        require_motmetrics()  # now, not after the work
-    if settings["objects"] is not None:
-        check_size(jobs, settings["objects"])
-    for job in jobs:
-        make_folder(job.folder)
-    lines, scores = [], []
-    try:
-        for job, tracks in zip(jobs, _answers(jobs, settings), strict=True):
-            line, score = _write(job, tracks)
-            lines.append(line)
-            scores += [] if score is None else [(job.folder.name, score)]
-            keep_sums(job.folder)
-    except KeyboardInterrupt:
-        typer.echo(f"stopped: {len(lines)} of {len(jobs)} written, each file whole", err=True)
-        raise
-    for line in lines:
-        typer.echo(line)
-    if scores:
-        _show(scores)
-
-
-def _answers(jobs: Sequence[Job], settings: dict[str, Any]) -> Iterator[Tracks | LiveTracks]:
-    """Follow all jobs in one batch, then yield the answers to be written, with a bar meanwhile."""
-    with progress() as step:
-        step("loading")
-        from inference.tasks.tracking import track as follow
-
-        step("following")
-        if settings["objects"] is None:
-            settings = {**settings, "progress": partial(step, "following")}
-        found = follow(
-            [job.detections for job in jobs], frames=[job.frames for job in jobs], **settings
-        )
-        for done, tracks in enumerate(found):
-            step("writing", done, len(jobs))
-            yield tracks
-
-
-def _write(job: Job, tracks: Tracks | LiveTracks) -> tuple[str, Score | None]:
-    """Write one answer; return the line with its place, and its score."""
-    metrics = job.folder / "metrics.json"
-    metrics.unlink(missing_ok=True)  # an earlier run's is not of these tracks
-    written = list(tracks.write(job.folder).values())
-    result = None
-    if job.truth is not None:
-        from inference.metrics.tracking import score
-        from ppl_models.data.files import sealed_json, write_whole
-
-        result = score(job.truth.between(*job.frames), tracks.as_boxes())
-        write_whole(metrics, sealed_json(result.to_dict()))
-        written.append(metrics)
-    first, last = job.frames
-    names = ", ".join(path.name for path in written)
-    head = f"{job.detections.name}: {tracks.objects} objects, frames {first} to {last}"
-    return f"{head} -> {job.folder}/ ({names})", result
-
-
-def _show(scores: Sequence[tuple[str, Score]]) -> None:
-    from inference.metrics.tracking import table, total
-
-    rows = list(scores)
-    if len(rows) > 1:
-        rows.append(("all", total([score for _, score in scores])))
-    typer.echo(table(rows))
+def _with_rates(
+    jobs: Sequence[Job], detections: Sequence[Path], rate: float | None, given: dict[str, Any]
+) -> list[Job]:
+    """Return the jobs with their frames a second, as given or of their files."""
+    if given:
+        words = f"--{next(iter(given))} goes with --objects: give both, or neither"
+        raise typer.BadParameter(words)
+    rates = [rate or frame_rate(path) for path in detections]
+    return [replace(job, rate=one) for job, one in zip(jobs, rates, strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ import typer
 from ppl_models.errors import InputError
 
 if TYPE_CHECKING:
+    from inference.tasks.tracking import Images
     from ppl_models.data.motchallenge import Boxes
 
 LONGEST = 100_000
@@ -31,6 +32,9 @@ class Job:
     truth: Boxes | None
     frames: tuple[int, int]
     folder: Path
+    image_size: tuple[float, float] | None = None
+    rate: float | None = None
+    images: Images | None = None
 
 
 def read_job(
@@ -39,24 +43,42 @@ def read_job(
     window: tuple[int, int] | None,
     min_score: float | None,
     folder: Path,
+    empty: bool = False,
 ) -> Job:
     """Read one sequence; without ``min_score``, drop low scores where they are probabilities.
 
     Raises
     ------
     InputError
-        As `read_boxes`, `read_ground_truth` and `frame_range`; also where no score is high enough.
+        As `read_boxes`, which takes ``empty``, `read_ground_truth` and `frame_range`; also where no
+        score is high enough.
     """
     from ppl_models.data.motchallenge import read_boxes, read_ground_truth
 
-    boxes = read_boxes(path)
+    boxes = read_boxes(path, empty=empty)
     truth = None if truth_path is None else read_ground_truth(truth_path)
     least = CONFIDENT if min_score is None else min_score
     kept = boxes.confident(least) if min_score is None else boxes.select(boxes.score >= least)
-    if not len(kept):
+    if len(boxes) and not len(kept):
         found = f"no score above {boxes.score.max():g}"
         raise InputError(str(path), found, f"some of {least:g} or more", "lower --min-score")
     return Job(kept, truth, frame_range(path, kept, window, truth), folder)
+
+
+def with_images(job: Job, folder: Path | None, size: tuple[float, float] | None) -> Job:
+    """Return a job that knows the images of its frames, and their size where none is given.
+
+    Raises
+    ------
+    InputError
+        As `find_images`.
+    """
+    if folder is None:
+        return replace(job, image_size=size)
+    from inference.tasks.tracking import find_images
+
+    images = find_images(folder, *job.frames, size)
+    return replace(job, images=images, image_size=(float(images.size[0]), float(images.size[1])))
 
 
 def frame_range(
@@ -65,36 +87,30 @@ def frame_range(
     """Return first and last frame to follow.
 
     They are ``frames`` if given; else those of the ground truth; else, for a file named det.txt
-    beside a seqinfo.ini, 1 to its seqLength; else the first and last frame with a detection.
+    beside a seqinfo.ini, 1 to its seqLength; else the first and last frame with a detection, or
+    frame 1 where there is no detection at all.
 
     Raises
     ------
     InputError
-        Where no detection, or no ground truth, lies in that range, or it is absurdly long.
+        Where none of the detections, or of the ground truth, lies in that range, or it is absurdly
+        long.
     """
     if frames is None and truth is not None:
         frames = int(truth.frame[0]), int(truth.frame[-1])
-    frames = frames or _sequence_info(path) or (int(boxes.frame[0]), int(boxes.frame[-1]))
+    ends = (int(boxes.frame[0]), int(boxes.frame[-1])) if len(boxes) else (1, 1)
+    frames = frames or _sequence_info(path) or ends
     first, last = frames
     if last - first >= LONGEST:
         found, expected = f"frames {first} to {last}", f"at most {LONGEST} frames"
         raise InputError(str(path), found, expected, "mend the frame numbers, or cut with --frames")
     for rows in (boxes, truth):
-        if rows is not None and not len(rows.between(first, last)):
+        if rows is not None and len(rows) and not len(rows.between(first, last)):
             found = f"rows in the frames {rows.frame[0]} to {rows.frame[-1]}"
             expected = f"some in the frames {first} to {last} that are to be followed"
             cure = "check --frames, and that --gt is of the same video"
             raise InputError(rows.name, found, expected, cure)
     return frames
-
-
-def present_throughout(truth: Boxes, first: int, last: int) -> Boxes:
-    """Cut ground truth to the frames ``first`` to ``last``, and to who is there in all of them."""
-    import numpy as np
-
-    rows = truth.between(first, last)
-    ids, counts = np.unique(rows.id, return_counts=True)
-    return rows.select(np.isin(rows.id, ids[counts == last - first + 1]))
 
 
 def folders_of(paths: Sequence[Path], out: Path) -> list[Path]:
@@ -119,7 +135,9 @@ def keep_sums(folder: Path) -> None:
     """Write the checksums of a folder of answers into the folder that holds it (`--out`)."""
     from ppl_models.data.files import add_sums
 
-    add_sums(folder.parent, [f"{folder.name}/{p.name}" for p in sorted(folder.iterdir())])
+    inside = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    files = [p for p in inside if not any(x.startswith(".") for x in p.relative_to(folder).parts)]
+    add_sums(folder.parent, [path.relative_to(folder.parent).as_posix() for path in files])
 
 
 def check_size(jobs: Sequence[Job], objects: int) -> None:

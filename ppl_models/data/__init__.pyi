@@ -1,4 +1,5 @@
 from .arrays import read_arrays as read_arrays
+from .arrays import read_numbers as read_numbers
 from .balls import Balls as Balls
 from .balls import bouncing_balls as bouncing_balls
 from .corpora import Corpus as Corpus

@@ -56,30 +56,59 @@ def read_arrays(path: str | os.PathLike[str], first: str = "x") -> dict[str, Ten
     OSError
         The file cannot be read.
     """
-    path = Path(path)
-    if path.exists() and not (path.is_file() or path.is_dir()):  # a device has no end
-        raise InputError(str(path), "a device or a pipe", _WHOLE, "write it to a file first")
-    with path.open("rb") as file:
-        try:
-            arrays = dict(
-                _members(path, file) if zipfile.is_zipfile(file) else [(first, _npy(file))]
-            )
-        except InputError as error:
-            where = f"{path}, {error.argument}" if error.argument else f"{path}"
-            raise InputError(where, *error.args[1:]) from error.__cause__
-        except _DAMAGED as error:
-            raise InputError(str(path), f"{_words(error)}", _WHOLE, _AGAIN) from error
+    arrays = read_numbers(path, first)
     if not arrays:
         raise InputError(str(path), "no arrays", _WHOLE, "np.savez(file, x=...)")
     return {name: _tensor(array, f"{path}, array {name!r}") for name, array in arrays.items()}
 
 
-def _members(path: Path, file: BinaryIO) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield the arrays of an ``.npz`` file with their names."""
+def read_numbers(
+    path: str | os.PathLike[str], first: str = "x", most: int | None = None
+) -> dict[str, NDArray[Any]]:
+    """Read what `read_arrays` reads as it is: no type is changed, and arrays may be empty.
+
+    Parameters
+    ----------
+    path
+        The file. Nothing pickled is read from it.
+    first
+        The name of the one array of a ``.npy`` file.
+    most
+        Bytes that it may have, and unfold to; by default no limit to the first, and `UNFOLDED`
+        times its size to the second.
+
+    Raises
+    ------
+    InputError
+        The file is damaged or no NumPy file; holds something else than numbers; claims more
+        numbers than it holds, or holds too many.
+    OSError
+        The file cannot be read.
+    """
+    path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a device has no end
+        raise InputError(str(path), "a device or a pipe", _WHOLE, "write it to a file first")
+    size = path.stat().st_size
+    if most is not None and size > most:
+        raise InputError(str(path), f"{size:,} bytes", f"at most {most:,}", "check the path")
+    most = max(UNFOLDED * size, ALWAYS) if most is None else most
+    with path.open("rb") as file:
+        try:
+            if zipfile.is_zipfile(file):
+                return dict(_members(file, size, most))
+            return {first: _npy(file)}
+        except InputError as error:
+            where = f"{path}, {error.argument}" if error.argument else f"{path}"
+            raise InputError(where, *error.args[1:]) from error.__cause__
+        except _DAMAGED as error:
+            raise InputError(str(path), f"{_words(error)}", _WHOLE, _AGAIN) from error
+
+
+def _members(file: BinaryIO, size: int, most: int) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield the arrays of an ``.npz`` file of ``size`` bytes with their names."""
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
-        size = path.stat().st_size
-        most, total = max(UNFOLDED * size, ALWAYS), sum(m.file_size for m in members)
+        total = sum(m.file_size for m in members)
         if total > most:
             found = f"{size:,} bytes that unfold to {total:,}"
             cure = f"save it with np.savez, not compressed; or raise {__name__}.UNFOLDED"

@@ -122,18 +122,24 @@ class Boxes:
         return boxes
 
 
-def read_boxes(path: str | os.PathLike[str]) -> Boxes:
+def read_boxes(path: str | os.PathLike[str], *, empty: bool = False) -> Boxes:
     """Read a MOTChallenge file of detections, tracks or ground truth, its rows in any order.
 
     A header line is passed over, exact duplicate rows count once. Compressed files are told by
     their first bytes, not by their names.
 
+    Parameters
+    ----------
+    path
+    empty
+        Whether a file without rows is as good as any: of a video in which nothing was detected.
+
     Raises
     ------
     InputError
-        Where the file is missing, empty, or not of this form; NaN or infinite values, sizes that
-        are not positive, frames below 1, frames or ids that are not whole numbers. The message
-        names file and line.
+        Where the file is missing, not of this form, or (unless ``empty``) without rows; NaN or
+        infinite values, sizes that are not positive, frames below 1, frames or ids that are not
+        whole numbers. The message names file and line.
     """
     path = Path(path)
     if not path.is_file():
@@ -145,8 +151,11 @@ def read_boxes(path: str | os.PathLike[str]) -> Boxes:
     except PermissionError:
         cure = f"chmod u+r '{path}'"
         raise InputError(str(path), "no permission to read it", "a readable file", cure) from None
-    if not table.numbers.size:
+    if not table.numbers.size and not empty:
         raise InputError(str(path), "no rows", COLUMNS, "check that the detector wrote the file")
+    if not table.numbers.size:
+        none = np.zeros(0, np.int64)
+        return Boxes(none, none, np.zeros((0, 4)), np.zeros(0), str(path))
     _check_rows(table, path)
     rows = _unique(table.numbers)
     rows = rows[np.argsort(rows[:, 0], kind="stable")]

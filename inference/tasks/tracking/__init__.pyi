@@ -6,6 +6,10 @@ from .batch import mixture_of as mixture_of
 from .batch import prepare as prepare
 from .batch import to_centre as to_centre
 from .batch import to_ltwh as to_ltwh
+from .frames import draw_frames as draw_frames
+from .frames import remove_frames as remove_frames
+from .images import Images as Images
+from .images import find_images as find_images
 from .known_number import starts_of as starts_of
 from .known_number import track_known as track_known
 from .noisy_pasts import DETECTION_SCALE as DETECTION_SCALE
@@ -15,3 +19,5 @@ from .track import track as track
 from .tracks import Tracks as Tracks
 from .whole import LiveTracks as LiveTracks
 from .whole import WholeSettings as WholeSettings
+from .whole import kept_windows as kept_windows
+from .whole import remove_windows as remove_windows

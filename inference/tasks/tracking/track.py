@@ -11,7 +11,9 @@ Without ``objects`` `inference.tasks.tracking.whole` follows, with it
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, overload
 
 from inference.tasks.tracking.ascent import Prior
@@ -43,6 +45,7 @@ def track(
     rate: float | Sequence[float | None] | None = None,
     settings: WholeSettings | None = None,
     progress: Callable[[int, int], None] | None = None,
+    directory: str | os.PathLike[str] | None = None,
 ) -> list[LiveTracks]: ...
 
 
@@ -71,6 +74,7 @@ def track(
     rate: float | Sequence[float | None] | None = None,
     settings: TrackerSettings | WholeSettings | None = None,
     progress: Callable[[int, int], None] | None = None,
+    directory: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> list[Tracks] | list[LiveTracks]:
     """Follow everyone who comes and goes, or N objects that are always there.
@@ -92,6 +96,10 @@ def track(
     settings : WholeSettings, optional
     progress : callable, optional
         Called with windows done, and how many there are, of each sequence.
+    directory : path, optional
+        A folder that keeps the windows that are done. The same call, after an interruption, goes
+        on from them, to the numbers that it would have reached unbroken; other detections or
+        settings begin anew. What is in it is not removed.
 
     Returns
     -------
@@ -103,10 +111,12 @@ def track(
     InputError
         For no sequences, boxes without a size, an empty range, an image without a size, a rate that
         is not positive, options that do not go together.
+    OSError
+        A window cannot be written to the directory.
     """
     detections = as_boxes(detections)
     if objects is not None:
-        check_together(objects, rate=rate, progress=progress)
+        check_together(objects, rate=rate, progress=progress, directory=directory)
         check_settings_are(settings, TrackerSettings)
         return track_known(
             detections,
@@ -128,6 +138,7 @@ def track(
             speed,
             settings or WholeSettings(),  # type: ignore[arg-type]
             progress,
+            None if directory is None else Path(directory),
         )
         for one, span, speed in zip(
             detections,

@@ -12,7 +12,6 @@ from inference.cli.track_jobs import (
     frame_range,
     parse_size,
     parse_window,
-    present_throughout,
     read_job,
 )
 from ppl_models.data.motchallenge import Boxes
@@ -90,13 +89,6 @@ def test_each_file_has_its_folder() -> None:
         with pytest.raises(InputError, match="rename one") as error:
             folders_of([Path(name) for name in twice], OUT)
         assert all(name in str(error.value) for name in twice)
-
-
-def test_who_is_present_throughout() -> None:
-    truth = boxes_of([1, 2, 3, 2, 3, 4, 1, 3], [7, 7, 7, 8, 8, 8, 9, 9])
-    assert sorted(set(present_throughout(truth, 1, 3).id.tolist())) == [7]
-    assert sorted(set(present_throughout(truth, 2, 3).id.tolist())) == [7, 8]
-    assert len(present_throughout(truth, 2, 3)) == 4
 
 
 def test_sizes_and_windows_are_read_or_refused() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ppl_models.data import arrays
-from ppl_models.data.arrays import read_arrays
+from ppl_models.data.arrays import read_arrays, read_numbers
 from ppl_models.errors import InputError
 
 
@@ -176,3 +176,14 @@ def test_no_damage_is_a_traceback(tmp_path: Path, compressed: bool) -> None:
 def test_a_device_which_has_no_end_is_refused_unread() -> None:
     with pytest.raises(InputError, match="a device or a pipe"):
         read_arrays("/dev/zero")
+
+
+def test_numbers_are_read_as_they_are_and_never_more_than_asked(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.arange(3))
+    assert read_numbers(tmp_path / "a.npy", first="s")["s"].dtype == np.int64
+    np.savez_compressed(tmp_path / "b.npz", x=np.zeros(10_000), none=np.zeros((0, 4)))
+    found = read_numbers(tmp_path / "b.npz", most=100_000)
+    assert found["x"].dtype == np.float64 and found["none"].shape == (0, 4)
+    for most in (100, 50_000):  # the file itself, and what it unfolds to
+        with pytest.raises(InputError, match=f"at most {most:,}"):
+            read_numbers(tmp_path / "b.npz", most=most)

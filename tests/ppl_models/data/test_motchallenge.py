@@ -338,3 +338,16 @@ def test_tracks_with_nan_are_not_written(tmp_path: Path) -> None:
 def test_a_device_is_not_called_missing() -> None:
     with pytest.raises(InputError, match="a device or a pipe"):
         read_boxes("/dev/zero")
+
+
+def test_a_file_without_rows_is_read_where_it_may_be_empty(tmp_path: Path) -> None:
+    path = tmp_path / "det.txt"
+    for content in ("", "\n# nothing\n", "frame,id,left,top,width,height,score\n"):
+        path.write_text(content)
+        found = read_boxes(path, empty=True)
+        assert len(found) == 0 and found.ltwh.shape == (0, 4) and found.name == str(path)
+        with pytest.raises(InputError, match="no rows"):
+            read_boxes(path)
+    path.write_text("1,-1,10,20,nan,40,0.9\n")
+    with pytest.raises(InputError, match="NaN"):
+        read_boxes(path, empty=True)

@@ -1,6 +1,8 @@
 from .chains import Design as Design
 from .follow import WholeSettings as WholeSettings
 from .follow import follow as follow
+from .kept import kept_windows as kept_windows
+from .kept import remove_windows as remove_windows
 from .law import MotionLaw as MotionLaw
 from .linking import Linking as Linking
 from .live_tracks import LiveTracks as LiveTracks

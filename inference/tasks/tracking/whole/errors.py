@@ -67,7 +67,7 @@ class ErrorLaw:
     seconds: float = 0.4
     change: Four = MATCHING.change
     bias: Four = (1.0, 1.0, 1.4, 1.2)
-    strength: float = 0.03
+    strength: float = 0.001
 
 
 def learn_errors(video: Video, chains: list[IntArray], prior: ErrorLaw) -> ErrorLaw:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -16,12 +17,21 @@ from inference.tasks.tracking.whole.chains import (
     find_tracklets,
 )
 from inference.tasks.tracking.whole.errors import ErrorLaw, learn_errors
+from inference.tasks.tracking.whole.kept import KeptWindows
 from inference.tasks.tracking.whole.live_tracks import LiveTracks
 from inference.tasks.tracking.whole.lives import LifeLaw, Presence, presence
 from inference.tasks.tracking.whole.smoothing import smooth
 from inference.tasks.tracking.whole.time_scale import USUAL, infer_rate
 from inference.tasks.tracking.whole.video import Video
-from inference.tasks.tracking.whole.windows import LONGEST, OVERLAP, Followed, join, windows
+from inference.tasks.tracking.whole.windows import (
+    LONGEST,
+    OVERLAP,
+    Followed,
+    Window,
+    join,
+    middle,
+    windows,
+)
 from ppl_models.data.motchallenge import Boxes
 
 LEAST = 0.05
@@ -64,20 +74,29 @@ def follow(
     rate: float | None,
     settings: WholeSettings,
     progress: Callable[[int, int], None] | None = None,
+    directory: Path | None = None,
 ) -> LiveTracks:
     """Follow all objects of one video; see `track`."""
     detections = detections.between(first, last)
     spans = list(windows(first, last, settings.window, settings.overlap))
+    asked = (first, last, tuple(map(float, image_size)), rate and float(rate), settings)
+    kept = None if directory is None else KeptWindows(directory, detections, *asked)
     rate = rate or _rate(detections, spans, image_size, settings)
-    found, end = Followed.none(), first
+    found, end, steps = Followed.none(), first, np.zeros((last - first + 1, 4))
     for i, (begin, stop) in enumerate(spans):
-        video = Video(detections, begin, stop, image_size, rate)
-        new = _numbered(_follow_window(video, settings), video, detections)
-        found = join(found, new, begin, end) if i else new
+        new = kept.read(i + 1, begin, stop) if kept else None
+        if new is None:
+            video = Video(detections, begin, stop, image_size, rate)
+            new = _numbered(_follow_window(video, settings), video, detections)
+            if kept is not None:
+                kept.write(i + 1, new)
+        since = middle(begin, end) if i else first
+        steps[since - first : stop - first + 1] = new.steps[since - begin :]
+        found = join(found, new.boxes, begin, end) if i else new.boxes
         end = stop
         if progress is not None:
             progress(i + 1, len(spans))
-    return _tracks(found, detections, first, last, rate)
+    return _tracks(found, steps, detections, first, rate)
 
 
 def _rate(
@@ -92,7 +111,7 @@ def _rate(
     return infer_rate(video, settings.design.matching, settings.design.matches)
 
 
-def _follow_window(video: Video, settings: WholeSettings) -> Followed:
+def _follow_window(video: Video, settings: WholeSettings) -> Window:
     """Follow the objects of a window; detections are rows of the window."""
     design = settings.design
     runs = find_tracklets(video, design)
@@ -112,9 +131,11 @@ def _follow_window(video: Video, settings: WholeSettings) -> Followed:
     lives = lives.given(1 / (1 + np.exp(-odds)))
     boxes = image, variance
     parts = [_rows(video, n, chain, boxes, lives) for n, chain in enumerate(chains)]
+    steps = np.zeros((video.length, 4)) if camera is None else np.diff(camera, axis=0, prepend=0)
     if not parts:
-        return Followed.none()
-    return Followed._make(np.concatenate(part) for part in zip(*parts, strict=True))
+        return Window(Followed.none(), steps)
+    every = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Window(Followed._make(every), steps)
 
 
 def _camera(video: Video, runs: list[IntArray], settings: WholeSettings) -> FloatArray | None:
@@ -143,14 +164,16 @@ def _rows(
     return every.of(frame)
 
 
-def _numbered(found: Followed, video: Video, detections: Boxes) -> Followed:
+def _numbered(new: Window, video: Video, detections: Boxes) -> Window:
     """Return rows with frames, and rows of detections, of the whole video."""
-    before = int(np.searchsorted(detections.frame, video.first))
+    found, before = new.boxes, int(np.searchsorted(detections.frame, video.first))
     row = np.where(found.detection >= 0, found.detection + before, -1)
-    return found._replace(frame=found.frame + video.first, detection=row)
+    return new._replace(boxes=found._replace(frame=found.frame + video.first, detection=row))
 
 
-def _tracks(found: Followed, detections: Boxes, first: int, last: int, rate: float) -> LiveTracks:
+def _tracks(
+    found: Followed, steps: FloatArray, detections: Boxes, first: int, rate: float
+) -> LiveTracks:
     """Number objects by their first frame, then from left to right."""
     order = np.lexsort((found.frame, found.object))
     found = found.of(order)
@@ -163,7 +186,7 @@ def _tracks(found: Followed, detections: Boxes, first: int, last: int, rate: flo
     return LiveTracks(
         detections.name,
         first,
-        last - first + 1,
+        len(steps),
         rate,
         found.object,
         found.frame,
@@ -173,4 +196,5 @@ def _tracks(found: Followed, detections: Boxes, first: int, last: int, rate: flo
         found.seen,
         found.detection,
         detections,
+        steps.cumsum(0),
     )

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 PRESENT = 0.5
 """p(present) from which on a box is reported."""
 NONE = -1
+CAMERA = ("shift x", "shift y", "log zoom", "roll")
+MOST_DRAWN = 10_000_000
+"""Numbers of all draws that are written: 80 MB; where there are more rows, draws are fewer."""
+LEAST_DRAWS = 4
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,11 @@ class LiveTracks:
         Row of ``detections`` that is the object's in that frame; -1 for none.
     detections : Boxes
         R detections, in the order of frames.
+    camera : (T, 4)
+        Shift x and y (pixels), log zoom and roll (radians) of each frame's image, as
+        `ppl_models.mot.apply_camera` reads them: the sum of steps from the first frame on, 0 where
+        the boxes do not speak for a camera that moves. What is slow and steady is in the objects'
+        velocities, and not here.
     """
 
     name: str
@@ -62,6 +71,7 @@ class LiveTracks:
     seen: FloatArray
     detection: IntArray
     detections: Boxes
+    camera: FloatArray
 
     @property
     def objects(self) -> int:
@@ -97,7 +107,8 @@ class LiveTracks:
         Groups: posterior (``box``: draw, row, coordinate; of the marginals, a row's draw knows
         nothing of the next frame's), observed_data (``detected_box``, ``detected_frame`` and
         ``score`` of each detection), constant_data (``object``, ``frame``, ``present``, ``seen``,
-        ``detection`` of each row; ``assignment`` of each detection, 0 for clutter).
+        ``detection``, ``mean`` and ``sd`` of each row; ``assignment`` of each detection, 0 for
+        clutter; ``camera`` of each frame).
         """
         from inference.diagnostics import Variable, to_arviz
 
@@ -108,6 +119,11 @@ class LiveTracks:
             name: Variable(getattr(self, name), [row], drawn=False)
             for name in ("object", "frame", "present", "seen", "detection")
         }
+        for name in ("mean", "sd"):
+            state = ("state", False)
+            constants[name] = Variable(getattr(self, name), [row, state], drawn=False)
+        moves = [("video_frame", False), ("part", False)]
+        constants["camera"] = Variable(self.camera, moves, drawn=False)
         constants["assignment"] = Variable(self.assignment, [found], drawn=False)
         observed = {
             "detected_box": Variable(self.detections.ltwh, [found, corner], drawn=False),
@@ -119,7 +135,10 @@ class LiveTracks:
             "observed_data": observed,
             "constant_data": constants,
         }
-        return to_arviz(groups, {"coordinate": ["left", "top", "width", "height"]})
+        coordinates = ["left", "top", "width", "height"]
+        states = ["centre x", "centre y", "log width", "log height"]
+        named = {"coordinate": coordinates, "state": states, "part": [*CAMERA]}
+        return to_arviz(groups, named)
 
     def plot(self) -> Figure:
         """Plot the paths in the image, and lives over time."""
@@ -130,8 +149,11 @@ class LiveTracks:
     def write(self, folder: str | os.PathLike[str], num_samples: int = 50) -> dict[str, Path]:
         """Write ``tracks.txt``, ``posterior.nc`` and ``tracks.png``, each whole or not at all.
 
-        Nothing is written before all three are made.
+        Nothing is written before all three are made. Of more than 50,000 boxes, fewer draws are
+        written (`MOST_DRAWN`); their mean and standard deviation are there in any case.
         """
+        most = MOST_DRAWN // max(1, self.mean.size)
+        num_samples = min(num_samples, max(LEAST_DRAWS, most))
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         paths = {name: folder / name for name in ("tracks.txt", "posterior.nc", "tracks.png")}

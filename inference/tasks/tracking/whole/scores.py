@@ -12,7 +12,7 @@ The Dirichlet-multinomial DM says that each chain has a law of scores of its own
 scores of one object are alike, and a hundred of them do not say a hundred times as much. Laws and
 shares are learned by EM over all chains, without labels: what lasts is mostly an object. It begins
 at what scores say themselves, where they are probabilities; else at ranks. Log odds rise with the
-score. Where scores are missing, or all the same, lengths decide.
+score. Where scores are missing, or all the same, lengths decide, and all that lasts is an object.
 
 Reference: T. P. Minka, "Estimating a Dirichlet distribution", 2000 (the fixed point of the M step).
 """
@@ -29,6 +29,8 @@ from scipy.special import digamma, gammaln
 from inference.tasks.tracking.kalman import FloatArray, IntArray
 from inference.tasks.tracking.whole.video import Video
 
+NEVER = 1e-3
+"""Share of lasting clutter where scores are missing: nothing else tells it from objects."""
 STEADY = 30.0
 """Frames a second up to which each detection counts; above, as many as these in a second."""
 
@@ -90,6 +92,12 @@ class Learned(NamedTuple):
         odds: FloatArray = self.odds_of_scores(counts) + np.log(self.share[0]) + life - clutter
         return odds
 
+    def mute(self) -> Learned:
+        """Return the same where scores say nothing, nor what lasts from what lasts."""
+        objects = self.share[0]
+        share = np.array([objects, 1 - objects - NEVER, NEVER])
+        return self._replace(law=np.full_like(self.law, 1 / self.settings.num_bins), share=share)
+
     @property
     def of_detections(self) -> FloatArray:
         """Log odds (R) that one score adds, 0 where there is none."""
@@ -120,7 +128,7 @@ def learn_scores(video: Video, chains: list[IntArray], settings: ScoreLaw) -> Le
     counts, seconds = now.counts(video, chains), seconds_of(video, chains)
     informative = (counts.sum(0) > 0).sum() > 1
     if not informative:
-        now = first = now._replace(law=np.full_like(now.law, 1 / settings.num_bins))
+        now = first = first.mute()
     for _ in range(settings.sweeps):
         new = _step(now, first, counts, seconds, bool(informative))
         moved = max(np.abs(np.log(new.law / now.law)).max(), np.abs(new.share - now.share).max())

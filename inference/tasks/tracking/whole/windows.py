@@ -37,6 +37,14 @@ class Followed(NamedTuple):
         return cls(whole, whole, np.zeros((0, 4)), np.zeros((0, 4)), number, number, whole)
 
 
+class Window(NamedTuple):
+    """What is found in a window of L frames."""
+
+    boxes: Followed
+    steps: FloatArray
+    """(L, 4): of the camera, from the frame before (0 in the first frame)."""
+
+
 def windows(
     first: int, last: int, longest: int = LONGEST, overlap: int = OVERLAP
 ) -> Iterator[tuple[int, int]]:
@@ -63,13 +71,21 @@ def windows(
         begin = end + 1 - overlap
 
 
+def middle(begin: int, end: int) -> int:
+    """Return the frame from which on a window is believed that begins at ``begin``.
+
+    The one before it ends at ``end``.
+    """
+    return (begin + end + 1) // 2
+
+
 def join(before: Followed, after: Followed, begin: int, end: int) -> Followed:
     """Join what was found until frame ``end`` with what was found from frame ``begin`` on.
 
     Objects are the same if they have detections in common, the more the better, one with one. The
     earlier window is believed until the middle of the overlap.
     """
-    middle = (begin + end + 1) // 2
+    since = middle(begin, end)
     name = _same(before, after)
     fresh = int(before.object.max(initial=0))
     for one in np.unique(after.object).tolist():
@@ -77,14 +93,15 @@ def join(before: Followed, after: Followed, begin: int, end: int) -> Followed:
             fresh += 1
             name[one] = fresh
     renamed = np.array([name[one] for one in after.object.tolist()], np.int64)
-    old = before.of(before.frame < middle)
-    new = after._replace(object=renamed).of(after.frame >= middle)
+    old = before.of(before.frame < since)
+    new = after._replace(object=renamed).of(after.frame >= since)
     return Followed._make(np.concatenate(pair) for pair in zip(old, new, strict=True))
 
 
 def _same(before: Followed, after: Followed) -> dict[int, int]:
     """Return the earlier name of later objects that have detections in common with one."""
-    mine = dict(zip(before.detection.tolist(), before.object.tolist(), strict=True))
+    late = before.of(before.frame >= after.frame.min(initial=np.iinfo(np.int64).max))
+    mine = dict(zip(late.detection.tolist(), late.object.tolist(), strict=True))
     mine.pop(-1, None)
     pairs = [
         (mine[row], one)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import xarray
 
-from inference.tasks.tracking import LiveTracks, to_centre
+from inference.tasks.tracking import LiveTracks, to_centre, track
+from inference.tasks.tracking.whole import live_tracks
 from inference.tasks.tracking.whole.plot import MOST
 from ppl_models.data.motchallenge import read_boxes
 from tests.inference.tasks.tracking.whole.made import boxes_of
@@ -30,9 +31,9 @@ def answer(
     mean, present = to_centre(ltwh.astype(float)), table[:, 2]
     sd = np.tile([2.0, 3.0, 0.05, 0.02], (len(table), 1))
     seen = np.where(detection >= 0, present, 0.2 * present)
-    return LiveTracks(
-        "clip", first, length, 25.0, one, frame, mean, sd, present, seen, detection, DETECTIONS
-    )
+    rows = one, frame, mean, sd, present, seen, detection
+    camera = np.arange(length)[:, None] * np.array([1.0, 2.0, 0.0, 0.0])
+    return LiveTracks("clip", first, length, 25.0, *rows, DETECTIONS, camera)
 
 
 def nobody() -> LiveTracks:
@@ -121,24 +122,45 @@ def test_writing_again_replaces_the_files(tmp_path: Path) -> None:
     assert (tmp_path / "tracks.txt").read_text() == ""
 
 
-@pytest.mark.parametrize("objects", [1, 2, 20, MOST + 5])
+@pytest.mark.parametrize("objects", [1, 2, 20, MOST, MOST + 5])
 def test_pictures_show_each_object_and_its_life(objects: int) -> None:
     rows = [(n + 1, 3 + t, 0.9, -1) for n in range(objects) for t in range(3)]
-    image, lives = answer(rows).plot().axes
+    image, lives, across = answer(rows).plot().axes
     assert len(image.collections) == len(lives.collections) == objects
-    assert f"{objects} objects" in image.get_title()
-    assert lives.get_xlim() == (2.5, 7.5) and lives.get_ylim() == (objects + 1, 0)
+    told = objects if objects <= MOST else 0  # of more, labels and boxes would hide all
+    assert len(across.collections) == objects + told  # lines and bands
+    assert f"{objects} objects" in image.get_title() and len(image.patches) == told
+    assert lives.get_xlim() == across.get_xlim() == (2.5, 7.5)
+    assert lives.get_ylim() == (objects + 1, 0) and len(lives.get_yticks()) <= 13
     labels = [text.get_text() for text in image.texts]
-    assert labels == [str(n + 1) for n in range(objects)]
+    assert labels == [str(n + 1) for n in range(told)]
 
 
-def test_pictures_are_as_opaque_as_one_is_sure_and_mark_who_is_hidden() -> None:
-    image, lives = answer().plot().axes
-    assert np.allclose(lives.collections[0].get_colors()[:, 3], [1, 0.7, 0.9, 0.3])
-    hidden = [line.get_xdata().tolist() for line in lives.lines]
-    assert hidden == [[5], []]
+def test_pictures_are_as_opaque_as_one_is_sure_and_thin_where_one_is_hidden() -> None:
+    image, lives, across = answer().plot().axes
+    for ax in (lives, image, across):
+        line = ax.collections[0]
+        assert np.allclose(line.get_colors()[:, 3], [1, 0.7, 0.9, 0.3])
+        wide, thin, again, _ = line.get_linewidths()
+        assert wide == again == pytest.approx(4 * thin)
     [clutter] = [line for line in image.lines if line.get_label() == "clutter"]
     assert np.allclose(clutter.get_xydata(), [[900, 550]])  # the foot of the box
+
+
+def test_pictures_have_a_gap_where_there_is_no_row_and_a_dash_for_a_single_one() -> None:
+    image, lives, _ = (
+        answer([(1, 3, 1.0, 0), (1, 4, 1.0, 2), (1, 6, 1.0, 4), (2, 5, 1.0, -1)]).plot().axes
+    )
+    first, second = (line.get_segments() for line in lives.collections)
+    assert [piece[:, 0].tolist() for piece in first] == [[3, 4]]
+    assert [piece[:, 0].tolist() for piece in second] == [[4.5, 5.5]]
+
+
+def test_bands_are_two_standard_deviations_wide() -> None:
+    _, _, across = answer().plot().axes
+    band = across.collections[1].get_paths()[0].vertices
+    at_first = band[band[:, 0] == 3, 1]
+    assert np.ptp(at_first) == pytest.approx(2 * 1.96 * 2.0)
 
 
 def test_a_picture_of_nobody_is_drawn() -> None:
@@ -146,3 +168,32 @@ def test_a_picture_of_nobody_is_drawn() -> None:
     figure = empty.plot()
     figure.canvas.draw()
     assert "0 objects" in figure.axes[0].get_title()
+    for ax in figure.axes:
+        assert [text.get_text() for text in ax.texts] == ["nobody was followed"]
+    [unseen] = track([boxes_of([])], frames=(1, 10))
+    assert unseen.plot().axes[0].texts[0].get_text() == "no detection, so nobody"
+
+
+def test_pieces_that_look_the_same_are_one_line() -> None:
+    rows = [(1, 3 + t, 0.9 if t < 40 else 0.4, -1) for t in range(60)]
+    _, lives, _ = answer(rows, length=60).plot().axes
+    segments = lives.collections[0].get_segments()
+    ends = [(piece[0, 0], piece[-1, 0]) for piece in segments]
+    assert ends == [(3, 42), (42, 62)]
+
+
+def test_a_long_video_has_fewer_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for most, draws in ((10**6, 50), (300, 10), (0, 4)):
+        monkeypatch.setattr(live_tracks, "MOST_DRAWN", most)
+        answer().write(tmp_path)
+        with xarray.open_dataset(
+            tmp_path / "posterior.nc", group="posterior", engine="h5netcdf"
+        ) as posterior:
+            assert posterior.sizes["draw"] == draws
+
+
+def test_mean_and_sd_are_written(tmp_path: Path) -> None:
+    answer().write(tmp_path)
+    file = tmp_path / "posterior.nc"
+    with xarray.open_dataset(file, group="constant_data", engine="h5netcdf") as told:
+        assert np.allclose(told["mean"], answer().mean) and np.allclose(told["sd"], answer().sd)

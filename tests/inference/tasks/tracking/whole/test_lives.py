@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from inference.tasks.tracking.whole.errors import ErrorLaw
 from inference.tasks.tracking.whole.law import MATCHING
 from inference.tasks.tracking.whole.lives import LifeLaw, Presence, behind_others, presence
 from inference.tasks.tracking.whole.smoothing import smooth
@@ -20,9 +21,9 @@ def lives_of(
     """Lives of the people (boxes 100 high) and of walls (higher), an object each."""
     wall = video.rows.o[:, 3] > np.log(150)
     chains = [np.flatnonzero(~wall)] + ([np.flatnonzero(wall)] if wall.any() else [])
-    boxes = smooth(video, chains, MATCHING)
+    boxes = smooth(video, chains, MATCHING, ErrorLaw())
     weight = np.full(len(wall), odds)
-    return presence(video, chains, boxes, weight, MATCHING, law or LifeLaw(), detected)
+    return presence(video, chains, boxes, boxes[0], weight, MATCHING, law or LifeLaw(), detected)
 
 
 def test_one_is_there_where_seen_and_soon_after_no_more() -> None:
@@ -98,7 +99,7 @@ def test_outside_the_image_one_is_hardly_there() -> None:
 def test_no_chain_has_no_life() -> None:
     video = video_of(boxes_of([]), 12)
     none = (np.zeros((0, 12, 4)),) * 2
-    lives = presence(video, [], none, np.zeros(0), MATCHING, LifeLaw(), DETECTED)
+    lives = presence(video, [], none, none[0], np.zeros(0), MATCHING, LifeLaw(), DETECTED)
     assert isinstance(lives, Presence) and lives.present.shape == lives.seen.shape == (0, 12)
 
 
