@@ -49,7 +49,7 @@ class Design:
     matches: Matching = field(default_factory=Matching)
     links: Linking = field(default_factory=Linking)
     last_links: Linking = field(
-        default_factory=lambda: Linking(stages=(2.5, 5.0), least=0.75, long=2.0, long_share=0.5)
+        default_factory=lambda: Linking(stages=(2.5, 5.0), least=1.0, long=2.0, long_share=0.5)
     )
     surroundings: Surroundings = field(default_factory=Surroundings)
     scores: ScoreLaw = field(default_factory=ScoreLaw)

@@ -62,7 +62,7 @@ class ErrorLaw:
         How many measured variances this law counts for, where it is the prior of `learn_errors`.
     """
 
-    white: Four = (0.015, 0.015, 0.03, 0.025)
+    white: Four = (0.02, 0.02, 0.04, 0.035)
     lasting: Four = (0.015, 0.02, 0.05, 0.03)
     seconds: float = 0.4
     change: Four = MATCHING.change

@@ -1,18 +1,17 @@
 r"""What scores say, learned from the video itself: which chains of detections are objects.
 
-A chain of detections is an object's, or clutter's, which is brief or lasts. Its length d in seconds
+A chain of detections is an object's, or clutter's, which is brief or stays. Its length d in seconds
 and the scores of its detections, as counts n in K bins of ranks, have the densities
 
 .. math::
-    p(d, n \mid \mathrm{object}) &= \mathrm{Exp}(d; \tau) \, \mathrm{DM}(n; \kappa \theta_o), \\
-    p(d, n \mid \mathrm{brief}) &= \mathrm{Exp}(d; \tau_b) \, \mathrm{DM}(n; \kappa \theta_c), \\
-    p(d, n \mid \mathrm{lasting}) &= \mathrm{Exp}(d; \tau) \, \mathrm{DM}(n; \kappa \theta_c).
+    p(d, n \mid \mathrm{object}) &= \mathrm{Exp}(d; \tau_0) \, \mathrm{DM}(n; \kappa \theta_o), \\
+    p(d, n \mid \mathrm{clutter}_j) &= \mathrm{Exp}(d; \tau_j) \, \mathrm{DM}(n; \kappa \theta_c).
 
 The Dirichlet-multinomial DM says that each chain has a law of scores of its own, near its class's:
 scores of one object are alike, and a hundred of them do not say a hundred times as much. Laws and
-shares are learned by EM over all chains, without labels: what lasts is mostly an object. It begins
-at what scores say themselves, where they are probabilities; else at ranks. Log odds rise with the
-score. Where scores are missing, or all the same, lengths decide, and all that lasts is an object.
+shares of the kinds are learned by EM over all chains, without labels. It begins at what scores say
+themselves, where they are probabilities; else at ranks. Log odds rise with the score. Where
+scores are missing, or all the same, lengths decide: all that lasts is an object.
 
 Reference: T. P. Minka, "Estimating a Dirichlet distribution", 2000 (the fixed point of the M step).
 """
@@ -24,13 +23,11 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import isotonic_regression
-from scipy.special import digamma, gammaln
+from scipy.special import digamma, gammaln, logsumexp, softmax
 
 from inference.tasks.tracking.kalman import FloatArray, IntArray
 from inference.tasks.tracking.whole.video import Video
 
-NEVER = 1e-3
-"""Share of lasting clutter where scores are missing: nothing else tells it from objects."""
 STEADY = 30.0
 """Frames a second up to which each detection counts; above, as many as these in a second."""
 
@@ -45,12 +42,13 @@ class ScoreLaw:
         K.
     concentration : float
         kappa: how near a chain's law of scores is to its class's.
-    life, brief : float
-        tau and tau_b: mean lengths of objects (and lasting clutter), and of brief clutter, seconds.
+    life : float
+        tau_0: mean length of the chains of objects, in seconds.
+    clutter, unscored : tuple of float
+        tau_j: mean lengths of the kinds of clutter, in seconds; and where scores are missing, for
+        then nothing but length tells them from objects.
     object_share : float
         Of all chains, where scores are no probabilities; where they are, their mean.
-    brief_share : float
-        Of clutter; the rest lasts.
     chains : float
         How many chains these shares are worth, and so are the laws before chains are seen: scores
         that are probabilities are believed, of others ranks.
@@ -61,15 +59,15 @@ class ScoreLaw:
     num_bins: int = 12
     concentration: float = 4.0
     life: float = 3.0
-    brief: float = 0.4
+    clutter: tuple[float, ...] = (0.4, 3.0)
+    unscored: tuple[float, ...] = (0.15,)
     object_share: float = 0.3
-    brief_share: float = 0.3
     chains: float = 10.0
     sweeps: int = 60
 
 
 class Learned(NamedTuple):
-    """Laws of scores, and shares of the three kinds of chains."""
+    """Laws of scores, and of the kinds of chains."""
 
     settings: ScoreLaw
     bins: IntArray
@@ -77,7 +75,9 @@ class Learned(NamedTuple):
     law: FloatArray
     """(2, K): theta of objects, and of clutter."""
     share: FloatArray
-    """(3,): objects, brief clutter, lasting clutter."""
+    """(1 + J,): objects, and J kinds of clutter."""
+    length: FloatArray
+    """(1 + J,): their mean seconds."""
 
     def odds_of_scores(self, counts: FloatArray) -> FloatArray:
         """Log odds (M) of chains to be objects by their counts (M, K) alone."""
@@ -86,17 +86,22 @@ class Learned(NamedTuple):
 
     def odds(self, counts: FloatArray, seconds: FloatArray) -> FloatArray:
         """Log odds (M) of chains to be objects, by scores and lengths."""
-        life = _log_exponential(seconds, self.settings.life)
-        brief = np.log(self.share[1]) + _log_exponential(seconds, self.settings.brief)
-        clutter = np.logaddexp(brief, np.log(self.share[2]) + life)
-        odds: FloatArray = self.odds_of_scores(counts) + np.log(self.share[0]) + life - clutter
+        kinds = self.log_kinds(counts, seconds)
+        odds: FloatArray = kinds[0] - logsumexp(kinds[1:], 0)
         return odds
 
+    def log_kinds(self, counts: FloatArray, seconds: FloatArray) -> FloatArray:
+        """Log density (1 + J, M) of chains to be of each kind, up to what all have in common."""
+        mean, share = self.length[:, None], self.share[:, None]
+        kinds: FloatArray = np.log(share) - seconds / mean - np.log(mean)
+        kinds[0] += self.odds_of_scores(counts)
+        return kinds
+
     def mute(self) -> Learned:
-        """Return the same where scores say nothing, nor what lasts from what lasts."""
-        objects = self.share[0]
-        share = np.array([objects, 1 - objects - NEVER, NEVER])
-        return self._replace(law=np.full_like(self.law, 1 / self.settings.num_bins), share=share)
+        """Return the same where scores say nothing."""
+        law = np.full_like(self.law, 1 / self.settings.num_bins)
+        share, length = _kinds(self.settings, float(self.share[0]), self.settings.unscored)
+        return self._replace(law=law, share=share, length=length)
 
     @property
     def of_detections(self) -> FloatArray:
@@ -161,9 +166,16 @@ def _first(score: FloatArray, bins: IntArray, settings: ScoreLaw) -> Learned:
         width = (number + 1) / (number + 1).sum()
         share = float((width * belief).sum())
     law = np.stack([width * belief, width * (1 - belief)])
-    clutter = 1 - share
-    shares = [share, settings.brief_share * clutter, (1 - settings.brief_share) * clutter]
-    return Learned(settings, bins, law / law.sum(1, keepdims=True), np.array(shares))
+    law /= law.sum(1, keepdims=True)
+    return Learned(settings, bins, law, *_kinds(settings, share, settings.clutter))
+
+
+def _kinds(
+    settings: ScoreLaw, objects: float, clutter: tuple[float, ...]
+) -> tuple[FloatArray, FloatArray]:
+    """Return shares and mean lengths: of objects, and of clutter, whose kinds are as common."""
+    share = np.array([objects, *[(1 - objects) / len(clutter)] * len(clutter)])
+    return share, np.array([settings.life, *clutter])
 
 
 def _step(
@@ -171,16 +183,13 @@ def _step(
 ) -> Learned:
     """Take one E and one M step."""
     settings = now.settings
-    is_object = _sigmoid(now.odds(counts, seconds))
-    lengths = _log_exponential(seconds, settings.brief) - _log_exponential(seconds, settings.life)
-    is_brief = _sigmoid(np.log(now.share[1] / now.share[2]) + lengths)
-    kinds = (is_object, (1 - is_object) * is_brief, (1 - is_object) * (1 - is_brief))
-    number = np.array([kind.sum() for kind in kinds]) + settings.chains * first.share
+    kinds = softmax(now.log_kinds(counts, seconds), 0)
+    number = kinds.sum(1) + settings.chains * first.share
     new = now._replace(share=number / number.sum())
     if not informative:
         return new
     law = np.empty_like(now.law)
-    for i, weight in enumerate((is_object, 1 - is_object)):
+    for i, weight in enumerate((kinds[0], 1 - kinds[0])):
         alpha = settings.concentration * now.law[i]
         drawn = alpha * (digamma(counts + alpha) - digamma(alpha))
         law[i] = weight @ drawn + settings.chains * first.law[i]
@@ -203,10 +212,6 @@ def _log_counts(counts: FloatArray, alpha: FloatArray) -> FloatArray:
     parts = (gammaln(counts + alpha) - gammaln(alpha)).sum(1)
     log_p: FloatArray = parts + gammaln(alpha.sum()) - gammaln(alpha.sum() + counts.sum(1))
     return log_p
-
-
-def _log_exponential(seconds: FloatArray, mean: float) -> FloatArray:
-    return -seconds / mean - np.log(mean)
 
 
 def _sigmoid(x: FloatArray) -> FloatArray:

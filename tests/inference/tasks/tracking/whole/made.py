@@ -51,7 +51,8 @@ def learned_of(good: NDArray[np.bool_]) -> Learned:
     """What scores say where those of some detections speak for an object, and of others against."""
     law = np.array([[0.02, 0.98], [0.98, 0.02]])
     share = np.array([0.5, 0.45, 0.05])
-    return Learned(ScoreLaw(num_bins=2), np.asarray(good).astype(np.int64), law, share)
+    length = np.array([3.0, 0.4, 3.0])
+    return Learned(ScoreLaw(num_bins=2), np.asarray(good).astype(np.int64), law, share, length)
 
 
 def video_of(boxes: Boxes, length: int, rate: float = 25.0) -> Video:

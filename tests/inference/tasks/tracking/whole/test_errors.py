@@ -40,7 +40,7 @@ def chains_of(video: Video) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("rate", [10.0, 25.0])
 def test_a_law_is_found_again(rate: float) -> None:
-    """Of 30 objects in 200 frames, by moments: a quarter off at most, the velocity's change a third.
+    """Of 30 objects in 200 frames, by moments: a quarter off at most, changes of velocity a third.
 
     Of sizes that change so slowly it is at its least.
     """

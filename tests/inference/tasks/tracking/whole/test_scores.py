@@ -47,7 +47,9 @@ def odds_of(video: Video, chains: list[IntArray], law: ScoreLaw) -> np.ndarray:
     return learned.odds(learned.counts(video, chains), seconds_of(video, chains))
 
 
-@pytest.mark.parametrize("law", [ScoreLaw(), ScoreLaw(20, 8.0, 5.0, 0.3, 0.5, 0.7, 5.0, 30)])
+@pytest.mark.parametrize(
+    "law", [ScoreLaw(), ScoreLaw(20, 8.0, 5.0, (0.3, 5.0), (0.3,), 0.5, 5.0, 30)]
+)
 def test_objects_and_clutter_are_told_apart_without_labels(law: ScoreLaw) -> None:
     """Of 118 chains a handful, brief objects with middling scores, cannot be told: 5 % may fail."""
     video, chains, truth = made()
@@ -90,7 +92,7 @@ def test_without_scores_lengths_decide() -> None:
 def test_counts_of_scores_are_a_probability() -> None:
     """The Dirichlet-multinomial of all sequences of three scores sums to one, for both laws."""
     law = np.array([[0.2, 0.8], [0.6, 0.4]])
-    learned = Learned(ScoreLaw(num_bins=2), np.zeros(0, np.int64), law, np.full(3, 1 / 3))
+    learned = Learned(ScoreLaw(num_bins=2), np.zeros(0, np.int64), law, np.full(3, 1 / 3), np.ones(3))
     counts = np.array([np.bincount(one, minlength=2) for one in product(range(2), repeat=3)])
     ratio = np.exp(learned.odds_of_scores(counts.astype(float)))
     kappa = learned.settings.concentration
