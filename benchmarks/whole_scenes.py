@@ -1,24 +1,29 @@
-"""Whole videos on simulated scenes: how many objects, and whether probabilities and bands hold.
+"""Whole videos: how many objects are found, and whether probabilities and bands hold.
 
-    python -m benchmarks.whole_scenes --scenes 12
+    python -m benchmarks.whole_scenes --scenes 7 [--detector worse]
+    python -m benchmarks.whole_scenes --data ../shared/data/mot17
 
-For scenes of 0 to 30 people (`ppl_models.data.simulate_scenes`), by kind of camera: objects found
-against people that were ever detected; of boxes by their p(present) in each tenth, the share that
-overlaps (IoU 0.5, one with one) with someone who is there; and how often the credible bands of a
-box hold the true one.
+Of real videos, a folder each with det.txt and gt.txt, or of scenes of 0 to 30 people
+(`ppl_models.data.simulate_scenes`), by kind of camera: objects found against people that were ever
+detected; of boxes by their p(present) in each tenth, the share that overlaps (IoU 0.5, one with
+one) with someone who is there; and how often the credible bands of a box hold the true one.
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
 from inference.tasks.tracking import LiveTracks, to_centre, track
-from ppl_models.data import Scene, simulate_scenes
-from ppl_models.data.motchallenge import Boxes
+from ppl_models.data import DetectorLaw, Scene, simulate_scenes
+from ppl_models.data.motchallenge import Boxes, read_boxes, read_ground_truth
+
+WORSE = DetectorLaw(detection=0.75, clutter=6.0, object_score=(4.0, 2.0), clutter_score=(2.5, 3.0))
+"""Misses a quarter, six boxes of clutter a frame, scores that overlap."""
 
 BANDS = {0.5: 0.6745, 0.8: 1.2816, 0.95: 1.96}
 """Credible share, and its half width in standard deviations."""
@@ -51,41 +56,71 @@ def people(scene: Scene) -> int:
     return int((count >= 3).sum())
 
 
+class Found:
+    """What is gathered over videos: counts of people, and how right each box is."""
+
+    def __init__(self) -> None:
+        self.counts = list[tuple[int, int]]()
+        self.present, self.right, self.inside = (list[np.ndarray]() for _ in range(3))
+
+    def add(self, found: LiveTracks, truth: Boxes, number: int) -> None:
+        """Add a video, in which so many people could be found."""
+        self.counts.append((number, len(np.unique(found.object[found.there()]))))
+        match = matched(found, truth)
+        rows = (match >= 0) & found.there()
+        error = found.mean[rows] - to_centre(truth.ltwh[match[rows]])
+        self.present.append(found.present)
+        self.right.append(match >= 0)
+        self.inside.append(np.abs(error) / found.sd[rows])
+
+    def report(self, name: str) -> None:
+        """Print the figures of all videos together."""
+        parts = (np.concatenate(x) for x in (self.present, self.right, self.inside))
+        report(name, np.array(self.counts), *parts)
+
+
+def real(folder: Path) -> None:
+    """Print the figures of each video in a folder."""
+    for video in sorted(path for path in folder.iterdir() if path.is_dir()):
+        truth, found = read_ground_truth(video / "gt.txt"), Found()
+        [tracks] = track([read_boxes(video / "det.txt")])
+        found.add(tracks, truth, len(np.unique(truth.id)))
+        found.report(video.name)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder of real videos")
     parser.add_argument("--scenes", type=int, default=12)
     parser.add_argument("--length", type=int, default=250)
-    parser.add_argument("--cameras", nargs="+", default=["still", "pan", "walk"])
+    parser.add_argument("--cameras", nargs="+", default=["still", "pan", "shake", "walk"])
     parser.add_argument("--rate", type=float, default=25.0, help="frames a second, given")
+    parser.add_argument("--detector", choices=["usual", "worse"], default="usual")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
+    if chosen.data:
+        return real(chosen.data)
+    detector = WORSE if chosen.detector == "worse" else DetectorLaw()
     for camera in chosen.cameras:
-        present, right, inside = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
-        counts = []
+        found = Found()
         for i, number in enumerate(np.linspace(0, 30, chosen.scenes)):
-            options = {"length": chosen.length, "camera": camera, "seed": i}
+            options = {"length": chosen.length, "camera": camera, "seed": i, "detector": detector}
             [scene] = simulate_scenes(1, people=float(number), **options)
-            size = tuple(float(x) for x in scene.image_size)
-            [found] = track(
+            width, height = scene.image_size
+            [tracks] = track(
                 [scene.detections],
-                image_size=size,  # type: ignore[arg-type]
+                image_size=(width, height),
                 rate=chosen.rate,
                 frames=(1, chosen.length),
             )
-            counts.append((people(scene), len(np.unique(found.object[found.there()]))))
-            match = matched(found, scene.truth)
-            present.append(found.present)
-            right.append(match >= 0)
-            rows = match >= 0
-            error = found.mean[rows] - to_centre(scene.truth.ltwh[match[rows]])
-            inside.append(np.abs(error) / found.sd[rows])
-        report(camera, np.array(counts), *(np.concatenate(x) for x in (present, right, inside)))
+            found.add(tracks, scene.truth, people(scene))
+        found.report(camera)
 
 
 def report(
     camera: str, counts: np.ndarray, present: np.ndarray, right: np.ndarray, inside: np.ndarray
 ) -> None:
-    """Print one camera's figures."""
+    """Print the figures of one kind of video."""
     error = np.abs(counts[:, 1] - counts[:, 0]).sum() / max(1, counts[:, 0].sum())
     print(f"\n{camera}: people | found, a scene: " + ", ".join(f"{a}|{b}" for a, b in counts))
     print(f"absolute error of the number: {error:.1%}")

@@ -7,6 +7,8 @@ the frame rate or the image's size, and CPU seconds of it; then what the project
 ``mot_whole.py`` prints of SORT, ByteTrack, OC-SORT, C-BIoU, BoT-SORT and an oracle on the same
 boxes. Three forms: as they are, 40 % of the boxes gone, every third frame only. ENV is an
 environment with numpy, scipy, trackers==2.6.1, supervision and trackeval, made if it is not there.
+
+With ``--ablate``, each part of the tracker is left out in turn, and no rival is run.
 """
 
 from __future__ import annotations
@@ -16,9 +18,15 @@ import subprocess
 import tempfile
 import time
 import venv
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+
+from inference.tasks.tracking import WholeSettings, track
+from ppl_models.data.motchallenge import read_boxes
 
 FORMS = {"as they are": [], "40 % gone": ["--drop", ".4"], "every third": ["--stride", "3"]}
 NEEDED = ["numpy", "scipy", "trackers==2.6.1", "supervision", "trackeval"]
@@ -34,14 +42,45 @@ def environment(folder: Path) -> Path:
     return python
 
 
-def follow(boxes: Path, out: Path) -> float:
-    """Follow everyone in each file of detections; return seconds of process time."""
-    from inference.tasks.tracking import track
-    from ppl_models.data.motchallenge import read_boxes
+def variants() -> dict[str, WholeSettings]:
+    """Return the tracker, and the same with each part left out."""
+    whole = WholeSettings()
+    design, errors = whole.design, whole.errors
+    brief = replace(errors, lasting=(1e-3,) * 4, strength=1e9)  # of one frame, and known
+    fixed = replace(errors, strength=1e9)
 
-    began = time.process_time()
+    def changed(**parts: Any) -> WholeSettings:
+        return replace(whole, design=replace(design, **parts))
+
+    return {
+        "all": whole,
+        "scores": whole,  # taken from the detections, see `follow`
+        "camera": replace(whole, camera=None),
+        "lasting errors": replace(whole, errors=brief),
+        "errors learned": replace(whole, errors=fixed),
+        "scores and links in turn": changed(rounds=1),
+        "last links": changed(last_links=replace(design.last_links, stages=())),
+        "long gaps": changed(last_links=replace(design.last_links, stages=(2.5,))),
+        "large errors": changed(
+            matching=replace(design.matching, outliers=1e-6),
+            linking=replace(design.linking, outliers=1e-6),
+            smoothing=replace(design.smoothing, outliers=1e-6),
+        ),
+        "who hides whom": changed(
+            links=replace(design.links, uncovered=0.0),
+            last_links=replace(design.last_links, uncovered=0.0),
+        ),
+    }
+
+
+def follow(boxes: Path, out: Path, left_out: str = "all") -> float:
+    """Follow everyone in each file of detections; return seconds of process time."""
+    began, settings = time.process_time(), variants()[left_out]
     for file in sorted(boxes.glob("*.txt")):
-        [found] = track([read_boxes(file)])
+        detections = read_boxes(file)
+        if left_out == "scores":
+            detections = replace(detections, score=np.full(len(detections), -1.0))
+        [found] = track([detections], settings=settings)
         found.write(out / file.stem)
     return time.process_time() - began
 
@@ -53,6 +92,7 @@ def main() -> None:
     parser.add_argument("--env", type=Path, required=True, help="environment of the rivals")
     parser.add_argument("--no-rivals", action="store_true", help="only ours")
     parser.add_argument("--each", action="store_true", help="a line a video, too")
+    parser.add_argument("--ablate", action="store_true", help="leave out part by part")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     python = environment(chosen.env)
@@ -63,10 +103,13 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             boxes, tracks = Path(scratch) / "boxes", Path(scratch) / "tracks"
             subprocess.run([*command, "--write", boxes], check=True)
-            seconds = follow(boxes, tracks)
-            subprocess.run([*command, "--tracks", tracks], check=True)
-            print(f"{'':10s} {seconds:.0f} s of process time, writing and pictures included")
-        if not chosen.no_rivals:
+            for left_out in variants() if chosen.ablate else ("all",):
+                seconds = follow(boxes, tracks / left_out, left_out)
+                if chosen.ablate:
+                    print(f"without {left_out}" if left_out != "all" else "all parts", flush=True)
+                subprocess.run([*command, "--tracks", tracks / left_out], check=True)
+                print(f"{'':10s} {seconds:.0f} s of process time, writing and pictures included")
+        if not (chosen.no_rivals or chosen.ablate):
             subprocess.run([*command, "--rivals"], check=True)
 
 
