@@ -1,0 +1,52 @@
+"""Where chains come near each other, and might have been taken for one another."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from inference.tasks.tracking.kalman import BoolArray, FloatArray, IntArray
+from inference.tasks.tracking.whole.video import Video
+
+LOOK_SECONDS = 0.12
+"""Between two looks."""
+BEYOND = 1.0
+"""Seconds that a chain is taken to stay where it began, or ended."""
+NEAR = np.array([0.5, 0.4, 0.5, 0.3])
+"""How far boxes may be apart, in heights and logs."""
+
+
+def encounters(video: Video, chains: list[IntArray]) -> tuple[IntArray, IntArray, IntArray]:
+    """Return pairs of chains (M), the first before the second, and frames in which they are near.
+
+    Between its detections a chain is taken to go straight.
+    """
+    look = np.arange(1, video.length, max(1, round(LOOK_SECONDS * video.rate)))
+    if len(chains) < 2 or not len(look):
+        return tuple(np.zeros((3, 0), np.int64))  # type: ignore[return-value]
+    boxes, there = _seen_at(video, chains, look)
+    found = []
+    for t, frame in enumerate(look.tolist()):
+        who = np.flatnonzero(there[:, t])
+        o = boxes[who, t]
+        unit = np.exp(o[:, 3])[:, None]
+        apart = np.abs(o[:, None] - o)
+        apart[..., :2] /= unit[..., None]
+        near = (apart < NEAR).all(-1)
+        a, b = np.nonzero(np.triu(near, 1))
+        found.append(np.stack([who[a], who[b], np.full(len(a), frame)]))
+    a, b, frame = np.concatenate(found, 1)
+    return a, b, frame
+
+
+def _seen_at(
+    video: Video, chains: list[IntArray], look: IntArray
+) -> tuple[FloatArray, BoolArray]:
+    """Return boxes (N, L, 4) of chains at frames (L), and where there are any."""
+    boxes, there = np.zeros((len(chains), len(look), 4)), np.zeros((len(chains), len(look)), bool)
+    more = BEYOND * video.rate
+    for n, chain in enumerate(chains):
+        frame = video.rows.frame[chain]
+        for d in range(4):
+            boxes[n, :, d] = np.interp(look, frame, video.rows.o[chain, d])
+        there[n] = (look > frame[0] - more) & (look < frame[-1] + more)
+    return boxes, there
