@@ -11,8 +11,8 @@ chain, so that the objective is one sum over chains c of detections,
 of where sources start (`starts.intensity`), boxes with paths and lasting errors integrated out
 (`path_evidence`), lives (`life_evidence`), and scores (`scores`). Clutter is a Poisson process of
 sources, not of single boxes: clutter stays in its place, and would else be taken for objects.
-Scores count by the ratio of both kinds' laws; what the scores of one chain have in common beyond
-its kind does not. What stands before others, and where sources start, is held as it was at first,
+Scores count by the ratio of both kinds' laws, each for itself: with laws of its own for each chain,
+as `scores` has them, joins would gain wherever chains are of one kind. What stands before others, and where sources start, is held as it was at first,
 and so the terms of a chain depend on its own detections alone.
 
 Approximations: large errors (`path_evidence`); what covers a gap is the same in all its frames;
@@ -179,7 +179,7 @@ class Evidence:
         rate = 1 / settings.brief - 1 / settings.life
         brief = np.log((1 - lasting) * ratio) - seconds * rate
         clutter = self.log_share[1] + np.logaddexp(brief, np.log(lasting))
-        scores = self.learned.odds_of_scores(counts)
+        scores = counts @ np.log(self.learned.law[0] / self.learned.law[1])
         return np.logaddexp(self.log_share[0] + scores, clutter)
 
     def continues(self, before: IntArray, tails: list[IntArray]) -> FloatArray:
