@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from inference.tasks.tracking.kalman import BoolArray, FloatArray, IntArray
-from inference.tasks.tracking.whole.video import Video
+from inference.tasks.tracking.whole.video import Video, unit_of
 
 LOOK_SECONDS = 0.12
 """Between two looks."""
@@ -15,8 +15,10 @@ NEAR = np.array([0.5, 0.4, 0.5, 0.3])
 """How far boxes may be apart, in heights and logs."""
 
 
-def encounters(video: Video, chains: list[IntArray]) -> tuple[IntArray, IntArray, IntArray]:
-    """Return pairs of chains (M), the first before the second, and frames in which they are near.
+def encounters(
+    video: Video, chains: list[IntArray], fresh: BoolArray
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Return pairs of chains (M), the first ``fresh``, and frames in which they are near.
 
     Between its detections a chain is taken to go straight.
     """
@@ -27,13 +29,12 @@ def encounters(video: Video, chains: list[IntArray]) -> tuple[IntArray, IntArray
     found = []
     for t, frame in enumerate(look.tolist()):
         who = np.flatnonzero(there[:, t])
-        o = boxes[who, t]
-        unit = np.exp(o[:, 3])[:, None]
-        apart = np.abs(o[:, None] - o)
-        apart[..., :2] /= unit[..., None]
-        near = (apart < NEAR).all(-1)
-        a, b = np.nonzero(np.triu(near, 1))
-        found.append(np.stack([who[a], who[b], np.full(len(a), frame)]))
+        new, o = who[fresh[who]], boxes[who, t]
+        reach = NEAR * unit_of(boxes[new, t, 3])
+        a, b = np.nonzero((np.abs(boxes[new, t][:, None] - o) < reach[:, None]).all(-1))
+        a, b = new[a], who[b]
+        once = (a < b) | ((a > b) & ~fresh[b])
+        found.append(np.stack([a[once], b[once], np.full(int(once.sum()), frame)]))
     a, b, frame = np.concatenate(found, 1)
     return a, b, frame
 

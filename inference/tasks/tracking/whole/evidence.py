@@ -95,6 +95,8 @@ class Evidence:
         self.video, self.learned, self.law = video, learned, law
         self.path = PathLaw(law.motion, errors)
         self.life = law.life.per_frame(video.rate, len(chains), video.length, detected)
+        self.next = log_again(self.life, np.ones(1, np.int64), np.zeros(1))[0]
+        self._again = dict[int, float]()
         self.never = log_never(self.life, video.length)
         self.paths = Paths.none(len(video.rows.frame))
         self.members: BoolArray = np.zeros(len(video.rows.frame), bool)
@@ -144,15 +146,23 @@ class Evidence:
 
     def again(self, before: IntArray, rows: IntArray) -> FloatArray:
         """Log probability (A) to be detected at ``rows``, after ``before`` and not between."""
-        frame = self.video.rows.frame
-        gap, count = frame[rows] - frame[before], len(rows)
+        found = np.full(len(rows), self.next)
+        frame, count = self.video.rows.frame, len(self.video.rows.frame)
+        late = np.flatnonzero(frame[rows] - frame[before] > 1)
+        pairs = (before[late] * count + rows[late]).tolist()
+        new = np.array([pair for pair in set(pairs) if pair not in self._again], np.int64)
+        new.sort()
+        self._again.update(zip(new.tolist(), self._read(new // count, new % count), strict=True))
+        found[late] = [self._again[pair] for pair in pairs]
+        return found
+
+    def _read(self, before: IntArray, rows: IntArray) -> list[float]:
+        """Return `again` of pairs more than a frame apart."""
+        gap, count = self.video.rows.frame[rows] - self.video.rows.frame[before], len(rows)
         ends = list(np.concatenate([before, rows])[:, None])
         links = Links(np.arange(count), count + np.arange(count), gap, np.zeros(count))
-        found = np.empty(count)
-        short = gap == 1
-        found[short] = log_again(self.life, np.ones(1, np.int64), np.zeros(1))[0]
-        behind = cover_in_gaps(self.video, ends, links, self.members)[~short]
-        found[~short] = log_again(self.life, gap[~short], behind)
+        behind = cover_in_gaps(self.video, ends, links, self.members)
+        found: list[float] = log_again(self.life, gap, behind).tolist()
         return found
 
     def ends(self, rows: IntArray, earlier: IntArray) -> FloatArray:

@@ -17,18 +17,21 @@ import numpy as np
 
 from inference.tasks.tracking.kalman import BoolArray, FloatArray, IntArray
 from inference.tasks.tracking.whole.encounters import encounters
-from inference.tasks.tracking.whole.candidates import candidates
 from inference.tasks.tracking.whole.evidence import Evidence, EvidenceLaw
 from inference.tasks.tracking.whole.scores import STEADY
 from inference.tasks.tracking.whole.video import Video
 
 KINDS = ("join", "split", "swap")
-HOPEFUL = 0.0
-"""Log odds of motion from which on a join is looked at."""
+GATE = 3.5
+"""Standard deviations beyond which a join is not looked at."""
+LATE = 0.2
+"""Seconds without a detection after which a chain might be split."""
 DOUBTFUL = 4.0
 """Log density over that of a box anywhere below which a detection may be another's."""
-MEMORY = 1.0
-"""Seconds of detections after a cut that are read to tell what it gains."""
+GLANCE, MEMORY = 0.12, 1.0
+"""Seconds of detections after a cut that are read to tell what it gains: of all, then of some."""
+HOPELESS = -8.0
+"""Nats: a move of which the first few detections say less is not looked at further."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,7 @@ def improve(evidence: Evidence, chains: list[IntArray], how: Moves) -> list[IntA
     for _ in range(how.sweeps):
         order = _order(evidence.video, chains)
         chains, worth, fresh = [chains[k] for k in order], worth[order], fresh[order]
-        cuts = _proposed(evidence, chains, how)
-        cuts = cuts.of(fresh[cuts.a] | ((cuts.b >= 0) & fresh[cuts.b]))
+        cuts = _proposed(evidence, chains, fresh, how)
         gain = gains(evidence, chains, cuts)
         chosen = cuts.of(_apart(cuts, gain, how.least))
         chains, worth, fresh = _made(evidence, chains, worth, chosen, how.least)
@@ -98,10 +100,22 @@ def improve(evidence: Evidence, chains: list[IntArray], how: Moves) -> list[IntA
 
 def gains(evidence: Evidence, chains: list[IntArray], cuts: Cuts) -> FloatArray:
     """Return what each move adds to the objective, about: paths forget after `MEMORY`."""
-    if not len(cuts.a):
-        return np.zeros(0)
-    table = _Counts.of(evidence, chains)
-    a, b = _Parts.cut(evidence, chains, cuts.a, cuts.i), _Parts.cut(evidence, chains, cuts.b, cuts.j)
+    gain = np.full(len(cuts.a), -np.inf)
+    some, table = np.arange(len(gain)), _Counts.of(evidence, chains)
+    for memory in (GLANCE, MEMORY):
+        count = max(3, round(memory * evidence.video.rate))
+        gain[some] = _read(evidence, chains, cuts.of(some), table, count)
+        some = np.flatnonzero(gain > HOPELESS)
+        gain[gain <= HOPELESS] = -np.inf
+    return gain
+
+
+def _read(
+    evidence: Evidence, chains: list[IntArray], cuts: Cuts, table: _Counts, memory: int
+) -> FloatArray:
+    """Return what each move adds, from so many detections after the cuts."""
+    a = _Parts.cut(evidence, chains, cuts.a, cuts.i, memory)
+    b = _Parts.cut(evidence, chains, cuts.b, cuts.j, memory)
     new = _meeting(evidence, a, b, kept=False) + _meeting(evidence, b, a, kept=False)
     old = _meeting(evidence, a, a, kept=True) + _meeting(evidence, b, b, kept=True)
     return new - old + table.gain(evidence, cuts)
@@ -118,8 +132,14 @@ class _Parts(NamedTuple):
     """Of M: the first rows of the tail."""
 
     @classmethod
-    def cut(cls, evidence: Evidence, chains: list[IntArray], which: IntArray, at: IntArray) -> _Parts:
-        memory = max(3, round(MEMORY * evidence.video.rate))
+    def cut(
+        cls,
+        evidence: Evidence,
+        chains: list[IntArray],
+        which: IntArray,
+        at: IntArray,
+        memory: int,
+    ) -> _Parts:
         none = np.zeros(0, np.int64)
         last, earlier = np.full((2, len(which)), -1)
         tail = [none] * len(which)
@@ -135,7 +155,7 @@ class _Parts(NamedTuple):
 
 def _meeting(evidence: Evidence, head: _Parts, end: _Parts, kept: bool) -> FloatArray:
     """Return what it adds that heads go on with tails; ``kept``: as they do now."""
-    has, follows = head.last >= 0, np.array([len(tail) > 0 for tail in end.tail])
+    has, follows = head.last >= 0, np.array([len(tail) > 0 for tail in end.tail], bool)
     found = np.zeros(len(has))
     stop = np.flatnonzero(has & ~follows)
     found[stop] = evidence.ends(head.last[stop], head.earlier[stop])
@@ -206,27 +226,41 @@ class _Counts(NamedTuple):
         return np.where(has | follows, evidence.kinds(counts, seconds), 0.0)
 
 
-def _proposed(evidence: Evidence, chains: list[IntArray], how: Moves) -> Cuts:
-    """Return moves that may gain something."""
+def _proposed(
+    evidence: Evidence, chains: list[IntArray], fresh: BoolArray, how: Moves
+) -> Cuts:
+    """Return moves of chains that are ``fresh``, or of others with these."""
     found = []
-    for kind, propose in (("join", _joins), ("split", _splits), ("swap", _swaps)):
-        if kind in how.kinds:
-            found.append(propose(evidence, chains, how))
-    return Cuts.join(found)
+    if "join" in how.kinds:
+        found.append(_joins(evidence, chains, how.longest))
+    if "split" in how.kinds:
+        found.append(_splits(evidence, chains))
+    if "swap" in how.kinds:
+        found.append(_swaps(evidence, chains, fresh))
+    cuts = Cuts.join(found)
+    return cuts.of(fresh[cuts.a] | ((cuts.b >= 0) & fresh[cuts.b]))
 
 
-def _joins(evidence: Evidence, chains: list[IntArray], how: Moves) -> Cuts:
-    video, law = evidence.video, evidence.law
-    worth = evidence.learned.odds_of_scores(evidence.learned.counts(video, chains))
-    links = candidates(video, chains, worth, law.motion, law.surroundings, how.longest)
-    links = links.of(links.odds > HOPEFUL)
-    length = np.array([len(chain) for chain in chains])
-    return Cuts(links.source, length[links.source], links.target, np.zeros_like(links.target))
+def _joins(evidence: Evidence, chains: list[IntArray], longest: float) -> Cuts:
+    """Return chains that begin where others that have ended might have gone."""
+    rows, path = evidence.video.rows, evidence.path
+    first, last = (np.array([chain[k] for chain in chains], np.int64) for k in (0, -1))
+    gap = rows.frame[first] - rows.frame[last][:, None]
+    a, b = np.nonzero((gap > 0) & (gap <= longest * evidence.video.rate))
+    now = evidence.paths.state.of(last[a])
+    ahead = path.carry(now, gap[a, b] / evidence.video.rate, rows.unit[last[a]])
+    ss, _, _, se, _, ee = ahead.covariance
+    spread = ss + 2 * se + ee + path.large(rows.unit[last[a]])
+    error = rows.o[first[b]] - ahead.mean[0] - ahead.mean[2]
+    near = np.flatnonzero((error**2 < GATE**2 * spread).all(1))
+    a, b = a[near], b[near]
+    return Cuts(a, np.array([len(chain) for chain in chains])[a], b, np.zeros_like(b))
 
 
-def _splits(evidence: Evidence, chains: list[IntArray], how: Moves) -> Cuts:
+def _splits(evidence: Evidence, chains: list[IntArray]) -> Cuts:
+    """Return places in chains where a detection is far from where it should be, or late."""
     density, low = evidence.paths.density, evidence.video.log_anywhere + DOUBTFUL
-    frame, far = evidence.video.rows.frame, 0.2 * evidence.video.rate
+    frame, far = evidence.video.rows.frame, LATE * evidence.video.rate
     which, at = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for n, chain in enumerate(chains):
         weak = (density[chain[1:]] < low) | (np.diff(frame[chain]) > far)
@@ -236,13 +270,13 @@ def _splits(evidence: Evidence, chains: list[IntArray], how: Moves) -> Cuts:
     return Cuts(a, i, np.full_like(a, -1), np.zeros_like(a))
 
 
-def _swaps(evidence: Evidence, chains: list[IntArray], how: Moves) -> Cuts:
-    a, b, frame = encounters(evidence.video, chains)
+def _swaps(evidence: Evidence, chains: list[IntArray], fresh: BoolArray) -> Cuts:
+    """Return cuts of two chains where they are near each other."""
+    a, b, frame = encounters(evidence.video, chains, fresh)
     i, j = _places(evidence.video, chains, a, frame), _places(evidence.video, chains, b, frame)
     length = np.array([len(chain) for chain in chains])
     whole = ((i == 0) | (j == 0)) & ((i == length[a]) | (j == length[b]))  # nothing to swap
-    none = ((i == 0) & (j == 0)) | ((i == length[a]) & (j == length[b]))
-    cuts = np.unique(np.stack([a, i, b, j])[:, ~(whole | none)], axis=1)
+    cuts = np.unique(np.stack([a, i, b, j])[:, ~whole], axis=1)
     return Cuts(*cuts)
 
 
@@ -274,15 +308,17 @@ def _made(
     """Make moves, and take back those that gain nothing; return chains, worths, which are new."""
     new = [list(_recombined(chains, *move)) for move in zip(*map(np.ndarray.tolist, cuts), strict=True)]
     evidence.filter([chain for some in new for chain in some])
+    value = evidence.of_chains([chain for some in new for chain in some])
+    end = np.cumsum([len(some) for some in new]).astype(int)
     left, back, kept = np.ones(len(chains), bool), list[IntArray](), list[IntArray]()
-    values = list[FloatArray]()
-    for a, b, some in zip(cuts.a, cuts.b, new, strict=True):
+    values = [np.zeros(0)]
+    for a, b, some, stop in zip(cuts.a, cuts.b, new, end, strict=True):
         old = [int(n) for n in (a, b) if n >= 0]
-        value = evidence.of_chains(some)
-        if value.sum() > worth[old].sum() + least:
+        now = value[stop - len(some) : stop]
+        if now.sum() > worth[old].sum() + least:
             left[old] = False
             kept += some
-            values.append(value)
+            values.append(now)
         else:
             back += [chains[n] for n in old]
     evidence.filter(back)

@@ -21,6 +21,8 @@ from inference.tasks.tracking.whole.errors import ErrorLaw
 from inference.tasks.tracking.whole.law import MotionLaw
 from inference.tasks.tracking.whole.video import Video
 
+LASTS = 1.0
+
 
 class State(NamedTuple):
     """What is known of A objects."""
@@ -60,6 +62,11 @@ class PathLaw:
         variance: FloatArray = (np.asarray(self.errors.white) * unit) ** 2
         return variance
 
+    def large(self, unit: FloatArray) -> FloatArray:
+        """Return the variance of large errors."""
+        variance: FloatArray = (np.asarray(self.motion.spread) * unit) ** 2
+        return variance
+
     def carry(self, now: State, seconds: FloatArray, unit: FloatArray) -> State:
         """Return states so many ``seconds`` (A) later."""
         dt = seconds[:, None]
@@ -84,9 +91,11 @@ class PathLaw:
         error = o - ahead.mean[0] - ahead.mean[2]
         density = self.motion.log_density(error, expected + white, unit).sum(-1)
         noise = self.motion.doubted(error, expected, white, unit)
+        along[2] += LASTS * (noise - white)  # a large error lasts
         gain = along / (expected + noise)
         (gs, gv, ge), (cs, cv, ce) = gain, along
         less = np.stack([gs * cs, gs * cv, gv * cv, gs * ce, gv * ce, ge * ce])
+        less[5] -= LASTS * (noise - white)
         return State(ahead.mean + gain * error, ahead.covariance - less), density
 
 
