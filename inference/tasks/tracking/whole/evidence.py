@@ -16,7 +16,8 @@ as `scores` has them, joins would gain wherever chains are of one kind. What sta
 and so the terms of a chain depend on its own detections alone.
 
 Approximations: large errors (`path_evidence`); what covers a gap is the same in all its frames;
-after its last detection a source goes straight on, uncovered, and has left once its centre has.
+after its last detection a source goes straight on, covered on average as in the next second, and has
+left once its centre has.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from inference.tasks.tracking.batch import to_centre
 from inference.tasks.tracking.kalman import BoolArray, FloatArray, IntArray
 from inference.tasks.tracking.whole.candidates import Links
 from inference.tasks.tracking.whole.errors import ErrorLaw
 from inference.tasks.tracking.whole.law import LINKING, MotionLaw
 from inference.tasks.tracking.whole.life_evidence import log_again, log_never
 from inference.tasks.tracking.whole.lives import LifeLaw
-from inference.tasks.tracking.whole.occlusion import cover_in_gaps
+from inference.tasks.tracking.whole.occlusion import HIDDEN, cover_in_gaps, cover_of
 from inference.tasks.tracking.whole.path_evidence import PathLaw, Paths, continued, filter_chains
 from inference.tasks.tracking.whole.scores import Learned, seconds_of
 from inference.tasks.tracking.whole.starts import Surroundings, intensity
@@ -40,6 +42,10 @@ from inference.tasks.tracking.whole.video import Video
 
 INSET = 0.25
 """Sizes of a box: how near the border its centre is when it leaves."""
+LOOKS = (0.1, 0.3, 0.7, 1.2)
+"""Seconds after a last detection at which one looks for what covers it."""
+COVERS = 11
+"""Degrees of cover that are told apart."""
 SHIFT_SECONDS = 0.5
 """Over which the camera's own velocity is read."""
 
@@ -97,7 +103,8 @@ class Evidence:
         self.life = law.life.per_frame(video.rate, len(chains), video.length, detected)
         self.next = log_again(self.life, np.ones(1, np.int64), np.zeros(1))[0]
         self._again = dict[int, float]()
-        self.never = log_never(self.life, video.length)
+        self.never = log_never(self.life, video.length, np.linspace(0, 1, COVERS))
+        self.image = video.moved(to_centre(video.boxes.ltwh))
         self.paths = Paths.none(len(video.rows.frame))
         self.members: BoolArray = np.zeros(len(video.rows.frame), bool)
         self.first = np.array([chain[0] for chain in chains], np.int64)
@@ -161,7 +168,7 @@ class Evidence:
         gap, count = self.video.rows.frame[rows] - self.video.rows.frame[before], len(rows)
         ends = list(np.concatenate([before, rows])[:, None])
         links = Links(np.arange(count), count + np.arange(count), gap, np.zeros(count))
-        behind = cover_in_gaps(self.video, ends, links, self.members)
+        behind = cover_in_gaps(self.image, ends, links, self.members)
         found: list[float] = log_again(self.life, gap, behind).tolist()
         return found
 
@@ -178,8 +185,20 @@ class Evidence:
         room = np.where(speed > 0, ahead, centre[rows] - inset).clip(min=0)
         leaves = (room / np.abs(speed).clip(min=1e-6)).min(1) * video.rate
         left: IntArray = np.minimum(leaves, video.length - 1 - frame).astype(np.int64)
-        never: FloatArray = self.never[left]
+        behind = np.rint((COVERS - 1) * self._behind(rows, speed)).astype(np.int64)
+        never: FloatArray = self.never[behind, left]
         return never
+
+    def _behind(self, rows: IntArray, speed: FloatArray) -> FloatArray:
+        """Return how far sources are covered after ``rows``, at speeds (A, 2) in the image."""
+        video, found = self.video, np.zeros(len(rows))
+        for seconds in LOOKS:
+            boxes, frame = video.boxes.ltwh[rows].copy(), video.rows.frame[rows]
+            boxes[:, :2] += seconds * speed
+            frame = np.minimum(frame + max(1, round(seconds * video.rate)), video.length - 1)
+            cover = cover_of(video, boxes, frame, self.members)
+            found += np.minimum(1.0, cover / HIDDEN) / len(LOOKS)
+        return found
 
     def kinds(self, counts: FloatArray, seconds: FloatArray) -> FloatArray:
         """Log density (A) of scores by their counts, against clutter's law, the kind summed."""

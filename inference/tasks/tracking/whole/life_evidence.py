@@ -59,19 +59,20 @@ def log_again(life: Life, frames: IntArray, behind: FloatArray) -> FloatArray:
     return again
 
 
-def log_never(life: Life, most: int) -> FloatArray:
-    """Return log p(no detection in the next m frames | detected), (most + 1) for m = 0, ...
+def log_never(life: Life, most: int, behind: FloatArray) -> FloatArray:
+    """Return log p(no detection in the next m frames | detected), (B, most + 1) for m = 0, ...
 
-    Nothing stands before the object.
+    ``behind`` (B): the share of the box that is behind others, in all of these frames.
     """
-    chances = _Chances.of(life, np.zeros(1))
-    hide, show = float(chances.hide[0]), float(chances.show[0])
-    seen, hidden, found = 1.0, 1.0, np.zeros(most + 1)
+    chances = _Chances.of(life, behind)
+    hide, show, on = chances.hide, chances.show, chances.on
+    seen, hidden = np.ones((2, len(behind)))
+    found = np.zeros((len(behind), most + 1))
     for m in range(1, most + 1):
         missed = chances.missed * seen
         seen, hidden = (
-            life.death + chances.on * ((1 - hide) * missed + hide * hidden),
-            life.death + chances.on * (show * missed + (1 - show) * hidden),
+            life.death + on * ((1 - hide) * missed + hide * hidden),
+            life.death + on * (show * missed + (1 - show) * hidden),
         )
-        found[m] = np.log(seen)
+        found[:, m] = np.log(seen)
     return found
