@@ -20,6 +20,7 @@ from inference.tasks.tracking.whole.encounters import encounters
 from inference.tasks.tracking.whole.evidence import Evidence, EvidenceLaw
 from inference.tasks.tracking.whole.scores import STEADY
 from inference.tasks.tracking.whole.video import Video
+from ppl_models.errors import unknown
 
 KINDS = ("join", "split", "swap")
 GATE = 3.5
@@ -50,6 +51,11 @@ class Moves:
         Nats that a move must gain.
     sweeps : int
         Most rounds.
+
+    Raises
+    ------
+    InputError
+        An unknown kind.
     """
 
     evidence: EvidenceLaw = field(default_factory=EvidenceLaw)
@@ -57,6 +63,11 @@ class Moves:
     longest: float = 5.0
     least: float = 0.0
     sweeps: int = 8
+
+    def __post_init__(self) -> None:
+        for kind in self.kinds:
+            if kind not in KINDS:
+                raise unknown("kinds", kind, KINDS)
 
 
 class Cuts(NamedTuple):
@@ -84,6 +95,8 @@ def improve(evidence: Evidence, chains: list[IntArray], how: Moves) -> list[IntA
 
     ``chains`` are those that ``evidence`` was made with.
     """
+    if not chains:
+        return []
     worth = evidence.of_chains(chains)
     fresh = np.ones(len(chains), bool)  # of those that changed, or are new: others were tried
     for _ in range(how.sweeps):

@@ -5,8 +5,10 @@ A Kalman filter over the chain's detections gives each one's log density given t
 chain can be cut, and continued by another's detections, at any row, from the state kept there.
 
 Large errors are an approximation: each coordinate's density is a mixture of a small and a large
-error, after which the state is one Gaussian again (`MotionLaw.doubted`). It is exact as the share
-of large errors goes to 0.
+error, after which the state is one Gaussian again, that of `MotionLaw.doubted`. It is exact as the
+share of large errors goes to 0. A large error is one of the lasting error, which jumps: were each
+detection wrong by itself, a box that is cut for a second would be evidence of somebody else many
+times over.
 """
 
 from __future__ import annotations
@@ -20,8 +22,6 @@ from inference.tasks.tracking.kalman import FloatArray, IntArray
 from inference.tasks.tracking.whole.errors import ErrorLaw
 from inference.tasks.tracking.whole.law import MotionLaw
 from inference.tasks.tracking.whole.video import Video
-
-LASTS = 1.0
 
 
 class State(NamedTuple):
@@ -91,11 +91,12 @@ class PathLaw:
         error = o - ahead.mean[0] - ahead.mean[2]
         density = self.motion.log_density(error, expected + white, unit).sum(-1)
         noise = self.motion.doubted(error, expected, white, unit)
-        along[2] += LASTS * (noise - white)  # a large error lasts
+        large = noise - white  # what is wrong by much stays wrong for a while: part of the error
+        along[2] += large
         gain = along / (expected + noise)
         (gs, gv, ge), (cs, cv, ce) = gain, along
         less = np.stack([gs * cs, gs * cv, gv * cv, gs * ce, gv * ce, ge * ce])
-        less[5] -= LASTS * (noise - white)
+        less[5] -= large
         return State(ahead.mean + gain * error, ahead.covariance - less), density
 
 
