@@ -39,9 +39,7 @@ def encounters(
     return a, b, frame
 
 
-def _seen_at(
-    video: Video, chains: list[IntArray], look: IntArray
-) -> tuple[FloatArray, BoolArray]:
+def _seen_at(video: Video, chains: list[IntArray], look: IntArray) -> tuple[FloatArray, BoolArray]:
     """Return boxes (N, L, 4) of chains at frames (L), and where there are any."""
     boxes, there = np.zeros((len(chains), len(look), 4)), np.zeros((len(chains), len(look)), bool)
     more = BEYOND * video.rate

@@ -121,9 +121,9 @@ class Evidence:
         """Return the objective, of chains that are filtered (`filter`)."""
         return float(self.of_chains(chains).sum())
 
-    def filter(self, chains: list[IntArray]) -> None:
-        """Read the paths of chains that are new."""
-        filter_chains(self.video, chains, self.path, self.paths)
+    def filter(self, chains: list[IntArray], known: list[int] | None = None) -> None:
+        """Read the paths of chains that are new, from the first detection that is not ``known``."""
+        filter_chains(self.video, chains, self.path, self.paths, known)
 
     def of_chains(self, chains: list[IntArray]) -> FloatArray:
         """Return what each chain (N) adds to the objective, once it is filtered."""
@@ -146,10 +146,10 @@ class Evidence:
 
     def begins(self, rows: IntArray) -> FloatArray:
         """Log density (A) of sources that start with these detections."""
-        o = self.video.rows.o
+        o, (once, which) = self.video.rows.o, np.unique(rows, return_inverse=True)
         starts, weight = o[self.first], np.ones(len(self.first))
         near = self.law.surroundings
-        return intensity(self.video, o[rows], starts, weight, near, self.start[rows])
+        return intensity(self.video, o[once], starts, weight, near, self.start[once])[which]
 
     def again(self, before: IntArray, rows: IntArray) -> FloatArray:
         """Log probability (A) to be detected at ``rows``, after ``before`` and not between."""
@@ -174,6 +174,11 @@ class Evidence:
 
     def ends(self, rows: IntArray, earlier: IntArray) -> FloatArray:
         """Log probability (A) never to be detected after ``rows``, given rows of the past."""
+        pairs, which = np.unique(np.stack([rows, earlier]), axis=1, return_inverse=True)
+        found: FloatArray = self._ends(*pairs)[which.reshape(-1)]
+        return found
+
+    def _ends(self, rows: IntArray, earlier: IntArray) -> FloatArray:
         video, boxes = self.video, self.video.boxes.ltwh
         frame = video.rows.frame[rows]
         seconds = np.maximum(frame - video.rows.frame[earlier], 1)[:, None] / video.rate

@@ -9,7 +9,6 @@ risen. Sweeps go on until none is kept. Nothing is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -239,9 +238,7 @@ class _Counts(NamedTuple):
         return np.where(has | follows, evidence.kinds(counts, seconds), 0.0)
 
 
-def _proposed(
-    evidence: Evidence, chains: list[IntArray], fresh: BoolArray, how: Moves
-) -> Cuts:
+def _proposed(evidence: Evidence, chains: list[IntArray], fresh: BoolArray, how: Moves) -> Cuts:
     """Return moves of chains that are ``fresh``, or of others with these."""
     found = []
     if "join" in how.kinds:
@@ -319,13 +316,14 @@ def _made(
     evidence: Evidence, chains: list[IntArray], worth: FloatArray, cuts: Cuts, least: float
 ) -> tuple[list[IntArray], FloatArray, BoolArray]:
     """Make moves, and take back those that gain nothing; return chains, worths, which are new."""
-    new = [list(_recombined(chains, *move)) for move in zip(*map(np.ndarray.tolist, cuts), strict=True)]
-    evidence.filter([chain for some in new for chain in some])
-    value = evidence.of_chains([chain for some in new for chain in some])
-    end = np.cumsum([len(some) for some in new]).astype(int)
+    new = [_recombined(chains, *map(int, move)) for move in zip(*cuts, strict=True)]
+    known = [k for _, heads in new for k in heads]
+    evidence.filter([chain for some, _ in new for chain in some], known)
+    value = evidence.of_chains([chain for some, _ in new for chain in some])
+    end = np.cumsum([len(some) for some, _ in new]).astype(int)
     left, back, kept = np.ones(len(chains), bool), list[IntArray](), list[IntArray]()
     values = [np.zeros(0)]
-    for a, b, some, stop in zip(cuts.a, cuts.b, new, end, strict=True):
+    for a, b, (some, _), stop in zip(cuts.a, cuts.b, new, end, strict=True):
         old = [int(n) for n in (a, b) if n >= 0]
         now = value[stop - len(some) : stop]
         if now.sum() > worth[old].sum() + least:
@@ -340,12 +338,14 @@ def _made(
     return [chains[n] for n in stay] + kept, np.concatenate([worth[stay], *values]), fresh
 
 
-def _recombined(chains: list[IntArray], a: int, i: int, b: int, j: int) -> Iterator[IntArray]:
-    none = np.zeros(0, np.int64)
-    other = chains[b] if b >= 0 else none
-    for head, tail in ((chains[a][:i], other[j:]), (other[:j], chains[a][i:])):
-        if len(head) + len(tail):
-            yield np.concatenate([head, tail])
+def _recombined(
+    chains: list[IntArray], a: int, i: int, b: int, j: int
+) -> tuple[list[IntArray], list[int]]:
+    """Return chains after a move, and the lengths of their heads."""
+    one, other = chains[a], chains[b] if b >= 0 else chains[a][:0]
+    pairs = (one[:i], other[j:]), (other[:j], one[i:])
+    full = [(head, tail) for head, tail in pairs if len(head) + len(tail)]
+    return [np.concatenate(pair) for pair in full], [len(head) for head, _ in full]
 
 
 def _order(video: Video, chains: list[IntArray]) -> IntArray:

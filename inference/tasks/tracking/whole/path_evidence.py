@@ -119,22 +119,34 @@ class Paths(NamedTuple):
         self.density[rows] = density
 
 
-def filter_chains(video: Video, chains: list[IntArray], law: PathLaw, paths: Paths) -> None:
-    """Filter ``chains`` side by side, and write what is known at each of their rows to ``paths``."""
-    if not chains:
-        return
-    chains = sorted(chains, key=len, reverse=True)
-    count = np.array([len(chain) for chain in chains])
-    flat, offset = np.concatenate(chains), np.cumsum(count) - count
-    o, unit = video.rows.o, video.rows.unit
-    rows = flat[offset]
-    now = law.begin(o[rows], unit[rows])
-    paths.put(rows, now, 0.0)
-    for step in range(1, int(count[0])):
+def filter_chains(
+    video: Video,
+    chains: list[IntArray],
+    law: PathLaw,
+    paths: Paths,
+    known: list[int] | None = None,
+) -> None:
+    """Filter ``chains`` side by side, and write what is known at each of their rows to ``paths``.
+
+    Of each, so many first rows may be ``known`` there already.
+    """
+    done = np.zeros(len(chains), np.int64) if known is None else np.array(known, np.int64)
+    begin = [chain[0] for chain, k in zip(chains, done, strict=True) if not k]
+    rows = np.array(begin, np.int64)
+    paths.put(rows, law.begin(video.rows.o[rows], video.rows.unit[rows]), 0.0)
+    done = np.maximum(done, 1)
+    count = np.array([len(chain) for chain in chains], np.int64) - done
+    order = np.argsort(-count, kind="stable")
+    count = count[order]
+    before = np.array([chains[k][done[k] - 1] for k in order], np.int64)
+    flat = np.concatenate([np.zeros(0, np.int64), *(chains[k][done[k] :] for k in order)])
+    offset, now = np.cumsum(count) - count, paths.state.of(before)
+    for step in range(int(count.max(initial=0))):
         active = int(np.searchsorted(-count, -step))  # whose count is above step: a head
-        before, rows = rows[:active], flat[offset[:active] + step]
-        now, density = _step(video, law, now.of(slice(active)), before, rows)
+        rows = flat[offset[:active] + step]
+        now, density = _step(video, law, now.of(slice(active)), before[:active], rows)
         paths.put(rows, now, density)
+        before = rows
 
 
 def continued(

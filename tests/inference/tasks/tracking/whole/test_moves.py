@@ -99,7 +99,10 @@ def test_gains_are_differences_of_the_objective() -> None:
         evidence = evidence_of(video, chains)
         old = [chains[k] for k in (n, m) if k >= 0]
         other = chains[m] if m >= 0 else a[:0]
-        new = [np.concatenate([chains[n][:i], other[j:]]), np.concatenate([other[:j], chains[n][i:]])]
+        new = [
+            np.concatenate([chains[n][:i], other[j:]]),
+            np.concatenate([other[:j], chains[n][i:]]),
+        ]
         before = evidence.total(old)
         evidence.filter(new)
         exact = evidence.total(new) - before
