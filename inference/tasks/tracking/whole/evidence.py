@@ -12,12 +12,13 @@ of where sources start (`starts.intensity`), boxes with paths and lasting errors
 (`path_evidence`), lives (`life_evidence`), and scores (`scores`). Clutter is a Poisson process of
 sources, not of single boxes: clutter stays in its place, and would else be taken for objects.
 Scores count by the ratio of both kinds' laws, each for itself: with laws of its own for each chain,
-as `scores` has them, joins would gain wherever chains are of one kind. What stands before others, and where sources start, is held as it was at first,
-and so the terms of a chain depend on its own detections alone.
+as `scores` has them, joins would gain wherever chains are of one kind. What stands before others,
+and where sources start, is held as it was at first, and so the terms of a chain depend on its own
+detections alone.
 
 Approximations: large errors (`path_evidence`); what covers a gap is the same in all its frames;
-after its last detection a source goes straight on, covered on average as in the next second, and has
-left once its centre has.
+after its last detection a source goes straight on, covered on average as in the next second, and
+has left once its centre has.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ import pytest
 from inference.tasks.tracking.whole.encounters import encounters
 from inference.tasks.tracking.whole.errors import ErrorLaw
 from inference.tasks.tracking.whole.evidence import Evidence
-from inference.tasks.tracking.whole.moves import Cuts, Moves, gains, improve
+from inference.tasks.tracking.whole.gains import Cuts, gains
+from inference.tasks.tracking.whole.moves import Moves, improve
 from inference.tasks.tracking.whole.video import Video
 from ppl_models.errors import InputError
 from tests.inference.tasks.tracking.whole.made import boxes_of, learned_of, video_of, walk
