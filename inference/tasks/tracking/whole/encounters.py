@@ -7,7 +7,7 @@ import numpy as np
 from inference.tasks.tracking.kalman import BoolArray, FloatArray, IntArray
 from inference.tasks.tracking.whole.video import Video, unit_of
 
-LOOK_SECONDS = 0.12
+LOOK_SECONDS = 0.2
 """Between two looks."""
 BEYOND = 1.0
 """Seconds that a chain is taken to stay where it began, or ended."""

@@ -43,6 +43,8 @@ from inference.tasks.tracking.whole.video import Video
 
 INSET = 0.25
 """Sizes of a box: how near the border its centre is when it leaves."""
+SOON = 0.12
+"""Seconds between detections up to which one does not ask whether something was before it."""
 LOOKS = (0.1, 0.3, 0.7, 1.2)
 """Seconds after a last detection at which one looks for what covers it."""
 COVERS = 11
@@ -102,8 +104,10 @@ class Evidence:
         self.video, self.learned, self.law = video, learned, law
         self.path = PathLaw(law.motion, errors)
         self.life = law.life.per_frame(video.rate, len(chains), video.length, detected)
-        self.next = log_again(self.life, np.ones(1, np.int64), np.zeros(1))[0]
+        soon = np.arange(1, max(1, round(SOON * video.rate)) + 1)
+        self.soon = log_again(self.life, soon, np.zeros(len(soon)))
         self._again = dict[int, float]()
+        self._ahead = np.full(len(video.rows.frame), np.nan)
         self.never = log_never(self.life, video.length, np.linspace(0, 1, COVERS))
         self.image = video.moved(to_centre(video.boxes.ltwh))
         self.paths = Paths.none(len(video.rows.frame))
@@ -154,9 +158,10 @@ class Evidence:
 
     def again(self, before: IntArray, rows: IntArray) -> FloatArray:
         """Log probability (A) to be detected at ``rows``, after ``before`` and not between."""
-        found = np.full(len(rows), self.next)
-        frame, count = self.video.rows.frame, len(self.video.rows.frame)
-        late = np.flatnonzero(frame[rows] - frame[before] > 1)
+        count = len(self.video.rows.frame)
+        gap = self.video.rows.frame[rows] - self.video.rows.frame[before]
+        found: FloatArray = self.soon[np.minimum(gap, len(self.soon)) - 1]
+        late = np.flatnonzero(gap > len(self.soon))
         pairs = (before[late] * count + rows[late]).tolist()
         new = np.array([pair for pair in set(pairs) if pair not in self._again], np.int64)
         new.sort()
@@ -165,7 +170,7 @@ class Evidence:
         return found
 
     def _read(self, before: IntArray, rows: IntArray) -> list[float]:
-        """Return `again` of pairs more than a frame apart."""
+        """Return `again` of pairs that are not soon after each other."""
         gap, count = self.video.rows.frame[rows] - self.video.rows.frame[before], len(rows)
         ends = list(np.concatenate([before, rows])[:, None])
         links = Links(np.arange(count), count + np.arange(count), gap, np.zeros(count))
@@ -196,6 +201,13 @@ class Evidence:
         return never
 
     def _behind(self, rows: IntArray, speed: FloatArray) -> FloatArray:
+        """Return how far sources are covered after ``rows``, as first asked."""
+        new = np.flatnonzero(np.isnan(self._ahead[rows]))
+        self._ahead[rows[new]] = self._covered(rows[new], speed[new])
+        found: FloatArray = self._ahead[rows]
+        return found
+
+    def _covered(self, rows: IntArray, speed: FloatArray) -> FloatArray:
         """Return how far sources are covered after ``rows``, at speeds (A, 2) in the image."""
         video, found = self.video, np.zeros(len(rows))
         for seconds in LOOKS:

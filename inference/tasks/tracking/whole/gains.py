@@ -14,9 +14,9 @@ from inference.tasks.tracking.kalman import BoolArray, FloatArray, IntArray
 from inference.tasks.tracking.whole.evidence import Evidence
 from inference.tasks.tracking.whole.scores import STEADY
 
-GLANCE, MEMORY = 0.12, 1.0
+GLANCE, MEMORY = 0.12, 0.6
 """Seconds of detections after a cut that are read to tell what it gains: of all, then of some."""
-HOPELESS = -8.0
+HOPELESS = -4.0
 """Nats: a move of which the first few detections say less is not looked at further."""
 
 

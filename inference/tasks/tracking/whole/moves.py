@@ -50,7 +50,7 @@ class Moves:
     kinds: tuple[str, ...] = KINDS
     longest: float = 5.0
     least: float = 4.0
-    sweeps: int = 8
+    sweeps: int = 5
 
     def __post_init__(self) -> None:
         for kind in self.kinds:

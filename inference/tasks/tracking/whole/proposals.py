@@ -10,7 +10,7 @@ from inference.tasks.tracking.whole.evidence import Evidence
 from inference.tasks.tracking.whole.gains import Cuts
 from inference.tasks.tracking.whole.video import Video
 
-GATE = 3.5
+GATE = 3.0
 """Standard deviations beyond which a join is not looked at."""
 LATE = 0.2
 """Seconds without a detection after which a chain might be split."""
