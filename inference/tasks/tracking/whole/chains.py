@@ -45,7 +45,7 @@ class Design:
     patience : float
         Log odds, a detection, that a stretch may have against it and still be an object's.
     moves : Moves, optional
-        Moves of whole chains that raise one objective; none by default.
+        Moves of whole chains that raise one objective; None for none.
     """
 
     matching: MotionLaw = MATCHING
@@ -60,7 +60,7 @@ class Design:
     scores: ScoreLaw = field(default_factory=ScoreLaw)
     rounds: int = 2
     patience: float = 1.5
-    moves: Moves | None = None
+    moves: Moves | None = field(default_factory=Moves)
 
 
 def find_tracklets(video: Video, design: Design) -> list[IntArray]:

@@ -11,6 +11,8 @@ LOOK_SECONDS = 0.2
 """Between two looks."""
 BEYOND = 1.0
 """Seconds that a chain is taken to stay where it began, or ended."""
+MANY, LEAST_MANY = 30_000, 50
+"""Encounters that are looked at, about, and in each look: the nearest ones."""
 NEAR = np.array([0.5, 0.4, 0.5, 0.3])
 """How far boxes may be apart, in heights and logs."""
 
@@ -26,15 +28,18 @@ def encounters(
     if len(chains) < 2 or not len(look):
         return tuple(np.zeros((3, 0), np.int64))  # type: ignore[return-value]
     boxes, there = _seen_at(video, chains, look)
+    most = max(LEAST_MANY, MANY // len(look))
     found = []
     for t, frame in enumerate(look.tolist()):
         who = np.flatnonzero(there[:, t])
         new, o = who[fresh[who]], boxes[who, t]
         reach = NEAR * unit_of(boxes[new, t, 3])
-        a, b = np.nonzero((np.abs(boxes[new, t][:, None] - o) < reach[:, None]).all(-1))
-        a, b = new[a], who[b]
-        once = (a < b) | ((a > b) & ~fresh[b])
-        found.append(np.stack([a[once], b[once], np.full(int(once.sum()), frame)]))
+        apart = (np.abs(boxes[new, t][:, None] - o) / reach[:, None]).max(-1)
+        once = (new[:, None] < who) | ((new[:, None] > who) & ~fresh[who])
+        apart = np.where(once, apart, np.inf)
+        a, b = np.nonzero(apart < 1)
+        best = np.argsort(apart[a, b], kind="stable")[:most]
+        found.append(np.stack([new[a[best]], who[b[best]], np.full(len(best), frame)]))
     a, b, frame = np.concatenate(found, 1)
     return a, b, frame
 

@@ -49,7 +49,7 @@ class Moves:
     evidence: EvidenceLaw = field(default_factory=EvidenceLaw)
     kinds: tuple[str, ...] = KINDS
     longest: float = 5.0
-    least: float = 4.0
+    least: float = 3.0
     sweeps: int = 5
 
     def __post_init__(self) -> None:

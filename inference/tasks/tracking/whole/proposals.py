@@ -12,6 +12,8 @@ from inference.tasks.tracking.whole.video import Video
 
 GATE = 3.0
 """Standard deviations beyond which a join is not looked at."""
+TOGETHER = 100_000
+"""Pairs that are looked at at once, about."""
 LATE = 0.2
 """Seconds without a detection after which a chain might be split."""
 DOUBTFUL = 4.0
@@ -39,18 +41,28 @@ def proposed(
 
 def _joins(evidence: Evidence, chains: list[IntArray], longest: float) -> Cuts:
     """Return chains that begin where others that have ended might have gone."""
-    rows, path = evidence.video.rows, evidence.path
+    rows, many = evidence.video.rows, len(chains) ** 2 // TOGETHER + 1
     first, last = (np.array([chain[k] for chain in chains], np.int64) for k in (0, -1))
-    gap = rows.frame[first] - rows.frame[last][:, None]
-    a, b = np.nonzero((gap > 0) & (gap <= longest * evidence.video.rate))
-    now = evidence.paths.state.of(last[a])
-    ahead = path.carry(now, gap[a, b] / evidence.video.rate, rows.unit[last[a]])
+    length, found = np.array([len(chain) for chain in chains]), list[Cuts]()
+    for some in np.array_split(np.arange(len(chains)), many):
+        gap = rows.frame[first] - rows.frame[last[some]][:, None]
+        a, b = np.nonzero((gap > 0) & (gap <= longest * evidence.video.rate))
+        near = _near(evidence, last[some[a]], first[b])
+        a, b = some[a[near]], b[near]
+        found.append(Cuts(a, length[a], b, np.zeros_like(b)))
+    return Cuts.join(found)
+
+
+def _near(evidence: Evidence, before: IntArray, rows: IntArray) -> BoolArray:
+    """Return whether detections ``rows`` are where paths from rows ``before`` might lead."""
+    video, path = evidence.video, evidence.path
+    unit = video.rows.unit[before]
+    seconds = (video.rows.frame[rows] - video.rows.frame[before]) / video.rate
+    ahead = path.carry(evidence.paths.state.of(before), seconds, unit)
     ss, _, _, se, _, ee = ahead.covariance
-    spread = ss + 2 * se + ee + path.large(rows.unit[last[a]])
-    error = rows.o[first[b]] - ahead.mean[0] - ahead.mean[2]
-    near = np.flatnonzero((error**2 < GATE**2 * spread).all(1))
-    a, b = a[near], b[near]
-    return Cuts(a, np.array([len(chain) for chain in chains])[a], b, np.zeros_like(b))
+    error = video.rows.o[rows] - ahead.mean[0] - ahead.mean[2]
+    near: BoolArray = (error**2 < GATE**2 * (ss + 2 * se + ee + path.large(unit))).all(1)
+    return near
 
 
 def _splits(evidence: Evidence, chains: list[IntArray]) -> Cuts:

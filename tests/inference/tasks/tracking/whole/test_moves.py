@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from inference.tasks.tracking.whole import proposals
 from inference.tasks.tracking.whole.encounters import encounters
 from inference.tasks.tracking.whole.errors import ErrorLaw
 from inference.tasks.tracking.whole.evidence import Evidence
@@ -135,3 +136,27 @@ def test_encounters_are_where_two_are_near() -> None:
 def test_unknown_kinds_are_refused() -> None:
     with pytest.raises(InputError, match="kinds"):
         Moves(kinds=("join", "leap"))
+
+
+def test_pairs_are_looked_at_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    video, whole = one(8)
+    pieces = [whole[:10], whole[10:20], whole[20:30], whole[30:]]
+    found = []
+    for together in (100_000, 3):
+        monkeypatch.setattr(proposals, "TOGETHER", together)
+        evidence = evidence_of(video, pieces)
+        cuts = proposals.proposed(evidence, pieces, np.ones(4, bool), ("join",), 5.0)
+        found.append(set(zip(*map(np.ndarray.tolist, cuts), strict=True)))
+    assert found[0] == found[1] and {(0, 10, 1, 0), (2, 10, 3, 0)} <= found[0]
+
+
+def test_of_many_encounters_the_nearest_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(t, 100.0 + 3 * k, 300.0) for t in range(20) for k in range(12)]
+    video = video_of(boxes_of(rows), 20)
+    chains = [np.arange(k, 240, 12) for k in range(12)]
+    fresh = np.ones(12, bool)
+    assert len(encounters(video, chains, fresh)[0]) > 4 * 50
+    monkeypatch.setattr("inference.tasks.tracking.whole.encounters.LEAST_MANY", 11)
+    monkeypatch.setattr("inference.tasks.tracking.whole.encounters.MANY", 11)
+    a, b, frame = encounters(video, chains, fresh)
+    assert (b - a == 1).all() and len(a) == 11 * len(np.unique(frame))
