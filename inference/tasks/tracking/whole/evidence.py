@@ -27,6 +27,7 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.special import logsumexp
 
 from inference.tasks.tracking.batch import to_centre
 from inference.tasks.tracking.kalman import BoolArray, FloatArray, IntArray
@@ -220,12 +221,10 @@ class Evidence:
 
     def kinds(self, counts: FloatArray, seconds: FloatArray) -> FloatArray:
         """Log density (A) of scores by their counts, against clutter's law, the kind summed."""
-        settings, share = self.learned.settings, self.learned.share
-        lasting = share[2] / (share[1] + share[2])
-        ratio = settings.life / settings.brief
-        rate = 1 / settings.brief - 1 / settings.life
-        brief = np.log((1 - lasting) * ratio) - seconds * rate
-        clutter = self.log_share[1] + np.logaddexp(brief, np.log(lasting))
+        mean, share = self.learned.length[:, None], self.learned.share[1:, None]
+        length = -seconds / mean - np.log(mean)  # beside that of an object, which its life tells
+        clutter = self.log_share[1] + logsumexp(np.log(share / share.sum()) + length[1:], 0)
+        clutter = clutter - length[0]
         scores = counts @ np.log(self.learned.law[0] / self.learned.law[1])
         return np.logaddexp(self.log_share[0] + scores, clutter)
 

@@ -74,6 +74,15 @@ def test_a_chain_that_is_cut_and_continued_is_the_same() -> None:
     assert np.allclose(found, [paths.density[tail].sum() for tail in tails])
 
 
+def test_a_head_that_is_known_is_not_read_again() -> None:
+    video, law = video_of(boxes_of(walk(range(20), noise=2)), LENGTH), law_of(0.2)
+    whole, chain = read(video, [np.arange(20)], law), np.arange(20)
+    paths = read(video, [chain[:12]], law)
+    filter_chains(video, [chain, chain[:3]], law, paths, [12, 3])
+    assert np.allclose(paths.density, whole.density)
+    assert np.allclose(paths.state.covariance, whole.state.covariance)
+
+
 def test_a_box_that_is_cut_for_a_while_is_a_surprise_once() -> None:
     """Heights shrink by a third, and come back."""
     rows = [(*row, 40.0, 67.0 if 10 <= row[0] < 20 else 100.0) for row in walk(range(30), noise=1)]
