@@ -1,4 +1,6 @@
 from .chains import Design as Design
+from .evidence import Evidence as Evidence
+from .evidence import EvidenceLaw as EvidenceLaw
 from .follow import WholeSettings as WholeSettings
 from .follow import follow as follow
 from .kept import kept_windows as kept_windows
@@ -8,6 +10,8 @@ from .linking import Linking as Linking
 from .live_tracks import LiveTracks as LiveTracks
 from .lives import LifeLaw as LifeLaw
 from .matching import Matching as Matching
+from .moves import Moves as Moves
+from .moves import improve as improve
 from .scores import ScoreLaw as ScoreLaw
 from .starts import Surroundings as Surroundings
 from .video import Video as Video

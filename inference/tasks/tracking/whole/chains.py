@@ -8,9 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from inference.tasks.tracking.kalman import BoolArray, FloatArray, IntArray
+from inference.tasks.tracking.whole.errors import learn_errors
+from inference.tasks.tracking.whole.evidence import Evidence
 from inference.tasks.tracking.whole.law import LINKING, MATCHING, MotionLaw
 from inference.tasks.tracking.whole.linking import Linking, link
 from inference.tasks.tracking.whole.matching import Matching, tracklets
+from inference.tasks.tracking.whole.moves import Moves, improve
 from inference.tasks.tracking.whole.scores import Learned, ScoreLaw, learn_scores, seconds_of
 from inference.tasks.tracking.whole.starts import Surroundings, intensity, later_starts
 from inference.tasks.tracking.whole.video import Video
@@ -41,6 +44,8 @@ class Design:
         Times that links and what scores say are found in turn.
     patience : float
         Log odds, a detection, that a stretch may have against it and still be an object's.
+    moves : Moves, optional
+        Moves of whole chains that raise one objective; None for none.
     """
 
     matching: MotionLaw = MATCHING
@@ -55,6 +60,7 @@ class Design:
     scores: ScoreLaw = field(default_factory=ScoreLaw)
     rounds: int = 2
     patience: float = 1.5
+    moves: Moves | None = field(default_factory=Moves)
 
 
 def find_tracklets(video: Video, design: Design) -> list[IntArray]:
@@ -107,9 +113,18 @@ def find_objects(video: Video, runs: list[IntArray], design: Design) -> Objects:
     cut = [best_stretch(chain, worth[chain]) for chain in kept]
     if cut:
         cut = link(video, cut, learned, _members(video, cut), design.linking, design.last_links)
+    if cut and design.moves is not None:
+        cut = _moved(video, cut, learned, design.moves)
     odds = learned.odds(learned.counts(video, cut), seconds_of(video, cut))
     good = np.flatnonzero(odds > 0)
     return Objects([cut[i] for i in good], odds[good], learned)
+
+
+def _moved(video: Video, chains: list[IntArray], learned: Learned, how: Moves) -> list[IntArray]:
+    """Return chains after moves that raise the evidence."""
+    errors = learn_errors(video, chains, how.evidence.errors)
+    share = detected_share(video, chains)
+    return improve(Evidence(video, chains, learned, how.evidence, errors, share), chains, how)
 
 
 def best_stretch(chain: IntArray, worth: FloatArray) -> IntArray:
