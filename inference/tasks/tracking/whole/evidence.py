@@ -29,7 +29,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import logsumexp
 
-from inference.tasks.tracking.batch import to_centre
 from inference.tasks.tracking.kalman import BoolArray, FloatArray, IntArray
 from inference.tasks.tracking.whole.candidates import Links
 from inference.tasks.tracking.whole.errors import ErrorLaw
@@ -110,7 +109,6 @@ class Evidence:
         self._again = dict[int, float]()
         self._ahead = np.full(len(video.rows.frame), np.nan)
         self.never = log_never(self.life, video.length, np.linspace(0, 1, COVERS))
-        self.image = video.moved(to_centre(video.boxes.ltwh))
         self.paths = Paths.none(len(video.rows.frame))
         self.members: BoolArray = np.zeros(len(video.rows.frame), bool)
         self.first = np.array([chain[0] for chain in chains], np.int64)
@@ -175,7 +173,7 @@ class Evidence:
         gap, count = self.video.rows.frame[rows] - self.video.rows.frame[before], len(rows)
         ends = list(np.concatenate([before, rows])[:, None])
         links = Links(np.arange(count), count + np.arange(count), gap, np.zeros(count))
-        behind = cover_in_gaps(self.image, ends, links, self.members)
+        behind = cover_in_gaps(self.video, ends, links, self.members)
         found: list[float] = log_again(self.life, gap, behind).tolist()
         return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from inference.tasks.tracking.batch import to_ltwh
+from inference.tasks.tracking.batch import to_centre, to_ltwh
 from inference.tasks.tracking.kalman import BoolArray, FloatArray, IntArray
 from inference.tasks.tracking.whole.candidates import Links
 from inference.tasks.tracking.whole.video import Video
@@ -30,7 +30,7 @@ def cover_in_gaps(
     index = np.flatnonzero(links.gap > 1)
     if not len(index):
         return covered
-    o, frame = video.rows.o, video.rows.frame
+    o, frame = to_centre(video.boxes.ltwh), video.rows.frame  # in the image, if the camera moves
     before = np.array([run[-1] for run in runs])[links.source[index]]
     after = np.array([run[0] for run in runs])[links.target[index]]
     for look in range(LOOKS):

@@ -76,7 +76,7 @@ class Video:
         return new
 
     def moved(self, o: FloatArray) -> Video:
-        """Return the same detections with boxes (R, 4) elsewhere."""
+        """Return the same detections with ``rows`` elsewhere (R, 4); ``boxes`` stay as they are."""
         new = object.__new__(Video)
         new.__dict__.update(self.__dict__, rows=self.rows._replace(o=o, unit=unit_of(o[:, 3])))
         return new
