@@ -54,6 +54,7 @@ def variants() -> dict[str, WholeSettings]:
 
     return {
         "all": whole,
+        "moves": changed(moves=None),
         "scores": whole,  # taken from the detections, see `follow`
         "camera": replace(whole, camera=None),
         "lasting errors": replace(whole, errors=brief),
