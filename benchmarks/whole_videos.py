@@ -3,10 +3,11 @@
     python -m benchmarks.whole_videos DATA/mot17 --tool mot_whole.py --env ENV
 
 prints, of all videos together, HOTA, MOTA, IDF1 and more of `track` without the number of objects,
-the frame rate or the image's size, and its CPU seconds, files and pictures left out; then what the project's shared tool
-``mot_whole.py`` prints of SORT, ByteTrack, OC-SORT, C-BIoU, BoT-SORT and an oracle on the same
-boxes. Three forms: as they are, 40 % of the boxes gone, every third frame only. ENV is an
-environment with numpy, scipy, trackers==2.6.1, supervision and trackeval, made if it is not there.
+the frame rate or the image's size, and its CPU seconds, files and pictures left out; then what the
+project's shared tool ``mot_whole.py`` prints of SORT, ByteTrack, OC-SORT, C-BIoU, BoT-SORT and an
+oracle on the same boxes. Three forms: as they are, 40 % of the boxes gone, every third frame only.
+ENV is an environment with numpy, scipy, trackers==2.6.1, supervision and trackeval, made if it is
+not there.
 
 With ``--ablate``, each part of the tracker is left out in turn, and no rival is run.
 """
@@ -111,9 +112,8 @@ def main() -> None:
                 if chosen.ablate:
                     print(f"without {left_out}" if left_out != "all" else "all parts", flush=True)
                 subprocess.run([*command, "--tracks", tracks / left_out], check=True)
-                print(
-                    f"{'':10s} {seconds:.1f} s of process time, {frames / seconds:.0f} frames a second"
-                )
+                speed = f"{frames / seconds:.0f} frames a second"
+                print(f"{'':10s} {seconds:.1f} s of process time, {speed}")
         if not (chosen.no_rivals or chosen.ablate):
             subprocess.run([*command, "--rivals"], check=True)
 
