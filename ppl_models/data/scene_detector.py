@@ -57,7 +57,7 @@ class DetectorLaw:
     lasting_noise: float = 0.03
     noise_seconds: float = 0.4
     bias: float = 0.03
-    scene_bias: tuple[float, float] = (0.05, 0.03)
+    scene_bias: tuple[float, float] = (0.03, 0.02)
     clutter: float = 1.0
     clutter_lasting: float = 0.6
     clutter_seconds: float = 1.0
