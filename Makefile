@@ -16,7 +16,7 @@ STAMP := $(VENV)/.installed
 # One thread a process: small networks run many times faster so on a busy machine.
 export OMP_NUM_THREADS ?= 1
 export MPLBACKEND ?= Agg
-PYTEST := $(BIN)/pytest -p no:cacheprovider
+PYTEST := $(BIN)/pytest -p no:cacheprovider --dist worksteal
 
 .PHONY: help install lint types quick slow notebooks notebook test demo docs lessons weights clean
 

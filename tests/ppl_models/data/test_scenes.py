@@ -80,7 +80,8 @@ def test_lapses_last() -> None:
 
 def test_errors_last_and_have_their_scales() -> None:
     """Variance of a box's errors, and correlation of neighbouring frames, over 60 people: 10 %."""
-    law = DetectorLaw(noise=0.01, lasting_noise=0.04, noise_seconds=0.2, bias=0.0)
+    none = {"bias": 0.0, "scene_bias": (0.0, 0.0)}
+    law = DetectorLaw(noise=0.01, lasting_noise=0.04, noise_seconds=0.2, **none)
     scenes = simulate_scenes(4, length=150, people=15, detector=law, fps=25.0, seed=4)
     errors, products = [], []
     for scene in scenes:
@@ -94,6 +95,19 @@ def test_errors_last_and_have_their_scales() -> None:
     assert np.concatenate(errors).var() == pytest.approx(variance, rel=0.1)
     together = 0.04**2 * math.exp(-1 / (25 * 0.2))
     assert np.concatenate(products).mean() == pytest.approx(together, rel=0.1)
+
+
+def test_constant_errors_are_of_each_person_and_of_each_scene() -> None:
+    """Without other errors: all frames of one agree, and people vary as much as told, by 25 %."""
+    law = DetectorLaw(noise=0.0, lasting_noise=0.0, bias=0.02, scene_bias=(0.2, 0.0))
+    widths = []
+    for scene in simulate_scenes(6, length=40, people=15, detector=law, seed=4):
+        ids, _, error, _ = pairs(scene)
+        each = np.stack([error[ids == one].mean(0) for one in np.unique(ids)])
+        assert all(np.ptp(error[ids == one], axis=0).max() < 1e-3 for one in np.unique(ids))
+        assert each.std(0) == pytest.approx(0.02, rel=0.5)
+        widths.append(each[:, 2].mean())
+    assert 0.1 < np.std(widths) < 0.4  # six draws of 0.2
 
 
 def test_clutter_has_its_rate_and_part_of_it_stays() -> None:

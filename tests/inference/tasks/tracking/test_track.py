@@ -105,7 +105,7 @@ def settings_of(name: str, value: Any) -> WholeSettings:
     ("name", "value"),
     [
         ("life", LifeLaw(life=2.0, seen=1.0, seen_behind=0.2, hidden=0.2)),
-        ("scores", ScoreLaw(8, 8.0, 4.0, 0.3, 0.4, 0.5, 5.0, 20)),
+        ("scores", ScoreLaw(8, 8.0, 4.0, (0.3, 4.0), (0.2,), 0.5, 5.0, 20)),
         ("matching", replace(MATCHING, change=(0.8, 0.5, 0.5, 0.5))),
         ("linking", replace(LINKING, change=(0.5, 0.2, 0.2, 0.2))),
         ("smoothing", LINKING),
