@@ -92,7 +92,9 @@ def test_without_scores_lengths_decide() -> None:
 def test_counts_of_scores_are_a_probability() -> None:
     """The Dirichlet-multinomial of all sequences of three scores sums to one, for both laws."""
     law = np.array([[0.2, 0.8], [0.6, 0.4]])
-    learned = Learned(ScoreLaw(num_bins=2), np.zeros(0, np.int64), law, np.full(3, 1 / 3), np.ones(3))
+    learned = Learned(
+        ScoreLaw(num_bins=2), np.zeros(0, np.int64), law, np.full(3, 1 / 3), np.ones(3)
+    )
     counts = np.array([np.bincount(one, minlength=2) for one in product(range(2), repeat=3)])
     ratio = np.exp(learned.odds_of_scores(counts.astype(float)))
     kappa = learned.settings.concentration
