@@ -30,8 +30,8 @@ def test_a_shake_is_found_and_still_boxes_are_left_alone() -> None:
     boxes, _, shake = clip(15.0)
     rest = at_rest(boxes, SIZE)
     assert rest is not None and rest.cost > 0
-    error = rest.path[:, :2] - shake
-    assert (error - error.mean(0)).std() < 0.3 * 15.0
+    found, true = (np.diff(x[:, :2], axis=0) for x in (rest.path, shake))  # a drift is anybody's
+    assert all(np.corrcoef(found[:, i], true[:, i])[0, 1] > 0.95 for i in (0, 1))
     assert (np.isnan(rest.boxes) == np.isnan(boxes)).all()
     assert at_rest(clip(0.0)[0], SIZE) is None
     assert at_rest(np.full((5, 1, 4), np.nan), None) is None
