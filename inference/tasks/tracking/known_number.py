@@ -9,13 +9,16 @@ A box is followed as (centre x, centre y, log width, log height), each object in
 offsets from where its path starts, in units of its height. Coordinate ascent starts from several
 sets of paths (`inference.tasks.tracking.initial_paths`), and the one that ends at the highest bound
 is kept: the ELBO of its posterior, estimated from joint draws where the prior has networks.
+Where boxes have motion in common, they are also followed as a camera that stands would have seen
+them (`inference.tasks.tracking.steady`), and the bound decides between the two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from functools import partial
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -38,6 +41,7 @@ from inference.tasks.tracking.checks import (
     ranges_of,
 )
 from inference.tasks.tracking.initial_paths import Clip, Settings, start_paths
+from inference.tasks.tracking.steady import Rest, at_rest
 from inference.tasks.tracking.tracks import Tracks
 from inference.vem import VEM
 from ppl_models.data.motchallenge import Boxes
@@ -116,44 +120,99 @@ def track_known(
     padded = [d.padded(*r) for d, r in zip(detections, ranges, strict=True)]
     batch = prepare(padded, image_size)
     lengths = [last - first + 1 for first, last in ranges]
+    ascent = replace(settings, smooth=True) if method == "svi" else settings
     with seeded(seed):
-        if settings.start == "cascade":
-            starts = [cascade_start(batch, objects, prior, settings)]
-        else:
-            starts = starts_of(batch, lengths, objects, settings)
-        end = _followed(batch, starts, method, prior, settings, seed)
+        still = _followed(batch, lengths, objects, prior, ascent, seed)
+        found, rests = _steadied(still, padded, image_size, prior, ascent, seed)
+        end = found.end
+        if method == "svi":
+            from inference.tasks.tracking.svi import refine
+
+            end = refine(found.batch, found.start, source_pair(prior), settings, end)
     return [
-        _tracks(d.name, first, boxes, end, i, length)
+        _tracks(d.name, first, boxes, end, i, length, rests.get(i))
         for i, (d, (first, _), boxes, length) in enumerate(
             zip(detections, ranges, padded, lengths, strict=True)
         )
     ]
 
 
+class _Followed(NamedTuple):
+    """Sequences, the starting paths that did best, and where they ended."""
+
+    batch: Batch
+    start: Tensor
+    end: VEM
+
+    @property
+    def objects(self) -> int:
+        return self.start.shape[1]
+
+
 def _followed(
     batch: Batch,
-    starts: Sequence[Tensor],
-    method: Method,
+    lengths: Sequence[int],
+    objects: int,
     prior: Prior,
     settings: TrackerSettings,
     seed: int,
-) -> VEM:
-    """Take each sequence's best end by its bound; for SVI, go on from there.
+) -> _Followed:
+    """Take each sequence's best end by its bound.
 
     A filter's q(s) has frames independent of each other, and a bound thousands of nats lower: its
     ends are compared by the objective, which is how well it predicts the detections.
     """
-    ascent = replace(settings, smooth=True) if method == "svi" else settings
-    ends = [coordinate_ascent(batch, start, prior, ascent, seed=seed) for start in starts]
-    scores = [end.elbo if ascent.smooth else end.objective[-1] for end in ends]
+    if settings.start == "cascade":
+        starts = [cascade_start(batch, objects, prior, settings)]
+    else:
+        starts = starts_of(batch, lengths, objects, settings)
+    ends = [coordinate_ascent(batch, start, prior, settings, seed=seed) for start in starts]
+    scores = [end.elbo if settings.smooth else end.objective[-1] for end in ends]
     best = torch.stack(scores).nan_to_num(-torch.inf).argmax(0)
-    end = _chosen(ends, best)
-    if method == "vem":
-        return end
-    from inference.tasks.tracking.svi import refine
-
     start = torch.stack(list(starts))[best, torch.arange(len(best))]
-    return refine(batch, start, source_pair(prior), settings, end)
+    return _Followed(batch, start, _chosen(ends, best))
+
+
+def _steadied(
+    still: _Followed,
+    padded: Sequence[FloatArray],
+    image_size: tuple[float, float] | None,
+    prior: Prior,
+    settings: TrackerSettings,
+    seed: int,
+) -> tuple[_Followed, dict[int, Rest]]:
+    """Follow sequences at rest where boxes speak for a camera; keep what has the higher bound.
+
+    What one object does alone is its own, and a filter has no bound to decide by: there, all
+    cameras stand. Returned with the sequences (by their indices) whose camera moves.
+    """
+    if not settings.camera or not settings.smooth or still.objects < 2:
+        return still, {}
+    rests = {i: rest for i, boxes in enumerate(padded) if (rest := at_rest(boxes, image_size))}
+    if not rests:
+        return still, {}
+    rows = torch.tensor(list(rests))
+    calm = prepare([rests[i].boxes if i in rests else b for i, b in enumerate(padded)], image_size)
+    calm = calm._replace(region=still.batch.region)
+    some = Batch(*(part[rows] for part in calm))
+    moved = _followed(some, some.lengths.tolist(), still.objects, prior, settings, seed)
+    elbo = moved.end.elbo - moved.end.elbo.new_tensor([rest.cost for rest in rests.values()])
+    better = elbo > still.end.elbo[rows]
+    kept = {i: rests[i] for i in rows[better].tolist()}
+    put = partial(_put, rows=rows[better], kept=better)
+    end = {
+        name: put(getattr(still.end, name), getattr(moved.end, name))
+        for name in VEM._fields
+        if name != "objective"
+    }
+    end["objective"] = put(still.end.objective.T, moved.end.objective.T).T
+    batch = Batch(*map(put, still.batch, some))
+    return _Followed(batch, put(still.start, moved.start), VEM(**end)), kept
+
+
+def _put(old: Tensor, new: Tensor, rows: Tensor, kept: Tensor) -> Tensor:
+    """Return ``old``, its ``rows`` replaced by those of ``new`` that are ``kept``."""
+    return old.index_copy(0, rows, new[kept])
 
 
 def _chosen(ends: Sequence[VEM], best: Tensor) -> VEM:
@@ -191,17 +250,23 @@ def starts_of(
     return sets
 
 
-def _tracks(name: str, first: int, boxes: FloatArray, end: VEM, i: int, length: int) -> Tracks:
-    """Cut sequence ``i`` out of a batch."""
+def _tracks(
+    name: str, first: int, boxes: FloatArray, end: VEM, i: int, length: int, rest: Rest | None
+) -> Tracks:
+    """Cut sequence ``i`` out of a batch, and show it as its camera does."""
+    mean, variance = end.mean[i, :, :length], end.variance[i, :, :length]
+    if rest is not None:
+        mean, variance = rest.in_image(mean, variance)
     return Tracks(
         name=name,
         first=first,
-        mean=end.mean[i, :, :length].numpy(),
-        sd=end.variance[i, :, :length].sqrt().numpy(),
+        mean=mean.numpy(),
+        sd=variance.sqrt().numpy(),
         detections=boxes,
         responsibilities=end.responsibilities[i, :length, : boxes.shape[1]].numpy(),
         noise=float(end.phi[i].sqrt()),
-        elbo=float(end.elbo[i]),
+        elbo=float(end.elbo[i]) - (rest.cost if rest is not None else 0.0),
         elbo_error=float(end.elbo_error[i]),
         objective=end.objective[:, i].numpy(),
+        camera=np.zeros((length, 4)) if rest is None else rest.path,
     )

@@ -43,12 +43,17 @@ class Tracks:
     noise : float
         Standard deviation of a detection, as a share of its width and height.
     elbo : float
-        The ELBO of this posterior, nats: a lower bound of log p(detections, noise).
+        The ELBO of this posterior, nats: a lower bound of log p(detections, noise). Where the
+        camera moves, nearly: its path is integrated out by Laplace's approximation.
     elbo_error : float
         Its standard error: of a network prior it is estimated from draws; 0 where it is exact.
     objective : (iterations,)
         What the inference climbed. With the linear prior, VEM's is the ELBO itself; VEM with a
         network prior climbs a plug-in form, no bound; SVI's are estimates of the ELBO by one draw.
+        Where the camera moves, it is that of boxes at rest.
+    camera : (T, 4)
+        The camera's path from the first frame on: shift x, shift y (pixels), log zoom, roll; see
+        `ppl_models.mot.apply_camera`. Zeros where it stands.
     """
 
     name: str
@@ -61,6 +66,7 @@ class Tracks:
     elbo: float
     elbo_error: float = np.nan
     objective: FloatArray = field(default_factory=lambda: np.zeros(0))
+    camera: FloatArray = field(default_factory=lambda: np.zeros((0, 4)))
 
     @property
     def objects(self) -> int:

@@ -77,44 +77,64 @@ class _Piece(NamedTuple):
     """(4): variances of errors of one frame."""
 
 
+class Camera(NamedTuple):
+    """A camera's path, and what it costs to believe in it."""
+
+    path: FloatArray
+    """(T, 4)."""
+    cost: float
+    """Nats: log p(boxes | path) less log p(boxes), the path integrated out. A bound that takes the
+    path as given is above one that infers it by as much."""
+
+
 def learn_camera(
     video: Video, runs: list[IntArray], errors: ErrorLaw, law: CameraLaw
 ) -> FloatArray | None:
     """Return the camera's path (T, 4), or None where the boxes do not speak for one."""
+    found = read_camera(video, runs, errors, law)
+    return None if found is None else found.path
+
+
+def read_camera(
+    video: Video, runs: list[IntArray], errors: ErrorLaw, law: CameraLaw
+) -> Camera | None:
+    """Return the camera and its cost, or None where the boxes do not speak for one."""
     pieces = [_piece(video, rows, errors) for rows in _cut(runs, law)]
     if not pieces:
         return None
     height = float(np.exp(np.median(video.rows.o[:, 3])))
     weights = [np.ones((4, len(piece.frame))) for piece in pieces]
-    path = None
+    camera = None
     for _ in range(2):
         told = _Told.of(pieces, weights, video.length)
-        path = _search(told, np.asarray(law.first_step) * [height, height, 1, 1], law.least)
-        if path is None:
+        found = _search(told, np.asarray(law.first_step) * [height, height, 1, 1], law.least)
+        if found is None:
             return None
-        weights = [_weights(piece, path, law.degrees) for piece in pieces]
-    return path
+        camera = Camera(found.path, _cost(told, found))
+        weights = [_weights(piece, found.path, law.degrees) for piece in pieces]
+    return camera
 
 
 def at_rest(video: Video, camera: FloatArray | None) -> Video:
     """Return the video as a camera that stands would have seen it."""
     if camera is None:
         return video
-    o = _moved(video.rows.o, camera[video.rows.frame], video.image_size, undo_camera)
+    o = moved(video.rows.o, camera[video.rows.frame], video.image_size, undo_camera)
     return video.moved(o)
 
 
 def in_image(mean: FloatArray, camera: FloatArray | None, video: Video) -> FloatArray:
     """Return boxes (N, T, 4) of the world, as they are in each frame's image."""
-    return mean if camera is None else _moved(mean, camera, video.image_size, apply_camera)
+    return mean if camera is None else moved(mean, camera, video.image_size, apply_camera)
 
 
-def _moved(
+def moved(
     o: FloatArray, camera: FloatArray, image_size: tuple[float, float], how: Moves
 ) -> FloatArray:
+    """Move boxes (..., 4) by ``how``, `apply_camera` or `undo_camera`, of cameras (..., 4)."""
     centre = torch.tensor(image_size, dtype=torch.double) / 2
-    moved: FloatArray = how(torch.as_tensor(o), torch.as_tensor(camera), centre).numpy()
-    return moved
+    there: FloatArray = how(torch.as_tensor(o), torch.as_tensor(camera), centre).numpy()
+    return there
 
 
 def _cut(runs: list[IntArray], law: CameraLaw) -> list[IntArray]:
@@ -213,17 +233,24 @@ class _Told(NamedTuple):
         return band
 
 
-def _search(told: _Told, first: FloatArray, least: float) -> FloatArray | None:
-    """Return the path of the likeliest steps (4), part by part; None if none gains.
+def _search(told: _Told, first: FloatArray, least: float) -> _Found | None:
+    """Return the likeliest steps (4), found part by part; None if none gains.
 
     Shifts come first: they are what turns and zooms are small beside.
     """
-    step, best, path = np.zeros(PARTS), 0.0, None
+    best = _Found(0.0, np.zeros(0), np.zeros(PARTS))
     for part in (0, 1, 3, 2):
-        found = _best_size(told, step, part, first[part])
-        if found.gain > best + least:
-            best, path, step = found
-    return path
+        found = _best_size(told, best.step, part, first[part])
+        if found.gain > best.gain + least:
+            best = found
+    return best if len(best.path) else None
+
+
+def _cost(told: _Told, found: _Found) -> float:
+    """Return `Camera.cost`: half the path's squared steps, and log det (posterior / prior) / 2."""
+    moving = found.step > 0
+    steps = np.diff(found.path, axis=0, prepend=0)[:, moving] / found.step[moving]
+    return float((steps**2).sum() / 2 + told.vector @ found.path.ravel() / 2 - found.gain)
 
 
 class _Found(NamedTuple):

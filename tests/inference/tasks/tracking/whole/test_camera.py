@@ -179,3 +179,21 @@ def test_tracks_have_the_camera_and_boxes_in_the_image(scene: Scene) -> None:
 def video_rows(scene: Scene) -> np.ndarray:
     width, height = map(float, scene.image_size)
     return Video(scene.detections, 1, 120, (width, height), 25.0).rows.o
+
+
+def test_the_cost_is_what_is_lost_by_taking_the_path_as_given() -> None:
+    """Log p(boxes | path) - log p(boxes), both against a camera that stands, by dense matrices."""
+    video = crowd(shaken())
+    pieces = [camera._piece(video, rows, LAW) for rows in runs_of(video)]
+    told = camera._Told.of(pieces, [np.ones((4, LENGTH)) for _ in pieces], LENGTH)
+    step = np.array([5.0, 4.0, 0.0, 0.0])
+    gain, path = told.solve(step)
+    size = len(told.vector)
+    dense = np.zeros((size, size))
+    for away, row in enumerate(told.band):
+        low = np.diag(row[: size - away], -away)
+        dense += low if away == 0 else low + low.T
+    flat = path.ravel()
+    given = told.vector @ flat - flat @ dense @ flat / 2
+    cost = camera._cost(told, camera._Found(gain, path, step))
+    assert cost == pytest.approx(given - gain, rel=1e-6) and cost > 0
