@@ -5,6 +5,7 @@
     python -m benchmarks.tracking DATA... --tool mot3t.py --compare inference
     python -m benchmarks.tracking DATA... --tool mot3t.py --compare starts
     python -m benchmarks.tracking DATA... --tool mot3t.py --compare paper
+    python -m benchmarks.tracking DATA... --tool mot3t.py --shake 0.05 --compare camera
 
 DATA are folders with gt.txt, det.txt and seqinfo.ini; ``mot3t.py`` cuts the windows, hardens them
 and holds the rivals. Prints MOTA / IDF1 (and MOTP, IDS) in per cent,
@@ -39,6 +40,8 @@ def main() -> None:
     tool = load_tool(arguments.tool)
     for length in arguments.T:
         windows = windows_of(tool, arguments.data, length, arguments.max)
+        if arguments.shake:
+            windows = [shaken(window, arguments.shake, i) for i, window in enumerate(windows)]
         for kind in arguments.harden:
             clips = [tool.harden(window, kind, i) for i, window in enumerate(windows)]
             if not clips:
@@ -78,6 +81,14 @@ def inference(tool: Any, clips: list[dict[str, Any]], length: int, kind: str) ->
     _compare(tool, clips, length, kind, settings)
 
 
+def camera(tool: Any, clips: list[dict[str, Any]], length: int, kind: str) -> None:
+    """The camera read from the boxes, or taken to stand; and the rivals."""
+    for name, follow in tool.RIVALS:
+        _row(length, kind, name, tool.score(clips, [follow(clip) for clip in clips]))
+    read = {"camera": {}, "standing": {"settings": TrackerSettings(camera=False)}}
+    _compare(tool, clips, length, kind, read)
+
+
 def paper(tool: Any, clips: list[dict[str, Any]], length: int, kind: str) -> None:
     """Two steps of the paper: the encoder fine-tuned inside VEM, and its cascade of starts."""
     options: dict[str, dict[str, Any]] = {
@@ -107,6 +118,7 @@ COMPARISONS: dict[str, Callable[..., None]] = {
     "inference": inference,
     "starts": starts,
     "paper": paper,
+    "camera": camera,
 }
 
 
@@ -156,6 +168,19 @@ def windows_of(tool: Any, folders: Sequence[str], length: int, most: int) -> lis
     return [windows[i] for i in chosen]
 
 
+def shaken(window: dict[str, Any], size: float, seed: int) -> dict[str, Any]:
+    """Shake truth and detections alike, as a carried camera does, by ``size`` median heights.
+
+    Each axis by itself: an AR(1) of that standard deviation, correlated by exp(-1/4) a frame.
+    """
+    rng, shift, kept = np.random.default_rng(seed), np.zeros((len(window["gt"]), 4)), np.exp(-1 / 4)
+    for t in range(1, len(shift)):
+        push = np.sqrt(1 - kept**2) * rng.standard_normal(2)
+        shift[t, :2] = kept * shift[t - 1, :2] + push
+    shift *= size * np.median(window["gt"][..., 3])
+    return window | {name: window[name] + shift[:, None] for name in ("gt", "det")}
+
+
 def load_tool(path: str) -> Any:
     if not Path(path).is_file():
         raise SystemExit(f"--tool: no file {path}; it is mot3t.py of the project's shared tools")
@@ -173,6 +198,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--T", type=int, nargs="+", default=[60, 120, 300])
     parser.add_argument("--harden", nargs="+", default=list(HARDENINGS), choices=HARDENINGS)
     parser.add_argument("--max", type=int, default=24, help="most windows a length")
+    parser.add_argument("--shake", type=float, default=0.0, help="of the camera, in heights")
     parser.add_argument("--compare", default="rivals", choices=list(COMPARISONS))
     return parser.parse_args()
 

@@ -86,9 +86,17 @@ def test_one_that_jumps_is_split() -> None:
 def test_a_move_must_gain_enough() -> None:
     video, whole = one(8)
     pieces = [whole[:30], whole[30:]]
-    assert moved(video, pieces, Moves(least=1e3)) == as_set(pieces)
+    assert moved(video, pieces, Moves(join=1e3)) == as_set(pieces)
+    assert moved(video, pieces, replace(EAGER, join=0.0)) == as_set([whole])
     assert moved(video, pieces, Moves(sweeps=0)) == as_set(pieces)
-    assert moved(video, pieces, Moves(longest=0.2, least=0.0)) == as_set(pieces)
+    assert moved(video, pieces, Moves(longest=0.2, join=0.0)) == as_set(pieces)
+
+
+def test_a_join_and_a_swap_have_their_own_least_gains() -> None:
+    video, (a, b) = crossing()
+    mixed = [np.concatenate([a[:36], b[36:]]), np.concatenate([b[:36], a[36:]])]
+    assert moved(video, mixed, Moves(join=1e3)) == as_set([a, b])
+    assert moved(video, mixed, Moves(least=1e3)) == as_set(mixed)
 
 
 def test_gains_are_differences_of_the_objective() -> None:
