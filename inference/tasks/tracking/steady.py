@@ -13,7 +13,6 @@ comparable with the bound of a camera that stands.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -22,21 +21,16 @@ from torch import Tensor
 from inference.tasks.tracking.batch import to_centre, to_ltwh
 from inference.tasks.tracking.checks import extent
 from inference.tasks.tracking.kalman import FloatArray
-from inference.tasks.tracking.whole.camera import Camera, CameraLaw, moved, read_camera
-from inference.tasks.tracking.whole.camera import at_rest as moved_to_rest
-from inference.tasks.tracking.whole.chains import Design, find_tracklets
-from inference.tasks.tracking.whole.errors import ErrorLaw, learn_errors
+from inference.tasks.tracking.whole.camera import CameraLaw, moved
+from inference.tasks.tracking.whole.camera_rounds import steadied
+from inference.tasks.tracking.whole.chains import Design
+from inference.tasks.tracking.whole.errors import ErrorLaw
 from inference.tasks.tracking.whole.video import Video
 from ppl_models.data.motchallenge import Boxes
 from ppl_models.mot import apply_camera, undo_camera
 
 RATE = 30.0
 """Frames a second that the priors of motion take a sequence to have."""
-SHAKE = 0.15
-"""Standard deviation of a box's place about where it was expected, in heights, before the camera is
-known: half the width of a person."""
-ROUNDS = 4
-"""Most readings of a camera."""
 
 
 class Rest(NamedTuple):
@@ -62,7 +56,8 @@ def at_rest(boxes: FloatArray, image_size: tuple[float, float] | None) -> Rest |
     """Return a sequence (T, K, 4) at rest, or None where the boxes do not speak for a camera."""
     detections = Boxes.from_padded(boxes)
     size = image_size or extent(detections)
-    found = _camera(Video(detections, 1, len(boxes), size, RATE))
+    video = Video(detections, 1, len(boxes), size, RATE)
+    found = steadied(video, Design(), ErrorLaw(), CameraLaw()).camera
     if found is None:
         return None
     there = ~np.isnan(boxes[..., 0])
@@ -71,25 +66,3 @@ def at_rest(boxes: FloatArray, image_size: tuple[float, float] | None) -> Rest |
     rest[there] = to_ltwh(moved(to_centre(boxes[there]), found.path[frame], size, undo_camera))
     stretched = 2 * float(found.path[frame, 2].sum())  # log det of the boxes' two positions
     return Rest(rest, found.path, size, found.cost + stretched)
-
-
-def _camera(video: Video) -> Camera | None:
-    """Read the camera, then again by the tracklets of boxes at rest, while they become fewer.
-
-    The first ones are matched as if all errors were as large as a camera's shake, which they do not
-    tell from each other yet. Wrong matches among them are few, and weigh little.
-    """
-    careful, best = Design(), None
-    noise = (SHAKE, SHAKE, *careful.matching.noise[2:])
-    runs = find_tracklets(video, replace(careful, matching=replace(careful.matching, noise=noise)))
-    fewest = len(video.rows.frame)
-    for _ in range(ROUNDS):
-        errors = learn_errors(video, runs, ErrorLaw())
-        found = read_camera(video, runs, errors, CameraLaw())
-        if found is None:
-            break
-        runs = find_tracklets(moved_to_rest(video, found.path), careful)
-        if len(runs) >= fewest:
-            break
-        best, fewest = found, len(runs)
-    return best

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from inference.tasks.tracking.kalman import FloatArray, IntArray
-from inference.tasks.tracking.whole.camera import CameraLaw, at_rest, in_image, learn_camera
+from inference.tasks.tracking.whole.camera import CameraLaw, at_rest, in_image
+from inference.tasks.tracking.whole.camera_rounds import steadied
 from inference.tasks.tracking.whole.chains import (
     Design,
     detected_share,
     find_objects,
-    find_tracklets,
 )
 from inference.tasks.tracking.whole.errors import ErrorLaw, learn_errors
 from inference.tasks.tracking.whole.kept import KeptWindows
@@ -114,11 +114,9 @@ def _rate(
 def _follow_window(video: Video, settings: WholeSettings) -> Window:
     """Follow the objects of a window; detections are rows of the window."""
     design = settings.design
-    runs = find_tracklets(video, design)
-    camera = _camera(video, runs, settings)
-    if camera is not None:
-        video = at_rest(video, camera)
-        runs = find_tracklets(video, design)
+    found, runs = steadied(video, design, settings.errors, settings.camera)
+    camera = None if found is None else found.path
+    video = at_rest(video, camera)
     chains, odds, learned = find_objects(video, runs, design)
     errors = learn_errors(video, chains, settings.errors)
     mean, variance = smooth(video, chains, design.smoothing, errors)
@@ -136,14 +134,6 @@ def _follow_window(video: Video, settings: WholeSettings) -> Window:
         return Window(Followed.none(), steps)
     every = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Window(Followed._make(every), steps)
-
-
-def _camera(video: Video, runs: list[IntArray], settings: WholeSettings) -> FloatArray | None:
-    """Return the camera's path, None if it stands."""
-    if settings.camera is None:
-        return None
-    errors = learn_errors(video, runs, settings.errors)
-    return learn_camera(video, runs, errors, settings.camera)
 
 
 def _rows(
