@@ -50,6 +50,9 @@ class TrackerSettings:
         Gradient steps on the encoder of z in each VEM iteration (the E-Z step; prior SRNN only).
     start : "flow" or "cascade"
         Initial paths: of the whole clip at once, by network flow, or the paper's, run after run.
+    lasting_errors : bool
+        Whether bands of boxes allow for errors of the detector that last (`bands`). The mixture
+        itself knows only of new ones in each frame: False gives its own bands.
     camera : bool
         Whether the camera may move: what all boxes do at once is then told from what each does,
         where the bound is higher for it. A single object, and a filter, take it to stand.
@@ -65,6 +68,7 @@ class TrackerSettings:
     fine_tune: int = 0
     start: Start = "flow"
     camera: bool = True
+    lasting_errors: bool = True
 
     def __post_init__(self) -> None:
         check_settings(self)

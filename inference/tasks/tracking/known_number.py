@@ -26,6 +26,7 @@ from torch import Tensor
 
 from inference.randomness import seeded
 from inference.tasks.tracking.ascent import Prior, coordinate_ascent, source_pair
+from inference.tasks.tracking.bands import lasting_variance, learn_from_batch
 from inference.tasks.tracking.batch import (
     Batch,
     FloatArray,
@@ -43,6 +44,7 @@ from inference.tasks.tracking.checks import (
 from inference.tasks.tracking.initial_paths import Clip, Settings, start_paths
 from inference.tasks.tracking.steady import Rest, at_rest
 from inference.tasks.tracking.tracks import Tracks
+from inference.tasks.tracking.whole import ErrorLaw
 from inference.vem import VEM
 from ppl_models.data.motchallenge import Boxes
 from ppl_models.linear_motion import LinearMotion
@@ -129,8 +131,11 @@ def track_known(
             from inference.tasks.tracking.svi import refine
 
             end = refine(found.batch, found.start, source_pair(prior), settings, end)
+    seen = [rests[i].boxes if i in rests else boxes for i, boxes in enumerate(padded)]
+    owners = [_owners(end, i, boxes)[..., :objects] for i, boxes in enumerate(padded)]
+    errors = learn_from_batch(seen, owners) if settings.lasting_errors else None
     return [
-        _tracks(d.name, first, boxes, end, i, length, rests.get(i))
+        _tracks(d.name, first, boxes, end, i, length, rests.get(i), errors)
         for i, (d, (first, _), boxes, length) in enumerate(
             zip(detections, ranges, padded, lengths, strict=True)
         )
@@ -250,11 +255,27 @@ def starts_of(
     return sets
 
 
+def _owners(end: VEM, i: int, boxes: FloatArray) -> FloatArray:
+    """Return the responsibilities of sequence ``i``, whose detections are ``boxes``."""
+    owners: FloatArray = end.responsibilities[i, : boxes.shape[0], : boxes.shape[1]].numpy()
+    return owners
+
+
 def _tracks(
-    name: str, first: int, boxes: FloatArray, end: VEM, i: int, length: int, rest: Rest | None
+    name: str,
+    first: int,
+    boxes: FloatArray,
+    end: VEM,
+    i: int,
+    length: int,
+    rest: Rest | None,
+    errors: ErrorLaw | None,
 ) -> Tracks:
     """Cut sequence ``i`` out of a batch, and show it as its camera does."""
     mean, variance = end.mean[i, :, :length], end.variance[i, :, :length]
+    if errors is not None:
+        more = lasting_variance(errors, mean[..., 3].double().numpy())
+        variance = variance + variance.new_tensor(more)
     if rest is not None:
         mean, variance = rest.in_image(mean, variance)
     return Tracks(
@@ -263,7 +284,7 @@ def _tracks(
         mean=mean.numpy(),
         sd=variance.sqrt().numpy(),
         detections=boxes,
-        responsibilities=end.responsibilities[i, :length, : boxes.shape[1]].numpy(),
+        responsibilities=_owners(end, i, boxes),
         noise=float(end.phi[i].sqrt()),
         elbo=float(end.elbo[i]) - (rest.cost if rest is not None else 0.0),
         elbo_error=float(end.elbo_error[i]),

@@ -21,11 +21,7 @@ from torch import Tensor
 from inference.tasks.tracking.batch import to_centre, to_ltwh
 from inference.tasks.tracking.checks import extent
 from inference.tasks.tracking.kalman import FloatArray
-from inference.tasks.tracking.whole.camera import CameraLaw, moved
-from inference.tasks.tracking.whole.camera_rounds import steadied
-from inference.tasks.tracking.whole.chains import Design
-from inference.tasks.tracking.whole.errors import ErrorLaw
-from inference.tasks.tracking.whole.video import Video
+from inference.tasks.tracking.whole import CameraLaw, Design, ErrorLaw, Video, moved, steadied
 from ppl_models.data.motchallenge import Boxes
 from ppl_models.mot import apply_camera, undo_camera
 

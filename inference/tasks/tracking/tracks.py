@@ -34,8 +34,8 @@ class Tracks:
     first : int
         Number of the first frame.
     mean, sd : (N, T, 4)
-        Marginals of q(s | o): mean and standard deviation of centre x, centre y (pixels), log
-        width and log height.
+        Mean of q(s | o), and standard deviation with the detector's errors that last (`bands`), of
+        centre x, centre y (pixels), log width and log height.
     detections : (T, K, 4)
         Left, top, width, height in pixels; NaN where there is none.
     responsibilities : (T, K, N) or (T, K, N + 1)

@@ -1,4 +1,9 @@
+from .camera import CameraLaw as CameraLaw
+from .camera import moved as moved
+from .camera_rounds import steadied as steadied
 from .chains import Design as Design
+from .errors import ErrorLaw as ErrorLaw
+from .errors import learn_errors as learn_errors
 from .evidence import Evidence as Evidence
 from .evidence import EvidenceLaw as EvidenceLaw
 from .follow import WholeSettings as WholeSettings
@@ -15,3 +20,4 @@ from .moves import improve as improve
 from .scores import ScoreLaw as ScoreLaw
 from .starts import Surroundings as Surroundings
 from .video import Video as Video
+from .video import unit_of as unit_of

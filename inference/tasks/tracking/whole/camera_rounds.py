@@ -2,8 +2,8 @@
 
 A camera that jumps, or sets off, breaks all tracklets at once, and what is broken says nothing of
 it. So the first tracklets are matched as if all errors were as large as a shake; wrong matches
-among them are few, and weigh little. Rounds go on while tracklets become fewer: beside the evidence
-(`camera`), that is the second thing that a camera must bring.
+among them are few, and weigh little. A camera for which the evidence speaks (`camera`) is kept if
+tracklets do not become more by it; rounds go on while they become fewer.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ SHAKE = 0.15
 known: half the width of a person."""
 ROUNDS = 4
 """Most readings of a camera."""
+SLACK = 1.05
+"""Times as many tracklets as of a camera that stands that the first reading may leave."""
 
 
 class Steadied(NamedTuple):
@@ -36,6 +38,7 @@ class Steadied(NamedTuple):
 def steadied(video: Video, design: Design, errors: ErrorLaw, law: CameraLaw | None) -> Steadied:
     """Return the camera, and the tracklets that it leaves; ``law`` None for one that stands."""
     best = Steadied(None, find_tracklets(video, design))
+    most = SLACK * len(best.runs)
     if law is None:
         return best
     noise = (SHAKE, SHAKE, *design.matching.noise[2:])
@@ -46,7 +49,7 @@ def steadied(video: Video, design: Design, errors: ErrorLaw, law: CameraLaw | No
         if found is None:
             break
         runs = find_tracklets(at_rest(video, found.path), design)
-        if len(runs) >= len(best.runs):
+        if len(runs) >= most:
             break
-        best = Steadied(found, runs)
+        best, most = Steadied(found, runs), len(runs)
     return best

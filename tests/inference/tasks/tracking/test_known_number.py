@@ -23,6 +23,8 @@ from inference.tasks.tracking.track import track
 from ppl_models.data.motchallenge import Boxes, read_boxes, read_ground_truth
 from tests.clips import overlap, shuffled, walkers
 
+OWN = TrackerSettings(lasting_errors=False)
+
 HARD: dict[str, Any] = {"length": 40, "drop": 0.3, "gap": 10, "clutter": 0.3}
 MOT17 = Path(__file__).parents[5] / "shared" / "data" / "mot17"
 
@@ -76,15 +78,19 @@ def test_svi_follows_them_too() -> None:
 
 
 def test_files_of_different_lengths_are_each_followed_as_if_alone() -> None:
-    """To a thousandth of a pixel: the linear prior draws nothing, and padding changes nothing."""
+    """To a thousandth of a pixel: the linear prior draws nothing, and padding changes nothing.
+
+    Bands are the mixture's own here: errors that last are learned from all files together.
+    """
     clips = [
         walkers(length, seed=seed, first=first, drop=0.2, name=f"clip {seed}")
         for seed, (length, first) in enumerate([(12, 1), (25, 4), (18, 300)])
     ]
-    together = track([clip.boxes for clip in clips], objects=3, prior="linear")
+    options: dict[str, Any] = {"prior": "linear", "settings": OWN}
+    together = track([clip.boxes for clip in clips], objects=3, **options)
     assert [one.name for one in together] == ["clip 0", "clip 1", "clip 2"]
     for clip, tracks in zip(clips, together, strict=True):
-        [alone] = track([clip.boxes], objects=3, prior="linear")
+        [alone] = track([clip.boxes], objects=3, **options)
         assert (tracks.first, tracks.mean.shape) == (alone.first, alone.mean.shape)
         assert np.abs(tracks.boxes - alone.boxes).max() < 1e-3
         assert np.abs(tracks.sd - alone.sd).max() < 1e-3
@@ -162,7 +168,7 @@ def test_half_of_the_clip_without_any_detection(gone: range) -> None:
     """Where nothing is detected doubt grows, most where only one side of it is detected."""
     clip = walkers(20)
     kept = clip.boxes.select(~np.isin(clip.boxes.frame, gone))
-    [tracks] = track([kept], objects=3, frames=(1, 20), prior="linear")
+    [tracks] = track([kept], objects=3, frames=(1, 20), prior="linear", settings=OWN)
     missed = np.isin(np.arange(1, 21), gone)
     assert overlap(tracks.boxes[:, ~missed], clip.truth[:, ~missed]).mean() > 0.8
     least = 1.3 if gone.start == 6 else 3.0
@@ -232,7 +238,7 @@ def test_detections_out_of_the_image_widen_it() -> None:
 def test_a_filter_is_a_kalman_filter() -> None:
     """VKF, one object, one detection a frame: written out in numpy, coordinate by coordinate."""
     clip = walkers(15, 1, drop=0.2, seed=3)
-    model = TrackerSettings(smooth=False)
+    model = replace(OWN, smooth=False)
     [tracks] = track(
         [clip.boxes],
         objects=1,
@@ -323,7 +329,9 @@ def test_credible_boxes_hold_what_they_say(prior: Any) -> None:
     from benchmarks.calibration import FRAMES, IMAGE, OBJECTS, report, simulated
 
     boxes, truth = simulated(40, seed=11, prior=prior)
-    tracks = track(boxes, objects=OBJECTS, frames=(1, FRAMES), image_size=IMAGE, prior=prior)
+    # there are no errors that last in these clips
+    options = {"frames": (1, FRAMES), "image_size": IMAGE, "prior": prior, "settings": OWN}
+    tracks = track(boxes, objects=OBJECTS, **options)
     for level, held in report("test", tracks, truth).items():
         assert held == pytest.approx(100 * level, abs=5)
 
