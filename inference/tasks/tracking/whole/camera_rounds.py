@@ -3,7 +3,7 @@
 A camera that jumps, or sets off, breaks all tracklets at once, and what is broken says nothing of
 it. So the first tracklets are matched as if all errors were as large as a shake; wrong matches
 among them are few, and weigh little. A camera for which the evidence speaks (`camera`) is kept if
-tracklets do not become more by it; rounds go on while they become fewer.
+tracklets do not become more by it; so is each round's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from inference.tasks.tracking.whole.video import Video
 SHAKE = 0.15
 """Standard deviation of a box's place about where it was expected, in heights, before the camera is
 known: half the width of a person."""
-ROUNDS = 4
+ROUNDS = 3
 """Most readings of a camera."""
 SLACK = 1.05
 """Times as many tracklets as of a camera that stands that the first reading may leave."""
@@ -49,7 +49,7 @@ def steadied(video: Video, design: Design, errors: ErrorLaw, law: CameraLaw | No
         if found is None:
             break
         runs = find_tracklets(at_rest(video, found.path), design)
-        if len(runs) >= most:
+        if len(runs) > most:
             break
         best, most = Steadied(found, runs), len(runs)
     return best
