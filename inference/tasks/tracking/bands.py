@@ -13,11 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from inference.tasks.tracking.kalman import FloatArray, IntArray
+from inference.tasks.tracking.steady import RATE
 from inference.tasks.tracking.whole import ErrorLaw, Video, learn_errors, unit_of
 from ppl_models.data.motchallenge import Boxes
 
-RATE = 30.0
-"""Frames a second that the priors of motion take a sequence to have."""
 SURE = 0.9
 """Responsibility from which on a detection counts as an object's."""
 

@@ -87,14 +87,6 @@ class Camera(NamedTuple):
     path as given is above one that infers it by as much."""
 
 
-def learn_camera(
-    video: Video, runs: list[IntArray], errors: ErrorLaw, law: CameraLaw
-) -> FloatArray | None:
-    """Return the camera's path (T, 4), or None where the boxes do not speak for one."""
-    found = read_camera(video, runs, errors, law)
-    return None if found is None else found.path
-
-
 def read_camera(
     video: Video, runs: list[IntArray], errors: ErrorLaw, law: CameraLaw
 ) -> Camera | None:
@@ -106,11 +98,11 @@ def read_camera(
     weights = [np.ones((4, len(piece.frame))) for piece in pieces]
     camera = None
     for _ in range(2):
-        told = _Told.of(pieces, weights, video.length)
-        found = _search(told, np.asarray(law.first_step) * [height, height, 1, 1], law.least)
+        information = _Information.of(pieces, weights, video.length)
+        found = _search(information, np.asarray(law.first_step) * [height, height, 1, 1], law.least)
         if found is None:
             return None
-        camera = Camera(found.path, _cost(told, found))
+        camera = Camera(found.path, _cost(information, found))
         weights = [_weights(piece, found.path, law.degrees) for piece in pieces]
     return camera
 
@@ -182,14 +174,14 @@ def _weights(piece: _Piece, path: FloatArray, degrees: float) -> FloatArray:
     return weights
 
 
-class _Told(NamedTuple):
+class _Information(NamedTuple):
     """What all pieces say of c (T, 4), flat: the lower band of its precision, and that times c."""
 
     band: FloatArray
     vector: FloatArray
 
     @classmethod
-    def of(cls, pieces: list[_Piece], weights: list[FloatArray], length: int) -> _Told:
+    def of(cls, pieces: list[_Piece], weights: list[FloatArray], length: int) -> _Information:
         width = PARTS * max(int(piece.frame[-1] - piece.frame[0]) + 1 for piece in pieces)
         band, vector = np.zeros((width, PARTS * length)), np.zeros(PARTS * length)
         for piece, weight in zip(pieces, weights, strict=True):
@@ -233,24 +225,24 @@ class _Told(NamedTuple):
         return band
 
 
-def _search(told: _Told, first: FloatArray, least: float) -> _Found | None:
+def _search(information: _Information, first: FloatArray, least: float) -> _Found | None:
     """Return the likeliest steps (4), found part by part; None if none gains.
 
     Shifts come first: they are what turns and zooms are small beside.
     """
     best = _Found(0.0, np.zeros(0), np.zeros(PARTS))
     for part in (0, 1, 3, 2):
-        found = _best_size(told, best.step, part, first[part])
+        found = _best_size(information, best.step, part, first[part])
         if found.gain > best.gain + least:
             best = found
     return best if len(best.path) else None
 
 
-def _cost(told: _Told, found: _Found) -> float:
+def _cost(information: _Information, found: _Found) -> float:
     """Return `Camera.cost`: half the path's squared steps, and log det (posterior / prior) / 2."""
     moving = found.step > 0
     steps = np.diff(found.path, axis=0, prepend=0)[:, moving] / found.step[moving]
-    return float((steps**2).sum() / 2 + told.vector @ found.path.ravel() / 2 - found.gain)
+    return float((steps**2).sum() / 2 + information.vector @ found.path.ravel() / 2 - found.gain)
 
 
 class _Found(NamedTuple):
@@ -259,13 +251,13 @@ class _Found(NamedTuple):
     step: FloatArray
 
 
-def _best_size(told: _Told, step: FloatArray, part: int, first: float) -> _Found:
+def _best_size(information: _Information, step: FloatArray, part: int, first: float) -> _Found:
     """Double or halve the step of one part while the evidence rises."""
 
     def tried(size: float) -> _Found:
         new = step.copy()
         new[part] = size
-        return _Found(*told.solve(new), new)
+        return _Found(*information.solve(new), new)
 
     here, wider = tried(first), tried(2 * first)
     factor = 2.0 if wider.gain > here.gain else 0.5

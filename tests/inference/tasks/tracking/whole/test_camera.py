@@ -10,7 +10,7 @@ import torch
 
 from inference.tasks.tracking import WholeSettings, track
 from inference.tasks.tracking.whole import camera
-from inference.tasks.tracking.whole.camera import CameraLaw, at_rest, in_image, learn_camera
+from inference.tasks.tracking.whole.camera import CameraLaw, at_rest, in_image, read_camera
 from inference.tasks.tracking.whole.chains import Design, find_tracklets
 from inference.tasks.tracking.whole.errors import ErrorLaw, learn_errors
 from inference.tasks.tracking.whole.video import Video
@@ -19,6 +19,14 @@ from ppl_models.mot import apply_camera
 from tests.inference.tasks.tracking.whole.made import IMAGE, boxes_of, video_of, walk
 
 LENGTH = 12
+
+
+def learn_camera(
+    video: Video, runs: list[np.ndarray], errors: ErrorLaw, law: CameraLaw
+) -> np.ndarray | None:
+    """The path that is read, without its cost."""
+    found = read_camera(video, runs, errors, law)
+    return None if found is None else found.path
 
 
 def crowd(path: np.ndarray, length: int = LENGTH, noise: float = 0.5) -> Video:
@@ -55,8 +63,8 @@ def test_path_and_evidence_are_those_of_the_dense_gaussian(step: tuple[float, ..
     """All boxes and the camera at once, lines of a wide prior: to 1e-4, and evidence by 1e-3."""
     video, law = crowd(shaken()), ErrorLaw()
     pieces = [camera._piece(video, rows, law) for rows in runs_of(video)]
-    told = camera._Told.of(pieces, [np.ones((4, LENGTH))] * 6, LENGTH)
-    gain, path = told.solve(np.array(step))
+    information = camera._Information.of(pieces, [np.ones((4, LENGTH))] * 6, LENGTH)
+    gain, path = information.solve(np.array(step))
     moving = np.flatnonzero(np.array(step) > 0)
     early = np.minimum.outer(np.arange(LENGTH), np.arange(LENGTH)) + 1.0
     prior = np.zeros((LENGTH, 4, LENGTH, 4))
@@ -165,7 +173,7 @@ def test_simulated_shakes_are_found_from_their_tracklets(scene: Scene) -> None:
 
 
 def test_tracks_have_the_camera_and_boxes_in_the_image(scene: Scene) -> None:
-    """The boxes that are told lie on the detections, shaken as these are."""
+    """The boxes that are reported lie on the detections, shaken as these are."""
     options = {"image_size": tuple(map(float, scene.image_size)), "rate": 25.0, "frames": (1, 120)}
     [found] = track([scene.detections], **options)  # type: ignore[arg-type]
     assert found.camera.shape == (120, 4) and found.camera[:, :2].std() > 1
@@ -185,15 +193,15 @@ def test_the_cost_is_what_is_lost_by_taking_the_path_as_given() -> None:
     """Log p(boxes | path) - log p(boxes), both against a camera that stands, by dense matrices."""
     video = crowd(shaken())
     pieces = [camera._piece(video, rows, LAW) for rows in runs_of(video)]
-    told = camera._Told.of(pieces, [np.ones((4, LENGTH)) for _ in pieces], LENGTH)
+    information = camera._Information.of(pieces, [np.ones((4, LENGTH)) for _ in pieces], LENGTH)
     step = np.array([5.0, 4.0, 0.0, 0.0])
-    gain, path = told.solve(step)
-    size = len(told.vector)
+    gain, path = information.solve(step)
+    size = len(information.vector)
     dense = np.zeros((size, size))
-    for away, row in enumerate(told.band):
+    for away, row in enumerate(information.band):
         low = np.diag(row[: size - away], -away)
         dense += low if away == 0 else low + low.T
     flat = path.ravel()
-    given = told.vector @ flat - flat @ dense @ flat / 2
-    cost = camera._cost(told, camera._Found(gain, path, step))
+    given = information.vector @ flat - flat @ dense @ flat / 2
+    cost = camera._cost(information, camera._Found(gain, path, step))
     assert cost == pytest.approx(given - gain, rel=1e-6) and cost > 0

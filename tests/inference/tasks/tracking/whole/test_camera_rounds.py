@@ -57,6 +57,6 @@ def test_a_camera_that_is_known_to_stand_is_not_looked_for(panned: Video) -> Non
     assert camera is None and len(runs) >= 15
 
 
-def test_what_little_gains_too_little(panned: Video) -> None:
+def test_a_camera_must_gain_enough(panned: Video) -> None:
     law = replace(CameraLaw(), least=1e6)
     assert steadied(panned, Design(), ErrorLaw(), law).camera is None
