@@ -5,6 +5,7 @@ from __future__ import annotations
 from ppl_models.likelihoods.basic import Bernoulli, Gaussian, Laplace, Likelihood, named
 from ppl_models.likelihoods.discrete import Categorical, DiscretizedLogistic
 from ppl_models.likelihoods.emissions import cluster, fit_emission
+from ppl_models.likelihoods.frames import ConvFrames, PixelGaussian
 from ppl_models.likelihoods.spectra import (
     QUIET,
     ComplexBins,
@@ -21,11 +22,13 @@ __all__ = [
     "Categorical",
     "ComplexBins",
     "ComplexGaussian",
+    "ConvFrames",
     "DiscretizedLogistic",
     "Gaussian",
     "Laplace",
     "Likelihood",
     "LogPower",
+    "PixelGaussian",
     "QUIET",
     "bin_normal",
     "bin_power",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ppl_models.networks.attention import Transformer
+from ppl_models.networks.conv import ConvDecoder, ConvEncoder, num_halvings
 from ppl_models.networks.lstm import LSTM, Span, Tensors, joined, set_span
 from ppl_models.networks.mlp import (
     MLP,
@@ -18,6 +19,8 @@ from ppl_models.networks.mlp import (
 __all__ = [
     "Conditional",
     "ConditionalNormal",
+    "ConvDecoder",
+    "ConvEncoder",
     "LSTM",
     "MLP",
     "OneHot",
@@ -27,6 +30,7 @@ __all__ = [
     "Tensors",
     "Transformer",
     "joined",
+    "num_halvings",
     "set_span",
     "split_normal",
     "together",

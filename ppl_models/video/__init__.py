@@ -1,0 +1,21 @@
+"""Models of videos: sequences whose frames a convolutional network paints and reads."""
+
+from __future__ import annotations
+
+from ppl_models.video.base import Maps, Reading, VideoModel
+from ppl_models.video.residual_path import ResidualPath, ResidualStep, SoftplusNormal
+from ppl_models.video.srvp import SRVP
+from ppl_models.video.svg import SVG, SVGFP, SVGLP
+
+__all__ = [
+    "Maps",
+    "Reading",
+    "ResidualPath",
+    "ResidualStep",
+    "SRVP",
+    "SVG",
+    "SVGFP",
+    "SVGLP",
+    "SoftplusNormal",
+    "VideoModel",
+]
