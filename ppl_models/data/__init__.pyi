@@ -13,6 +13,9 @@ from .fsdd import SpokenDigits as SpokenDigits
 from .fsdd import fsdd as fsdd
 from .instruments import melodies as melodies
 from .instruments import philharmonia as philharmonia
+from .kth_bair import Recording as Recording
+from .kth_bair import bair as bair
+from .kth_bair import kth as kth
 from .mixtures import Mix as Mix
 from .mixtures import looped as looped
 from .mixtures import mix as mix
