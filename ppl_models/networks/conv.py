@@ -185,7 +185,7 @@ class ConvDecoder(nn.Module):
         self.first = _block(nn.ConvTranspose2d(code_dim, channels[0], LEAST), channels[0], norm)
         last = out_channels or frame_shape[0]
         sizes = (*channels, channels[-1])
-        stages = []
+        stages: list[nn.Module] = []
         for a, b in pairwise(sizes):
             if kind == "dcgan":
                 at_end = len(stages) == len(channels) - 1

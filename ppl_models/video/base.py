@@ -44,8 +44,12 @@ class VideoModel(nn.Module):
         D.
     frame_shape : tuple of int
         (C, S, S).
+    forecasts_from_prior : bool
+        Whether latents of a forecast are the prior's in known frames too, since the guide is
+        trained to read the frames after them.
     """
 
+    forecasts_from_prior = False
     _kept: tuple[tuple[Any, ...], Reading] | None = None
 
     def __init__(self, likelihood: ConvFrames) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ppl_models.distributions import AutoregressiveNormal
-from ppl_models.networks import MLP, split_normal
+from ppl_models.networks import MLP
 from ppl_models.sequences import Moments, draw
 
 
@@ -114,7 +114,7 @@ class ResidualPath:
         return AutoregressiveNormal(self._moments, self._draw, shape, mask=self.mask)
 
     def states(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the states, the first one in front (..., 1 + length, Y), and f (..., length, Y)."""
+        """Return the states (..., 1 + length, Y), from the first one on, and f (..., length, Y)."""
         if self._of is None or self._of[0] is not z:
             h, steps = self._first(z.shape[:-2]), list[Tensor]()
             states = [h]

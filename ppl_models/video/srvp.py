@@ -43,7 +43,7 @@ from torch import Tensor, nn
 
 from ppl_models.inputs import check_count
 from ppl_models.likelihoods import ConvFrames
-from ppl_models.networks import MLP, together
+from ppl_models.networks import together
 from ppl_models.sequences import clean, masked_frames, sequence_plate
 from ppl_models.video.base import Maps, VideoModel
 from ppl_models.video.residual_path import ResidualPath, ResidualStep, SoftplusNormal
