@@ -2,7 +2,8 @@ from .disentanglement import factor_information as factor_information
 from .disentanglement import mig as mig
 from .frechet import FrechetDistance as FrechetDistance
 from .frechet import frechet_distance as frechet_distance
-from .frechet import frechet_speech_distance as frechet_speech_distance
+from .frechet import frechet_of_features as frechet_of_features
+from .frechet_speech import frechet_speech_distance as frechet_speech_distance
 from .identifiability import mean_correlation as mean_correlation
 from .linear import amari_distance as amari_distance
 from .linear import principal_angles as principal_angles
@@ -21,3 +22,9 @@ from .tracking import score as score
 from .tracking import score_many as score_many
 from .tracking import table as table
 from .tracking import total as total
+from .video import BestOf as BestOf
+from .video import VideoScores as VideoScores
+from .video import best_of as best_of
+from .video import psnr as psnr
+from .video import ssim as ssim
+from .video import video_scores as video_scores
