@@ -2,6 +2,7 @@ from .arrays import read_arrays as read_arrays
 from .arrays import read_numbers as read_numbers
 from .balls import Balls as Balls
 from .balls import bouncing_balls as bouncing_balls
+from .bouncing import digit_futures as digit_futures
 from .corpora import Corpus as Corpus
 from .corpora import Utterance as Utterance
 from .corpora import an4 as an4
@@ -24,6 +25,8 @@ from .motchallenge import Boxes as Boxes
 from .motchallenge import read_boxes as read_boxes
 from .motchallenge import read_ground_truth as read_ground_truth
 from .motchallenge import write_tracks as write_tracks
+from .moving_digits import MovingDigits as MovingDigits
+from .moving_digits import moving_digits as moving_digits
 from .pairs import broken_pairs as broken_pairs
 from .pairs import partners as partners
 from .scene_detector import DetectorLaw as DetectorLaw
