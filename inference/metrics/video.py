@@ -43,14 +43,14 @@ class BestOf(NamedTuple):
     ----------
     value, mean, worst : Tensor
         (B,): the best future's, the mean over futures, the worst one's.
-    index : Tensor
+    which : Tensor
         (B,): which future is the best.
     error : float
         The standard error of ``value.mean()`` as an estimate for all clips; NaN for one clip.
     """
 
     value: Tensor
-    index: Tensor
+    which: Tensor
     mean: Tensor
     worst: Tensor
     error: float
@@ -75,12 +75,10 @@ class VideoScores(NamedTuple):
     def summary(self) -> dict[str, tuple[float, float]]:
         """Return the mean over clips of each score, and its standard error."""
         rows = {}
-        for name, found, copied in (
-            ("psnr", self.psnr, self.copied_psnr),
-            ("ssim", self.ssim, self.copied_ssim),
-        ):
-            parts = {"best": found.value, "mean": found.mean, "worst": found.worst}
-            for part, values in (parts | {"copied": copied}).items():
+        scores = {"psnr": (self.psnr, self.copied_psnr), "ssim": (self.ssim, self.copied_ssim)}
+        for name, (of, copied) in scores.items():
+            parts = {"best": of.value, "mean": of.mean, "worst": of.worst, "copied": copied}
+            for part, values in parts.items():
                 rows[f"{name} {part}"] = (float(values.mean()), _error(values))
         return rows
 
@@ -154,8 +152,8 @@ def best_of(scores: Tensor, mask: Tensor | None = None) -> BestOf:
         found = f"{int((~counted.isfinite()).sum())} scores not finite"
         raise InputError("scores", found, "finite ones", "leave those frames out by mask=")
     each = (counted * weight).sum(-1) / weight.sum(-1)
-    value, index = each.max(0)
-    return BestOf(value, index, each.mean(0), each.amin(0), _error(value))
+    value, which = each.max(0)
+    return BestOf(value, which, each.mean(0), each.amin(0), _error(value))
 
 
 def video_scores(
@@ -193,11 +191,12 @@ def video_scores(
         mask = torch.as_tensor(mask)[:, past:]
     came, told = one[:, past:], other[:, :, past:]
     still = one[:, past - 1 : past].expand_as(came)[None]
-    found, copied = (
-        [best_of(metric(came, x, colour=colour), mask) for metric in (psnr, ssim)]
-        for x in (told, still)
-    )
-    return VideoScores(*found, *(one.value for one in copied))
+    of_psnr, of_ssim = (best_of(metric(came, told, colour=colour), mask) for metric in _METRICS)
+    copied = [best_of(metric(came, still, colour=colour), mask).value for metric in _METRICS]
+    return VideoScores(of_psnr, of_ssim, copied[0], copied[1])
+
+
+_METRICS = (psnr, ssim)
 
 
 def _weights(scores: Tensor, mask: Tensor | None) -> Tensor:

@@ -113,13 +113,13 @@ def test_scores_do_not_change_under_mirrors_nor_with_the_order_of_frames() -> No
 def test_the_best_is_chosen_by_whole_clips_not_by_frames() -> None:
     scores = torch.tensor([[[9.0, 1, 1]], [[4, 4, 4]], [[1, 5, 3]]])  # (S=3, B=1, T=3)
     found = best_of(scores)
-    assert found.index.tolist() == [1] and found.value.tolist() == [4]
+    assert found.which.tolist() == [1] and found.value.tolist() == [4]
     assert math.isclose(float(found.mean), (11 / 3 + 4 + 3) / 3) and found.worst.tolist() == [3]
     assert math.isnan(found.error)  # one clip
     masked = best_of(scores, torch.tensor([[True, True, False]]))
-    assert masked.index.tolist() == [0] and masked.value.tolist() == [5]
+    assert masked.which.tolist() == [0] and masked.value.tolist() == [5]
     two = best_of(torch.tensor([[[1.0], [2]], [[3], [0]]]))
-    assert two.index.tolist() == [1, 0] and math.isclose(two.error, 0.5)  # of 3 and 2
+    assert two.which.tolist() == [1, 0] and math.isclose(two.error, 0.5)  # of 3 and 2
 
 
 def test_each_metric_has_its_own_best_sample() -> None:
@@ -128,7 +128,7 @@ def test_each_metric_has_its_own_best_sample() -> None:
     noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
     rough = (truth + 9 * noise).round().clamp(0, 255).byte()  # nearer in squares
     found = video_scores(truth, torch.stack([shifted, rough]), past=2)
-    assert found.psnr.index.tolist() == [1, 1] and found.ssim.index.tolist() == [0, 0]
+    assert found.psnr.which.tolist() == [1, 1] and found.ssim.which.tolist() == [0, 0]
     assert torch.allclose(found.psnr.value, psnr(truth, rough)[:, 2:].mean(-1).double())
     assert torch.allclose(found.ssim.value, ssim(truth, shifted)[:, 2:].mean(-1).double())
     still = truth[:, 1:2].expand(2, 3, 16, 16)
