@@ -18,8 +18,8 @@ from torch import Tensor
 from inference.metrics.frames import Frames, as_frames
 from ppl_models.errors import InputError
 
-_NUMBERS = 2**21  # of a surface of correlations, at a time
-_ROUNDS = 3
+_NUMBERS = 2**19  # of a surface of correlations, at a time
+_ROUNDS = 2
 
 
 def locate(frames: Frames, digits: Frames, *, colour: bool = False) -> Tensor:
@@ -114,7 +114,8 @@ def _overlaps(pictures: Tensor, room: tuple[int, int]) -> Tensor:
     (n, 2 room + 3, 2 room + 3): moved by -(room + 1) to room + 1.
     """
     sides = pictures.shape[-2:]
-    size = [next_fast_len(s + max(s, r + 2), real=True) for s, r in zip(sides, room, strict=True)]
+    least = [max(2 * s, s + r + 1, 2 * r + 3) for s, r in zip(sides, room, strict=True)]
+    size = [next_fast_len(one, real=True) for one in least]  # so that nothing comes round again
     one, two = torch.fft.rfft2(pictures, size).unbind(1)
     products = torch.fft.irfft2(one * two.conj(), size)
     most = [r + 1 for r in room]
