@@ -125,7 +125,8 @@ def to_side(images: Tensor) -> Tensor:
 def digit_classifier() -> DigitClassifier:
     """Return the classifier that comes with the package, ready to read."""
     path = Path(str(files("ppl_models"))) / "weights" / "digits.safetensors"
-    classifier = DigitClassifier(tuple(load(path).config["widths"]))
+    with seeded():  # its first weights, which do not stay, are drawn
+        classifier = DigitClassifier(tuple(load(path).config["widths"]))
     load(path, into=classifier, model="DigitClassifier")
     return classifier.eval().requires_grad_(False)
 

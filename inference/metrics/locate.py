@@ -147,21 +147,12 @@ def _refined(fit: Tensor, at: Tensor) -> Tensor:
 
 def _pair(fits: list[Tensor], overlaps: Tensor) -> list[Tensor]:
     """Find two digits: what both explain is their products with the frame, less their overlap."""
-    mirrored = overlaps.flip(-2, -1)  # of the first, moved against the second
-    best: tuple[Tensor, Tensor, Tensor] | None = None
-    for first in (0, 1):
-        value, one, two = _descent(fits, (overlaps, mirrored), first)
-        if best is None:
-            best = value, one, two
-        else:
-            other = (value > best[0])[..., None]
-            best = best[0], torch.where(other, one, best[1]), torch.where(other, two, best[2])
-    assert best is not None
-    left = [
-        fits[0] - _shadow(mirrored, best[2], fits[0]),
-        fits[1] - _shadow(overlaps, best[1], fits[1]),
-    ]
-    return [_refined(fit, at) for fit, at in zip(left, best[1:], strict=True)]
+    each = overlaps, overlaps.flip(-2, -1)  # the second moved against the first, and the reverse
+    one, two = (_descent(fits, each, first) for first in (0, 1))
+    better = (two[0] > one[0])[..., None]
+    at = [torch.where(better, b, a) for a, b in zip(one[1:], two[1:], strict=True)]
+    left = [fits[d] - _shadow(each[1 - d], at[1 - d], fits[d]) for d in (0, 1)]
+    return [_refined(fit, place) for fit, place in zip(left, at, strict=True)]
 
 
 def _descent(
