@@ -3,6 +3,9 @@ from .digits import digit_classifier as digit_classifier
 from .digits import train_digit_classifier as train_digit_classifier
 from .disentanglement import factor_information as factor_information
 from .disentanglement import mig as mig
+from .ensembles import crps as crps
+from .ensembles import energy_score as energy_score
+from .ensembles import region_coverage as region_coverage
 from .frechet import FrechetDistance as FrechetDistance
 from .frechet import frechet_distance as frechet_distance
 from .frechet import frechet_of_features as frechet_of_features
@@ -10,10 +13,7 @@ from .frechet_frames import frechet_frames as frechet_frames
 from .frechet_speech import frechet_speech_distance as frechet_speech_distance
 from .futures import Calibration as Calibration
 from .futures import FutureCalibration as FutureCalibration
-from .futures import crps as crps
-from .futures import energy_score as energy_score
 from .futures import future_calibration as future_calibration
-from .futures import region_coverage as region_coverage
 from .identifiability import mean_correlation as mean_correlation
 from .linear import amari_distance as amari_distance
 from .linear import principal_angles as principal_angles
