@@ -1,5 +1,14 @@
 from .editing import interpolate as interpolate
 from .editing import swap_content as swap_content
+from .files import TrainedVideo as TrainedVideo
+from .files import VideoDesign as VideoDesign
+from .files import load_video as load_video
+from .files import save_video as save_video
 from .forecast import Forecast as Forecast
 from .forecast import forecast as forecast
 from .forecast import futures as futures
+from .gif import write_gif as write_gif
+from .plot import draw_fan as draw_fan
+from .plot import draw_strip as draw_strip
+from .report import VideoReport as VideoReport
+from .report import score_forecast as score_forecast
