@@ -15,7 +15,7 @@ Frames = Tensor | NDArray[Any]
 _MOST_CHANNELS = 4  # a last dim of so many or fewer is one of colours, not a row of pixels
 
 
-def as_frames(argument: str, frames: Frames, colour: bool = False) -> Tensor:
+def as_frames(argument: str, frames: Frames, colour: bool) -> Tensor:
     """Return frames (..., T, H, W), or (..., T, 3, H, W) in colour, as a tensor of bytes.
 
     Raises
@@ -41,7 +41,7 @@ def as_frames(argument: str, frames: Frames, colour: bool = False) -> Tensor:
     return frames if isinstance(frames, Tensor) else torch.from_numpy(_own(frames))
 
 
-def as_pair(truth: Frames, predicted: Frames, colour: bool = False) -> tuple[Tensor, Tensor]:
+def as_pair(truth: Frames, predicted: Frames, colour: bool) -> tuple[Tensor, Tensor]:
     """Return both as tensors of bytes; predicted may have more leading dims, those of samples.
 
     Raises
