@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inference.metrics.frames import as_tensor
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_positive
 
@@ -138,7 +139,7 @@ def _some(points: Tensor, target: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 def checked(samples: Floats, truth: Floats) -> tuple[Tensor, Tensor]:
     """Return both in double precision."""
-    draws, came = (torch.tensor(x) if isinstance(x, np.ndarray) else x for x in (samples, truth))
+    draws, came = (as_tensor(x) for x in (samples, truth))
     if draws.ndim != came.ndim + 1 or draws.shape[1:] != came.shape or not draws.numel():
         found = f"shapes {tuple(draws.shape)} and {tuple(came.shape)}"
         cure = "cut both to the same clips and frames"

@@ -15,7 +15,7 @@ Frames = Tensor | NDArray[Any]
 _MOST_CHANNELS = 4  # a last dim of so many or fewer is one of colours, not a row of pixels
 
 
-def as_frames(argument: str, frames: Frames, colour: bool = False) -> Tensor:
+def as_frames(argument: str, frames: Frames, colour: bool) -> Tensor:
     """Return frames (..., T, H, W), or (..., T, 3, H, W) in colour, as a tensor of bytes.
 
     Raises
@@ -38,10 +38,10 @@ def as_frames(argument: str, frames: Frames, colour: bool = False) -> Tensor:
         raise InputError(argument, found, form, f"{cure}({argument}, -1, -3)")
     if colour and shape[-3] != 3:
         raise InputError(argument, f"shape {shape}", form, "leave colour=True out for grey frames")
-    return frames if isinstance(frames, Tensor) else torch.from_numpy(_own(frames))
+    return as_tensor(frames)
 
 
-def as_pair(truth: Frames, predicted: Frames, colour: bool = False) -> tuple[Tensor, Tensor]:
+def as_pair(truth: Frames, predicted: Frames, colour: bool) -> tuple[Tensor, Tensor]:
     """Return both as tensors of bytes; predicted may have more leading dims, those of samples.
 
     Raises
@@ -58,18 +58,20 @@ def as_pair(truth: Frames, predicted: Frames, colour: bool = False) -> tuple[Ten
     return one, other
 
 
+def as_tensor(numbers: Tensor | NDArray[Any]) -> Tensor:
+    """Return a tensor of the same memory, or of a copy where torch cannot share it."""
+    if isinstance(numbers, Tensor):
+        return numbers
+    shared = numbers.flags.writeable and all(step >= 0 for step in numbers.strides)
+    return torch.from_numpy(numbers if shared else numbers.copy())
+
+
 def _numpy(frames: Frames) -> bool:
     return isinstance(frames, np.ndarray)
 
 
-def _own(frames: NDArray[Any]) -> NDArray[Any]:
-    """Return an array that torch may share: one that can be written to, and runs forward."""
-    shared = frames.flags.writeable and all(step >= 0 for step in frames.strides)
-    return frames if shared else frames.copy()
-
-
 def _not_bytes(argument: str, frames: Frames) -> InputError:
-    numbers = torch.as_tensor(_own(frames) if isinstance(frames, np.ndarray) else frames)
+    numbers = as_tensor(frames)
     found, expected = f"{frames.dtype} frames", "uint8, grey levels 0 to 255"
     bad = int((~numbers.isfinite()).sum())
     if bad:

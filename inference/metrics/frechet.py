@@ -100,7 +100,7 @@ def frechet_of_features(
     """
     if batches < 2:
         raise InputError("batches", str(batches), "2 at least", "take 10")
-    check_counts({"recorded": recorded, "generated": generated}, batches)
+    check_counts({"recorded": recorded, "generated": generated}, batches, "")
     dealt = [_deal(rows, batches, seed) for rows in (recorded, generated)]
     first, second = (_add(groups) for groups in dealt)
     distance = _distance(first, second)
@@ -111,8 +111,8 @@ def frechet_of_features(
     return FrechetDistance(distance, error, bias, (first.rows, second.rows))
 
 
-def check_counts(sets: Mapping[str, Sequence[Tensor]], batches: int, what: str = "") -> None:
-    """Refuse sets that have fewer things than batches."""
+def check_counts(sets: Mapping[str, Sequence[Tensor]], batches: int, what: str) -> None:
+    """Refuse sets that have fewer things, ``what`` says of which kind, than batches."""
     for name, things in sets.items():
         if len(things) < batches:
             found, cure = f"{len(things)}{what}", "give more, or lessen batches"

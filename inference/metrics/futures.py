@@ -29,6 +29,7 @@ from inference.metrics.ensembles import (
     energy_score,
     region_coverage,
 )
+from inference.metrics.frames import as_tensor
 from ppl_models.errors import InputError
 
 
@@ -133,7 +134,7 @@ def future_calibration(
 
 
 def _met(bounced: Floats, came: Tensor) -> Tensor:
-    met = torch.as_tensor(bounced)
+    met = as_tensor(bounced)
     if came.ndim != 3 or met.shape != came.shape[:2] or met.dtype is not torch.bool:
         seen = f"bounced {tuple(met.shape)} of {met.dtype}, truth {tuple(came.shape)}"
         cure = "take one digit: bounces[:, past:, 0], places[:, past:, 0]"

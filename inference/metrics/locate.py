@@ -53,7 +53,7 @@ def locate(frames: Frames, digits: Frames, *, colour: bool = False) -> Tensor:
     """
     kept = as_frames("frames", frames, colour)
     kept = kept.amax(-3) if colour else kept
-    pictures = as_frames("digits", digits)
+    pictures = as_frames("digits", digits, False)
     _check(kept, pictures)
     sides, many = kept.shape[-3:], pictures.shape[-3:]
     pictures = pictures.reshape(-1, *many)

@@ -17,14 +17,14 @@ residual video prediction", ICML 2020, arXiv:2002.09219, section 5 (best of 100,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from inference.metrics.frames import Frames, as_frames, as_pair
+from inference.metrics.frames import Frames, as_frames, as_pair, as_tensor
 from ppl_models.errors import InputError
 
 MOST_DB = 100.0
@@ -128,7 +128,7 @@ def ssim(truth: Frames, predicted: Frames, *, colour: bool = False) -> Tensor:
     return _each_frame(_ssim, one, other, colour)
 
 
-def best_of(scores: Tensor, mask: Tensor | None = None) -> BestOf:
+def best_of(scores: Tensor, mask: Frames | None = None) -> BestOf:
     """Choose the best of S futures of each clip by one score, the larger the better.
 
     Parameters
@@ -157,7 +157,7 @@ def best_of(scores: Tensor, mask: Tensor | None = None) -> BestOf:
 
 
 def video_scores(
-    truth: Frames, samples: Frames, *, past: int, mask: Tensor | None = None
+    truth: Frames, samples: Frames, *, past: int, mask: Frames | None = None
 ) -> VideoScores:
     """Score S futures of B clips against what came, by frames after the given ones.
 
@@ -188,7 +188,7 @@ def video_scores(
         raise InputError("past", str(past), expected, "give fewer, or longer clips")
     one, other = as_pair(one, other, colour)
     if mask is not None:
-        mask = torch.as_tensor(mask)[:, past:]
+        mask = as_tensor(mask)[:, past:]
     came, told = one[:, past:], other[:, :, past:]
     still = one[:, past - 1 : past].expand_as(came)[None]
     of_psnr, of_ssim = (best_of(metric(came, told, colour=colour), mask) for metric in _METRICS)
@@ -199,10 +199,10 @@ def video_scores(
 _METRICS = (psnr, ssim)
 
 
-def _weights(scores: Tensor, mask: Tensor | None) -> Tensor:
+def _weights(scores: Tensor, mask: Frames | None) -> Tensor:
     if mask is None:
         return torch.ones(scores.shape[1:], dtype=torch.float64)
-    weight = torch.as_tensor(mask).double()
+    weight = as_tensor(mask).double()
     if weight.shape != scores.shape[1:] or not weight.any(-1).all():
         found = f"shape {tuple(weight.shape)}, {int((~weight.any(-1)).sum())} clips without frames"
         expected = f"shape {tuple(scores.shape[1:])}, a frame or more of each clip"
@@ -215,14 +215,22 @@ def _error(values: Tensor) -> float:
 
 
 def _each_frame(metric: Metric, truth: Tensor, predicted: Tensor, colour: bool) -> Tensor:
-    """Score all frames, some at a time; predicted may have more leading dims."""
-    lead, sides = predicted.shape[:-2], truth.shape[-2:]
-    one = truth.reshape(-1, *sides)
-    other = predicted.reshape(-1, len(one), *sides)
-    step = max(1, _PIXELS // (len(other) * sides[0] * sides[1]))
-    pairs = zip(one.split(step), other.split(step, 1), strict=True)
-    rows = torch.cat([metric(x.float(), y.float()) for x, y in pairs], 1).reshape(lead)
-    return rows.mean(-1) if colour else rows
+    """Score all frames, some clips or some frames of one at a time, so that little is copied."""
+    lead, frame = predicted.shape[:-2], truth.shape[-3 - colour :]
+    clips = truth.reshape(-1, *frame)
+    many = predicted.reshape(-1, len(clips), *frame)
+    at_once = max(1, _PIXELS // (len(many) * frame[1:].numel()))  # frames
+    rows = [
+        torch.cat([metric(x.float(), y.float()) for x, y in _some(some, told, 1, at_once)], 2)
+        for some, told in _some(clips, many, 0, max(1, at_once // frame[0]))
+    ]
+    scores = torch.cat(rows, 1).reshape(lead)
+    return scores.mean(-1) if colour else scores
+
+
+def _some(truth: Tensor, predicted: Tensor, dim: int, step: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut both along a dim of truth; predicted has one more in front."""
+    return zip(truth.split(step, dim), predicted.split(step, dim + 1), strict=True)
 
 
 def _psnr(truth: Tensor, predicted: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from ppl_models.errors import InputError
 from ppl_models.likelihoods.basic import Bernoulli, Gaussian, Likelihood
 from ppl_models.networks import split_normal
 from ppl_models.networks.conv import ConvDecoder, ConvEncoder, Shape
+from ppl_models.networks.patches import PatchDecoder, PatchEncoder
 
 
 class PixelGaussian(Gaussian):
@@ -40,7 +41,7 @@ class PixelGaussian(Gaussian):
 
 
 class ConvFrames(Likelihood):
-    """Frames (..., C S S), painted and read by convolutional networks.
+    """Frames (..., C S S), painted and read by networks of pictures.
 
     Parameters
     ----------
@@ -56,8 +57,13 @@ class ConvFrames(Likelihood):
         Standard deviation of grey levels, of which white is 1.
     skips : bool
         Whether the decoder also reads the maps of a known frame (`read_maps`).
-    width, kind, norm
-        Of both networks: `ppl_models.networks.ConvEncoder`.
+    width : int
+        Of both networks, in their first stage.
+    kind : "dcgan", "vgg" or "patch"
+        `ppl_models.networks.ConvEncoder` has the first two, `ppl_models.networks.PatchEncoder` the
+        third, which is the fast one on a CPU.
+    norm : "group", "batch" or "none"
+        Of the first two kinds.
 
     Raises
     ------
@@ -78,7 +84,12 @@ class ConvFrames(Likelihood):
         kind: str = "dcgan",
         norm: str = "group",
     ) -> None:
-        encoder = ConvEncoder(frame_shape, read_dim or code_dim, width=width, kind=kind, norm=norm)
+        encoder: Any
+        if kind == "patch":
+            encoder = PatchEncoder(frame_shape, read_dim or code_dim, width=width)
+        else:
+            how = {"kind": kind, "norm": norm}
+            encoder = ConvEncoder(frame_shape, read_dim or code_dim, width=width, **how)
         channels, side, _ = frame_shape
         super().__init__(channels * side * side, code_dim)
         self.feature_dim = encoder.code_dim
@@ -86,15 +97,12 @@ class ConvFrames(Likelihood):
         self.pixels = _pixels(pixels, self.data_dim, scale)
         per_pixel = self.pixels.raw_dim // (side * side)
         self.encoder = encoder
-        self.decoder = ConvDecoder(
-            self.frame_shape,
-            code_dim,
-            out_channels=per_pixel,
-            skips=skips,
-            width=width,
-            kind=kind,
-            norm=norm,
-        )
+        given: dict[str, Any] = {"out_channels": per_pixel, "skips": skips, "width": width}
+        self.decoder: Any
+        if kind == "patch":
+            self.decoder = PatchDecoder(self.frame_shape, code_dim, **given)
+        else:
+            self.decoder = ConvDecoder(self.frame_shape, code_dim, **given, kind=kind, norm=norm)
 
     def distribution(self, raw: Tensor) -> TorchDistribution:
         """Return the distribution of the pixels, given codes (..., code_dim)."""

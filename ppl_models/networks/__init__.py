@@ -15,6 +15,7 @@ from ppl_models.networks.mlp import (
     split_normal,
     together,
 )
+from ppl_models.networks.patches import PatchDecoder, PatchEncoder
 
 __all__ = [
     "Conditional",
@@ -25,6 +26,8 @@ __all__ = [
     "MLP",
     "OneHot",
     "Rescale",
+    "PatchDecoder",
+    "PatchEncoder",
     "ResidualMLP",
     "Span",
     "Tensors",

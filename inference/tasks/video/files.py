@@ -172,7 +172,9 @@ def save_video(
     return target
 
 
-def load_video(model: str | os.PathLike[str] = SHIPPED, *, argument: str = "--model") -> TrainedVideo:
+def load_video(
+    model: str | os.PathLike[str] = SHIPPED, *, argument: str = "--model"
+) -> TrainedVideo:
     """Read a pair that `save_video` wrote.
 
     Parameters

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from inference.metrics.ensembles import LEVELS, crps
+from inference.metrics.ensembles import LEVELS, crps, region_coverage
 from inference.metrics.futures import future_calibration
 from ppl_models.data import digit_futures
 from ppl_models.errors import InputError
@@ -74,6 +74,11 @@ def test_errors_are_those_of_clips_not_of_frames() -> None:
     exact = float(crps(samples, truth).mean(-1).std() / math.sqrt(200))
     assert math.isclose(one.after.crps_error, exact, rel_tol=1e-9)
     assert one.after.clips == copies.after.clips == 200 and copies.after.frames == 1200
+    plain = region_coverage(samples, truth, (0.7,), bandwidth=0.3)
+    found = future_calibration(
+        samples, truth, torch.ones(200, 1, dtype=torch.bool), levels=(0.7,), bandwidth=0.3
+    )
+    assert found.levels == (0.7,) and math.isclose(found.after.coverage[0], plain.mean())
     none = one.before
     assert none.frames == 0 and math.isnan(none.crps) and all(map(math.isnan, none.coverage))
 

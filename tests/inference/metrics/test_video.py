@@ -78,8 +78,9 @@ def test_ssim_is_that_of_torchmetrics() -> None:
     assert torch.allclose(psnr(one, other), theirs, atol=1e-4)
 
 
+@pytest.mark.parametrize("pixels", [1, 5 * 256 * 3, 5 * 256 * 9])  # parts of clips, two clips
 def test_samples_are_scored_as_each_alone_however_many_at_a_time(
-    monkeypatch: pytest.MonkeyPatch,
+    pixels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth = films(3, 4, 16, 16)[0]
     samples = torch.stack([films(3, 4, 16, 16, seed=seed)[1] for seed in range(5)])
@@ -87,8 +88,19 @@ def test_samples_are_scored_as_each_alone_however_many_at_a_time(
         alone = torch.stack([metric(truth, sample) for sample in samples])
         assert torch.allclose(metric(truth, samples), alone, atol=1e-5)
         with monkeypatch.context() as patch:
-            patch.setattr("inference.metrics.video._PIXELS", 5 * 256 * 2)
+            patch.setattr("inference.metrics.video._PIXELS", pixels)
             assert torch.allclose(metric(truth, samples), alone, atol=1e-5)
+
+
+def test_arrays_that_torch_cannot_share_are_read_all_the_same() -> None:
+    one, other = (x.numpy() for x in films(2, 3, 12, 12))
+    plain = psnr(one, other)
+    one.flags.writeable = False
+    assert torch.equal(psnr(one, other), plain)
+    assert torch.equal(psnr(one[:, ::-1], other[:, ::-1]), plain.flip(1))
+    mask = np.broadcast_to(np.array([True, True, False]), (2, 3))
+    cut = video_scores(one, other[None], past=1, mask=mask)
+    assert torch.allclose(cut.psnr.value, plain[:, 1].double())
 
 
 def test_a_frame_in_colour_has_the_mean_of_its_channels() -> None:
