@@ -27,6 +27,7 @@ from inference.cli.separate import register as register_separate
 from inference.cli.speech import register as register_speech
 from inference.cli.story import Story
 from inference.cli.track import register
+from inference.cli.video import register as register_video
 from inference.cli.words import LARGEST_SEED, USER_ERRORS, finite, is_memory, said
 from ppl_models.errors import InputError
 
@@ -257,6 +258,7 @@ register_fit_speech(app)
 register_separate(app)
 register_enhance(app)
 register_fit_source(app)
+register_video(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

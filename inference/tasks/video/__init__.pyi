@@ -12,3 +12,4 @@ from .plot import draw_fan as draw_fan
 from .plot import draw_strip as draw_strip
 from .report import VideoReport as VideoReport
 from .report import score_forecast as score_forecast
+from .train import fit_video as fit_video

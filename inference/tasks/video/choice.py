@@ -1,4 +1,4 @@
-"""Which of many futures are shown: the best and the worst if the truth is known, and a typical one."""
+"""Which of many futures are shown: the best and the worst if the truth is known; a typical one."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def _moments(
 
 def _scores(samples: Bytes, film: Bytes, past: int, length: int) -> NDArray[np.float64]:
     """Return the PSNR (S,) of each future."""
-    came, told = (np.ascontiguousarray(a) for a in (film[past:length], samples[:, past:length]))
-    scores: NDArray[np.float64] = psnr(came, told, colour=film.ndim == 4).double().mean(-1).numpy()
+    each = psnr(film[past:length], samples[:, past:length], colour=film.ndim == 4)
+    scores: NDArray[np.float64] = each.double().mean(-1).numpy()
     return scores
 
 

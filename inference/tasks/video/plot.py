@@ -103,7 +103,7 @@ def _gap(side: int) -> int:
     return max(1, round(side * _BETWEEN / _CELL))
 
 
-def _mosaic(film: Bytes, times: NDArray[np.int64], fill: float = 255) -> NDArray[Any]:
+def _mosaic(film: NDArray[Any], times: NDArray[np.int64], fill: float = 255) -> NDArray[Any]:
     """Put frames beside one another, (H, n W + gaps, ...); those that are missing are white."""
     height, side = film.shape[1:3]
     step = side + _gap(side)
@@ -229,9 +229,7 @@ def draw_fan(
     return figure
 
 
-def _draw_axis(
-    ax: Axes, cloud: Places, lines: dict[str, Places], before: int, paths: int
-) -> None:
+def _draw_axis(ax: Axes, cloud: Places, lines: dict[str, Places], before: int, paths: int) -> None:
     """Draw bands, paths (S, K), and what is known, of one axis."""
     start = before + 1
     frames = np.arange(start, start + cloud.shape[1])

@@ -14,9 +14,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from inference.metrics import best_of, psnr, ssim
 from inference.tasks.video.forecast import Forecast
@@ -166,28 +164,20 @@ def compared_lengths(
     return [int(end) if end > found.past else 0 for end in np.minimum(ends, most)]
 
 
-def _of_clip(
-    found: Forecast, film: Bytes, video: int, length: int
-) -> dict[str, dict[str, float]]:
+def _of_clip(found: Forecast, film: Bytes, video: int, length: int) -> dict[str, dict[str, float]]:
     """Score one clip, by metric and part."""
     past, colour = found.past, film.ndim == 4
-    told = torch.from_numpy(np.ascontiguousarray(found.frames[:, video, :length]))
-    came = torch.from_numpy(np.ascontiguousarray(film[:length]))
+    came, told = film[:length], found.frames[:, video, :length]
     metrics = {"psnr": psnr, "ssim": ssim}
     if min(film.shape[-2:]) < _LEAST_SIDE:
         del metrics["ssim"]
     rows: dict[str, dict[str, float]] = {}
     for name, metric in metrics.items():
-        each = metric(came[past:], told[:, past:], colour=colour)
-        of = best_of(each[:, None])
-        still = came[past - 1 : past].expand_as(came[past:])
-        rows[name] = {"best": _number(of.value), "mean": _number(of.mean)}
-        rows[name] |= {"worst": _number(of.worst)}
-        rows[name]["copied"] = _number(metric(came[past:], still, colour=colour))
+        of = best_of(metric(came[past:], told[:, past:], colour=colour)[:, None])
+        still = np.repeat(came[past - 1 : past], length - past, 0)
+        parts = {"best": of.value, "mean": of.mean, "worst": of.worst}
+        parts["copied"] = metric(came[past:], still, colour=colour)
         if past > 1:
-            rows[name]["past"] = _number(metric(came[1:past], told[:, 1:past], colour=colour))
+            parts["past"] = metric(came[1:past], told[:, 1:past], colour=colour)
+        rows[name] = {part: float(values.double().mean()) for part, values in parts.items()}
     return rows
-
-
-def _number(values: Tensor) -> float:
-    return float(values.double().mean())
