@@ -34,6 +34,7 @@ from ppl_models.distributions.sequences import (
     SequenceDistribution,
     normal_kl,
 )
+from ppl_models.distributions.spherical_normal import SphericalNormal
 
 __all__ = [
     "CHECKPOINT",
@@ -55,6 +56,7 @@ __all__ = [
     "ObservedStates",
     "RegressionMoments",
     "SequenceDistribution",
+    "SphericalNormal",
     "Smoothed",
     "Tracked",
     "as_path",

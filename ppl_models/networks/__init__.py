@@ -15,7 +15,6 @@ from ppl_models.networks.mlp import (
     split_normal,
     together,
 )
-from ppl_models.networks.patches import PatchDecoder, PatchEncoder
 
 __all__ = [
     "Conditional",
@@ -26,8 +25,6 @@ __all__ = [
     "MLP",
     "OneHot",
     "Rescale",
-    "PatchDecoder",
-    "PatchEncoder",
     "ResidualMLP",
     "Span",
     "Tensors",

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from inference.tasks.video.recipes import Recipe, recipe
 from inference.training import Run, fit
 from ppl_models.data import check_video, flat_frames
 from ppl_models.errors import InputError
+from ppl_models.likelihoods import ConvFrames
 
 Bytes = NDArray[np.uint8]
 STEPS = 20_000
@@ -121,6 +121,9 @@ def fit_clips(
     per_epoch = -(-len(s) // batch_size)
     epochs = max(1, STEPS // per_epoch) if epochs is None else epochs
     steps = epochs * per_epoch
+    likelihood = getattr(model, "likelihood", None)
+    if isinstance(likelihood, ConvFrames):
+        likelihood.start_from(s[:256] / 255)
     data = {"s": s} if mask is None else {"s": s, "mask": mask}
     settings = {"progress": True} | settings
     return fit(
