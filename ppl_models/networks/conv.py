@@ -118,7 +118,7 @@ class ConvEncoder(nn.Module):
         self.channels = stage_channels(frame_shape, width)
         sizes = (frame_shape[0], *self.channels)
         if kind == "dcgan":
-            stages = (_block(nn.Conv2d(a, b, 4, 2, 1), b, norm) for a, b in pairwise(sizes))
+            stages: Any = (_block(nn.Conv2d(a, b, 4, 2, 1), b, norm) for a, b in pairwise(sizes))
         else:
             stages = (_vgg_block((a, b, b), norm) for a, b in pairwise(sizes))
         self.stages = nn.ModuleList(stages)
@@ -185,7 +185,7 @@ class ConvDecoder(nn.Module):
         self.first = _block(nn.ConvTranspose2d(code_dim, channels[0], LEAST), channels[0], norm)
         last = out_channels or frame_shape[0]
         sizes = (*channels, channels[-1])
-        stages = []
+        stages: list[nn.Module] = []
         for a, b in pairwise(sizes):
             if kind == "dcgan":
                 at_end = len(stages) == len(channels) - 1

@@ -114,7 +114,7 @@ class ResidualPath:
         return AutoregressiveNormal(self._moments, self._draw, shape, mask=self.mask)
 
     def states(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the states, the first one in front (..., 1 + length, Y), and f (..., length, Y)."""
+        """Return the states (..., 1 + length, Y), from the first one on, and f (..., length, Y)."""
         if self._of is None or self._of[0] is not z:
             h, steps = self._first(z.shape[:-2]), list[Tensor]()
             states = [h]

@@ -1,6 +1,6 @@
 r"""SVG: stochastic video generation, with a fixed prior (FP) or a learned one (LP).
 
-Each frame is generated from the frames before it and a latent of its own. The first frame is given::
+Each frame is generated from the frames before it and a latent of its own; the first is given::
 
     e_t = encoder(s_t)
     z_t ~ N(0, I), or N(prior(LSTM(e_{1:t-1})))        t = 2, ..., T
