@@ -173,6 +173,20 @@ class AutoregressiveNormal(SequenceDistribution):
         return -(0.5 * z * z + scale.log()).sum(-1) - HALF_LOG_2PI * value.shape[-1]
 
 
+def independent_path(moments: Moments, mask: Tensor | None = None) -> AutoregressiveNormal:
+    """Return N(mean, diag scale^2) of paths (..., T, D) whose frames do not read one another."""
+    mean, scale = moments
+
+    def draw(batch: torch.Size) -> Tensor:
+        noise = torch.randn(*batch, *mean.shape[-2:], dtype=mean.dtype, device=mean.device)
+        return torch.addcmul(mean, scale, noise)
+
+    shape = (mean.shape[-2], mean.shape[-1])
+    return AutoregressiveNormal(
+        lambda x: moments, draw, shape, batch_shape=tuple(mean.shape[:-2]), mask=mask
+    )
+
+
 def normal_kl(q: Moments, p: Moments) -> Tensor:
     """Return KL(N(q) || N(p)) of diagonal Gaussians, summed over the last dim: (...)."""
     ratio = (q[0] - p[0]) / p[1], q[1] / p[1]

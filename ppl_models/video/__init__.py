@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from ppl_models.video.base import Maps, Reading, VideoModel
+from ppl_models.video.base import VideoModel
+from ppl_models.video.coded import CodedVideoModel, Maps, Reading
 from ppl_models.video.residual_path import ResidualPath, ResidualStep, SoftplusNormal
 from ppl_models.video.srvp import SRVP
 from ppl_models.video.svg import SVG, SVGFP, SVGLP
 
 __all__ = [
+    "CodedVideoModel",
     "Maps",
     "Reading",
     "ResidualPath",

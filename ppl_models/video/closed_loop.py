@@ -11,7 +11,7 @@ from torch import Tensor
 from ppl_models.distributions import AutoregressiveNormal, SequenceDistribution
 from ppl_models.dvae import Memory
 from ppl_models.sequences import Moments, draw
-from ppl_models.video.base import Maps, Reading
+from ppl_models.video.coded import Maps, Reading
 
 
 class FeedsBack(Protocol):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ppl_models.distributions import AutoregressiveNormal
-from ppl_models.networks import MLP, split_normal
+from ppl_models.networks import MLP
 from ppl_models.sequences import Moments, draw
 
 
