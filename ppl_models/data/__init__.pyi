@@ -13,6 +13,9 @@ from .fsdd import SpokenDigits as SpokenDigits
 from .fsdd import fsdd as fsdd
 from .instruments import melodies as melodies
 from .instruments import philharmonia as philharmonia
+from .kth_bair import Recording as Recording
+from .kth_bair import bair as bair
+from .kth_bair import kth as kth
 from .mixtures import Mix as Mix
 from .mixtures import looped as looped
 from .mixtures import mix as mix
@@ -45,5 +48,14 @@ from .stft import STFT as STFT
 from .trajectories import synthetic_trajectories as synthetic_trajectories
 from .trajectories import to_object_frame as to_object_frame
 from .trajectories import walking_trajectories as walking_trajectories
+from .video import check_video as check_video
+from .video import clips_of as clips_of
+from .video import float_frames as float_frames
+from .video import grey_levels as grey_levels
+from .video import resize_frames as resize_frames
+from .video import to_grey as to_grey
+from .video_files import Clips as Clips
+from .video_files import read_clips as read_clips
+from .video_files import read_video as read_video
 from .voices import Voices as Voices
 from .voices import voices as voices

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ppl_models.data.bouncing import PUBLISHED, Box, box, walk
+from ppl_models.data.pixels import block_means, resized
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count
 
@@ -105,7 +106,7 @@ def moving_digits(
     hues = _hues(rng.uniform(size=index.shape)) if colour else None
     frames = _painted(drawn, places, present, hues, side, factor)
     labelled = np.where(present, numbers[index], -1)
-    alone = _averaged(drawn, factor)
+    alone = block_means(drawn, factor)
     return MovingDigits(frames, places, velocities, bounces, labelled, alone, index)
 
 
@@ -172,38 +173,16 @@ def _film(
             where = rows, corners[rows, frame, digit, 0], corners[rows, frame, digit, 1]
             ink = inks[rows, digit]
             windows[where] = np.minimum(windows[where], ~ink) + ink  # at most 255
-        film[:, frame] = _averaged(canvas, factor)
+        film[:, frame] = block_means(canvas, factor)
     return film
 
 
-def _averaged(pictures: Bytes, factor: int) -> Bytes:
-    """Average pictures (..., h, w) over blocks of factor x factor pixels, to the nearest level."""
-    if factor == 1:
-        return pictures
-    kind = np.uint16 if factor <= 16 else np.uint32
-    rows = np.add.reduce([pictures[..., i::factor, :] for i in range(factor)], 0, kind)
-    total = np.add.reduce([rows[..., i::factor] for i in range(factor)], 0, kind)
-    return np.asarray((total + factor**2 // 2) // factor**2, np.uint8)
-
-
 def _resized(pictures: Bytes, index: NDArray[np.int64], digit_side: int) -> Bytes:
-    """Return the pictures (..., d, d) of an index, antialiased by Pillow's bilinear filter."""
-    height, width = pictures.shape[1:]
-    if height == width == digit_side:
+    """Return the pictures (..., d, d) of an index, resized if they are of another size."""
+    if pictures.shape[1:] == (digit_side, digit_side):
         return pictures[index]
     used, inverse = np.unique(index, return_inverse=True)
-    down, across = _filter(height, digit_side), _filter(width, digit_side)
-    small = np.einsum("ij,njk,lk->nil", down, pictures[used], across, optimize=True)
-    return np.rint(small).astype(np.uint8)[inverse.reshape(index.shape)]
-
-
-def _filter(count: int, wanted: int) -> NDArray[np.float64]:
-    """Return the (wanted, count) weights of a triangle filter as wide as a wanted pixel."""
-    scale = count / wanted
-    centres = (np.arange(wanted) + 0.5)[:, None] * scale
-    distance = np.abs(np.arange(count) + 0.5 - centres)
-    weights = (1 - distance / max(scale, 1.0)).clip(0)
-    return np.asarray(weights / weights.sum(1, keepdims=True))
+    return resized(pictures[used], digit_side)[inverse.reshape(index.shape)]
 
 
 def _hues(angles: NDArray[np.float64]) -> NDArray[np.float64]:
