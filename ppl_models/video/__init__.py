@@ -6,6 +6,7 @@ from ppl_models.video.base import VideoModel
 from ppl_models.video.coded import CodedVideoModel, Maps, Reading
 from ppl_models.video.residual_path import ResidualPath, ResidualStep, SoftplusNormal
 from ppl_models.video.srvp import SRVP
+from ppl_models.video.sv2p import SV2P
 from ppl_models.video.svg import SVG, SVGFP, SVGLP
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "ResidualPath",
     "ResidualStep",
     "SRVP",
+    "SV2P",
     "SVG",
     "SVGFP",
     "SVGLP",
