@@ -103,7 +103,8 @@ class SequenceDistribution(TorchDistribution):
                 f"a sequence of event shape {tuple(self.event_shape)} (frames, dim) is expected, "
                 f"got a value of shape {tuple(value.shape)}"
             )
-        frames = self.existing(self.score(value))
+        none = value.new_zeros(value.shape[:-1])
+        frames = self.existing(self.score(value)) if value.shape[-2] else none
         return frames.expand(*torch.broadcast_shapes(frames.shape[:-1], self.batch_shape), -1)
 
     def score(self, value: Tensor) -> Tensor:
@@ -201,6 +202,8 @@ def _kl_of_paths(q: AutoregressiveNormal, p: AutoregressiveNormal) -> Tensor:
     exact, so this estimate is unbiased and varies less than log q(x) - log p(x).
     """
     x = q.drawn if q.drawn is not None else q.rsample()
+    if not x.shape[-2]:
+        return x.new_zeros(q.batch_shape)
     frames = q.existing(normal_kl(q.moments(x), p.moments(x)))
     return frames.sum(-1).expand(q.batch_shape)
 

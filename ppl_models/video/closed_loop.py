@@ -70,7 +70,9 @@ def rollout(
     point
         Read means of generated frames again, in place of draws.
     """
-    codes, memory, kept = reading.codes, Memory(stepwise=True), list[tuple[Tensor, ...]]()
+    codes, memory = reading.codes, Memory(stepwise=True)
+    sizes = model.latent_dim, model.latent_dim, model.latent_dim, model.likelihood.raw_dim
+    kept = [tuple(codes.new_empty(*batch, 0, size) for size in (*sizes, model.data_dim))]
     known, s = codes.shape[-2], codes
     maps = model.by_heart(reading.maps, known - 1, count)
     for t in range(count):
