@@ -47,15 +47,20 @@ class CodedVideoModel(VideoModel):
     def read(self, s: Tensor, mask: Tensor | None = None, *, keep: bool = False) -> Reading:
         """Read the existing frames of videos s (..., T, D).
 
-        With ``keep``, as guides have it, the next call with this very tensor gets the same reading:
-        a pair encodes each frame once (docs/video.md says what that buys).
+        With ``keep``, as guides have it, the next call without, if it is of this very tensor and
+        before any step of training, gets the same reading: a pair encodes each frame once
+        (docs/video.md says what that buys).
         """
         version = sum(tensor._version for tensor in (*self.parameters(), *self.buffers()))
         key = (s, s._version, mask, torch.is_grad_enabled(), self.training, version)
         kept, self._kept = self._kept, None
-        same = kept is not None and all(
-            a is b or (not isinstance(b, Tensor) and a == b)
-            for a, b in zip(kept[0], key, strict=True)
+        same = (
+            kept is not None
+            and not keep
+            and all(
+                a is b or (not isinstance(b, Tensor) and a == b)
+                for a, b in zip(kept[0], key, strict=True)
+            )
         )
         reading = kept[1] if kept is not None and same else self._encode(s, mask)
         if keep:
