@@ -26,7 +26,6 @@ from ppl_models.inputs import check_count
 from ppl_models.networks import beside, over_maps
 from ppl_models.sequences import Moments, clean
 from ppl_models.video import SV2P
-from ppl_models.video.motion_core import inner_side
 
 OFFSET = -5.0
 """Of the log variance, which so starts small."""
@@ -49,7 +48,7 @@ class SV2PGuide(VideoGuide[SV2P]):
         check_count("width", width)
         check_count("prior_steps", prior_steps, 0)
         self.prior_steps, self._step = prior_steps, 0
-        levels, side = inner_side(model.frame_shape)
+        levels, side = model.core.levels, model.core.side
         widths = [2 * model.frame_shape[0], width, *(2 * width for _ in range(levels))]
         strides = [*(2 for _ in range(levels - 1)), 1]
         blocks = [

@@ -21,8 +21,9 @@ from torch import Tensor
 
 from ppl_models.errors import InputError
 from ppl_models.likelihoods.basic import Bernoulli, Gaussian, Likelihood
-from ppl_models.networks import split_normal
-from ppl_models.networks.conv import ConvDecoder, ConvEncoder, Shape
+from ppl_models.networks import ConvDecoder, ConvEncoder, split_normal
+
+Shape = tuple[int, int, int]
 
 
 class PixelGaussian(Gaussian):

@@ -28,11 +28,16 @@ class MotionCore(nn.Module):
         (C, S, S).
     width : int
         Channels of the first maps; each halving doubles them.
+
+    Attributes
+    ----------
+    levels, side : int
+        Halvings, and the side that they leave.
     """
 
     def __init__(self, frame_shape: tuple[int, int, int], width: int) -> None:
         super().__init__()
-        levels, self.side = inner_side(frame_shape)
+        self.levels, self.side = levels, _ = inner_side(frame_shape)
         channels = [width << level for level in range(levels)]
         sides = [frame_shape[-1] >> (level + 1) for level in range(levels)]
         entering = pairwise([frame_shape[0], *channels])

@@ -12,7 +12,7 @@ from torch import Tensor
 from ppl_models.dvae import Memory
 from ppl_models.video import Reading
 from ppl_models.video.closed_loop import FedBackFrames, rollout
-from tests.videos import B, D, T, assert_alike, blobs, latents, pair
+from tests.videos import B, D, T, assert_alike, blobs, latents, pair, ragged
 
 both = pytest.mark.parametrize("name", ["SVGFP", "SVGLP"])
 FUTURE = 4
@@ -96,3 +96,16 @@ def test_what_is_drawn_in_place_of_given_frames_is_read(name: str) -> None:
     frames.later = drawn
     whole = torch.cat([s[:, :1].expand(*drawn.shape[:-2], 1, -1), drawn], -2)
     assert_alike(frames.reading().codes, model.features(whole), 1e-12)
+
+
+@both
+def test_padding_counts_in_neither_site(name: str) -> None:
+    model, guide = pair(name)
+    s, mask = ragged(blobs(), 0.0)
+    z, found = latents(guide, s)["z"], []
+    for given in (None, mask):
+        frames = FedBackFrames(model, s, model.read(s), mask=given)
+        frames.z = z
+        found.append([frames.latents().score_frames(z), frames.frames().score_frames(s[:, 1:])])
+    for full, cut in zip(*found, strict=True):
+        assert_alike(cut, full * mask[:, 1:], 1e-12)

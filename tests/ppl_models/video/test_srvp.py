@@ -66,6 +66,19 @@ def test_a_content_does_not_depend_on_the_order_of_its_frames() -> None:
     assert not torch.allclose(model.content(s[:, order])[0], model.content(s)[0])
 
 
+@both
+def test_a_content_of_a_ragged_batch_is_that_of_each_row_alone(name: str) -> None:
+    model, _ = pair(name)
+    s, mask = ragged(blobs())
+    w, maps = model.content(s, mask=mask)
+    for row, n in enumerate(mask.sum(-1).tolist()):
+        alone, their_maps = model.content(s[row : row + 1, :n])
+        assert_alike(w[row], alone[0], 1e-12)
+        assert (maps is None) == (name == "SRVP")
+        if maps is not None:
+            assert_alike(maps[0][row], their_maps[0][0], 1e-12)
+
+
 def test_a_content_is_of_existing_frames_and_of_random_ones_in_training_alone() -> None:
     model, _ = pair("SRVP")
     s, mask = ragged(blobs())

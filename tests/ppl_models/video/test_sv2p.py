@@ -15,7 +15,7 @@ from ppl_models.dvae import Memory
 from ppl_models.dvae.scheduled_sampling import SamplingSchedule
 from ppl_models.errors import InputError
 from ppl_models.video import SV2P
-from tests.videos import B, D, T, assert_alike, blobs, gradients, latents, pair, scores
+from tests.videos import B, D, T, assert_alike, blobs, gradients, latents, pair, ragged, scores
 
 both = pytest.mark.parametrize("name", ["SV2P", "SV2P frames"])
 
@@ -40,6 +40,30 @@ def test_at_once_is_frame_by_frame_in_value_and_gradient(name: str) -> None:
     found = scores(model, z, s)
     assert_alike(found, wanted, 1e-8)
     assert_alike(gradients(found.sum(), model), gradients(wanted.sum(), model), 1e-7)
+
+
+@both
+def test_a_simulation_reads_its_own_draws(name: str) -> None:
+    model, guide = pair(name)
+    s = blobs()
+    z = latents(guide, s)["z"]
+    means, drawn = model.rollout(s[:, :1], z, T - 1, point=False)
+    whole = torch.cat([s[:, :1], drawn], 1)
+    assert_alike(means, model.means(Memory(), whole[:, :-1], s[:, :1], z), 1e-9)
+    spread = (drawn - means).std() / model.likelihood.scale  # of B (T - 1) D numbers
+    assert abs(spread - 1) < 5 / (2 * drawn.numel()) ** 0.5
+    read = model.rollout(s[:, :1], z, T - 1, point=True)
+    assert torch.equal(*read)
+
+
+def test_the_prior_is_standard_and_counts_existing_frames() -> None:
+    model, _ = pair("SV2P frames")
+    s, mask = ragged(blobs())
+    z = torch.randn(B, T - 1, 3).double()
+    wanted = dist.Normal(0.0, 1.0).log_prob(z).sum(-1)
+    assert_alike(model.prior(T - 1, s).log_prob(z), wanted.sum(-1), 1e-12)
+    wanted = (wanted * mask[:, 1:]).sum(-1)
+    assert_alike(model.prior(T - 1, s, mask=mask).log_prob(z), wanted, 1e-12)
 
 
 @both

@@ -15,7 +15,7 @@ from inference import Objective, fit
 from ppl_models.dvae import Memory
 from ppl_models.errors import InputError
 from ppl_models.likelihoods import ConvFrames
-from ppl_models.video import SVGFP, SVGLP, VideoModel
+from ppl_models.video import SVG, SVGFP, SVGLP, VideoModel
 from tests.videos import B, D, T, assert_alike, blobs, gradients, latents, pair, ragged, scores
 
 both = pytest.mark.parametrize("name", ["SVGFP", "SVGLP"])
@@ -99,6 +99,14 @@ def test_a_pair_reads_its_frames_once(monkeypatch: pytest.MonkeyPatch) -> None:
                 next(model.parameters()).mul_(1.0)
             scores(model, z, *data)
             assert count[0] == 3
+
+
+def test_networks_have_the_settings_asked_for() -> None:
+    sizes: Any = {"recurrent_dim": 6, "width": 16, "code_dim": 6, "kind": "vgg"}
+    model = SVG(frame_shape=(3, 8, 8), norm="batch", **sizes)
+    kinds = {type(part).__name__ for part in model.modules()}
+    assert "BatchNorm2d" in kinds and "GroupNorm" not in kinds
+    assert model.frame_shape == (3, 8, 8) and model.data_dim == 192
 
 
 def test_sizes_and_unusable_settings() -> None:
