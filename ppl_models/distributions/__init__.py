@@ -32,6 +32,7 @@ from ppl_models.distributions.sequences import (
     AutoregressiveNormal,
     DiscretizedLogistic,
     SequenceDistribution,
+    independent_path,
     normal_kl,
 )
 from ppl_models.distributions.spherical_normal import SphericalNormal
@@ -63,6 +64,7 @@ __all__ = [
     "best_path",
     "check_kind",
     "filter_states",
+    "independent_path",
     "kalman_filter",
     "kalman_smoother",
     "matvec",

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from ppl_models.distributions import SphericalNormal
 from ppl_models.errors import InputError
 from ppl_models.likelihoods.basic import Bernoulli, Gaussian, Likelihood
-from ppl_models.networks import split_normal
-from ppl_models.networks.conv import ConvDecoder, ConvEncoder, Shape
+from ppl_models.networks import ConvDecoder, ConvEncoder, split_normal
+
+Shape = tuple[int, int, int]
 
 
 class PixelGaussian(Gaussian):
@@ -38,6 +39,13 @@ class PixelGaussian(Gaussian):
             return super().distribution(raw.sigmoid())
         mean, scale = split_normal(raw)
         return super().distribution(torch.cat([mean.sigmoid(), scale.log()], -1))
+
+
+class LevelGaussian(Gaussian):
+    """x_d ~ Normal(raw_d, scale_d), for outputs that are levels already; parameters as there."""
+
+    def _check_support(self, x: Tensor) -> None:
+        check_levels(x)
 
 
 class ConvFrames(Likelihood):
@@ -127,11 +135,20 @@ class ConvFrames(Likelihood):
         return read
 
     def _check_support(self, x: Tensor) -> None:
+        check_levels(x)
         self.pixels.check(x)
-        if not (bool(x.min() >= 0) and bool(x.max() <= 1)):
-            found = f"numbers from {float(x.min()):.3g} to {float(x.max()):.3g}"
-            cure = "ppl_models.data.float_frames(frames), which takes uint8"
-            raise InputError("s", found, "frames as floats from 0 (black) to 1 (white)", cure)
+
+
+def check_levels(x: Tensor) -> None:
+    """Raise InputError unless frames are of floats from 0 to 1."""
+    if not x.is_floating_point():
+        found = f"numbers of type {x.dtype}"
+    elif not (bool(x.min() >= 0) and bool(x.max() <= 1)):
+        found = f"numbers from {float(x.min()):.3g} to {float(x.max()):.3g}"
+    else:
+        return
+    cure = "ppl_models.data.float_frames(frames), which takes uint8"
+    raise InputError("s", found, "frames as floats from 0 (black) to 1 (white)", cure)
 
 
 def _pixels(pixels: str | Likelihood, data_dim: int, scale: Any) -> Likelihood:

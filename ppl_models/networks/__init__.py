@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ppl_models.networks.attention import Transformer
 from ppl_models.networks.conv import ConvDecoder, ConvEncoder, num_halvings
+from ppl_models.networks.conv_lstm import ConvLSTM, beside, over_maps
 from ppl_models.networks.lstm import LSTM, Span, Tensors, joined, set_span
 from ppl_models.networks.mlp import (
     MLP,
@@ -21,6 +22,7 @@ __all__ = [
     "ConditionalNormal",
     "ConvDecoder",
     "ConvEncoder",
+    "ConvLSTM",
     "LSTM",
     "MLP",
     "OneHot",
@@ -29,8 +31,10 @@ __all__ = [
     "Span",
     "Tensors",
     "Transformer",
+    "beside",
     "joined",
     "num_halvings",
+    "over_maps",
     "set_span",
     "split_normal",
     "together",
