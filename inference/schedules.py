@@ -42,15 +42,16 @@ class Linear:
     steps: int
     start: float = 0.0
     end: float = 1.0
+    wait: int = 0
 
     def __post_init__(self) -> None:
         _positive("steps", self.steps)
-        _weight("start", self.start)
-        _weight("end", self.end)
+        for name in ("start", "end", "wait"):
+            _weight(name, getattr(self, name))
 
     def __call__(self, step: int) -> float:
         """Return the weight of a step, counted from 0."""
-        done = min(step / self.steps, 1.0)
+        done = min(max(step - self.wait, 0) / self.steps, 1.0)
         return self.start + (self.end - self.start) * done
 
 
@@ -98,22 +99,24 @@ def constant(weight: float) -> Constant:
     return Constant(weight)
 
 
-def linear(steps: int, start: float = 0.0, end: float = 1.0) -> Linear:
+def linear(steps: int, start: float = 0.0, end: float = 1.0, *, wait: int = 0) -> Linear:
     """Warm up in a straight line (Bowman et al. 2016, section 3.1).
 
     Parameters
     ----------
     steps
-        Training steps until ``end`` is reached; it stays there.
+        Training steps from ``start`` to ``end``; it stays there.
     start, end
-        The weights at step 0 and from step ``steps`` on.
+        The weights up to step ``wait``, and from step ``wait + steps`` on.
+    wait
+        Steps before the weight changes at all: SV2P is first trained without a KL term.
 
     Raises
     ------
     ValueError
-        If ``steps`` is not positive, or a weight is negative.
+        If ``steps`` is not positive, or another number negative.
     """
-    return Linear(steps, start, end)
+    return Linear(steps, start, end, wait)
 
 
 def cyclical(period: int, ratio: float = 0.5) -> Cyclical:

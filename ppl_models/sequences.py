@@ -135,7 +135,7 @@ def check_paths(
         wanted, cure = f"(paths, frames, {data_dim})", "stack padded paths, and pass a mask"
         raise InputError(argument, f"shape {tuple(s.shape)}", wanted, cure)
     if mask is not None:
-        _check_mask(s, mask)
+        check_mask(s, mask)
     _check_finite(s, mask, numbers_seen(s, mask, observed), argument)
 
 
@@ -152,7 +152,8 @@ def _check_finite(s: Tensor, mask: Tensor | None, observed: Tensor | None, argum
     raise InputError(argument, found, "finite numbers, but for those that were not seen", cure)
 
 
-def _check_mask(s: Tensor, mask: Tensor) -> None:
+def check_mask(s: Tensor, mask: Tensor) -> None:
+    """Raise InputError unless the mask (B, T) of s (B, T, ...) has existing frames first."""
     if mask.shape != s.shape[:2] or mask.dtype != torch.bool:
         found, wanted = f"{tuple(mask.shape)}, {mask.dtype}", f"{tuple(s.shape[:2])}, torch.bool"
         raise InputError("mask", found, wanted, "give True for every frame that exists")

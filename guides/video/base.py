@@ -1,18 +1,16 @@
-"""What the guides of videos share: latents of given frames, read off their codes at once."""
+"""What the guides of videos share: latents of given videos, read off them at once."""
 
 from __future__ import annotations
 
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 from guides.base import ReadingGuide, needed
-from ppl_models.distributions import AutoregressiveNormal
-from ppl_models.sequences import Moments, sequence_plate
-from ppl_models.video import VideoModel
+from ppl_models.video import CodedVideoModel, VideoModel
 
 Model = TypeVar("Model", bound=VideoModel)
+Coded = TypeVar("Coded", bound=CodedVideoModel)
 
 
 class VideoGuide(ReadingGuide[Model]):
@@ -24,27 +22,24 @@ class VideoGuide(ReadingGuide[Model]):
         Raises
         ------
         InputError
-            ``s`` is missing, not (B, T, D) or not finite, or the mask has a hole.
+            ``s`` is missing, or not as the model asks, or the mask has a hole.
         """
         s = needed(s, expected="videos (B, T, D)")
-        with sequence_plate(s, mask, self.model.data_dim):
-            self.model.check_frames(s, mask, 0)
-            return self.latents(self.model.read(s, mask, keep=True).codes, mask)
+        with self.model.videos(s, mask):
+            return self.latents(self.read(s, mask), mask)
 
-    def latents(self, codes: Tensor, mask: Tensor | None) -> Tensor:
-        """Sample the latents of videos read as codes (B, T, F); return z."""
+    def read(self, s: Tensor, mask: Tensor | None) -> Tensor:
+        """Return what latents are read off: something (B, T, ...) of each frame."""
+        raise NotImplementedError
+
+    def latents(self, read: Tensor, mask: Tensor | None) -> Tensor:
+        """Sample the latents of videos read so; return z."""
         raise NotImplementedError
 
 
-def independent(moments: Moments, mask: Tensor | None = None) -> AutoregressiveNormal:
-    """Return the path (..., T, L) of latents that do not read one another, as one site."""
-    mean, scale = moments
+class CodeGuide(VideoGuide[Coded]):
+    """q(latents | s) of a `CodedVideoModel`, by the codes of frames that the model reads too."""
 
-    def draw(batch: torch.Size) -> Tensor:
-        noise = torch.randn(*batch, *mean.shape[-2:], dtype=mean.dtype, device=mean.device)
-        return torch.addcmul(mean, scale, noise)
-
-    shape = (mean.shape[-2], mean.shape[-1])
-    return AutoregressiveNormal(
-        lambda z: moments, draw, shape, batch_shape=tuple(mean.shape[:-2]), mask=mask
-    )
+    def read(self, s: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the codes (B, T, F)."""
+        return self.model.read(s, mask, keep=True).codes

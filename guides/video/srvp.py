@@ -15,12 +15,13 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from guides.video.base import VideoGuide, independent
+from guides.video.base import CodeGuide
+from ppl_models.distributions import independent_path
 from ppl_models.networks import LSTM
 from ppl_models.video import SRVP, SoftplusNormal
 
 
-class SRVPGuide(VideoGuide[SRVP]):
+class SRVPGuide(CodeGuide[SRVP]):
     """q(h_1, z | s) of `SRVP`.
 
     Parameters
@@ -57,7 +58,7 @@ class SRVPGuide(VideoGuide[SRVP]):
         if not self.model.stochastic:
             return h_1
         later = self.noise.moments(self.onward(codes)[..., 1:, :])
-        z: Tensor = pyro.sample("z", independent(later, None if mask is None else mask[:, 1:]))
+        z: Tensor = pyro.sample("z", independent_path(later, None if mask is None else mask[:, 1:]))
         return z
 
     def _begun(self, codes: Tensor, mask: Tensor | None) -> Tensor:

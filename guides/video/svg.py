@@ -8,12 +8,13 @@ from __future__ import annotations
 import pyro
 from torch import Tensor
 
-from guides.video.base import VideoGuide, independent
+from guides.video.base import CodeGuide
+from ppl_models.distributions import independent_path
 from ppl_models.networks import LSTM, ConditionalNormal
 from ppl_models.video import SVG
 
 
-class SVGGuide(VideoGuide[SVG]):
+class SVGGuide(CodeGuide[SVG]):
     """q(z | s) of `SVG`.
 
     Parameters
@@ -31,7 +32,9 @@ class SVGGuide(VideoGuide[SVG]):
     def latents(self, codes: Tensor, mask: Tensor | None) -> Tensor:
         """Sample z."""
         moments = self.encoder(self.onward(codes)[..., 1:, :])
-        z: Tensor = pyro.sample("z", independent(moments, None if mask is None else mask[:, 1:]))
+        z: Tensor = pyro.sample(
+            "z", independent_path(moments, None if mask is None else mask[:, 1:])
+        )
         return z
 
 

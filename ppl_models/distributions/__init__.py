@@ -32,8 +32,10 @@ from ppl_models.distributions.sequences import (
     AutoregressiveNormal,
     DiscretizedLogistic,
     SequenceDistribution,
+    independent_path,
     normal_kl,
 )
+from ppl_models.distributions.spherical_normal import SphericalNormal
 
 __all__ = [
     "CHECKPOINT",
@@ -55,12 +57,14 @@ __all__ = [
     "ObservedStates",
     "RegressionMoments",
     "SequenceDistribution",
+    "SphericalNormal",
     "Smoothed",
     "Tracked",
     "as_path",
     "best_path",
     "check_kind",
     "filter_states",
+    "independent_path",
     "kalman_filter",
     "kalman_smoother",
     "matvec",

@@ -103,7 +103,8 @@ class SequenceDistribution(TorchDistribution):
                 f"a sequence of event shape {tuple(self.event_shape)} (frames, dim) is expected, "
                 f"got a value of shape {tuple(value.shape)}"
             )
-        frames = self.existing(self.score(value))
+        none = value.new_zeros(value.shape[:-1])
+        frames = self.existing(self.score(value)) if value.shape[-2] else none
         return frames.expand(*torch.broadcast_shapes(frames.shape[:-1], self.batch_shape), -1)
 
     def score(self, value: Tensor) -> Tensor:
@@ -173,6 +174,20 @@ class AutoregressiveNormal(SequenceDistribution):
         return -(0.5 * z * z + scale.log()).sum(-1) - HALF_LOG_2PI * value.shape[-1]
 
 
+def independent_path(moments: Moments, mask: Tensor | None = None) -> AutoregressiveNormal:
+    """Return N(mean, diag scale^2) of paths (..., T, D) whose frames do not read one another."""
+    mean, scale = moments
+
+    def draw(batch: torch.Size) -> Tensor:
+        noise = torch.randn(*batch, *mean.shape[-2:], dtype=mean.dtype, device=mean.device)
+        return torch.addcmul(mean, scale, noise)
+
+    shape = (mean.shape[-2], mean.shape[-1])
+    return AutoregressiveNormal(
+        lambda x: moments, draw, shape, batch_shape=tuple(mean.shape[:-2]), mask=mask
+    )
+
+
 def normal_kl(q: Moments, p: Moments) -> Tensor:
     """Return KL(N(q) || N(p)) of diagonal Gaussians, summed over the last dim: (...)."""
     ratio = (q[0] - p[0]) / p[1], q[1] / p[1]
@@ -187,6 +202,8 @@ def _kl_of_paths(q: AutoregressiveNormal, p: AutoregressiveNormal) -> Tensor:
     exact, so this estimate is unbiased and varies less than log q(x) - log p(x).
     """
     x = q.drawn if q.drawn is not None else q.rsample()
+    if not x.shape[-2]:
+        return x.new_zeros(q.batch_shape)
     frames = q.existing(normal_kl(q.moments(x), p.moments(x)))
     return frames.sum(-1).expand(q.batch_shape)
 

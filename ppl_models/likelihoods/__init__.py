@@ -5,7 +5,7 @@ from __future__ import annotations
 from ppl_models.likelihoods.basic import Bernoulli, Gaussian, Laplace, Likelihood, named
 from ppl_models.likelihoods.discrete import Categorical, DiscretizedLogistic
 from ppl_models.likelihoods.emissions import cluster, fit_emission
-from ppl_models.likelihoods.frames import ConvFrames, PixelGaussian
+from ppl_models.likelihoods.frames import ConvFrames, LevelGaussian, PixelGaussian
 from ppl_models.likelihoods.spectra import (
     QUIET,
     ComplexBins,
@@ -26,6 +26,7 @@ __all__ = [
     "DiscretizedLogistic",
     "Gaussian",
     "Laplace",
+    "LevelGaussian",
     "Likelihood",
     "LogPower",
     "PixelGaussian",

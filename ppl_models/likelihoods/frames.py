@@ -17,13 +17,14 @@ from typing import Any, Literal
 
 import torch
 from pyro.distributions.torch_distribution import TorchDistribution
-from torch import Tensor
+from torch import Tensor, nn
 
+from ppl_models.distributions import SphericalNormal
 from ppl_models.errors import InputError
 from ppl_models.likelihoods.basic import Bernoulli, Gaussian, Likelihood
-from ppl_models.networks import split_normal
-from ppl_models.networks.conv import ConvDecoder, ConvEncoder, Shape
-from ppl_models.networks.patches import PatchDecoder, PatchEncoder
+from ppl_models.networks import ConvDecoder, ConvEncoder, split_normal
+
+Shape = tuple[int, int, int]
 
 
 class PixelGaussian(Gaussian):
@@ -40,8 +41,15 @@ class PixelGaussian(Gaussian):
         return super().distribution(torch.cat([mean.sigmoid(), scale.log()], -1))
 
 
+class LevelGaussian(Gaussian):
+    """x_d ~ Normal(raw_d, scale_d), for outputs that are levels already; parameters as there."""
+
+    def _check_support(self, x: Tensor) -> None:
+        check_levels(x)
+
+
 class ConvFrames(Likelihood):
-    """Frames (..., C S S), painted and read by networks of pictures.
+    """Frames (..., C S S), painted and read by convolutional networks.
 
     Parameters
     ----------
@@ -57,13 +65,8 @@ class ConvFrames(Likelihood):
         Standard deviation of grey levels, of which white is 1.
     skips : bool
         Whether the decoder also reads the maps of a known frame (`read_maps`).
-    width : int
-        Of both networks, in their first stage.
-    kind : "dcgan", "vgg" or "patch"
-        `ppl_models.networks.ConvEncoder` has the first two, `ppl_models.networks.PatchEncoder` the
-        third, which is the fast one on a CPU.
-    norm : "group", "batch" or "none"
-        Of the first two kinds.
+    width, kind, norm
+        Of both networks: `ppl_models.networks.ConvEncoder`.
 
     Raises
     ------
@@ -84,12 +87,8 @@ class ConvFrames(Likelihood):
         kind: str = "dcgan",
         norm: str = "group",
     ) -> None:
-        encoder: Any
-        if kind == "patch":
-            encoder = PatchEncoder(frame_shape, read_dim or code_dim, width=width)
-        else:
-            how = {"kind": kind, "norm": norm}
-            encoder = ConvEncoder(frame_shape, read_dim or code_dim, width=width, **how)
+        networks: dict[str, Any] = {"width": width, "kind": kind, "norm": norm}
+        encoder = ConvEncoder(frame_shape, read_dim or code_dim, **networks)
         channels, side, _ = frame_shape
         super().__init__(channels * side * side, code_dim)
         self.feature_dim = encoder.code_dim
@@ -97,12 +96,22 @@ class ConvFrames(Likelihood):
         self.pixels = _pixels(pixels, self.data_dim, scale)
         per_pixel = self.pixels.raw_dim // (side * side)
         self.encoder = encoder
-        given: dict[str, Any] = {"out_channels": per_pixel, "skips": skips, "width": width}
-        self.decoder: Any
-        if kind == "patch":
-            self.decoder = PatchDecoder(self.frame_shape, code_dim, **given)
-        else:
-            self.decoder = ConvDecoder(self.frame_shape, code_dim, **given, kind=kind, norm=norm)
+        networks |= {"out_channels": per_pixel, "skips": skips}
+        self.decoder = ConvDecoder(self.frame_shape, code_dim, **networks)
+
+    @torch.no_grad()
+    def start_from(self, x: Tensor) -> None:
+        """Let the decoder paint, at first, frames of the mean level of data (..., C S S).
+
+        Most pixels of most videos are dark: a decoder that starts at grey spends its first hundreds
+        of steps on learning that. Only for means that are the sigmoid of what is decoded.
+        """
+        level = x.float().mean().clamp(0.01, 0.99)
+        *_, last = (
+            m for m in self.decoder.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)
+        )
+        assert last.bias is not None
+        last.bias[: self.frame_shape[0]] = level.logit()
 
     def distribution(self, raw: Tensor) -> TorchDistribution:
         """Return the distribution of the pixels, given codes (..., code_dim)."""
@@ -110,7 +119,10 @@ class ConvFrames(Likelihood):
 
     def painted(self, code: Tensor, maps: Sequence[Tensor] | None = None) -> TorchDistribution:
         """Return p(frame | code, maps of a known frame), event shape (C S S,)."""
-        return self.pixels.distribution(self.decoder(code, maps)).to_event(1)
+        raw = self.decoder(code, maps)
+        if isinstance(self.pixels, PixelGaussian) and self.pixels.kind in ("fixed", "shared"):
+            return SphericalNormal(raw.sigmoid(), self.pixels.scale)
+        return self.pixels.distribution(raw).to_event(1)
 
     def features(self, x: Tensor, before: Tensor | None = None) -> Tensor:
         """Return the code (..., feature_dim) of each frame."""
@@ -123,11 +135,20 @@ class ConvFrames(Likelihood):
         return read
 
     def _check_support(self, x: Tensor) -> None:
+        check_levels(x)
         self.pixels.check(x)
-        if not (bool(x.min() >= 0) and bool(x.max() <= 1)):
-            found = f"numbers from {float(x.min()):.3g} to {float(x.max()):.3g}"
-            cure = "ppl_models.data.float_frames(frames), which takes uint8"
-            raise InputError("s", found, "frames as floats from 0 (black) to 1 (white)", cure)
+
+
+def check_levels(x: Tensor) -> None:
+    """Raise InputError unless frames are of floats from 0 to 1."""
+    if not x.is_floating_point():
+        found = f"numbers of type {x.dtype}"
+    elif not (bool(x.min() >= 0) and bool(x.max() <= 1)):
+        found = f"numbers from {float(x.min()):.3g} to {float(x.max()):.3g}"
+    else:
+        return
+    cure = "ppl_models.data.float_frames(frames), which takes uint8"
+    raise InputError("s", found, "frames as floats from 0 (black) to 1 (white)", cure)
 
 
 def _pixels(pixels: str | Likelihood, data_dim: int, scale: Any) -> Likelihood:

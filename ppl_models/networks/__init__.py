@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ppl_models.networks.attention import Transformer
 from ppl_models.networks.conv import ConvDecoder, ConvEncoder, num_halvings
+from ppl_models.networks.conv_lstm import ConvLSTM, beside, over_maps
 from ppl_models.networks.lstm import LSTM, Span, Tensors, joined, set_span
 from ppl_models.networks.mlp import (
     MLP,
@@ -15,25 +16,25 @@ from ppl_models.networks.mlp import (
     split_normal,
     together,
 )
-from ppl_models.networks.patches import PatchDecoder, PatchEncoder
 
 __all__ = [
     "Conditional",
     "ConditionalNormal",
     "ConvDecoder",
     "ConvEncoder",
+    "ConvLSTM",
     "LSTM",
     "MLP",
     "OneHot",
     "Rescale",
-    "PatchDecoder",
-    "PatchEncoder",
     "ResidualMLP",
     "Span",
     "Tensors",
     "Transformer",
+    "beside",
     "joined",
     "num_halvings",
+    "over_maps",
     "set_span",
     "split_normal",
     "together",

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -118,7 +119,7 @@ class ConvEncoder(nn.Module):
         self.channels = stage_channels(frame_shape, width)
         sizes = (frame_shape[0], *self.channels)
         if kind == "dcgan":
-            stages = (_block(nn.Conv2d(a, b, 4, 2, 1), b, norm) for a, b in pairwise(sizes))
+            stages: Any = (_block(nn.Conv2d(a, b, 4, 2, 1), b, norm) for a, b in pairwise(sizes))
         else:
             stages = (_vgg_block((a, b, b), norm) for a, b in pairwise(sizes))
         self.stages = nn.ModuleList(stages)

@@ -1,4 +1,4 @@
-"""What models of videos share: frames read once, and futures of given frames.
+"""What models of videos share: their frames, and futures of given frames.
 
 A video is a sequence s (B, T, D) of frames, flat, D = C S S, as floats from 0 to 1
 (`ppl_models.data.float_frames`). Its first frames may be all that is known:
@@ -8,26 +8,16 @@ frames given. A forecast is one trace of the guide, replayed so (`inference.task
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-import torch
+import pyro
 from torch import Tensor, nn
 
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count
-from ppl_models.likelihoods import ConvFrames
-from ppl_models.sequences import clean
-
-Maps = tuple[Tensor, ...]
-
-
-class Reading(NamedTuple):
-    """What networks read of the frames of videos."""
-
-    codes: Tensor
-    """(..., T, F), 0 at padding."""
-    maps: Maps
-    """Maps of the encoder's stages, each (..., T, channels, side, side)."""
+from ppl_models.likelihoods import Likelihood
+from ppl_models.sequences import check_mask, clean
 
 
 class VideoModel(nn.Module):
@@ -35,8 +25,10 @@ class VideoModel(nn.Module):
 
     Parameters
     ----------
-    likelihood : ConvFrames
-        How a frame is painted, given a code, and read.
+    likelihood : Likelihood
+        The distribution of a frame.
+    frame_shape : tuple of int
+        (C, S, S).
 
     Attributes
     ----------
@@ -45,59 +37,43 @@ class VideoModel(nn.Module):
     frame_shape : tuple of int
         (C, S, S).
     forecasts_from_prior : bool
-        Whether latents of a forecast are the prior's in known frames too, since the guide is
-        trained to read the frames after them.
+        Whether a forecast draws the latents of the frames given from the prior too, and not from
+        the guide: it is so where the guide reads the whole video, and with it what is to be told.
     """
 
     forecasts_from_prior = False
-    _kept: tuple[tuple[Any, ...], Reading] | None = None
 
-    def __init__(self, likelihood: ConvFrames) -> None:
+    def __init__(self, likelihood: Likelihood, frame_shape: tuple[int, int, int]) -> None:
         super().__init__()
-        if not isinstance(likelihood, ConvFrames):
-            cure = "likelihood=ConvFrames((1, 32, 32), code_dim)"
-            raise InputError("likelihood", type(likelihood).__name__, "a ConvFrames", cure)
         self.likelihood = likelihood
-        self.data_dim, self.frame_shape = likelihood.data_dim, likelihood.frame_shape
+        self.data_dim, self.frame_shape = likelihood.data_dim, frame_shape
 
-    def read(self, s: Tensor, mask: Tensor | None = None, *, keep: bool = False) -> Reading:
-        """Read the existing frames of videos s (..., T, D).
-
-        With ``keep``, as guides have it, the next call with this very tensor gets the same reading:
-        a pair encodes each frame once (docs/video.md says what that buys).
-        """
-        version = sum(tensor._version for tensor in (*self.parameters(), *self.buffers()))
-        key = (s, s._version, mask, torch.is_grad_enabled(), self.training, version)
-        kept, self._kept = self._kept, None
-        same = kept is not None and all(
-            a is b or (not isinstance(b, Tensor) and a == b)
-            for a, b in zip(kept[0], key, strict=True)
-        )
-        reading = kept[1] if kept is not None and same else self._encode(s, mask)
-        if keep:
-            self._kept = key, reading
-        return reading
-
-    def _encode(self, s: Tensor, mask: Tensor | None) -> Reading:
-        """Encode the frames that exist: what stands in the others reaches nothing."""
-        if mask is None or bool(mask.all()):
-            return Reading(*self.likelihood.read_maps(s))
-        codes, maps = self.likelihood.read_maps(s[mask])
-        return Reading(_placed(codes, mask), tuple(_placed(part, mask) for part in maps))
-
-    def features(self, s: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the codes (..., T, F) of frames, 0 at padding."""
-        return self.read(s, mask).codes
-
-    def check_frames(self, s: Tensor, mask: Tensor | None, future: int) -> None:
-        """Check that frames are levels from 0 to 1, and that there are some to go on from.
+    @contextmanager
+    def videos(self, s: Tensor, mask: Tensor | None = None, future: int = 0) -> Iterator[Tensor]:
+        """Enter the plate ``data`` of B videos s (B, T, D); yield them, zero where none exists.
 
         Raises
         ------
         InputError
-            Other numbers; or a future is asked for of rows of which some end before others.
+            ``s`` is not (B, T, D) or has other numbers than levels from 0 to 1, the mask has a
+            hole, or a future is asked for of rows of which some end before others.
         """
-        self.likelihood.check(clean(s, mask))
+        self.check_frames(s, mask, future)
+        with pyro.plate("data", len(s), dim=-1):
+            yield clean(s, mask)
+
+    def check_frames(self, s: Tensor, mask: Tensor | None, future: int) -> None:
+        """Check that frames are levels from 0 to 1, and that there are some to go on from."""
+        self._check_shape(s)
+        if mask is not None:
+            check_mask(s, mask)
+        frames = clean(s, mask)
+        if bool((bad := ~frames.isfinite()).any()):
+            row, frame, d = bad.nonzero()[0].tolist()
+            found = f"{float(s[row, frame, d])} in video {row}, frame {frame}, number {d}"
+            cure = "s.nan_to_num(0.0, 1.0, 0.0); or mask=, if that frame does not exist"
+            raise InputError("s", found, "numbers in every frame that exists", cure)
+        self.likelihood.check(frames)
         check_count("future", future, 0)
         if future and mask is not None and not bool(mask.all()):
             short = int(mask.sum(-1).min())
@@ -105,12 +81,14 @@ class VideoModel(nn.Module):
             cure = f"give the first {max(short, 1)} frames of each: s[:, :{max(short, 1)}]"
             raise InputError("mask", found, "as many known frames in each row", cure)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": None}  # graph tensors can be neither copied nor sent
-
-
-def _placed(rows: Tensor, mask: Tensor) -> Tensor:
-    """Put what belongs to existing frames (N, ...) in their places (*mask.shape, ...)."""
-    out = rows.new_zeros(*mask.shape, *rows.shape[1:])
-    out[mask] = rows
-    return out
+    def _check_shape(self, s: Tensor) -> None:
+        """Raise InputError unless s is (B, T, D)."""
+        if s.dim() == 3 and s.shape[-1] == self.data_dim and 0 not in s.shape:
+            return
+        side, shape = self.frame_shape[-1], " x ".join(map(str, self.frame_shape))
+        cure = f"ppl_models.data.float_frames(ppl_models.data.resize_frames(frames, {side}))"
+        cure = f"{cure}, from uint8 frames; or a model of your frame_shape"
+        if s.shape[2:].numel() == self.data_dim and s.dim() > 3 and 0 not in s.shape:
+            cure = "s.flatten(2)"
+        expected = f"(videos, frames, {self.data_dim}): frames of {shape}, flat"
+        raise InputError("s", f"shape {tuple(s.shape)}", expected, cure)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ppl_models.distributions import AutoregressiveNormal, SequenceDistribution
 from ppl_models.dvae import Memory
 from ppl_models.sequences import Moments, draw
-from ppl_models.video.base import Maps, Reading
+from ppl_models.video.coded import Maps, Reading
 
 
 class FeedsBack(Protocol):
@@ -70,7 +70,9 @@ def rollout(
     point
         Read means of generated frames again, in place of draws.
     """
-    codes, memory, kept = reading.codes, Memory(stepwise=True), list[tuple[Tensor, ...]]()
+    codes, memory = reading.codes, Memory(stepwise=True)
+    sizes = model.latent_dim, model.latent_dim, model.latent_dim, model.likelihood.raw_dim
+    kept = [tuple(codes.new_empty(*batch, 0, size) for size in (*sizes, model.data_dim))]
     known, s = codes.shape[-2], codes
     maps = model.by_heart(reading.maps, known - 1, count)
     for t in range(count):

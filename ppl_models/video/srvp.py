@@ -44,12 +44,12 @@ from torch import Tensor, nn
 from ppl_models.inputs import check_count
 from ppl_models.likelihoods import ConvFrames
 from ppl_models.networks import together
-from ppl_models.sequences import clean, masked_frames, sequence_plate
-from ppl_models.video.base import Maps, VideoModel
+from ppl_models.sequences import clean, masked_frames
+from ppl_models.video.coded import CodedVideoModel, Maps
 from ppl_models.video.residual_path import ResidualPath, ResidualStep, SoftplusNormal
 
 
-class SRVP(VideoModel):
+class SRVP(CodedVideoModel):
     """Stochastic latent residual video prediction of videos s (B, T, D).
 
     Parameters
@@ -155,14 +155,13 @@ class SRVP(VideoModel):
             ``s`` is not (B, T, D) or has other numbers than levels from 0 to 1, the mask has a
             hole, or a future is asked for of rows that end at different frames.
         """
-        with sequence_plate(s, mask, self.data_dim) as frames:
-            self.check_frames(s, mask, future)
+        with self.videos(s, mask, future) as frames:
             w, maps = self.content(s, mask, content)
             zeros = s.new_zeros(self.state_dim)
             first = dist.Normal(zeros, torch.ones_like(zeros), validate_args=False).to_event(1)
-            path = self.path(pyro.sample("h_1", first), frames.length - 1, mask, "z")
+            path = self.path(pyro.sample("h_1", first), frames.shape[-2] - 1, mask, "z")
             painted = masked_frames(self.paint(path, w, maps), mask).to_event(1)
-            s = pyro.sample("s", painted, obs=clean(s, mask))
+            s = pyro.sample("s", painted, obs=frames)
             if not future:
                 return s
             path = self.path(path[..., -1, :], future, None, "z_next")

@@ -40,12 +40,12 @@ from ppl_models.dvae import Memory
 from ppl_models.inputs import check_count
 from ppl_models.likelihoods import ConvFrames
 from ppl_models.networks import LSTM, ConditionalNormal, together
-from ppl_models.sequences import Moments, clean, sequence_plate
-from ppl_models.video.base import Maps, VideoModel
+from ppl_models.sequences import Moments
 from ppl_models.video.closed_loop import ClosedLoop, FedBackFrames
+from ppl_models.video.coded import CodedVideoModel, Maps
 
 
-class SVG(VideoModel):
+class SVG(CodedVideoModel):
     """What SVG-FP and SVG-LP share: all but the prior.
 
     Parameters
@@ -142,13 +142,13 @@ class SVG(VideoModel):
             ``s`` is not (B, T, D) or has other numbers than levels from 0 to 1, the mask has a
             hole, or a future is asked for of rows that end at different frames.
         """
-        with sequence_plate(s, mask, self.data_dim):
-            self.check_frames(s, mask, future)
-            s = clean(s, mask) if mask is not None else s
-            given = FedBackFrames(self, s, self.read(s, mask), mask)
+        with self.videos(s, mask, future) as frames:
+            given = FedBackFrames(self, frames, self.read(s, mask), mask)
             given.z = pyro.sample("z", given.latents())
             given.later = pyro.sample("s", given.frames(), obs=given.given)
-            whole = torch.cat([s[:, :1].expand(*given.later.shape[:-2], 1, -1), given.later], -2)
+            whole = torch.cat(
+                [frames[:, :1].expand(*given.later.shape[:-2], 1, -1), given.later], -2
+            )
             if not future:
                 return whole
             loop = ClosedLoop(self, given.reading(), given.z, future)

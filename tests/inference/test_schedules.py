@@ -57,3 +57,13 @@ def test_schedules_are_values(schedule: object) -> None:
 def test_bad_settings(make: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_linear_may_wait_before_it_rises() -> None:
+    """The KL weight of SV2P: nothing up to a step, then a line."""
+    schedule = linear(20, end=0.1, wait=100)
+    assert schedule(0) == schedule(100) == 0.0
+    assert schedule(110) == pytest.approx(0.05)
+    assert schedule(120) == schedule(10**6) == pytest.approx(0.1)
+    with pytest.raises(ValueError, match="wait is -1"):
+        linear(20, wait=-1)

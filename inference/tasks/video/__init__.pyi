@@ -1,5 +1,6 @@
 from .editing import interpolate as interpolate
 from .editing import swap_content as swap_content
+from .files import STORIES as STORIES
 from .files import TrainedVideo as TrainedVideo
 from .files import VideoDesign as VideoDesign
 from .files import load_video as load_video
@@ -10,6 +11,9 @@ from .forecast import futures as futures
 from .gif import write_gif as write_gif
 from .plot import draw_fan as draw_fan
 from .plot import draw_strip as draw_strip
+from .recipes import Recipe as Recipe
+from .recipes import recipe as recipe
 from .report import VideoReport as VideoReport
 from .report import score_forecast as score_forecast
+from .train import fit_clips as fit_clips
 from .train import fit_video as fit_video

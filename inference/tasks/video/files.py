@@ -80,9 +80,9 @@ class VideoDesign:
         try:
             with seeded(derive(seed, "weights")):
                 if of_video:
-                    model = story(tuple(self.frame_shape), **self.options)
+                    model = story(self.frame_shape, **self.options)
                 else:
-                    likelihood = ConvFrames(tuple(self.frame_shape), **self.frames)
+                    likelihood = ConvFrames(self.frame_shape, **self.frames)
                     size = likelihood.data_dim
                     model = story(size, likelihood=likelihood, **self.options)
                 return model, guide(model, **self.guide_options)

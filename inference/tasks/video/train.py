@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from inference.tasks.video.recipes import Recipe, recipe
 from inference.training import Run, fit
 from ppl_models.data import check_video, flat_frames
 from ppl_models.errors import InputError
+from ppl_models.likelihoods import ConvFrames
 
 Bytes = NDArray[np.uint8]
 STEPS = 20_000
@@ -121,6 +121,9 @@ def fit_clips(
     per_epoch = -(-len(s) // batch_size)
     epochs = max(1, STEPS // per_epoch) if epochs is None else epochs
     steps = epochs * per_epoch
+    chosen.prepare(guide, steps)
+    if isinstance(model.likelihood, ConvFrames):
+        model.likelihood.start_from(s[:256] / 255)
     data = {"s": s} if mask is None else {"s": s, "mask": mask}
     settings = {"progress": True} | settings
     return fit(
@@ -129,7 +132,7 @@ def fit_clips(
         data,
         epochs=epochs,
         batch_size=batch_size,
-        objective=chosen.objective(),
+        objective=chosen.objective(steps),
         learning_rate=cosine(steps, chosen.learning_rate, warmup=steps // 20 + 1),
         clip=chosen.clip,
         transform=to_levels,
