@@ -41,3 +41,7 @@ from .rbm import RBMGuide as RBMGuide
 from .slds import SLDSGuide as SLDSGuide
 from .text_vae import TextVAEGuide as TextVAEGuide
 from .vae import VAEGuide as VAEGuide
+from .video import SRVPGuide as SRVPGuide
+from .video import SV2PGuide as SV2PGuide
+from .video import SVGFPGuide as SVGFPGuide
+from .video import SVGLPGuide as SVGLPGuide

@@ -59,3 +59,7 @@ from .rbm import RBM as RBM
 from .slds import SLDS as SLDS
 from .text_vae import TextVAE as TextVAE
 from .vae import VAE as VAE
+from .video import SRVP as SRVP
+from .video import SV2P as SV2P
+from .video import SVGFP as SVGFP
+from .video import SVGLP as SVGLP

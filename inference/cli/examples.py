@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isqrt
 from typing import Any
 
 import torch
 from pyro import poutine
 from torch import Tensor
 
+from ppl_models.data.balls import bouncing_balls
 from ppl_models.data.trajectories import synthetic_trajectories
 from ppl_models.errors import InputError
 from ppl_models.likelihoods import bin_power
@@ -32,6 +34,12 @@ def boxes(model: Any, size: int) -> Data:
     """Draw boxes that move as those of MixDVAE's paper do."""
     seed = int(torch.randint(2**31, ()))
     return {"s": synthetic_trajectories(size, seed=seed)}
+
+
+def videos(model: Any, size: int) -> Data:
+    """Draw clips of 8 frames, 16 x 16, of a ball that bounces: the models need a first frame."""
+    seed = int(torch.randint(2**31, ()))
+    return {"s": bouncing_balls(size, length=8, seed=seed).pictures}
 
 
 def detections(model: Any, size: int) -> Data:
@@ -205,6 +213,24 @@ def vocabulary(data: Data) -> dict[str, Any]:
         cure = "number the tokens from 0, and raise inference.cli.examples.MOST_TOKENS for more"
         raise InputError("x", found, f"whole numbers from 0 to {MOST_TOKENS - 1:,}", cure)
     return {"num_tokens": int(x.max()) + 1}
+
+
+def frame_shape(data: Data) -> dict[str, Any]:
+    """Return channels and sides of the square frames of videos s (B, T, D): grey, or in colour.
+
+    Raises
+    ------
+    InputError
+        D is the number of pixels of neither.
+    """
+    count = data["s"].shape[-1]
+    for channels in (1, 3):
+        side = isqrt(count // channels)
+        if channels * side**2 == count > 0:
+            return {"frame_shape": (channels, side, side)}
+    cure = "ppl_models.data.float_frames(resize_frames(frames, 32)), or `ppl fit-video`"
+    expected = "those of square frames, grey or in colour: 1024, 3072"
+    raise InputError("s", f"{count} numbers a frame", expected, cure)
 
 
 def conditioned_widths(data: Data) -> dict[str, Any]:
