@@ -66,8 +66,8 @@ def fit_video(
     """
     if side not in SIDES:
         raise typer.BadParameter(f"--side takes one of {', '.join(map(str, SIDES))}; saw {side}")
+    from inference.tasks.video import STORIES
     from inference.tasks.video import fit_video as fit
-    from inference.tasks.video.files import STORIES
 
     names = {name.lower(): name for name in STORIES}
     if story.lower() not in names:
@@ -120,8 +120,8 @@ def predict_video(
     from inference.tasks.video import forecast, load_video, score_forecast
 
     trained = load_video(model)
-    given = as_painted(known, trained.model, clips, resize, grey)
-    check_room(given.frames, samples, length, trained.model)
+    given = as_painted(known, trained.design.frame_shape, clips, resize, grey)
+    check_room(samples, len(given.frames), length, trained.design.frame_shape)
     check_new(out, overwrite)
     make_folder(out)
     with progress(len(given.frames)) as step:

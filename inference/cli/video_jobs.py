@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ppl_models.data import Clips
 
     Bytes = NDArray[np.uint8]
+
+Shape = tuple[int, int, int]
 
 MOST_BYTES = 2**33
 """Bytes of frames that are held at once: 8 GiB."""
@@ -145,8 +148,8 @@ def read_known(path: Path, past: int, length: int, show: int) -> Clips:
     return Kept(frames[:, :length], mask[:, :length])
 
 
-def as_painted(clips: Clips, model: Any, path: Path, resize: bool, grey: bool) -> Clips:
-    """Return clips as the model paints frames, and say so where that takes another size.
+def as_painted(clips: Clips, shape: Shape, path: Path, resize: bool, grey: bool) -> Clips:
+    """Return clips as a model of ``shape`` (C, S, S) paints them; say so where their size changes.
 
     Raises
     ------
@@ -158,7 +161,7 @@ def as_painted(clips: Clips, model: Any, path: Path, resize: bool, grey: bool) -
 
     from ppl_models.data import resize_frames, to_grey
 
-    frames, (channels, side, _) = clips.frames, model.likelihood.frame_shape
+    frames, (channels, side, _) = clips.frames, shape
     height, width = frames.shape[2:4]
     if frames.ndim == 4 and channels == 3:
         cure = "np.savez(file, frames=np.repeat(frames[..., None], 3, -1))"
@@ -179,7 +182,7 @@ def as_painted(clips: Clips, model: Any, path: Path, resize: bool, grey: bool) -
     return clips._replace(frames=np.ascontiguousarray(frames))
 
 
-def check_room(frames: Bytes, samples: int, length: int, model: Any) -> None:
+def check_room(samples: int, clips: int, length: int, shape: Shape) -> None:
     """Check that all futures fit into `MOST_BYTES`.
 
     Raises
@@ -187,18 +190,16 @@ def check_room(frames: Bytes, samples: int, length: int, model: Any) -> None:
     InputError
         They do not; it names the number of samples, or of clips, that would.
     """
-    from math import prod
-
-    one = length * prod(model.likelihood.frame_shape)
-    needed = samples * len(frames) * one
+    one = length * prod(shape)
+    needed = samples * clips * one
     if needed <= MOST_BYTES:
         return
-    fitting = MOST_BYTES // (len(frames) * one)
+    fitting = MOST_BYTES // (clips * one)
     cure = f"--samples {fitting}"
     if fitting < 1:
         most = max(1, MOST_BYTES // one)
         cure = f"--samples 1, and {most} clips at a time: frames[:{most}]"
-    found = f"{samples} samples of {len(frames)} clips of {length} frames, {needed:,} bytes"
+    found = f"{samples} samples of {clips} clips of {length} frames, {needed:,} bytes"
     raise InputError("--samples", found, f"at most {MOST_BYTES:,}", cure)
 
 

@@ -32,6 +32,12 @@ DESIGNS = {
     ),
     "SVGLP": VideoDesign("SVGLP", (1, SIDE, SIDE), _SVG, _READING),
     "SVGFP": VideoDesign("SVGFP", (1, SIDE, SIDE), _SVG, _READING),
+    "SV2P": VideoDesign(
+        "SV2P",
+        (1, SIDE, SIDE),
+        {"width": 4, "num_kernels": 3, "kernel_side": 3},
+        {"width": 4},
+    ),
     "DKF": VideoDesign("DKF", (1, SIDE, SIDE), {"latent_dim": 3}, {}, {"width": 4, "code_dim": 6}),
 }
 

@@ -123,7 +123,8 @@ def fit_clips(
     steps = epochs * per_epoch
     chosen.prepare(guide, steps)
     if isinstance(model.likelihood, ConvFrames):
-        model.likelihood.start_from(s[:256] / 255)
+        first = s[:256] if mask is None else s[:256][mask[:256]]
+        model.likelihood.start_from(first / 255)
     data = {"s": s} if mask is None else {"s": s, "mask": mask}
     settings = {"progress": True} | settings
     return fit(

@@ -61,7 +61,7 @@ def fit(ppl: Ppl, *more: str, data: str = "clips.npz", code: int = 0) -> tuple[s
 # -- training --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("story", ["srvp", "SVGLP", "DKF"])
+@pytest.mark.parametrize("story", ["srvp", "SVGLP", "SV2P", "DKF"])
 def test_a_run_is_trained_and_predicts(ppl: Ppl, story: str) -> None:
     told, _ = fit(ppl, "--story", story)
     assert told.startswith("6 clips of 4 frames, 16 x 16, grey, from 3 videos\nTrained 2 epochs")

@@ -76,7 +76,7 @@ def test_samples_film_strip_and_scores_are_those_of_python(ppl: Ppl, untouched: 
     assert there == {"samples.npz", "futures.gif", "futures.png", "scores.json", "SHA256SUMS"}
 
 
-@pytest.mark.parametrize("story", ["SVGLP", "DKF"])
+@pytest.mark.parametrize("story", ["SVGLP", "SV2P", "DKF"])
 def test_other_stories_predict_too(ppl: Ppl, story: str) -> None:
     saved("other", story)
     predict(ppl, "--model", "other")

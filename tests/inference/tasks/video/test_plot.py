@@ -67,6 +67,8 @@ def test_a_truth_that_is_masked_or_short_is_shown_as_far_as_it_goes() -> None:
     mask = np.arange(LENGTH) < np.array([[5], [PAST]])
     shown = chosen(forecast(), blobs(2), mask)
     assert shown.films["truth"].shape == (5, SIDE, SIDE) and len(shown.films) == 4
+    strip = rows(draw_strip(forecast(), blobs(2), mask=mask, columns=LENGTH))
+    assert (strip["truth"][:, 5 * (SIDE + 2) :] == 255).all()
     none_after = chosen(forecast(), blobs(2), mask, video=1)
     assert list(none_after.films) == ["truth", "typical", "farthest"]
     assert np.array_equal(chosen(forecast(), blobs(2)[:, :5]).films["truth"], blobs(2)[0, :5])
@@ -116,6 +118,12 @@ def test_the_frames_beside_the_line_are_always_shown(
     sizes: tuple[int, int, int], want: list[int]
 ) -> None:
     assert list(_times(*sizes) + 1) == want
+
+
+def test_a_film_of_a_masked_truth_is_that_of_a_shorter_one(tmp_path: Path) -> None:
+    mask = np.arange(LENGTH) < np.full((2, 1), 5)
+    masked = write_gif(tmp_path / "a.gif", forecast(), blobs(2), mask=mask).read_bytes()
+    assert masked == write_gif(tmp_path / "b.gif", forecast(), blobs(2)[:, :5]).read_bytes()
 
 
 @pytest.mark.parametrize("truth", [True, False])
