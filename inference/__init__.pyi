@@ -37,6 +37,7 @@ from .objectives import DensityRatio as DensityRatio
 from .objectives import FactorCritic as FactorCritic
 from .objectives import FreeBits as FreeBits
 from .objectives import Objective as Objective
+from .objectives import SiteNorm as SiteNorm
 from .objectives import SlicedWasserstein as SlicedWasserstein
 from .objectives import SubsetKL as SubsetKL
 from .objectives import SubsetObjective as SubsetObjective

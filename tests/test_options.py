@@ -27,7 +27,7 @@ from inference.diagnostics import mutual_information, ppc
 from inference.diagnostics.annealed_importance import annealed_log_partition
 from inference.errors import PairError
 from inference.metrics.disentanglement import factor_information, mig
-from inference.metrics.frechet import speech_features
+from inference.metrics.frechet_speech import speech_features
 from inference.objectives import Objective
 from inference.objectives.penalties import critics
 from inference.objectives.penalties.base import Codes

@@ -2,6 +2,7 @@ from . import enhancement as enhancement
 from . import separation as separation
 from . import speech as speech
 from . import tracking as tracking
+from . import video as video
 from .imputation import Imputation as Imputation
 from .imputation import impute as impute
 from .particle_filter import particle_filter as particle_filter

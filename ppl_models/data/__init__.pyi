@@ -50,6 +50,7 @@ from .trajectories import to_object_frame as to_object_frame
 from .trajectories import walking_trajectories as walking_trajectories
 from .video import check_video as check_video
 from .video import clips_of as clips_of
+from .video import flat_frames as flat_frames
 from .video import float_frames as float_frames
 from .video import grey_levels as grey_levels
 from .video import resize_frames as resize_frames

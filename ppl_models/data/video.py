@@ -125,6 +125,14 @@ def resize_frames(frames: Bytes, side: int) -> Bytes:
 def float_frames(frames: Tensor | Bytes) -> Tensor:
     """Return clips as video models read them: float32 (N, T, C * H * W) from 0 to 1.
 
+    As `flat_frames`, otherwise.
+    """
+    return flat_frames(frames).float().div_(255)
+
+
+def flat_frames(frames: Tensor | Bytes) -> Tensor:
+    """Return clips with their frames flat, as bytes: uint8 (N, T, C * H * W).
+
     Parameters
     ----------
     frames
@@ -144,7 +152,7 @@ def float_frames(frames: Tensor | Bytes) -> Tensor:
         wanted = "uint8 (N, T, H, W), (N, T, 3, H, W) or (N, T, H, W, 3)"
         cure = "frames[None]" if clips.ndim < 4 else "check_video(frames, batch=True) says what"
         raise InputError("frames", found, wanted, cure)
-    return clips.flatten(2).float().div_(255)
+    return clips.flatten(2)
 
 
 def grey_levels(s: Tensor, shape: tuple[int, ...]) -> Bytes:

@@ -35,6 +35,7 @@ from ppl_models.distributions.sequences import (
     independent_path,
     normal_kl,
 )
+from ppl_models.distributions.spherical_normal import SphericalNormal
 
 __all__ = [
     "CHECKPOINT",
@@ -56,6 +57,7 @@ __all__ = [
     "ObservedStates",
     "RegressionMoments",
     "SequenceDistribution",
+    "SphericalNormal",
     "Smoothed",
     "Tracked",
     "as_path",

@@ -17,8 +17,9 @@ from typing import Any, Literal
 
 import torch
 from pyro.distributions.torch_distribution import TorchDistribution
-from torch import Tensor
+from torch import Tensor, nn
 
+from ppl_models.distributions import SphericalNormal
 from ppl_models.errors import InputError
 from ppl_models.likelihoods.basic import Bernoulli, Gaussian, Likelihood
 from ppl_models.networks import ConvDecoder, ConvEncoder, split_normal
@@ -86,7 +87,8 @@ class ConvFrames(Likelihood):
         kind: str = "dcgan",
         norm: str = "group",
     ) -> None:
-        encoder = ConvEncoder(frame_shape, read_dim or code_dim, width=width, kind=kind, norm=norm)
+        networks: dict[str, Any] = {"width": width, "kind": kind, "norm": norm}
+        encoder = ConvEncoder(frame_shape, read_dim or code_dim, **networks)
         channels, side, _ = frame_shape
         super().__init__(channels * side * side, code_dim)
         self.feature_dim = encoder.code_dim
@@ -94,15 +96,22 @@ class ConvFrames(Likelihood):
         self.pixels = _pixels(pixels, self.data_dim, scale)
         per_pixel = self.pixels.raw_dim // (side * side)
         self.encoder = encoder
-        self.decoder = ConvDecoder(
-            self.frame_shape,
-            code_dim,
-            out_channels=per_pixel,
-            skips=skips,
-            width=width,
-            kind=kind,
-            norm=norm,
+        networks |= {"out_channels": per_pixel, "skips": skips}
+        self.decoder = ConvDecoder(self.frame_shape, code_dim, **networks)
+
+    @torch.no_grad()
+    def start_from(self, x: Tensor) -> None:
+        """Let the decoder paint, at first, frames of the mean level of data (..., C S S).
+
+        Most pixels of most videos are dark: a decoder that starts at grey spends its first hundreds
+        of steps on learning that. Only for means that are the sigmoid of what is decoded.
+        """
+        level = x.float().mean().clamp(0.01, 0.99)
+        *_, last = (
+            m for m in self.decoder.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)
         )
+        assert last.bias is not None
+        last.bias[: self.frame_shape[0]] = level.logit()
 
     def distribution(self, raw: Tensor) -> TorchDistribution:
         """Return the distribution of the pixels, given codes (..., code_dim)."""
@@ -110,7 +119,10 @@ class ConvFrames(Likelihood):
 
     def painted(self, code: Tensor, maps: Sequence[Tensor] | None = None) -> TorchDistribution:
         """Return p(frame | code, maps of a known frame), event shape (C S S,)."""
-        return self.pixels.distribution(self.decoder(code, maps)).to_event(1)
+        raw = self.decoder(code, maps)
+        if isinstance(self.pixels, PixelGaussian) and self.pixels.kind in ("fixed", "shared"):
+            return SphericalNormal(raw.sigmoid(), self.pixels.scale)
+        return self.pixels.distribution(raw).to_event(1)
 
     def features(self, x: Tensor, before: Tensor | None = None) -> Tensor:
         """Return the code (..., feature_dim) of each frame."""

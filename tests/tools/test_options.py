@@ -152,7 +152,7 @@ EXCEPTIONS = {
         "ppl_models/inputs.py: count_rows(argument='x')",
     ),
     "what the tests have no machine for, or the slow ones try": (
-        "inference/metrics/frechet.py: frechet_speech_distance(rate=16000)",
+        "inference/metrics/frechet_speech.py: frechet_speech_distance(rate=16000)",
         "inference/training/fit.py: fit(accelerator='cpu')",
         "inference/training/processes.py: Processes(accelerator='cpu')",
         "inference/training/processes.py: Processes(strategy='auto')",

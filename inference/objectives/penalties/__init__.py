@@ -14,6 +14,7 @@ from inference.objectives.penalties.context import ContextCritic
 from inference.objectives.penalties.correlation import Decomposition, TotalCorrelation
 from inference.objectives.penalties.critics import AdversarialPrior, FactorCritic, WassersteinCritic
 from inference.objectives.penalties.ratio import DensityRatio
+from inference.objectives.penalties.site_norm import SiteNorm
 
 __all__ = [
     "AdversarialPrior",
@@ -25,6 +26,7 @@ __all__ = [
     "MMD",
     "Penalty",
     "Schedule",
+    "SiteNorm",
     "SlicedWasserstein",
     "TotalCorrelation",
     "WassersteinCritic",

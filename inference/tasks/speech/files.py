@@ -23,9 +23,10 @@ from torch import Tensor, nn
 
 import guides
 import ppl_models
-from inference.checkpoint import Checkpoint, load, save
+from inference.checkpoint import load, save
 from inference.errors import CheckpointError
 from inference.randomness import derive, seeded
+from inference.tasks.designs import check_finite_weights, check_settings_sizes, shapes_of
 from inference.training import WEIGHTS
 from ppl_models.data.stft import STFT
 from ppl_models.errors import InputError, unknown
@@ -37,10 +38,6 @@ _WITH_LATENTS = ("FrameVAE", "DKF", "RVAE", "DSAE", "KVAE", "STORN", "VRNN", "SR
 FAMILY = (*_WITH_LATENTS, "HiTDVAE", "LigHTDVAE", *LATENT_FREE)
 """Models of speech."""
 FILE = "pair.safetensors"
-LARGEST = 100_000
-"""Largest size in a file's settings; with it, settings alone fill neither memory nor an hour."""
-_MOST_LAYERS = 100
-_SMALLER = "build it smaller"
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ class Design:
             raise InputError("settings", found, "those of a model of speech", cure)
         if strange := [name for name in config if name not in names]:
             raise unknown("setting", strange[0], names)
-        _check_sizes(config, "settings")
+        check_settings_sizes(config, "settings")
         stft = config["stft"]
         if not isinstance(stft, dict) or stft.keys() != {f.name for f in fields(STFT)}:
             expected = "rate, window_ms and hop_ms"
@@ -180,8 +177,8 @@ def save_speech(
     """
     target = Path(path)
     target = target if target.suffix == ".safetensors" else target / FILE
-    built = _shapes(*_outline(design))
-    if wrong := [name for name, shape in _shapes(model, guide) if (name, shape) not in built]:
+    built = shapes_of(*_outline(design))
+    if wrong := [name for name, shape in shapes_of(model, guide) if (name, shape) not in built]:
         found = f"another {', '.join(wrong[:4])}" + " ..." * (len(wrong) > 4)
         raise InputError("design", found, "that of this pair", "give the design that built it")
     pair = {"model": model, "guide": guide}
@@ -211,7 +208,7 @@ def load_speech(model: str | os.PathLike[str], *, argument: str = "--model") -> 
     kept = load(path)
     try:
         design = Design.from_json(kept.config)
-        needed = sum(math.prod(shape) for _, shape in _shapes(*_outline(design)))
+        needed = sum(math.prod(shape) for _, shape in shapes_of(*_outline(design)))
         held = sum(tensor.numel() for tensor in kept.tensors.values())
         if design.model != kept.model:
             found = f"settings of a {design.model}, in a file of a {kept.model}"
@@ -225,7 +222,7 @@ def load_speech(model: str | os.PathLike[str], *, argument: str = "--model") -> 
         where = f"{error.argument}: {found}"
         raise CheckpointError(path, where, expected, cure) from error
     load(path, into={"model": pair[0], "guide": pair[1]}, model=design.model)
-    _check_finite(path, kept)
+    check_finite_weights(path, kept)
     return SpeechModel(pair[0].eval(), pair[1].eval(), design.stft, design, path)
 
 
@@ -261,33 +258,3 @@ def _outline(design: Design) -> tuple[nn.Module, nn.Module]:
     with torch.device("meta"):
         pair: tuple[nn.Module, nn.Module] = design.pair()
     return pair
-
-
-def _shapes(model: nn.Module, guide: nn.Module) -> list[tuple[str, tuple[int, ...]]]:
-    pair = {"model": model, "guide": guide}
-    return [
-        (f"{part}.{name}", tuple(tensor.shape))
-        for part, module in pair.items()
-        for name, tensor in module.state_dict().items()
-    ]
-
-
-def _check_sizes(value: Any, name: str) -> None:
-    """Look at every number in settings, however deep."""
-    if isinstance(value, dict | list):
-        rows = value.items() if isinstance(value, dict) else ((name, each) for each in value)
-        if isinstance(value, list) and len(value) > _MOST_LAYERS:
-            raise InputError(name, f"{len(value)} of them", f"at most {_MOST_LAYERS}", _SMALLER)
-        for inner, each in rows:
-            _check_sizes(each, str(inner))
-    most = _MOST_LAYERS if name == "num_layers" else LARGEST
-    if isinstance(value, int | float) and not 0 <= value <= most:
-        raise InputError(name, f"{value}", f"a number from 0 to {most:,}", _SMALLER)
-
-
-def _check_finite(path: Path, kept: Checkpoint) -> None:
-    for name, tensor in kept.tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            bad = int((~tensor.isfinite()).sum())
-            found = f"{name} holds {bad} of {tensor.numel()} numbers that are not finite"
-            raise CheckpointError(path, found, "finite weights", "train it again, or get another")

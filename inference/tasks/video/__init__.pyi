@@ -1,0 +1,14 @@
+from .editing import interpolate as interpolate
+from .editing import swap_content as swap_content
+from .files import STORIES as STORIES
+from .files import TrainedVideo as TrainedVideo
+from .files import VideoDesign as VideoDesign
+from .files import load_video as load_video
+from .files import save_video as save_video
+from .forecast import Forecast as Forecast
+from .forecast import forecast as forecast
+from .forecast import futures as futures
+from .recipes import Recipe as Recipe
+from .recipes import recipe as recipe
+from .train import fit_clips as fit_clips
+from .train import fit_video as fit_video
