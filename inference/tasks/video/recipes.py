@@ -91,7 +91,7 @@ def _small(story: str, shape: Shape) -> Recipe:
         options = {**net, "recurrent_dim": 128, "code_dim": 128}
         return Recipe(VideoDesign(story, shape, options, {"recurrent_dim": 128}))
     if story == "SV2P":
-        return Recipe(VideoDesign(story, shape, {"scale": net["scale"]}))
+        return Recipe(VideoDesign(story, shape, net, {"width": 8}))
     frames = {**net, "code_dim": 128}
     return Recipe(VideoDesign(story, shape, {"latent_dim": 20}, {}, frames))
 
