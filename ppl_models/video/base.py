@@ -35,6 +35,7 @@ class VideoModel(nn.Module):
     data_dim : int
         D.
     frame_shape : tuple of int
+        (C, S, S).
     forecasts_from_prior : bool
         Whether a forecast draws the latents of the frames given from the prior too, and not from
         the guide: it is so where the guide reads the whole video, and with it what is to be told.

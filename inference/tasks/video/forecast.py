@@ -175,17 +175,18 @@ def _rolled_on(model: Any, guide: nn.Module, s: Tensor, future: int) -> Tensor:
     return means
 
 
+def frame_shape_of(model: Any) -> tuple[int, int, int]:
+    """Return (C, S, S) of a model of videos."""
+    shape: tuple[int, int, int] = (
+        getattr(model, "frame_shape", None) or model.likelihood.frame_shape
+    )
+    return shape
+
+
 def picture_shape(model: Any) -> tuple[int, ...]:
     """Return the shape of a frame as arrays have it: (H, W), or (3, H, W)."""
-    channels, *sides = _frame_shape(model)
+    channels, *sides = frame_shape_of(model)
     return tuple(sides) if channels == 1 else (channels, *sides)
-
-
-def _frame_shape(model: Any) -> tuple[int, int, int]:
-    """Return (C, S, S): that of a model of videos, or of the frames that are its likelihood."""
-    part = model if isinstance(model, VideoModel) else model.likelihood
-    shape: tuple[int, int, int] = part.frame_shape
-    return shape
 
 
 def checked_frames(model: nn.Module, frames: Tensor | Bytes) -> Bytes:
@@ -196,12 +197,12 @@ def checked_frames(model: nn.Module, frames: Tensor | Bytes) -> Bytes:
     InputError
         As `forecast`.
     """
-    of_codes = isinstance(model, DynamicalVAE) and isinstance(model.likelihood, ConvFrames)
-    if not (isinstance(model, VideoModel) or of_codes):
+    coded = isinstance(model, DynamicalVAE) and isinstance(model.likelihood, ConvFrames)
+    if not (isinstance(model, VideoModel) or coded):
         cure = "a model of ppl_models.video, or DKF(1024, 8, likelihood=ConvFrames((1, 32, 32)))"
         raise InputError("model", type(model).__name__, "a model of videos", cure)
     known = frames.numpy() if isinstance(frames, Tensor) else np.asarray(frames)
-    channels, side, _ = _frame_shape(model)
+    channels, side, _ = frame_shape_of(model)
     grey = (side, side) if channels == 1 else None
     found = known.shape[2:]
     fits = found == grey or (channels == 3 and found in ((3, side, side), (side, side, 3)))

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from inference.objectives import Objective, SiteNorm
+from inference.schedules import linear
 from inference.tasks.video.files import SEQUENCE, STORIES, VIDEO, VideoDesign
 from ppl_models.errors import InputError, unknown
 
@@ -29,6 +30,10 @@ class Recipe:
         Of `Objective`: for all latent sites, or by site.
     residual
         Weight of the norm of SRVP's steps (`SiteNorm`); 0 for none.
+    staged
+        Whether it is trained in SV2P's three stages, in its published shares of the steps: z from
+        the prior for a quarter of them, then from the guide; its KL from the half on, rising for a
+        tenth.
     batch_size, learning_rate, clip
         Of `inference.fit`. The rate rises for a twentieth of the steps, then falls to 0.
     """
@@ -36,16 +41,25 @@ class Recipe:
     design: VideoDesign
     kl_weight: float | Mapping[str, Any] = 1.0
     residual: float = 0.0
+    staged: bool = False
     batch_size: int = 16
     learning_rate: float = 2e-3
     clip: float | None = 100.0
 
-    def objective(self) -> Objective:
+    def objective(self, steps: int) -> Objective:
         """Return what is maximised: the bound, its KL weighted, less the story's penalty."""
         norm: tuple[nn.Module, ...] = ()
         if self.residual:
             norm = (SiteNorm("residual", self.residual, masked_like="z"),)
-        return Objective("meanfield", kl_weight=self.kl_weight, penalties=norm)
+        weight: Any = self.kl_weight
+        if self.staged:
+            weight = linear(max(1, steps // 10), wait=steps // 2)
+        return Objective("meanfield", kl_weight=weight, penalties=norm)
+
+    def prepare(self, guide: Any, steps: int) -> None:
+        """Tell the guide how long the first stage is, where there are stages."""
+        if self.staged:
+            guide.prior_steps = steps // 4
 
 
 def recipe(story: str, frame_shape: Shape = (1, 32, 32), sizes: str = "small") -> Recipe:
@@ -91,7 +105,8 @@ def _small(story: str, shape: Shape) -> Recipe:
         options = {**net, "recurrent_dim": 128, "code_dim": 128}
         return Recipe(VideoDesign(story, shape, options, {"recurrent_dim": 128}))
     if story == "SV2P":
-        return Recipe(VideoDesign(story, shape, net, {"width": 8}))
+        options = {"width": 8, "scale": net["scale"]}
+        return Recipe(VideoDesign(story, shape, options, {"width": 8}), staged=True)
     frames = {**net, "code_dim": 128}
     return Recipe(VideoDesign(story, shape, {"latent_dim": 20}, {}, frames))
 
@@ -103,7 +118,9 @@ def _published(story: str, shape: Shape) -> Recipe:
         design = VideoDesign(story, shape, {"scale": share, **norm})
         return Recipe(design, {"z": 2.0}, 1.0, batch_size=128, learning_rate=3e-4, clip=None)
     if story == "SV2P":
-        return Recipe(VideoDesign(story, shape), batch_size=32, learning_rate=1e-3, clip=None)
+        return Recipe(
+            VideoDesign(story, shape), staged=True, batch_size=32, learning_rate=1e-3, clip=None
+        )
     scale = math.sqrt(4096 * 1e-4 / 2)  # a mean over 4,096 pixels, and beta 1e-4
     design = VideoDesign(story, shape, {"scale": scale * share, **norm})
     return Recipe(design, batch_size=100, learning_rate=2e-3, clip=None)

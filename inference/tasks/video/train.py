@@ -121,9 +121,9 @@ def fit_clips(
     per_epoch = -(-len(s) // batch_size)
     epochs = max(1, STEPS // per_epoch) if epochs is None else epochs
     steps = epochs * per_epoch
-    likelihood = getattr(model, "likelihood", None)
-    if isinstance(likelihood, ConvFrames):
-        likelihood.start_from(s[:256] / 255)
+    chosen.prepare(guide, steps)
+    if isinstance(model.likelihood, ConvFrames):
+        model.likelihood.start_from(s[:256] / 255)
     data = {"s": s} if mask is None else {"s": s, "mask": mask}
     settings = {"progress": True} | settings
     return fit(
@@ -132,7 +132,7 @@ def fit_clips(
         data,
         epochs=epochs,
         batch_size=batch_size,
-        objective=chosen.objective(),
+        objective=chosen.objective(steps),
         learning_rate=cosine(steps, chosen.learning_rate, warmup=steps // 20 + 1),
         clip=chosen.clip,
         transform=to_levels,
