@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pyro import poutine
@@ -13,6 +14,7 @@ from torch.distributions import kl_divergence
 from guides.video import SV2PGuide
 from inference import Objective, fit
 from inference.schedules import linear
+from inference.tasks.video import forecast
 from ppl_models.errors import InputError
 from ppl_models.video import SV2P
 from tests.videos import ENDS, B, T, assert_alike, blobs, latents, pair, ragged, scores
@@ -120,3 +122,20 @@ def test_unusable_settings() -> None:
             SV2PGuide(model, **wrong)
     with pytest.raises(InputError, match="simulate"):
         SV2PGuide(model, width=2)()
+
+
+@pytest.mark.parametrize("name", ["SV2P", "SV2P frames"])
+def test_a_forecast_draws_z_from_the_prior(name: str) -> None:
+    """In known frames too: the guide would have read what comes after them."""
+    model, guide = pair(name)
+    model, guide = model.float(), guide.float()
+    known = (255 * blobs()).byte().unflatten(-1, (8, 8)).numpy()
+    first = forecast(model, guide, known, length=8, num_samples=2, seed=1).frames
+    assert first.shape == (2, B, 8, 8, 8)
+    with torch.no_grad():
+        for parameter in guide.parameters():
+            parameter.mul_(-3.0)
+    assert np.array_equal(
+        first, forecast(model, guide, known, length=8, num_samples=2, seed=1).frames
+    )
+    assert not np.array_equal(first[0], first[1])
