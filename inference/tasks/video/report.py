@@ -155,9 +155,7 @@ def as_forecast(found: Forecast, truth: Bytes) -> Bytes:
     return films
 
 
-def compared_lengths(
-    found: Forecast, films: Bytes, mask: NDArray[np.bool_] | None
-) -> list[int]:
+def compared_lengths(found: Forecast, films: Bytes, mask: NDArray[np.bool_] | None) -> list[int]:
     """Return how many frames of each clip both have; 0 where that is none after those given."""
     most = min(found.frames.shape[2], films.shape[1])
     ends = np.full(len(films), films.shape[1]) if mask is None else np.asarray(mask).sum(1)

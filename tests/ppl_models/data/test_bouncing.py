@@ -184,3 +184,9 @@ def test_refused(given: dict, message: str) -> None:
 
 def test_a_box_is_a_plain_record() -> None:
     assert box(64) == Box("srvp", 28, 36.0, 1.0, 4)
+
+
+def test_speeds_are_whole_published_pixels_either_way_or_from_the_least_on() -> None:
+    within, rng = box(32, max_speed=3), np.random.default_rng(0)
+    assert set(within.speeds(rng, (500,)) / within.unit) == {-3, -2, -1, 0, 1, 2, 3}
+    assert set(within.speeds(rng, (500,), least=2) / within.unit) == {2, 3}

@@ -177,3 +177,8 @@ def test_levels_refused(shape: tuple[int, ...], value: float) -> None:
     with pytest.raises(InputError) as caught:
         grey_levels(torch.full((5, 4), value), shape)
     assert caught.value.cure
+
+
+def test_an_error_names_the_array_as_it_is_told_to() -> None:
+    with pytest.raises(InputError, match="^film, array 'frames': saw float"):
+        check_video(noise(4, 5, 6) / 255, where="film, array 'frames'")

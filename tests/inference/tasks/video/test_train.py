@@ -102,7 +102,7 @@ def test_epochs_are_those_of_the_steps_unless_given(monkeypatch: pytest.MonkeyPa
     chosen = Recipe(DESIGNS["SRVP"], batch_size=2)
     pair = chosen.design.pair()
     fit_clips(*pair, blobs(), chosen)
-    fit_clips(*pair, blobs(), chosen, "here", epochs=7, seed=3, mask=torch.ones(3, 8) > 0)
+    fit_clips(*pair, blobs(), chosen, directory="here", epochs=7, seed=3, mask=torch.ones(3, 8) > 0)
     assert [one["epochs"] for one in seen] == [train.STEPS // 2, 7]
     assert [one["seed"] for one in seen] == [0, 3]
     assert [one["directory"] for one in seen] == [None, "here"]
