@@ -12,7 +12,6 @@ who scores it may bring clips of another generator's setting. Stopped, the same 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,7 @@ SHARES = (  # of the clips: digits, process, greatest speed
     (0.10, (1, 2), "svg", 4),
     (0.10, (1, 2), "deterministic", 4),
 )
-CLIPS, EPOCHS, WIDTH = 60_000, 8, 16
+CLIPS, EPOCHS = 60_000, 27
 
 
 def main() -> None:
@@ -54,8 +53,7 @@ def main() -> None:
         for seed, (share, digits, process, speed) in enumerate(SHARES)
     ]
     chosen = recipe("SRVP")
-    design = replace(chosen.design, options={**chosen.design.options, "width": WIDTH})
-    model, guide = design.pair()
+    model, guide = chosen.design.pair()
     run = fit_clips(
         model,
         guide,
@@ -66,7 +64,7 @@ def main() -> None:
         resume=given.out.exists(),
     )
     print(run)
-    print(save_video(given.out, design, model, guide, {"epochs": run.epochs}))
+    print(save_video(given.out, chosen.design, model, guide, {"epochs": run.epochs}))
 
 
 if __name__ == "__main__":
