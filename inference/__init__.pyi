@@ -54,6 +54,7 @@ from .tasks import particle_filter as particle_filter
 from .tasks import rate_distortion as rate_distortion
 from .tasks import track as track
 from .training import Aggressive as Aggressive
+from .training import Muon as Muon
 from .training import Run as Run
 from .training import fit as fit
 from .training import fit_em as fit_em

@@ -136,6 +136,7 @@ def fit_clips(
         objective=chosen.objective(steps),
         learning_rate=cosine(steps, chosen.learning_rate, warmup=steps // 20 + 1),
         clip=chosen.clip,
+        optimizer=chosen.optimizer,
         transform=to_levels,
         seed=seed,
         directory=directory,
