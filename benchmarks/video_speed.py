@@ -102,7 +102,7 @@ def whole_fit(rounds: int) -> None:
             10,
             batch_size=CLIPS,
             objective=chosen.objective(1000),
-            transform=lambda batch: (batch[0].float() / 255,),
+            transform=lambda s: s.float() / 255,
             clip=chosen.clip,
             report_every=10**6,
         )
