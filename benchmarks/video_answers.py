@@ -1,10 +1,10 @@
-"""What a trained SRVP answers: content swapped, far futures, other settings, a way between two.
+r"""What a trained SRVP answers: content swapped, far futures, other settings, a way between two.
 
 ::
 
     python -m benchmarks.video_answers srvp ../shared/data/mnist
     python -m benchmarks.video_answers RUN ../shared/data/mnist --part swap --clips 50
-    python -m benchmarks.video_answers srvp ../shared/data/mnist --part street \\
+    python -m benchmarks.video_answers srvp ../shared/data/mnist --part street \
         --street ../shared/data/video/vtest.npz --out RUNS --minutes 8
 
 Digits are of MNIST's test set, which no story has seen. A path is that of the centroid of what is
@@ -133,9 +133,7 @@ def setting_scores(
     past = psnr(test.frames[:, :PAST], told.frames[:, :, :PAST])
     found["psnr past"] = float(past.mean())
     if test.places.shape[2] == 1:
-        ours, true = (
-            locate(x, test.digits)[..., PAST:, 0, :] for x in (told.frames, test.frames)
-        )
+        ours, true = (locate(x, test.digits)[..., PAST:, 0, :] for x in (told.frames, test.frames))
         met = np.logical_or.accumulate(test.bounces[:, PAST:, 0], 1)
         held = future_calibration(ours, true, met, resolution=RESOLUTION)
         found |= {"80 % before": held.before.coverage[1], "80 % after": held.after.coverage[1]}

@@ -37,6 +37,7 @@ from inference.tasks.video import Recipe, forecast, recipe
 from ppl_models.data import float_frames, moving_digits
 
 Bytes = NDArray[np.uint8]
+Loss = Callable[[], Tensor]
 CLIPS, LENGTH = 16, 15
 FORECASTS = ("SRVP", "SVGLP", "SVGFP", "SV2P", "DKF", "VRNN")
 LENGTHS = (25, 95, 200)
@@ -51,27 +52,34 @@ def clips(size: int, length: int = LENGTH) -> Bytes:
     return moving_digits(images, size=size, length=length).frames
 
 
-def rivals(story: str, s: Tensor, chosen: Recipe | None = None) -> dict[str, Work]:
-    """Return a step of the story, and one of its rival, which has copies of its networks.
+def losses(story: str, s: Tensor, chosen: Recipe) -> dict[str, tuple[Loss, tuple[Any, Any]]]:
+    """Return the loss of the story and that of its rival, each with the pair that it is of.
 
     Raises
     ------
     ValueError
-        They have not the same loss for the same noise.
+        They are not equal for the same noise.
     """
-    chosen = chosen or recipe(story)
-    pair = chosen.design.pair()
-    rival = RIVALS[story](*deepcopy(pair))
-    objective = chosen.objective(1000)
-    ours: Callable[[], Tensor] = lambda: objective.loss(*pair, (s,))  # noqa: E731
-    theirs: Callable[[], Tensor] = lambda: rival(s)  # noqa: E731
-    _check_equal(story, ours, theirs)
-    return {"ours": training(ours, *pair), "plain": training(theirs, rival)}
+    pair, objective = chosen.design.pair(), chosen.objective(1000)
+    copied = deepcopy(pair)
+    rival = RIVALS[story](*copied)
+    found = {
+        "ours": (lambda: objective.loss(*pair, (s,)), pair),
+        "plain": (lambda: rival(s), copied),
+    }
+    _check_equal(story, *(loss for loss, _ in found.values()))
+    return found
 
 
-def _check_equal(story: str, *losses: Callable[[], Tensor]) -> None:
+def rivals(story: str, s: Tensor) -> dict[str, Work]:
+    """Return a step of the story, and one of its rival, which has copies of its networks."""
+    found = losses(story, s, recipe(story))
+    return {name: training(loss, *pair) for name, (loss, pair) in found.items()}
+
+
+def _check_equal(story: str, *both: Loss) -> None:
     found = []
-    for loss in losses:
+    for loss in both:
         with seeded(1):
             found.append(float(loss().detach()))
     if abs(found[1] - found[0]) > TOLERANCE * abs(found[0]):
@@ -133,17 +141,21 @@ def forecasts(rounds: int, samples: int = 20, names: tuple[str, ...] = FORECASTS
 def memory(lengths: tuple[int, ...] = LENGTHS) -> None:
     """Print how much a process grows at its peak, forecasting so many frames."""
     print(f"\nMemory of {SAMPLES} futures of a clip: MB at the peak, above what imports take")
-    grown = []
-    for length in lengths:
+    grown = list[float]()
+    for i, length in enumerate(lengths):
         command = [sys.executable, "-m", "benchmarks.video_speed", "--probe", str(length)]
         out = subprocess.run(command, capture_output=True, text=True, check=True)
         grown.append(float(out.stdout))
-        print(f"{length:8} frames{grown[-1]:8.0f}{1e3 * grown[-1] / length:8.0f} kB a frame")
+        more = (grown[i] - grown[i - 1]) / (length - lengths[i - 1]) if i else grown[0] / length
+        print(f"{length:8} frames{grown[-1]:8.0f}; each frame more adds {more:.2f}", flush=True)
 
 
 def probe(length: int) -> float:
     """Return MB by which a forecast of so many frames makes the process grow."""
     model, guide = (part.eval() for part in recipe("SRVP").design.pair())
+    with torch.no_grad():  # untrained steps make the state grow until it is no number
+        for part in model.step.parameters():
+            part.mul_(0.1)
     known = clips(1)[:, :5]
     tell = partial(forecast, model, guide, known, num_samples=SAMPLES)
     forecast(model, guide, known, length=6, num_samples=1)

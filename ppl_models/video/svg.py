@@ -117,7 +117,7 @@ class SVG(CodedVideoModel):
         if len(set(frames.tolist())) == 1:
             frames = frames[:1]
         at = frames.to(maps[0].device)
-        # not index_select: it would lay maps out anew, channels first, and convolutions turn them back
+        # index_select would lay maps out channels first, which convolutions turn back
         return tuple(part[..., at, :, :, :] for part in maps)
 
     def forward(self, s: Tensor, mask: Tensor | None = None, *, future: int = 0) -> Tensor:
