@@ -8,6 +8,7 @@ frames given. A forecast is one trace of the guide, replayed so (`inference.task
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -68,7 +69,8 @@ class VideoModel(nn.Module):
         if mask is not None:
             check_mask(s, mask)
         frames = clean(s, mask)
-        if bool((bad := ~frames.isfinite()).any()):
+        # a sum is a number only if all are, and takes a twentieth of the time of looking at each
+        if not math.isfinite(float(frames.sum())) and bool((bad := ~frames.isfinite()).any()):
             row, frame, d = bad.nonzero()[0].tolist()
             found = f"{float(s[row, frame, d])} in video {row}, frame {frame}, number {d}"
             cure = "s.nan_to_num(0.0, 1.0, 0.0); or mask=, if that frame does not exist"

@@ -117,7 +117,8 @@ class SVG(CodedVideoModel):
         if len(set(frames.tolist())) == 1:
             frames = frames[:1]
         at = frames.to(maps[0].device)
-        return tuple(part.index_select(-4, at) for part in maps)
+        # index_select would lay maps out channels first, which convolutions turn back
+        return tuple(part[..., at, :, :, :] for part in maps)
 
     def forward(self, s: Tensor, mask: Tensor | None = None, *, future: int = 0) -> Tensor:
         """Score B videos s (B, T, D) given their first frames, and sample ``future`` more.
