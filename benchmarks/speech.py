@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from inference.diagnostics import rates
-from inference.metrics.frechet import FrechetDistance, frechet_speech_distance
+from inference.metrics import FrechetDistance, frechet_speech_distance
 from inference.metrics.speech import mean_scores, si_sdr, speech_scores
 from inference.tasks.speech import (
     RECIPES,
