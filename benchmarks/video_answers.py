@@ -174,6 +174,8 @@ def _far(pair: Any, digits: Digits, size: int) -> None:
     print(f"\nForecasts of {PAST} to {LONG} frames: confidence that a frame shows a digit")
     print(", ".join(f"frame {at}: {value:.3f}" for at, value in found.items()), end="; ")
     print(f"ratio {found[FAR] / found[NEAR]:.3f} (asked: at least 0.8)")
+    true = digit_classifier().confidence(test_digits(digits, size).frames).mean()
+    print(f"of true digits {float(true):.3f}: a story of no digits keeps its ratio, too")
 
 
 def _settings(pair: Any, digits: Digits, size: int) -> None:

@@ -160,7 +160,15 @@ def test_the_truth_scores_best_and_the_last_frame_as_copied() -> None:
     found = video_street.second_scores(clips, np.stack([clips, still]))
     assert found["the best future"] == 100 and found["the past, again"] == 100
     assert found["the last frame"] < found["the futures' mean"] < 100
+    copied = found["the same, copied"]
+    assert found["the first frame told"] == pytest.approx((100 + copied) / 2)
     assert found["one future"] == pytest.approx((100 + found["the last frame"]) / 2)
+
+
+def test_motion_is_the_change_from_frame_to_frame() -> None:
+    frames = np.zeros((2, 3, 4, 4), np.uint8)
+    frames[0, 1] = 8  # up, then down; the other clip stands still
+    assert video_street.motion(frames) == pytest.approx((8**2 / 2) ** 0.5)
 
 
 def test_a_street_is_learned_once_and_read_again(
