@@ -2,7 +2,7 @@ r"""Muon: steps whose matrices have equal singular values, for networks of many 
 
 A gradient's matrix, after momentum, is replaced by the nearest one with orthonormal rows or columns
 (a few Newton-Schulz iterations), so that no direction of a layer waits for the others. On the
-stories of videos it learns in a third of Adam's steps (docs/video.md). Kernels of convolutions
+stories of videos it needs fewer steps than Adam to the same bound (docs/video.md). Kernels of convolutions
 count as matrices, a row an output; `torch.optim.Muon` takes none. What is no matrix, biases and
 norms, gets Adam's step.
 

@@ -38,7 +38,7 @@ class Recipe:
         tenth.
     batch_size, learning_rate, clip, optimizer
         Of `inference.fit`. The rate rises for a twentieth of the steps, then falls to 0. `Muon`
-        takes a third of Adam's steps to the same bound (docs/video.md).
+        needs fewer steps than Adam to the same bound (docs/video.md).
     """
 
     design: VideoDesign
