@@ -44,7 +44,7 @@ from torch import Tensor, nn
 from ppl_models.inputs import check_count
 from ppl_models.likelihoods import ConvFrames
 from ppl_models.networks import together
-from ppl_models.sequences import clean, masked_frames
+from ppl_models.sequences import masked_frames
 from ppl_models.video.coded import CodedVideoModel, Maps
 from ppl_models.video.residual_path import ResidualPath, ResidualStep, SoftplusNormal
 
@@ -140,7 +140,8 @@ class SRVP(CodedVideoModel):
         mask
             (B, T), the frames that exist: the first ones of each row.
         content
-            (B, K, D), frames to take w from in place of those of s: another video's, to swap.
+            (B, K, D), frames to take w from in place of those of s, the last k of them: another
+            video's, to swap.
         future
             F.
 
@@ -185,27 +186,26 @@ class SRVP(CodedVideoModel):
         """Return w (B, W) of videos s (B, T, D), and maps for the decoder, if it reads any."""
         reading = self.read(s, mask)
         if given is None:
-            chosen = self._choice(s, mask)
-        else:
-            reading, chosen = self._encode(clean(given, None), None), None
+            chosen = self._choice(s, mask, at_random=self.training)
+        else:  # as many as in training, or their sum would be another
+            reading, chosen = self._encode(given, None), self._choice(given, None, at_random=False)
         rows = torch.arange(len(s), device=s.device)[:, None]
-        codes = reading.codes if chosen is None else reading.codes[rows, chosen]
+        codes = reading.codes[rows, chosen]
         w: Tensor = self.whole_content(self.frame_content(codes).sum(-2))
         if not self.likelihood.decoder.skips:
             return w, None
-        at = chosen[:, :1] if chosen is not None else torch.full_like(rows, -1)
-        return w, tuple(part[rows, at] for part in reading.maps)
+        return w, tuple(part[rows, chosen[:, :1]] for part in reading.maps)
 
     def paint(self, h: Tensor, w: Tensor, maps: Maps | None) -> TorchDistribution:
         """Return p(s_t | h_t, w) of states (..., T, Y) and contents (..., W)."""
         return self.likelihood.painted(together(h, w[..., None, :]), maps)
 
-    def _choice(self, s: Tensor, mask: Tensor | None) -> Tensor:
+    def _choice(self, s: Tensor, mask: Tensor | None, *, at_random: bool) -> Tensor:
         """Return which k frames (B, k) the content is read from; short videos repeat theirs."""
         size, length = s.shape[:2]
         count = torch.full((size, 1), length) if mask is None else mask.sum(-1, keepdim=True).cpu()
         order = torch.arange(length).expand(size, length)
-        if self.training:
+        if at_random:
             late = (order >= count).float()
             order = (torch.rand(size, length) + late).argsort(-1)
         else:

@@ -59,11 +59,13 @@ def test_a_content_does_not_depend_on_the_order_of_its_frames() -> None:
     model, _ = pair("SRVP")
     s = blobs()
     order = torch.tensor([3, 0, 4, 1, 2])
-    w = model.content(s, given=s)[0]
-    assert_alike(model.content(s, given=s[:, order])[0], w, 1e-12)
-    last = [0, 1, 2, 4, 3]  # of the two last ones, which are read without `given`
-    assert_alike(model.content(s[:, last])[0], model.content(s)[0], 1e-12)
-    assert not torch.allclose(model.content(s[:, order])[0], model.content(s)[0])
+    last = [0, 1, 2, 4, 3]  # of the two last ones, as many as training reads
+    w = model.content(s)[0]
+    assert_alike(model.content(s[:, last])[0], w, 1e-12)
+    assert_alike(model.content(s, given=s)[0], w, 1e-12)
+    assert_alike(model.content(s, given=s[:, last])[0], w, 1e-12)
+    assert not torch.allclose(model.content(s[:, order])[0], w)
+    assert not torch.allclose(model.content(s, given=s[:, order])[0], w)
 
 
 @both
@@ -82,10 +84,9 @@ def test_a_content_of_a_ragged_batch_is_that_of_each_row_alone(name: str) -> Non
 def test_a_content_is_of_existing_frames_and_of_random_ones_in_training_alone() -> None:
     model, _ = pair("SRVP")
     s, mask = ragged(blobs())
-    chosen = model._choice(s, mask)
+    chosen = model._choice(s, mask, at_random=False)
     assert chosen.tolist() == [[4, 3], [2, 1], [0, 0]]
-    model.train()
-    seen = torch.stack([model._choice(s, mask) for _ in range(100)])
+    seen = torch.stack([model._choice(s, mask, at_random=True) for _ in range(100)])
     assert [set(seen[:, row].flatten().tolist()) for row in range(B)] == [
         {0, 1, 2, 3, 4},
         {0, 1, 2},
@@ -104,6 +105,10 @@ def test_another_content_leaves_the_path_as_it_is() -> None:
     )
     assert_alike(own["residual"]["value"], swapped["residual"]["value"], 0.0)
     assert not torch.allclose(own["s"]["fn"].mean, swapped["s"]["fn"].mean)
+    model.train()
+    w = model.content(s, given=s)[0]  # what is given is not chosen from at random
+    assert_alike(model.content(s, given=s)[0], w, 0.0)
+    model.eval()
     same = poutine.trace(held).get_trace(s, content=s[:, -2:]).nodes
     assert_alike(own["s"]["fn"].mean, same["s"]["fn"].mean, 1e-12)
 
