@@ -106,8 +106,10 @@ def swap(model: Any, guide: Any, digits: Digits, size: int) -> Swap:
 def far(model: Any, guide: Any, digits: Digits, size: int, samples: int = 10) -> dict[int, float]:
     """Return the classifier's mean confidence by frame, counted from 1, of futures of 95 frames."""
     test = test_digits(digits, size)
-    told = forecast(model, guide, test.frames[:, :PAST], length=LONG, num_samples=samples).frames
-    sure = digit_classifier().confidence(told).mean((0, 1))
+    predicted = forecast(
+        model, guide, test.frames[:, :PAST], length=LONG, num_samples=samples
+    ).frames
+    sure = digit_classifier().confidence(predicted).mean((0, 1))
     return {frame: float(sure[frame - 1]) for frame in (NEAR, 25, 50, 75, FAR)}
 
 
@@ -126,14 +128,16 @@ def setting_scores(
     model: Any, guide: Any, test: MovingDigits, samples: int = 100
 ) -> dict[str, float]:
     """Score futures of clips: PSNR and SSIM of the best, the copied frame, the past; coverage."""
-    told = forecast(model, guide, test.frames[:, :PAST], length=LENGTH, num_samples=samples)
-    parts = video_scores(test.frames, told.frames, past=PAST).summary()
+    predicted = forecast(model, guide, test.frames[:, :PAST], length=LENGTH, num_samples=samples)
+    parts = video_scores(test.frames, predicted.frames, past=PAST).summary()
     wanted = ("psnr best", "psnr mean", "psnr copied", "ssim best", "ssim copied")
     found = {name: parts[name][0] for name in wanted}
-    past = psnr(test.frames[:, :PAST], told.frames[:, :, :PAST])
+    past = psnr(test.frames[:, :PAST], predicted.frames[:, :, :PAST])
     found["psnr past"] = float(past.mean())
     if test.places.shape[2] == 1:
-        ours, true = (locate(x, test.digits)[..., PAST:, 0, :] for x in (told.frames, test.frames))
+        ours, true = (
+            locate(x, test.digits)[..., PAST:, 0, :] for x in (predicted.frames, test.frames)
+        )
         met = np.logical_or.accumulate(test.bounces[:, PAST:, 0], 1)
         held = future_calibration(ours, true, met, resolution=RESOLUTION)
         found |= {"80 % before": held.before.coverage[1], "80 % after": held.after.coverage[1]}

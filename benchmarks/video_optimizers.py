@@ -5,8 +5,8 @@
     python -m benchmarks.video_optimizers ../shared/data/mnist --steps 2000 --seeds 0 1 2
 
 After each quarter of the steps: the bound of clips that were held out, nats, and CPU seconds so
-far. Each optimiser has the best of the learning rates that were tried: 1, 2 and 5 thousandths for
-Adam, with the gradient's norm clipped at 100; 5 and 20 thousandths for Muon.
+far. Rates are those that did best in short trials (Adam: 1, 2, 5 thousandths, the gradient's norm
+clipped at 100; Muon: 5 and 20 thousandths).
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ RESOLUTION = 0.5
 
 
 def variants() -> dict[str, Recipe]:
-    """Return the recipes of the rows, all with the same encoder, decoder, likelihood and rate."""
+    """Return the recipes of the rows."""
     rows = {name: recipe(name) for name in ("SRVP", "SVGLP", "SVGFP", "SV2P", "DKF", "VRNN")}
     rows["SRVP without z"] = _with(rows["SRVP"], stochastic=False)
     rows["SV2P, z a frame"] = _with(rows["SV2P"], time_variant=True)
@@ -83,9 +83,9 @@ def train(
 def judge(model: Any, guide: Any, test: MovingDigits) -> dict[str, Any]:
     """Score futures of test clips: of each clip, and of all."""
     start = time.process_time()
-    told = forecast(model, guide, test.frames[:, :PAST], length=LENGTH, num_samples=SAMPLES)
+    predicted = forecast(model, guide, test.frames[:, :PAST], length=LENGTH, num_samples=SAMPLES)
     seconds = time.process_time() - start
-    scores = video_scores(test.frames, told.frames, past=PAST)
+    scores = video_scores(test.frames, predicted.frames, past=PAST)
     found: dict[str, Any] = {
         "psnr": scores.psnr.value.tolist(),
         "psnr of one": scores.psnr.mean.tolist(),
@@ -93,18 +93,18 @@ def judge(model: Any, guide: Any, test: MovingDigits) -> dict[str, Any]:
         "ssim of one": scores.ssim.mean.tolist(),
         "copied psnr": scores.copied_psnr.tolist(),
         "copied ssim": scores.copied_ssim.tolist(),
-        "frames a second": told.frames.shape[0] * told.frames.shape[1] * LENGTH / seconds,
+        "frames a second": predicted.frames.shape[0] * predicted.frames.shape[1] * LENGTH / seconds,
     }
     table = rates(model, guide, s=float_frames(test.frames[:, :15]), num_samples=4)
     found["kl"] = sum(row.nats for row in table.rows if row.kind == "rate")
     if test.places.shape[2] == 1:
-        found |= calibration(told, test)
+        found |= calibration(predicted, test)
     return found
 
 
-def calibration(told: Forecast, test: MovingDigits) -> dict[str, Any]:
+def calibration(predicted: Forecast, test: MovingDigits) -> dict[str, Any]:
     """Compare the places of futures with where the digit went, and with the true law's."""
-    ours, true = (locate(x, test.digits)[..., 0, :] for x in (told.frames, test.frames))
+    ours, true = (locate(x, test.digits)[..., 0, :] for x in (predicted.frames, test.frames))
     bounced = np.logical_or.accumulate(test.bounces[:, PAST:, 0], 1)
     last = test.places[:, PAST - 1], test.velocities[:, PAST - 1]
     law = digit_futures(*last, steps=LENGTH - PAST, samples=SAMPLES, seed=TEST_SEED)[..., 0, :]

@@ -125,13 +125,13 @@ def _line(story: str, times: dict[str, list[float]], of: str) -> None:
 
 
 def forecasts(rounds: int, samples: int = 20, names: tuple[str, ...] = FORECASTS) -> None:
-    """Print frames told a second."""
+    """Print frames predicted a second."""
     known, work = clips(2)[:, :5], dict[str, Work]()
     for name in names:
         model, guide = (part.eval() for part in recipe(name).design.pair())
         work[name] = partial(forecast, model, guide, known, length=25, num_samples=samples)
     times = race(work, rounds)
-    print("\nFrames told a second: of SRVP, and ratios to it")
+    print("\nFrames predicted a second: of SRVP, and ratios to it")
     for name in names:
         laps = zip(times[names[0]], times[name], strict=True)
         speed = 1e3 * 2 * samples * 20 / median(times[name])
@@ -157,10 +157,10 @@ def probe(length: int) -> float:
         for part in model.step.parameters():
             part.mul_(0.1)
     known = clips(1)[:, :5]
-    tell = partial(forecast, model, guide, known, num_samples=SAMPLES)
+    predict = partial(forecast, model, guide, known, num_samples=SAMPLES)
     forecast(model, guide, known, length=6, num_samples=1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    tell(length=length)
+    predict(length=length)
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 

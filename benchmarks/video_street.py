@@ -22,7 +22,7 @@ from ppl_models.data.files import write_whole
 
 Bytes = NDArray[np.uint8]
 PAST, LENGTH, STRIDE, SIDE = 5, 15, 3, 32
-"""Frames known, and in all: a second of 10 frames is told. The film has 10 a second."""
+"""Frames known, and in all: a second of 10 frames is predicted. The film has 10 a second."""
 
 
 class Street(NamedTuple):
@@ -74,14 +74,17 @@ def next_second(model: Any, guide: Any, clips: Bytes, samples: int = 50) -> dict
     What stands still, between the last frame and the background, beats the last frame in PSNR:
     only if futures change about as much as the film does was motion predicted.
     """
-    told = forecast(model, guide, clips[:, :PAST], length=LENGTH, num_samples=samples).frames
-    moved = {"levels that change": motion(told[:, :, PAST:]), "in truth": motion(clips[:, PAST:])}
-    return second_scores(clips, told) | moved
+    predicted = forecast(model, guide, clips[:, :PAST], length=LENGTH, num_samples=samples).frames
+    moved = {
+        "levels that change": motion(predicted[:, :, PAST:]),
+        "in truth": motion(clips[:, PAST:]),
+    }
+    return second_scores(clips, predicted) | moved
 
 
-def second_scores(clips: Bytes, told: Bytes) -> dict[str, float]:
+def second_scores(clips: Bytes, predicted: Bytes) -> dict[str, float]:
     """Score futures (S, B, T, H, W) of clips (B, T, H, W)."""
-    came, futures = clips[:, PAST:], told[:, :, PAST:]
+    came, futures = clips[:, PAST:], predicted[:, :, PAST:]
     each = psnr(came, futures).mean(-1)
     middle = np.rint(futures.mean(0)).astype(np.uint8)
     still = np.broadcast_to(clips[:, PAST - 1 : PAST], came.shape)
@@ -90,9 +93,9 @@ def second_scores(clips: Bytes, told: Bytes) -> dict[str, float]:
         "the best future": float(each.amax(0).mean()),
         "the futures' mean": float(psnr(came, middle).mean()),
         "the last frame": float(psnr(came, still).mean()),
-        "the first frame told": float(psnr(came, futures)[..., 0].mean()),
+        "the first frame predicted": float(psnr(came, futures)[..., 0].mean()),
         "the same, copied": float(psnr(came, still)[:, 0].mean()),
-        "the past, again": float(psnr(clips[:, :PAST], told[:, :, :PAST]).mean()),
+        "the past, again": float(psnr(clips[:, :PAST], predicted[:, :, :PAST]).mean()),
     }
 
 

@@ -137,9 +137,15 @@ def predict_video(
         )
         step("writing", len(given.frames))
         report = score_forecast(found, given.frames, given.mask)
-        told: dict[str, Any] = {"clips": str(clips), "model": model, "story": trained.design.story}
-        told |= {"length": length, "seed": seed, "shown": show}
-        write_answers(out, found, given, show, None if report is None else told | report.as_json())
+        record: dict[str, Any] = {
+            "clips": str(clips),
+            "model": model,
+            "story": trained.design.story,
+        }
+        record |= {"length": length, "seed": seed, "shown": show}
+        write_answers(
+            out, found, given, show, None if report is None else record | report.as_json()
+        )
     if report is None:
         typer.echo(f"no clip goes on after the {past} frames given: nothing to compare with")
     else:

@@ -1,9 +1,9 @@
 """Whether the futures that a model draws are as probable as they should be.
 
->>> told, came = (locate(x, clips.digits)[..., 0, :] for x in (samples, clips.frames))
+>>> drawn, came = (locate(x, clips.digits)[..., 0, :] for x in (samples, clips.frames))
 >>> later = clips.bounces[:, past:].any(-1)  # of one digit
 >>> bounced = np.logical_or.accumulate(later, 1)
->>> found = future_calibration(told[:, :, past:], came[:, past:], bounced)
+>>> found = future_calibration(drawn[:, :, past:], came[:, past:], bounced)
 >>> found.after.coverage  # of the regions that should hold 50, 80 and 95 % of what comes
 (0.47, 0.78, 0.94)
 

@@ -2,9 +2,9 @@ r"""Muon: steps whose matrices have equal singular values, for networks of many 
 
 A gradient's matrix, after momentum, is replaced by the nearest one with orthonormal rows or columns
 (a few Newton-Schulz iterations), so that no direction of a layer waits for the others. On the
-stories of videos it needs fewer steps than Adam to the same bound (docs/video.md). Kernels of convolutions
-count as matrices, a row an output; `torch.optim.Muon` takes none. What is no matrix, biases and
-norms, gets Adam's step.
+stories of videos it needs fewer steps than Adam to the same bound (docs/video.md). Kernels of
+convolutions count as matrices, a row an output; `torch.optim.Muon` takes none. What is no matrix,
+biases and norms, gets Adam's step.
 
 References: K. Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; J.
 Bernstein and L. Newhouse 2024, "Old optimizer, new norm: an anthology", arXiv:2409.20325; D. P.

@@ -3,7 +3,7 @@
 Three published processes. "srvp": straight on, and at a wall a new velocity is drawn at the moment
 and the place of the meeting, so that the frame rate changes nothing. "deterministic": the same with
 walls that are mirrors. "svg": a digit that has left the frame is put back on its border (the rest
-of the step is lost) and its velocity is drawn anew.
+of the step is lost) and a new velocity is drawn.
 
 References
 ----------

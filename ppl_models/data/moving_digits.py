@@ -1,7 +1,7 @@
 """Moving MNIST: clips of digits that go about in a frame, with all that is true of them.
 
 The clips of Denton and Fergus (2018) and of Franceschi et al. (2020), of any size, and with each
-digit's exact place, velocity and bounces. How digits move is told in `bouncing`.
+digit's exact place, velocity and bounces. `bouncing` says how digits move.
 """
 
 from __future__ import annotations

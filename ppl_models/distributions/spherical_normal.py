@@ -14,8 +14,7 @@ from torch.distributions import constraints
 class SphericalNormal(TorchDistribution):
     """N(mean, scale^2 I) of event shape (D,): what ``Normal(mean, scale).to_event(1)`` is.
 
-    Its density is one sum of squares, where that one writes an array of D densities several times:
-    over the pixels of videos that was a fifth of a training step.
+    Its density is one sum of squares, where that one writes an array of D densities several times.
 
     Parameters
     ----------

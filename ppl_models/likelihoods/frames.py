@@ -103,8 +103,8 @@ class ConvFrames(Likelihood):
     def start_from(self, x: Tensor) -> None:
         """Let the decoder paint, at first, frames of the mean level of data (..., C S S).
 
-        Most pixels of most videos are dark: a decoder that starts at grey spends its first hundreds
-        of steps on learning that. Only for means that are the sigmoid of what is decoded.
+        Most pixels of most videos are dark, which a decoder that starts at grey has to learn first.
+        Only for means that are the sigmoid of what is decoded.
         """
         level = x.float().mean().clamp(0.01, 0.99)
         *_, last = (

@@ -39,7 +39,7 @@ class VideoModel(nn.Module):
         (C, S, S).
     forecasts_from_prior : bool
         Whether a forecast draws the latents of the frames given from the prior too, and not from
-        the guide: it is so where the guide reads the whole video, and with it what is to be told.
+        the guide: it is so where the guide reads the whole video, also what is to be forecast.
     """
 
     forecasts_from_prior = False

@@ -44,7 +44,7 @@ from torch import Tensor, nn
 from ppl_models.inputs import check_count
 from ppl_models.likelihoods import ConvFrames
 from ppl_models.networks import together
-from ppl_models.sequences import masked_frames
+from ppl_models.sequences import clean, masked_frames
 from ppl_models.video.coded import CodedVideoModel, Maps
 from ppl_models.video.residual_path import ResidualPath, ResidualStep, SoftplusNormal
 
@@ -171,13 +171,14 @@ class SRVP(CodedVideoModel):
 
     def path(self, h: Tensor, length: int, mask: Tensor | None, site: str) -> Tensor:
         """Sample the noise of ``length`` frames; return states (..., 1 + length, Y), h first."""
-        path = ResidualPath(self.prior, self.step, h, length, None if mask is None else mask[:, 1:])
+        later = None if mask is None else mask[:, 1:]
+        path = ResidualPath(self.prior, self.step, h, length, later)
         if self.stochastic:
             states, steps = path.states(pyro.sample(site, path.noise()))
         else:
             states, steps = path.states(h.new_zeros(*h.shape[:-1], length, self.latent_dim))
         if site == "z":
-            pyro.deterministic("residual", steps, event_dim=2)
+            pyro.deterministic("residual", clean(steps, later), event_dim=2)
         return states
 
     def content(

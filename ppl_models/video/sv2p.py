@@ -1,7 +1,7 @@
 r"""SV2P: stochastic variational video prediction, one latent a video or one a frame.
 
 A frame is made of the pixels of the one before it. Kernels move them, and masks choose among the
-ways they moved, the first frame (what was hidden comes back), and pixels made anew::
+ways they moved, the first frame (what was hidden comes back), and new pixels::
 
     z ~ N(0, I), or z_t ~ N(0, I)                    t = 2, ..., T
     h_t = conv-LSTMs(s_{t-1}, z_t, their past)

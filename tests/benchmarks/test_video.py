@@ -161,7 +161,7 @@ def test_the_truth_scores_best_and_the_last_frame_as_copied() -> None:
     assert found["the best future"] == 100 and found["the past, again"] == 100
     assert found["the last frame"] < found["the futures' mean"] < 100
     copied = found["the same, copied"]
-    assert found["the first frame told"] == pytest.approx((100 + copied) / 2)
+    assert found["the first frame predicted"] == pytest.approx((100 + copied) / 2)
     assert found["one future"] == pytest.approx((100 + found["the last frame"]) / 2)
 
 

@@ -14,8 +14,8 @@ class SiteNorm(nn.Module):
     r"""lambda sum_t ||v_t||_2 of a site v (..., T, D) of the model, a deterministic one too.
 
     The norm, not its square: it makes steps rare rather than small. ``SiteNorm("residual")`` is
-    SRVP's penalty on f(h_{t-1}, z_t) (Franceschi et al. 2020, equation 8, lambda = 1). Where a site
-    of the same length is masked, so are its steps.
+    SRVP's penalty on f(h_{t-1}, z_t) (Franceschi et al. 2020, equation 8, lambda = 1). What the
+    model sets to 0, as SRVP does at padding, costs nothing.
 
     Parameters
     ----------
@@ -23,8 +23,6 @@ class SiteNorm(nn.Module):
         A site of the model in the data plate.
     weight
         lambda: a number, or a schedule of the training step.
-    masked_like
-        A latent site (..., T, L) whose mask says which steps exist; by default all do.
 
     Raises
     ------
@@ -32,13 +30,11 @@ class SiteNorm(nn.Module):
         The weight is no finite number of at least 0, and no schedule.
     """
 
-    def __init__(
-        self, site: str, weight: float | Schedule = 1.0, *, masked_like: str | None = None
-    ) -> None:
+    def __init__(self, site: str, weight: float | Schedule = 1.0) -> None:
         super().__init__()
         if not callable(weight):
             number("weight", weight, 0, above=False)
-        self.site, self.weight, self.masked_like = site, weight, masked_like
+        self.site, self.weight = site, weight
 
     def forward(self, pair: PairTrace) -> Tensor:
         """Return the weighted norm, per observation.
@@ -57,13 +53,8 @@ class SiteNorm(nn.Module):
                 self.site, "no such site in the data plate", "a site of the model", cure
             )
         norms = site["value"].norm(dim=-1)
-        mask = None
-        if self.masked_like is not None:
-            mask = getattr(pair.p[self.masked_like]["fn"], "mask_frames", None)
-        if mask is not None:
-            norms = norms.where(mask, norms.new_zeros(()))
         return weight * pair.mean(norms.sum(-1), site)
 
     def extra_repr(self) -> str:
         """Return the settings: what makes a run with this penalty another run."""
-        return f"{self.site!r}, weight={self.weight!r}, masked_like={self.masked_like!r}"
+        return f"{self.site!r}, weight={self.weight!r}"

@@ -54,14 +54,14 @@ class Recipe:
         """Return what is maximised: the bound, its KL weighted, less the story's penalty."""
         norm: tuple[nn.Module, ...] = ()
         if self.residual:
-            norm = (SiteNorm("residual", self.residual, masked_like="z"),)
+            norm = (SiteNorm("residual", self.residual),)
         weight: Any = self.kl_weight
         if self.staged:
             weight = linear(max(1, steps // 10), wait=steps // 2)
         return Objective("meanfield", kl_weight=weight, penalties=norm)
 
     def prepare(self, guide: Any, steps: int) -> None:
-        """Tell the guide how long the first stage is, where there are stages."""
+        """Set how long the guide's first stage is, where there are stages."""
         if self.staged:
             guide.prior_steps = steps // 4
 
