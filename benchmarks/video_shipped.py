@@ -28,7 +28,7 @@ SHARES = (  # of the clips: digits, process, greatest speed
     (0.10, (1, 2), "svg", 4),
     (0.10, (1, 2), "deterministic", 4),
 )
-CLIPS, EPOCHS = 60_000, 27
+CLIPS, EPOCHS = 60_000, 20
 
 
 def main() -> None:

@@ -65,6 +65,8 @@ class ConvFrames(Likelihood):
         Standard deviation of grey levels, of which white is 1.
     skips : bool
         Whether the decoder also reads the maps of a known frame (`read_maps`).
+    decoder_dims : sequence of int
+        Layers of the decoder before its first maps (``hidden_dims`` there).
     width, kind, norm
         Of both networks: `ppl_models.networks.ConvEncoder`.
 
@@ -83,6 +85,7 @@ class ConvFrames(Likelihood):
         pixels: str | Likelihood = "gaussian",
         scale: Literal["shared", "pixel", "decoded"] | float = 0.5,
         skips: bool = False,
+        decoder_dims: Sequence[int] = (),
         width: int = 64,
         kind: str = "dcgan",
         norm: str = "group",
@@ -96,7 +99,7 @@ class ConvFrames(Likelihood):
         self.pixels = _pixels(pixels, self.data_dim, scale)
         per_pixel = self.pixels.raw_dim // (side * side)
         self.encoder = encoder
-        networks |= {"out_channels": per_pixel, "skips": skips}
+        networks |= {"out_channels": per_pixel, "skips": skips, "hidden_dims": decoder_dims}
         self.decoder = ConvDecoder(self.frame_shape, code_dim, **networks)
 
     @torch.no_grad()

@@ -157,6 +157,10 @@ class ConvDecoder(nn.Module):
         Numbers a pixel; by default C.
     skips : bool
         Whether it also reads the maps of a `ConvEncoder` of the same width and kind.
+    hidden_dims : sequence of int
+        Layers between the code and the first maps. The published networks have none: the first
+        maps are then linear in the code, and many channels have to turn what is shown and where
+        it is into a picture; a few layers do that with far fewer (docs/video.md).
     width, kind, norm
         Those of `ConvEncoder`.
 
@@ -173,6 +177,7 @@ class ConvDecoder(nn.Module):
         *,
         out_channels: int | None = None,
         skips: bool = False,
+        hidden_dims: Sequence[int] = (),
         width: int = 64,
         kind: str = "dcgan",
         norm: str = "group",
@@ -183,7 +188,10 @@ class ConvDecoder(nn.Module):
         self.skips = skips
         channels = stage_channels(frame_shape, width)[::-1]
         share = 2 if skips else 1
-        self.first = _block(nn.ConvTranspose2d(code_dim, channels[0], LEAST), channels[0], norm)
+        dims = (code_dim, *hidden_dims)
+        layers = ((nn.Linear(a, b), nn.ReLU()) for a, b in pairwise(dims))
+        self.hidden = nn.Sequential(*(part for layer in layers for part in layer))
+        self.first = _block(nn.ConvTranspose2d(dims[-1], channels[0], LEAST), channels[0], norm)
         last = out_channels or frame_shape[0]
         sizes = (*channels, channels[-1])
         stages: list[nn.Module] = []
@@ -202,7 +210,7 @@ class ConvDecoder(nn.Module):
     def forward(self, code: Tensor, maps: Sequence[Tensor] | None = None) -> Tensor:
         """Return the numbers of pixels; ``maps`` have batch dims that broadcast with the code's."""
         batch = code.shape[:-1]
-        x = self.first(code.reshape(-1, self.code_dim, 1, 1))
+        x = self.first(self.hidden(code.reshape(-1, self.code_dim))[..., None, None])
         for i, stage in enumerate(self.stages):
             if self.kind == "vgg":
                 x = nn.functional.interpolate(x, scale_factor=2)

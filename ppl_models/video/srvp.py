@@ -70,8 +70,8 @@ class SRVP(CodedVideoModel):
     code_dim : int
         Of the code that a frame is read as.
     likelihood : ConvFrames, optional
-        By default of ``frame_shape``, ``scale``, ``width``, ``kind`` and ``norm``
-        (`ppl_models.likelihoods.ConvFrames`).
+        By default of ``frame_shape``, ``scale``, ``decoder_dims``, ``width``, ``kind`` and
+        ``norm`` (`ppl_models.likelihoods.ConvFrames`).
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class SRVP(CodedVideoModel):
         code_dim: int = 128,
         likelihood: ConvFrames | None = None,
         scale: float = 0.5,
+        decoder_dims: Sequence[int] = (),
         width: int = 64,
         kind: str = "dcgan",
         norm: str = "group",
@@ -108,6 +109,7 @@ class SRVP(CodedVideoModel):
                 read_dim=code_dim,
                 scale=scale,
                 skips=skips,
+                decoder_dims=decoder_dims,
                 width=width,
                 kind=kind,
                 norm=norm,

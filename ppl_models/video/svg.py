@@ -29,6 +29,7 @@ arXiv:1802.07687 (sections 3.1, 3.2, equation 3).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyro
@@ -61,8 +62,8 @@ class SVG(CodedVideoModel):
     skips : bool
     code_dim : int
     likelihood : ConvFrames, optional
-        By default of ``frame_shape``, ``scale``, ``width``, ``kind`` and ``norm``
-        (`ppl_models.likelihoods.ConvFrames`).
+        By default of ``frame_shape``, ``scale``, ``decoder_dims``, ``width``, ``kind`` and
+        ``norm`` (`ppl_models.likelihoods.ConvFrames`).
     """
 
     def __init__(
@@ -77,14 +78,16 @@ class SVG(CodedVideoModel):
         code_dim: int = 128,
         likelihood: ConvFrames | None = None,
         scale: float = 0.5,
+        decoder_dims: Sequence[int] = (),
         width: int = 64,
         kind: str = "dcgan",
         norm: str = "group",
     ) -> None:
         for name, size in {"latent_dim": latent_dim, "past": past}.items():
             check_count(name, size)
-        frames: dict[str, Any] = {"skips": skips, "width": width, "kind": kind, "norm": norm}
-        super().__init__(likelihood or ConvFrames(frame_shape, code_dim, scale=scale, **frames))
+        networks: dict[str, Any] = {"decoder_dims": decoder_dims, "width": width}
+        networks |= {"skips": skips, "kind": kind, "norm": norm}
+        super().__init__(likelihood or ConvFrames(frame_shape, code_dim, scale=scale, **networks))
         self.latent_dim, self.recurrent_dim, self.past = latent_dim, recurrent_dim, past
         read_dim = self.likelihood.feature_dim
         self.enter = nn.Linear(read_dim + latent_dim, recurrent_dim)

@@ -99,7 +99,7 @@ def recipe(story: str, frame_shape: Shape = (1, 32, 32), sizes: str = "small") -
 
 def _small(story: str, shape: Shape) -> Recipe:
     """Few channels and hidden units: what one core can train at 32 x 32."""
-    net: dict[str, Any] = {"width": 8, "scale": 0.2}
+    net: dict[str, Any] = {"width": 8, "scale": 0.2, "decoder_dims": [128, 128, 128]}
     if story == "SRVP":
         sizes = {"code_dim": 128, "content_dim": 128, "hidden_dims": [128, 128], "latent_dim": 20}
         options = {**net, **sizes}
@@ -109,7 +109,7 @@ def _small(story: str, shape: Shape) -> Recipe:
         options = {**net, "recurrent_dim": 128, "code_dim": 128}
         return Recipe(VideoDesign(story, shape, options, {"recurrent_dim": 128}))
     if story == "SV2P":
-        options = {"width": 8, "scale": net["scale"]}
+        options = {"width": net["width"], "scale": net["scale"]}
         return Recipe(VideoDesign(story, shape, options, {"width": 8}), staged=True)
     frames = {**net, "code_dim": 128}
     return Recipe(VideoDesign(story, shape, {"latent_dim": 20}, {}, frames))
