@@ -65,6 +65,17 @@ def test_skips_carry_what_the_code_does_not(kind: str) -> None:
     assert torch.equal(plain(code, maps), plain(code))
 
 
+@KINDS
+def test_layers_before_the_first_maps_are_of_each_code(kind: str) -> None:
+    """With them a decoder is that of their outputs; without, the first maps are linear in it."""
+    decoder = ConvDecoder((1, 8, 8), 4, width=2, kind=kind, hidden_dims=(7, 5)).double()
+    rest = ConvDecoder((1, 8, 8), 5, width=2, kind=kind).double()
+    rest.load_state_dict({k: v for k, v in decoder.state_dict().items() if "hidden" not in k})
+    code = torch.randn(2, 3, 4).double()
+    assert torch.allclose(decoder(code), rest(decoder.hidden(code)), atol=1e-12)
+    assert [tuple(part.shape) for part in decoder.hidden.parameters()][::2] == [(7, 4), (5, 7)]
+
+
 def test_kernels_start_small() -> None:
     """N(0, 0.02^2): the deviation of n weights has the error 0.02 / sqrt(2 n)."""
     weight = ConvEncoder((1, 32, 32), 64, width=32).last.weight

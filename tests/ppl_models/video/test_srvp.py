@@ -140,6 +140,8 @@ def test_sizes_and_unusable_settings() -> None:
     for name in ("latent_dim", "state_dim", "content_dim", "num_steps", "content_frames"):
         with pytest.raises(InputError, match=name):
             SRVP(**{name: 0})
+    layers = SRVP((1, 8, 8), width=2, decoder_dims=(6,)).likelihood.decoder.hidden
+    assert layers[0].out_features == 6 and layers[0].in_features == 20 + 256
     likelihood = ConvFrames((1, 8, 8), 3 + 4, read_dim=5, width=4, kind="vgg", norm="none")
     model = SRVP(likelihood=likelihood, state_dim=3, content_dim=4, hidden_dims=(7,))
     check(model, SRVPGuide(model, start_dims=(5,)), blobs().float())

@@ -110,7 +110,9 @@ def test_networks_have_the_settings_asked_for() -> None:
 
 
 def test_sizes_and_unusable_settings() -> None:
-    model = SVGLP((1, 8, 8), 2, recurrent_dim=6, predictor_layers=1, width=4, code_dim=6)
+    sizes: Any = {"recurrent_dim": 6, "predictor_layers": 1, "width": 4, "code_dim": 6}
+    model = SVGLP((1, 8, 8), 2, decoder_dims=(5,), **sizes)
+    assert model.likelihood.decoder.hidden[0].out_features == 5
     assert isinstance(model, VideoModel) and len(model.predictor) == 1 and model.data_dim == D
     assert not model.forecasts_from_prior
     likelihood = ConvFrames((1, 8, 8), 7, read_dim=5, width=4, kind="vgg", pixels="bernoulli")
