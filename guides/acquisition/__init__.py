@@ -1,0 +1,7 @@
+"""Guides of models of tables with gaps."""
+
+from __future__ import annotations
+
+from guides.acquisition.partial_vae import PartialVAEGuide
+
+__all__ = ["PartialVAEGuide"]

@@ -1,0 +1,7 @@
+"""Models of tables with gaps: what is known of a row, and what to measure next."""
+
+from __future__ import annotations
+
+from ppl_models.acquisition.partial_vae import PartialVAE, checked_columns
+
+__all__ = ["PartialVAE", "checked_columns"]
