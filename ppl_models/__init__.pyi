@@ -6,6 +6,7 @@ from . import dvae as dvae
 from . import likelihoods as likelihoods
 from . import networks as networks
 from . import priors as priors
+from .acquisition import NotMIWAE as NotMIWAE
 from .acquisition import PartialVAE as PartialVAE
 from .audio import NMF as NMF
 from .audio import BinMixture as BinMixture

@@ -116,6 +116,11 @@ MEDIA: tuple[Story, ...] = (
         "acquisition.partial_vae:PartialVAE",
         sentence="Rows of a table from a latent, whichever of their columns were observed.",
     ),
+    _table(
+        "acquisition.not_miwae:NotMIWAE",
+        sentence="A PartialVAE whose values may be missing because of what they are.",
+        source="-",
+    ),
     _modalities(
         "cca:CCA",
         sentence="Sets of numbers share a Gaussian code, each with noise of its own: exact.",

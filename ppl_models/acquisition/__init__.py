@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ppl_models.acquisition.not_miwae import NotMIWAE
 from ppl_models.acquisition.partial_vae import PartialVAE, checked_columns
 
-__all__ = ["PartialVAE", "checked_columns"]
+__all__ = ["NotMIWAE", "PartialVAE", "checked_columns"]

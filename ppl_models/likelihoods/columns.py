@@ -21,6 +21,7 @@ Recognition 107, 2020, arXiv:1807.03653, section 3.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -43,8 +44,8 @@ from ppl_models.distributions import (
 )
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_positive
-from ppl_models.likelihoods.basic import Likelihood
 from ppl_models.likelihoods.column import KINDS, Column, check_columns
+from ppl_models.likelihoods.column_reader import ColumnReader
 from ppl_models.likelihoods.column_statistics import (
     LEAST_STEP,
     check_support,
@@ -54,7 +55,7 @@ from ppl_models.likelihoods.column_statistics import (
 )
 
 
-class Columns(Likelihood):
+class Columns(ColumnReader):
     """Rows of D independent columns, each of its own kind, given a decoder's outputs.
 
     Outputs of order 1 mean values of the order of the training data, whose mean and standard
@@ -92,17 +93,8 @@ class Columns(Likelihood):
         No column, two of one name, or a floor that is not positive and below the ceiling.
     """
 
-    shift: Tensor
-    scale: Tensor
-    spread: Tensor
-    fill: Tensor
-    owner: Tensor
-    class_number: Tensor
     bit_logits: Tensor
     class_logits: Tensor
-    _one_hot: Tensor
-    _positive: Tensor
-    _count: Tensor
     _class_index: Tensor
     _class_padding: Tensor
     _cut_index: Tensor
@@ -116,37 +108,16 @@ class Columns(Likelihood):
         found = check_columns(columns)
         of_kind = {kind: [c for c in found if c.kind == kind] for kind in KINDS}
         widths = {kind: _raw_width(kind, some) for kind, some in of_kind.items() if some}
-        super().__init__(len(found), sum(widths.values()))
-        self.columns, self.names = found, tuple(c.name for c in found)
+        super().__init__(found, sum(widths.values()))
         self._widths, self._placed = widths, dict[tuple[object, ...], Places]()
-        self.floor, self.ceiling = (
-            check_positive("floor", floor),
-            check_positive("ceiling", ceiling),
-        )
-        if not self.floor < self.ceiling:
-            cure = "let the floor be the smaller one"
-            raise InputError("floor", f"{floor}, ceiling {ceiling}", "floor below ceiling", cure)
-        classes = [c.num_classes if c.kind == "categorical" else 1 for c in found]
-        self.value_dim = max(classes)
-        self.feature_dim = self.data_dim * self.value_dim
-        self._register_table(classes)
+        self.floor = check_positive("floor", floor)
+        self.ceiling = check_positive("ceiling", ceiling)
+        if not self.floor < min(1.0, self.ceiling):
+            found_floor, cure = f"{floor}, ceiling {ceiling}", "leave both as they are by default"
+            raise InputError("floor", found_floor, "a floor below 1 and the ceiling", cure)
+        middle = (min(1.0, 0.99 * self.ceiling) - self.floor) / (self.ceiling - self.floor)
+        self._middle = math.log(middle / (1 - middle))
         self._register_kinds(of_kind)
-
-    def _register_table(self, classes: list[int]) -> None:
-        """Register what is known of every column."""
-        owner = [d for d, count in enumerate(classes) for _ in range(count)]
-        number = [k if count > 1 else -1 for count in classes for k in range(count)]
-        one_hot = torch.tensor(classes) > 1
-        self.register_buffer("owner", torch.tensor(owner), persistent=False)
-        self.register_buffer("class_number", torch.tensor(number), persistent=False)
-        self.register_buffer("_one_hot", one_hot, persistent=False)
-        for kind in ("positive", "count"):
-            chosen = torch.tensor([c.kind == kind for c in self.columns])
-            self.register_buffer(f"_{kind}", chosen, persistent=False)
-        self.register_buffer("shift", torch.zeros(self.data_dim))
-        self.register_buffer("scale", torch.ones(self.data_dim))
-        self.register_buffer("fill", self._positive.to(torch.get_default_dtype()))
-        self.register_buffer("spread", torch.ones(len(owner)))
 
     def _register_kinds(self, of_kind: dict[str, list[Column]]) -> None:
         """Register what the columns of a kind have of their own."""
@@ -172,8 +143,6 @@ class Columns(Likelihood):
             upper = torch.tensor([far if c.upper is None else c.upper for c in found])
             self.register_buffer("_lower", lower, persistent=False)
             self.register_buffer("_upper", upper, persistent=False)
-
-    # the distribution
 
     def distribution(self, raw: Tensor, kinds: Sequence[str] = KINDS) -> MixedColumns:
         """Return the distribution of the columns of these kinds, batch shape (..., D)."""
@@ -213,9 +182,7 @@ class Columns(Likelihood):
 
     def _bounded(self, raw: Tensor) -> Tensor:
         """Return standard deviations in (floor, ceiling): 1 at 0, and nearly exp(raw) below."""
-        middle = (1 - self.floor) / (self.ceiling - self.floor)
-        offset = torch.logit(torch.tensor(min(max(middle, 0.01), 0.99))).item()
-        return self.floor + (self.ceiling - self.floor) * (raw + offset).sigmoid()
+        return self.floor + (self.ceiling - self.floor) * (raw + self._middle).sigmoid()
 
     def _cutpoints(self) -> Tensor:
         """Return cutpoints (K, C + 1) of the ordinal columns, FAR ones at both ends."""
@@ -241,52 +208,6 @@ class Columns(Likelihood):
         for d in self._one_hot.nonzero().flatten().tolist():
             best[..., d] = mean[..., self.owner == d].argmax(-1).to(mean.dtype)
         return best
-
-    # what is read of data
-
-    def fill_missing(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Return x (..., D) with ordinary values where it was not observed, which may be NaN.
-
-        Raises
-        ------
-        InputError
-            The mask is not of booleans (..., D).
-        """
-        if mask is None:
-            return x
-        if mask.dtype is not torch.bool or mask.shape[-1:] != x.shape[-1:]:
-            found, cure = f"{mask.dtype} of shape {tuple(mask.shape)}", "mask = ~x.isnan()"
-            raise InputError("mask", found, f"booleans of shape {tuple(x.shape)}", cure)
-        return torch.where(mask, x, self.fill)
-
-    def standardise(self, x: Tensor) -> Tensor:
-        """Return values (..., D), all of them observed, in standard units."""
-        if self._positive.any():
-            x = torch.where(self._positive, torch.where(self._positive, x, 1.0).log(), x)
-        if self._count.any():
-            x = torch.where(self._count, torch.where(self._count, x, 0.0).log1p(), x)
-        return (x - self.shift) / self.scale
-
-    def features(self, x: Tensor, before: Tensor | None = None) -> Tensor:
-        """Return what a set reader reads of each value: (..., D, V), for values (..., D).
-
-        The number in standard units, then zeros; or the class as one-hot, then zeros.
-        """
-        numbers = self.standardise(x)[..., None]
-        if self.value_dim == 1:
-            return numbers
-        classes = torch.arange(self.value_dim, device=x.device)
-        of_class = (x[..., None] == classes).to(x.dtype)
-        of_number = numbers * (classes == 0)
-        return torch.where(self._one_hot[:, None], of_class, of_number)
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Return the coordinates (..., E) of values (..., D): classes as indicators."""
-        values = x[..., self.owner]
-        if self.value_dim == 1:
-            return values
-        indicator = (values == self.class_number).to(values.dtype)
-        return torch.where(self.class_number >= 0, indicator, values)
 
     def check(self, x: Tensor, mask: Tensor | None = None) -> None:
         """Check every observed value, while Pyro's validation is on.
