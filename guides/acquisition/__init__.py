@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 """Guides of models of tables with gaps."""
 
 from __future__ import annotations
@@ -6,3 +7,16 @@ from guides.acquisition.not_miwae import NotMIWAEGuide
 from guides.acquisition.partial_vae import PartialVAEGuide
 
 __all__ = ["NotMIWAEGuide", "PartialVAEGuide"]
+=======
+"""Guides of the models of tables with gaps."""
+
+from __future__ import annotations
+
+from guides.acquisition.archetypal_audiogram import ArchetypalAudiogramGuide
+from guides.acquisition.gp_audiogram import GPAudiogramGuide
+
+__all__ = [
+    "ArchetypalAudiogramGuide",
+    "GPAudiogramGuide",
+]
+>>>>>>> tB

@@ -1,5 +1,7 @@
 from .arrays import read_arrays as read_arrays
 from .arrays import read_numbers as read_numbers
+from .audiograms import Audiograms as Audiograms
+from .audiograms import audiograms as audiograms
 from .balls import Balls as Balls
 from .balls import bouncing_balls as bouncing_balls
 from .bouncing import digit_futures as digit_futures

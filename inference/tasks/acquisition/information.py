@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from inference.randomness import derive
 from inference.tasks.acquisition.hypotheses import IMPOSSIBLE, State, hypotheses
 from inference.tasks.acquisition.predictor import Draws, Predictor
 from inference.tasks.acquisition.table import class_counts, column_indices
@@ -123,15 +124,18 @@ class TargetInformation:
 
     def _rows(self, draws: Draws, seed: int) -> Tensor:
         """Return rows of hypothetical values (N, K, D), of draws chosen by their weights."""
-        samples = draws.sample_columns(seed + 1)
+        samples = draws.sample_columns(derive(seed, "targets"))
         size = max(self.num_values, *class_counts(draws.table))
-        return chosen(samples, draws.weights, size)
+        return chosen(samples, draws.weights, size, seed)
 
 
-def chosen(samples: Tensor, weights: Tensor, size: int) -> Tensor:
-    """Return (N, K, D) of samples (S, N, D): evenly by weight, so that all K count alike."""
+def chosen(samples: Tensor, weights: Tensor, size: int, seed: int) -> Tensor:
+    """Return (N, K, D) of samples (S, N, D): by their weights, so that all K count alike."""
+    generator = torch.Generator().manual_seed(derive(seed, "chosen"))
+    lot = torch.randperm(len(samples), generator=generator)
+    samples, weights = samples[lot], weights[lot]
     below = weights.T.cumsum(-1).contiguous()
-    u = (torch.arange(size) + 0.5) / size
+    u = (torch.arange(size) + torch.rand((), generator=generator)) / size
     at = torch.searchsorted(below, u.to(below).expand(len(below), -1).contiguous())
     at = at.clamp(max=len(samples) - 1)[..., None].expand(-1, -1, samples.shape[-1])
     return samples.transpose(0, 1).gather(1, at)
@@ -165,7 +169,7 @@ class EDDI:
     """
 
     def __init__(
-        self, predictor: Posteriors, targets: Sequence[str | int], *, num_values: int = 24
+        self, predictor: Posteriors, targets: Sequence[str | int], *, num_values: int = 50
     ) -> None:
         check_count("num_values", num_values)
         if not hasattr(predictor, "posterior"):
@@ -182,7 +186,9 @@ class EDDI:
     @torch.no_grad()
     def _block(self, state: State) -> Tensor:
         draws, dim = state.draws, state.x.shape[1]
-        rows = chosen(draws.sample_columns(state.seed), draws.weights, self.num_values)
+        rows = chosen(
+            draws.sample_columns(state.seed), draws.weights, self.num_values, state.seed
+        )
         rows = torch.where(state.mask[:, None], state.x[:, None], rows)  # (N, K, D)
         known = state.mask[:, None].expand_as(rows)
         told = known.clone()

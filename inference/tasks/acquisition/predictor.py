@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
-from inference.randomness import derive, seeded
+from inference.randomness import derive
+from inference.tasks.acquisition.quantiles import column_quantiles
 from inference.tasks.acquisition.table import RealTable, Table
+from ppl_models.distributions import MixedColumns
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_count, count_rows
 from ppl_models.ppca import PPCA
@@ -93,12 +95,12 @@ class Draws:
 
     def sample_columns(self, seed: int = 0) -> Tensor:
         """Return a hypothetical row of values for each draw, (S, N, D)."""
-        if hasattr(self.table, "quantile"):
-            size, dim = len(self.raw), len(self.table.names)
-            u = _uniform(size, dim, derive(seed, "columns"), self.raw)
-            return self.table.quantile(self.raw, u[:, None])
-        with seeded(seed):
-            return self.table.distribution(self.raw).sample()
+        size, dim = len(self.raw), len(self.table.names)
+        u, v = (shuffled(size, dim, derive(seed, name), self.raw) for name in ("values", "rates"))
+        columns = self.table.distribution(self.raw)
+        if isinstance(columns, MixedColumns):
+            return column_quantiles(columns, u[:, None], v[:, None])
+        return columns.icdf(u[:, None])
 
     def rows(self, some: slice) -> Draws:
         """Return the draws of some of the people."""
@@ -124,14 +126,24 @@ def normal_noise(num_samples: int, dim: int, seed: int, like: Tensor) -> Tensor:
     A scrambled Sobol sequence: averages over it are as unbiased as over independent numbers, and
     mostly much closer.
     """
-    return torch.special.ndtri(_uniform(num_samples, dim, seed, like))
+    return torch.special.ndtri(uniform(num_samples, dim, seed, like))
 
 
-def _uniform(num_samples: int, dim: int, seed: int, like: Tensor) -> Tensor:
+def uniform(num_samples: int, dim: int, seed: int, like: Tensor) -> Tensor:
+    """Return numbers (S, D) that fill the unit cube evenly, of the type of ``like``."""
     check_count("num_samples", num_samples)
     engine = SobolEngine(dim, scramble=True, seed=seed)
     u = engine.draw(num_samples, dtype=torch.float64)
     return u.clamp(1e-6, 1 - 1e-6).to(like)
+
+
+def shuffled(num_samples: int, dim: int, seed: int, like: Tensor) -> Tensor:
+    """Return the numbers of `uniform` in an order by lot.
+
+    Two scrambled Sobol sequences go together point by point, as if they were dependent.
+    """
+    generator = torch.Generator().manual_seed(derive(seed, "order"))
+    return uniform(num_samples, dim, seed, like)[torch.randperm(num_samples, generator=generator)]
 
 
 class PairPredictor:

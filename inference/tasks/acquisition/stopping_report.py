@@ -88,11 +88,13 @@ _CELLS = ("TN", "FN", "TP", "FP")
 def score_stops(curve: Curve, stop: Tensor, threshold: float) -> StopScore:
     """Judge where people were stopped, (N,), against the first step of an error below the threshold.
 
-    Once stopped, a rule has said "done" for all later steps too.
+    From its stop on a person is "done", by a rule as in truth: too early a stop shows as false
+    positives, too late a one as false negatives.
     """
     errors, numbers = curve.rmse, torch.arange(curve.num_steps + 1)
-    signed = stop - first_below(errors, threshold)
-    done, should = numbers >= stop[:, None], errors < threshold
+    first = first_below(errors, threshold)
+    signed = stop - first
+    done, should = numbers >= stop[:, None], numbers >= first[:, None]
     cells = {"TN": ~done & ~should, "FN": ~done & should, "TP": done & should}
     cells["FP"] = done & ~should
     at_stop = errors.gather(1, stop[:, None]).double().mean()
@@ -106,7 +108,7 @@ def score_stops(curve: Curve, stop: Tensor, threshold: float) -> StopScore:
     )
 
 
-def stopping(
+def stopping_report(
     validation: Curve,
     test: Curve,
     threshold: float,

@@ -26,7 +26,10 @@ class Table(Protocol):
     """(E,): the standard deviation of each coordinate in training: the standard unit."""
 
     def distribution(self, raw: Tensor) -> Any:
-        """Return the distribution of rows, batch shape (..., D), for outputs (..., R)."""
+        """Return the distribution of rows, batch shape (..., D), for outputs (..., R).
+
+        A `MixedColumns`, or a distribution with ``icdf``.
+        """
 
     def moments(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and variance of each coordinate, (..., E) each, in the units of the data."""
@@ -70,21 +73,13 @@ class RealTable:
         """Return the values themselves."""
         return x
 
-    def quantile(self, raw: Tensor, u: Tensor) -> Tensor:
-        """Return the values (..., D) that a column is below with probabilities u (..., D)."""
-        loc, scale = raw.chunk(2, -1)
-        return torch.addcmul(loc, torch.special.ndtri(u), scale)
-
 
 def class_counts(table: Table) -> list[int]:
     """Return how many values each column can take; 0 where that is no small number."""
     columns = getattr(table, "columns", None)
     if columns is None:
         return [0] * len(table.names)
-    return [
-        (len(column.levels) or 2) if column.kind in ("binary", "categorical", "ordinal") else 0
-        for column in columns
-    ]
+    return [column.num_classes for column in columns]
 
 
 def column_indices(table: Table, columns: Sequence[str | int], argument: str) -> tuple[int, ...]:
