@@ -18,6 +18,8 @@ from .instruments import philharmonia as philharmonia
 from .kth_bair import Recording as Recording
 from .kth_bair import bair as bair
 from .kth_bair import kth as kth
+from .missing import HideMore as HideMore
+from .missing import random_mask as random_mask
 from .mixtures import Mix as Mix
 from .mixtures import looped as looped
 from .mixtures import mix as mix
