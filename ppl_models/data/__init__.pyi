@@ -18,6 +18,8 @@ from .instruments import philharmonia as philharmonia
 from .kth_bair import Recording as Recording
 from .kth_bair import bair as bair
 from .kth_bair import kth as kth
+from .missing import HideMore as HideMore
+from .missing import random_mask as random_mask
 from .mixtures import Mix as Mix
 from .mixtures import looped as looped
 from .mixtures import mix as mix
@@ -32,6 +34,8 @@ from .motchallenge import read_ground_truth as read_ground_truth
 from .motchallenge import write_tracks as write_tracks
 from .moving_digits import MovingDigits as MovingDigits
 from .moving_digits import moving_digits as moving_digits
+from .nhanes import Audiometry as Audiometry
+from .nhanes import nhanes as nhanes
 from .pairs import broken_pairs as broken_pairs
 from .pairs import partners as partners
 from .scene_detector import DetectorLaw as DetectorLaw

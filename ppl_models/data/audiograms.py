@@ -99,9 +99,8 @@ def audiograms(
     w = rng.dirichlet(np.ones(len(blends)), size)
     y = w @ blends
     x = y + NOISE * rng.standard_normal(y.shape)
-    return Audiograms(
-        *(torch.tensor(a, dtype=torch.get_default_dtype()) for a in (x, y, w, blends))
-    )
+    made = [torch.tensor(a, dtype=torch.get_default_dtype()) for a in (x, y, w, blends)]
+    return Audiograms(made[0], made[1], made[2], made[3])
 
 
 def overall_spread(archetypes: FloatArray) -> float:
