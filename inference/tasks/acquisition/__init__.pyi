@@ -1,8 +1,15 @@
 from .acquire import acquire as acquire
 from .acquire import compare as compare
+from .advice import Advice as Advice
+from .advice import Expected as Expected
+from .advice import advise as advise
 from .curve import Curve as Curve
 from .curve import area_table as area_table
 from .curve import write_curves as write_curves
+from .files import TableDesign as TableDesign
+from .files import TrainedTable as TrainedTable
+from .files import load_table as load_table
+from .files import save_table as save_table
 from .greedy import greedy_order as greedy_order
 from .hypotheses import State as State
 from .information import EDDI as EDDI
@@ -31,3 +38,5 @@ from .stopping_report import StopScore as StopScore
 from .stopping_report import score_stops as score_stops
 from .stopping_report import stopping_report as stopping_report
 from .table import RealTable as RealTable
+from .train import design_for as design_for
+from .train import fit_table as fit_table
