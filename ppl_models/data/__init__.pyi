@@ -11,6 +11,8 @@ from .corpora import an4 as an4
 from .corpora import speech_folder as speech_folder
 from .corpora import voicebank as voicebank
 from .corpora import wsj0 as wsj0
+from .cube import Cube as Cube
+from .cube import cube as cube
 from .fsdd import SpokenDigits as SpokenDigits
 from .fsdd import fsdd as fsdd
 from .instruments import melodies as melodies
