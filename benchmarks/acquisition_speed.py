@@ -2,8 +2,9 @@
 
     python -m benchmarks.acquisition_speed [--rounds 5] [--people 1000] [--samples 100]
 
-PartialVAE of 15 real columns (nothing trained: the cost is the same), one thread, half of the columns
-measured at random. Rivals take turns: medians of rounds of CPU time, and their ratios to the drawing.
+PartialVAE of 15 real columns (nothing trained: the cost is the same), one thread, half of the
+columns measured at random. Rivals take turns: medians of rounds of CPU time, and their ratios to
+the drawing.
 """
 
 from __future__ import annotations

@@ -11,8 +11,11 @@ from .corpora import an4 as an4
 from .corpora import speech_folder as speech_folder
 from .corpora import voicebank as voicebank
 from .corpora import wsj0 as wsj0
+from .cube import Cube as Cube
+from .cube import cube as cube
 from .fsdd import SpokenDigits as SpokenDigits
 from .fsdd import fsdd as fsdd
+from .horstat import horstat as horstat
 from .instruments import melodies as melodies
 from .instruments import philharmonia as philharmonia
 from .kth_bair import Recording as Recording
@@ -51,6 +54,9 @@ from .speech import padded as padded
 from .speech import sounds as sounds
 from .speech import spectra as spectra
 from .stft import STFT as STFT
+from .table_columns import ColumnTable as ColumnTable
+from .table_columns import TableColumn as TableColumn
+from .table_columns import read_columns as read_columns
 from .trajectories import synthetic_trajectories as synthetic_trajectories
 from .trajectories import to_object_frame as to_object_frame
 from .trajectories import walking_trajectories as walking_trajectories

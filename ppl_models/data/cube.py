@@ -1,9 +1,9 @@
 """A table in which a measurement that tells nothing by itself is the best one to begin with.
 
-CUBE-NM, a trap for policies that look one step ahead: a context says which of K blocks of columns is
-about the label; the other blocks are coin flips. The context is independent of the label, so alone
-it tells nothing of it; a column of a block tells a little, whichever block it is. Here all columns
-are classes, so that every posterior is a finite sum::
+CUBE-NM, a trap for policies that look one step ahead: a context says which of K blocks of columns
+is about the label; the other blocks are coin flips. The context is independent of the label, so
+alone it tells nothing of it; a column of a block tells a little, whichever block it is. Here all
+columns are classes, so that every posterior is a finite sum::
 
     context ~ Uniform(1..K)      label ~ Uniform(1..2^B)
     block k, column j: bit j of the label, flipped with a small probability, if k is the context;

@@ -134,9 +134,15 @@ class CensoredColumns:
         return self.loc + self.scale * first, variance
 
     def _limits(self) -> tuple[Tensor, Tensor]:
-        """Return both limits in standard units, finite: 0 times infinity is no number."""
-        alpha = ((self.lower - self.loc) / self.scale).clamp(-FAR, FAR)
-        return alpha, ((self.upper - self.loc) / self.scale).clamp(-FAR, FAR)
+        """Return both limits in standard units, and finite."""
+        return self._standard(self.lower, -FAR), self._standard(self.upper, FAR)
+
+    def _standard(self, limit: Tensor, far: float) -> Tensor:
+        # an infinite limit would have a gradient of 0 times infinity
+        there = limit.isfinite()
+        limit = torch.where(there, limit, 0.0)
+        inside = ((limit - self.loc) / self.scale).clamp(-FAR, FAR)
+        return torch.where(there, inside, far)
 
 
 def _standard_density(u: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which measurement next? One column of a table after another, how sure one is, and when to stop."""
+"""Which measurement next? Column after column of a table, how sure one is, and when to stop."""
 
 import lazy_loader
 

@@ -177,9 +177,7 @@ def make_plan(
     return Plan(table, x, exists, start, exists & may & ~start, price, judged)
 
 
-def _at_start(
-    table: Table, measured: Sequence[str | int] | Tensor, exists: Tensor
-) -> Tensor:
+def _at_start(table: Table, measured: Sequence[str | int] | Tensor, exists: Tensor) -> Tensor:
     """Return what is known from the start, (N, D)."""
     if isinstance(measured, Tensor):
         if measured.shape != exists.shape or measured.dtype is not torch.bool:

@@ -1,7 +1,7 @@
 r"""Information curves: the error of a prediction against the number of measurements.
 
-With :math:`\hat x^m` the measured values, and the predictive mean of what is not measured, a person's
-curve and its area are
+With :math:`\hat x^m` the measured values, and the predictive mean of what is not measured, a
+person's curve and its area are
 
 .. math:: e_m = \Big(D^{-1} \sum_d (x_d - \hat x_d^m)^2\Big)^{1/2}, \quad
           A = \sum_{m=1}^{M} e_m, \quad
@@ -9,7 +9,8 @@ curve and its area are
 
 References
 ----------
-Hoegh, "On Learning Useful Variational Autoencoder Representations", 2022, appendix A, equations 4 to 6.
+Hoegh, "On Learning Useful Variational Autoencoder Representations", 2022, appendix A, equations
+4 to 6.
 """
 
 from __future__ import annotations
@@ -154,7 +155,5 @@ def area_table(
         area = curve.area(metric)
         apart = area - reference
         error, paired = (torch.std(v, correction=0) / len(v) ** 0.5 for v in (area, apart))
-        lines.append(
-            f"{name:22s}{area.mean():10.3f}{error:8.3f}{apart.mean():12.3f}{paired:8.3f}"
-        )
+        lines.append(f"{name:22s}{area.mean():10.3f}{error:8.3f}{apart.mean():12.3f}{paired:8.3f}")
     return "\n".join(lines)

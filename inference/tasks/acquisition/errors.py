@@ -83,12 +83,12 @@ def score(draws: Draws, truth: Truth, known: Tensor, seed: int) -> Scored:
     variance = torch.where(known, 0.0, spread).mean(-1)
     errors = expected_errors(draws, truth, guess, held, seed)
     quantiles = weighted_quantiles(errors, draws.weights, LEVELS)
-    return Scored(truth.rmse(table, guess - truth.coordinates), nll, variance, draws.bound, quantiles)
+    return Scored(
+        truth.rmse(table, guess - truth.coordinates), nll, variance, draws.bound, quantiles
+    )
 
 
-def expected_errors(
-    draws: Draws, truth: Truth, guess: Tensor, held: Tensor, seed: int
-) -> Tensor:
+def expected_errors(draws: Draws, truth: Truth, guess: Tensor, held: Tensor, seed: int) -> Tensor:
     """Return the RMSE (S, N) if each draw were the truth: what can be known of it beforehand."""
     if truth.noise_free:
         return truth.rmse(draws.table, guess - draws.mean)

@@ -1,4 +1,4 @@
-r"""What would be believed if a column were measured: hypothetical values, and the draws' new weights.
+r"""What would be believed if a column were measured: its values, and the draws' new weights.
 
 Columns of few classes are taken value by value, each with its probability. Of other columns H
 values stand for the predictive distribution: one from each of H strata of equal probability. For a

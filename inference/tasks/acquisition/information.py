@@ -10,8 +10,8 @@ which is EDDI's reward, there with the guide's Gaussians in place of the posteri
 
 References
 ----------
-Ma et al., "EDDI: Efficient Dynamic Discovery of High-Value Information with Partial VAE", ICML 2019,
-section 3.3, equations 9 and 10.
+Ma et al., "EDDI: Efficient Dynamic Discovery of High-Value Information with Partial VAE", ICML
+2019, section 3.3.
 """
 
 from __future__ import annotations
@@ -186,9 +186,7 @@ class EDDI:
     @torch.no_grad()
     def _block(self, state: State) -> Tensor:
         draws, dim = state.draws, state.x.shape[1]
-        rows = chosen(
-            draws.sample_columns(state.seed), draws.weights, self.num_values, state.seed
-        )
+        rows = chosen(draws.sample_columns(state.seed), draws.weights, self.num_values, state.seed)
         rows = torch.where(state.mask[:, None], state.x[:, None], rows)  # (N, K, D)
         known = state.mask[:, None].expand_as(rows)
         told = known.clone()

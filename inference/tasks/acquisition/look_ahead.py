@@ -3,7 +3,8 @@ r"""One step of look-ahead: by how much the squared error falls once a column is
 For every column u, hypothetical values x_u come from the draws, each value gives the draws new
 weights and so a new prediction of every other column e. By the law of total variance
 
-.. math:: E_{x_u}[\mathrm{Var}(x_e \mid x_u)] = \mathrm{Var}(x_e) - \mathrm{Var}_{x_u}(E[x_e \mid x_u])
+.. math:: E_{x_u}[\mathrm{Var}(x_e \mid x_u)]
+          = \mathrm{Var}(x_e) - \mathrm{Var}_{x_u}(E[x_e \mid x_u])
 
 so what is gained is how far the new predictions differ from one another; and of the column itself,
 once it is known, all of its variance.

@@ -192,7 +192,9 @@ def draw_sequence(
         if truth is not None:
             ax.plot(truth[person].numpy(), color=TRUTH, linewidth=1, linestyle="--", label="truth")
         name = f", last: {curve.names[last]}" if last >= 0 else ""
-        ax.set_title(f"after {step} measurements{name}; RMSE {curve.rmse[person, step]:.3g}", size=9)
+        ax.set_title(
+            f"after {step} measurements{name}; RMSE {curve.rmse[person, step]:.3g}", size=9
+        )
     for ax in list(axes)[len(shown) :]:
         ax.set_visible(False)
     _name_columns(figure, predictor.table.names, unit)

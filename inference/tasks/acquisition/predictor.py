@@ -7,7 +7,6 @@ depend on who else is asked about, nor on how many are handled at a time.
 
 from __future__ import annotations
 
-
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -110,7 +109,7 @@ class Draws:
 
 
 class Predictor(Protocol):
-    """Whatever gives draws of the posterior of a row of a table, any columns of which were measured."""
+    """Whatever draws from the posterior of a row, of which any columns were measured."""
 
     @property
     def table(self) -> Table:
@@ -217,9 +216,7 @@ class PPCAPredictor:
         Standard deviations (D,) of the columns in training; by default those of the model.
     """
 
-    def __init__(
-        self, model: PPCA, names: Any = None, spread: Tensor | None = None
-    ) -> None:
+    def __init__(self, model: PPCA, names: Any = None, spread: Tensor | None = None) -> None:
         self.model = model
         total = model.weight.detach().square().sum(-1) + (2 * model.log_scale.detach()).exp()
         self.table = RealTable(names or model.data_dim, total.sqrt() if spread is None else spread)
@@ -258,5 +255,3 @@ def check_people(table: Table, x: Tensor, mask: Tensor | None, argument: str = "
         cure = "mask = x.isfinite()"
         raise InputError(argument, "NaN or infinite numbers", "a mask where values miss", cure)
     return exists
-
-

@@ -1,4 +1,4 @@
-r"""When to stop: a ridge regression of the error on what is known without the truth, and a posterior.
+r"""When to stop: by a regression of the error on what is known without the truth, or by draws.
 
 The error after m measurements is predicted from m, the mean predictive variance and the partial
 bound. One stops at the first m whose predicted error is below a threshold,

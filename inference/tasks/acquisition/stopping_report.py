@@ -1,4 +1,4 @@
-"""How well it was stopped: offsets from the best step, what was saved, and the error at the stop."""
+"""How well it was stopped: how far from the best step, how early, and with which error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StopScore:
     stop
         Where it stops each person, (N,).
     offset
-        Mean of \\|stop - best\\|, in measurements.
+        Mean distance of stop and best step, in measurements.
     signed
         stop - best, (N,): negative is too early.
     mean_stop
@@ -86,7 +86,7 @@ _CELLS = ("TN", "FN", "TP", "FP")
 
 
 def score_stops(curve: Curve, stop: Tensor, threshold: float) -> StopScore:
-    """Judge where people were stopped, (N,), against the first step of an error below the threshold.
+    """Judge stops (N,) against the first step of an error below the threshold.
 
     From its stop on a person is "done", by a rule as in truth: too early a stop shows as false
     positives, too late a one as false negatives.

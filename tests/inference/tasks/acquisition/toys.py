@@ -1,4 +1,4 @@
-"""Predictors whose answers are known exactly: a table of classes by enumeration, and linear ones."""
+"""Predictors whose answers are known exactly: classes by enumeration, and linear ones."""
 
 from __future__ import annotations
 
