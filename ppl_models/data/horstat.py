@@ -54,7 +54,7 @@ def horstat(path: str | os.PathLike[str]) -> ColumnTable:
     wrong = (x < lowest) | (x > _HIGHEST)
     if wrong.any():
         row, place = np.argwhere(wrong)[0]
-        where = f"{path}, line {read_cells(Path(path)).line(row)}, column {NAMES[place]!r}"
+        where = f"{path}, line {read_cells(Path(path), None).line(row)}, column {NAMES[place]!r}"
         expected = f"{lowest[place]:g} to {_HIGHEST:g} {UNITS[place]}"
         cure = "leave the cell empty where there is no threshold"
         raise InputError(where, f"{x[row, place]:g}", expected, cure)

@@ -74,14 +74,14 @@ class Cells(NamedTuple):
         return islice(rows, 0 if self.header is None else 1, None)
 
 
-def read_cells(path: Path, header: bool | None = None) -> Cells:
+def read_cells(path: Path, header: bool | None) -> Cells:
     """Read a table, compressed or not.
 
     Parameters
     ----------
     path
     header
-        Whether the first line has names; by default it does if it has no number, and the lines
+        Whether the first line has names; None: it does if it has no number, and the lines
         below it have some, or do not repeat its words.
 
     Raises

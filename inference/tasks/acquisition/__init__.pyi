@@ -15,12 +15,12 @@ from .hypotheses import State as State
 from .information import EDDI as EDDI
 from .information import Information as Information
 from .information import TargetInformation as TargetInformation
+from .latent_map import draw_latents as draw_latents
 from .look_ahead import LookAhead as LookAhead
 from .oracle import ArchetypePredictor as ArchetypePredictor
 from .oracle import ProcessPredictor as ProcessPredictor
 from .plot import draw_areas as draw_areas
 from .plot import draw_curves as draw_curves
-from .plot import draw_latents as draw_latents
 from .plot import draw_sequence as draw_sequence
 from .predictor import Draws as Draws
 from .predictor import PairPredictor as PairPredictor

@@ -53,8 +53,8 @@ class State:
         for start in range(0, len(self.x), step):
             some = slice(start, start + step)
             people = None if self.people is None else self.people[some]
-            parts = {"draws": self.draws.rows(some), "x": self.x[some], "mask": self.mask[some]}
-            yield State(**parts, seed=self.seed, people=people)
+            draws = self.draws.rows(some)
+            yield State(draws, self.x[some], self.mask[some], self.seed, people)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch import Tensor
 from inference.randomness import derive
 from inference.tasks.acquisition.predictor import Draws, filled, normal_noise
 from inference.tasks.acquisition.table import RealTable
+from ppl_models.acquisition import ArchetypalAudiogram, GPAudiogram
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_positive
 
@@ -30,7 +30,10 @@ class ArchetypePredictor:
     """
 
     def __init__(
-        self, model: Any, names: Sequence[str] | None = None, spread: Tensor | None = None
+        self,
+        model: ArchetypalAudiogram,
+        names: Sequence[str] | None = None,
+        spread: Tensor | None = None,
     ) -> None:
         self.model = model
         archetypes = model.archetypes.detach()
@@ -75,7 +78,7 @@ class ProcessPredictor:
 
     def __init__(
         self,
-        models: Sequence[Any],
+        models: Sequence[GPAudiogram],
         groups: Sequence[Sequence[int]],
         mean: Tensor,
         sd: Tensor,

@@ -1,4 +1,4 @@
-"""Pictures of acquisition: curves, areas, one person step by step, and where people lie in z."""
+"""Pictures of acquisition: curves, their areas, and one person step by step."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def draw_curves(
         ax.axhline(threshold, color="0.3", linestyle=":", label=f"threshold {threshold:g}")
     first = next(iter(curves.values()))
     ax.set(xlabel="measurements", ylabel=_axis(metric, unit, first), title=title)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     people = f"mean of {len(first.rmse)} people, band: one standard deviation"
     ax.legend(fontsize=8, frameon=False, title=people, title_fontsize=7)
     return figure
@@ -234,65 +234,3 @@ def _name_columns(figure: Figure, names: Sequence[str], unit: str) -> None:
     figure.supylabel(f"value ({unit or 'units of the data'})", size=9)
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=5,
                   fontsize=8, frameon=False)  # fmt: skip
-
-
-@torch.no_grad()
-def draw_latents(
-    predictor: Predictor,
-    x: Tensor,
-    column: str | int,
-    *,
-    mask: Tensor | None = None,
-    person: int | None = None,
-    marks: Mapping[str, Tensor] | None = None,
-    num_samples: int = 200,
-    seed: int = 0,
-) -> Figure:
-    """Draw where people lie in the first two dimensions of z, coloured by one of their columns.
-
-    Parameters
-    ----------
-    predictor, x
-    column
-        Whose value colours the people.
-    mask
-        What was measured of them; by default all.
-    person
-        Somebody whose draws are shown as a cloud.
-    marks
-        Rows (D,) to place and to name: archetypes.
-    num_samples, seed
-        Of the draws.
-
-    Raises
-    ------
-    InputError
-        A predictor whose draws have fewer than two latents, no such column or person.
-    """
-    (place,) = column_indices(predictor.table, [column], "column")
-    known = check_people(predictor.table, x, mask)
-    draws = predictor.draws(x, known, num_samples, derive(seed, "latents"))
-    if draws.z is None or draws.z.shape[-1] < 2:
-        raise InputError("predictor", "fewer than two latents", "z of two or more", "latent_dim=2")
-    if person is not None and not 0 <= person < len(x):
-        raise InputError("person", str(person), f"0 to {len(x) - 1}", "person=0")
-    means = draws.average(draws.z)
-    figure = Picture(figsize=(5.8, 4.8), layout="constrained")
-    ax = figure.subplots()
-    colour = torch.where(known, x, torch.nan)[:, place]
-    points = ax.scatter(*means[:, :2].T, c=colour, s=14, cmap="viridis", label="people (means)")
-    figure.colorbar(points, ax=ax, label=str(predictor.table.names[place]))
-    if person is not None:
-        cloud = draws.z[:, person, :2].T
-        sizes = 2 + 12 * draws.weights[:, person] / draws.weights[:, person].max()
-        ax.scatter(*cloud, s=sizes, color="tab:red", alpha=0.5, label=f"draws of person {person}")
-    for name, row in (marks or {}).items():
-        whole = torch.ones_like(known[:1])
-        found = predictor.draws(row[None], whole, num_samples, derive(seed, "latents"))
-        at = found.average(found.z)[0, :2].tolist()  # type: ignore[arg-type]
-        label = "marks" if name == next(iter(marks or {})) else None
-        ax.plot(*at, marker="*", color="black", ms=11, linestyle="", label=label)
-        ax.annotate(name, at, (5, 5), textcoords="offset points", size=8)
-    ax.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal")
-    ax.legend(fontsize=8, frameon=False)
-    return figure

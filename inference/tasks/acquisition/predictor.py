@@ -7,7 +7,7 @@ depend on who else is asked about, nor on how many are handled at a time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -52,7 +52,8 @@ class Draws:
     @cached_property
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean and variance of each coordinate given z, (S, N, E) each, in units of the data."""
-        return self.table.moments(self.raw)
+        with torch.no_grad():
+            return self.table.moments(self.raw)
 
     @property
     def mean(self) -> Tensor:
@@ -63,6 +64,11 @@ class Draws:
     def variance(self) -> Tensor:
         """Var[x | z] by coordinate, (S, N, E)."""
         return self.moments[1]
+
+    @property
+    def effective_size(self) -> Tensor:
+        """How many draws of equal weight would be as good, (N,): few where the guide is poor."""
+        return 1 / self.weights.square().sum(0)
 
     def average(self, values: Tensor) -> Tensor:
         """Return the weighted mean over draws of values (S, N, ...): (N, ...)."""
@@ -84,6 +90,7 @@ class Draws:
         """Var_z(E[x | z]) by coordinate, (N, E)."""
         return self.average((self.mean - self.expected).square())
 
+    @torch.no_grad()
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log p(x_d | z) of each column: (S, N, D) for x (N, D), (S, N, H, D) for (N, H, D).
 
@@ -92,6 +99,7 @@ class Draws:
         raw = self.raw if x.ndim == 2 else self.raw[..., None, :]
         return self.table.distribution(raw).log_prob(x)
 
+    @torch.no_grad()
     def sample_columns(self, seed: int = 0) -> Tensor:
         """Return a hypothetical row of values for each draw, (S, N, D)."""
         size, dim = len(self.raw), len(self.table.names)
@@ -104,8 +112,8 @@ class Draws:
     def rows(self, some: slice) -> Draws:
         """Return the draws of some of the people."""
         z = None if self.z is None else self.z[:, some]
-        parts = {"raw": self.raw[:, some], "weights": self.weights[:, some]}
-        return replace(self, bound=self.bound[some], z=z, **parts)
+        raw, weights = self.raw[:, some], self.weights[:, some]
+        return Draws(self.table, raw, weights, self.bound[some], z)
 
 
 class Predictor(Protocol):

@@ -19,11 +19,17 @@ from ppl_models.errors import InputError, unknown
 class Table(Protocol):
     """D columns with E coordinates, and the distribution of a row given a decoder's outputs."""
 
-    names: Sequence[str]
-    owner: Tensor
-    """(E,): the column of each coordinate."""
-    spread: Tensor
-    """(E,): the standard deviation of each coordinate in training: the standard unit."""
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the columns."""
+
+    @property
+    def owner(self) -> Tensor:
+        """The column of each coordinate, (E,)."""
+
+    @property
+    def spread(self) -> Tensor:
+        """Standard deviation of each coordinate in training, the standard unit: (E,)."""
 
     def distribution(self, raw: Tensor) -> Any:
         """Return the distribution of rows, batch shape (..., D), for outputs (..., R).

@@ -12,13 +12,18 @@ from torch import nn
 
 from guides.acquisition import PartialVAEGuide
 from inference.tasks.acquisition import (
+    EDDI,
     ArchetypePredictor,
+    Information,
     LookAhead,
     PairPredictor,
     PPCAPredictor,
     ProcessPredictor,
     RealTable,
     State,
+    TargetInformation,
+    Variance,
+    acquire,
 )
 from inference.tasks.acquisition.predictor import check_people, filled
 from ppl_models import PPCA, InputError
@@ -80,6 +85,8 @@ def test_weights_turn_any_guide_s_draws_into_the_posterior() -> None:
     assert torch.allclose(draws.weights.sum(0), torch.ones(5).double())
     word = linear_pair(weighted=False)[0].draws(x, mask, 8192, 0)
     assert (word.weights == 1 / 8192).all()
+    assert torch.allclose(word.effective_size, torch.tensor(8192.0).double())
+    assert (draws.effective_size[mask.any(1)] < 8192).all()
     assert torch.allclose(word.average(word.z), torch.zeros(5, 2).double(), atol=0.01)
 
 
@@ -125,6 +132,29 @@ def test_what_was_not_measured_reaches_nothing() -> None:
     assert first.bound[0].abs() < 1e-5
 
 
+@pytest.mark.parametrize("name", ["variance", "information", "target", "eddi", "lookahead"])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_every_reward_walks_through_a_table_of_all_kinds_with_gaps(
+    name: str, weighted: bool
+) -> None:
+    predictor, x = mixed_pair(weighted), mixed_rows(4)
+    exists = torch.rand(x.shape, generator=torch.Generator().manual_seed(2)) < 0.8
+    reward: Any = {
+        "variance": Variance(),
+        "information": Information(),
+        "target": TargetInformation(["class", "limit"]),
+        "eddi": EDDI(predictor, ["class", "limit"], num_values=5),
+        "lookahead": LookAhead(),
+    }[name]
+    x = x.masked_fill(~exists, torch.nan)
+    curve = acquire(predictor, x, reward, mask=exists, num_samples=20)
+    for values in (curve.rmse, curve.nll, curve.variance, curve.bound, curve.quantiles):
+        assert values.isfinite().all()
+    may = exists.clone()
+    may[:, [4, 6]] &= name not in ("target", "eddi")
+    assert torch.equal((curve.order >= 0).sum(1), may.sum(1))
+
+
 def test_draws_of_every_kind_of_column_have_its_distribution() -> None:
     """4,096 even draws of one z: means to 2 % of a standard deviation, shares of classes to 1 %."""
     predictor = mixed_pair()
@@ -137,17 +167,16 @@ def test_draws_of_every_kind_of_column_have_its_distribution() -> None:
     mean, variance = (part[0, 0] for part in fixed.moments)
     assert torch.allclose(found.mean(0), mean, atol=0.02 * float(variance.sqrt().max()))
     assert torch.allclose(found.var(0) / variance, torch.ones(9), atol=0.15)
+    columns = draws.table.distribution(raw[:5, 0])
     counts = torch.arange(5.0)
     rows = values[:1].repeat(5, 1)
     rows[:, 2] = counts
-    exact = fixed.rows(slice(0, 1)).table.distribution(raw[:5, 0]).log_prob(rows)[:, 2].exp()
+    exact = columns.log_prob(rows).detach()[:, 2].exp()
     share = (values[:, 2:3] == counts).float().mean(0)
     assert torch.allclose(share, exact, atol=0.01)
     at_limit = (values[:, 6] == 1.0).float().mean()
-    assert at_limit.item() == pytest.approx(
-        predictor.table.distribution(raw[:1, 0]).log_prob(values[:1].fill_(1.0))[0, 6].exp().item(),
-        abs=0.01,
-    )
+    tail = columns.log_prob(torch.ones(5, 7)).detach()[0, 6].exp()
+    assert at_limit.item() == pytest.approx(tail.item(), abs=0.01) and 0.01 < tail < 0.99
 
 
 def test_the_linear_predictor_has_the_mean_and_the_bound_of_ppca() -> None:
