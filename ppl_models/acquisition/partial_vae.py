@@ -53,6 +53,9 @@ class PartialVAE(nn.Module):
     decoder : nn.Module, optional
         Any network (..., L) -> (..., likelihood.raw_dim), in place of the one made from
         ``hidden_dims``.
+    linear : bool
+        Add a linear map of z to the decoder's outputs: most of many tables is linear, which hidden
+        layers are slow to learn.
 
     Raises
     ------
@@ -70,6 +73,7 @@ class PartialVAE(nn.Module):
         hidden_dims: Sequence[int] = (64, 64),
         likelihood: Columns | None = None,
         decoder: nn.Module | None = None,
+        linear: bool = False,
     ) -> None:
         super().__init__()
         self.data_dim, self.latent_dim = data_dim, latent_dim
@@ -77,6 +81,7 @@ class PartialVAE(nn.Module):
         self.likelihood = checked_columns(likelihood, data_dim)
         sizes = latent_dim, *self.hidden_dims, self.likelihood.raw_dim
         self.decoder = decoder or MLP(*sizes, activation=nn.SiLU)
+        self.line = nn.Linear(latent_dim, self.likelihood.raw_dim) if linear else None
         self.register_buffer("zero", torch.zeros(latent_dim), persistent=False)
 
     def forward(self, x: Tensor | None = None, mask: Tensor | None = None, size: int = 1) -> Tensor:
@@ -102,7 +107,7 @@ class PartialVAE(nn.Module):
     def raw(self, z: Tensor) -> Tensor:
         """Return the decoder's outputs (..., raw_dim) for codes z (..., L)."""
         raw: Tensor = self.decoder(z)
-        return raw
+        return raw if self.line is None else raw + self.line(z)
 
     def observation(self, z: Tensor) -> TorchDistribution:
         """Return p(x | z), of batch shape (...,) and event shape (D,), for codes z (..., L)."""

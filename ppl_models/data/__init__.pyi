@@ -57,6 +57,7 @@ from .stft import STFT as STFT
 from .table_columns import ColumnTable as ColumnTable
 from .table_columns import TableColumn as TableColumn
 from .table_columns import read_columns as read_columns
+from .table_columns import read_value as read_value
 from .trajectories import synthetic_trajectories as synthetic_trajectories
 from .trajectories import to_object_frame as to_object_frame
 from .trajectories import walking_trajectories as walking_trajectories

@@ -25,7 +25,7 @@ from ppl_models.data.table_kinds import (
 )
 from ppl_models.errors import InputError, unknown
 
-__all__ = ["KINDS", "ColumnTable", "TableColumn", "read_columns"]
+__all__ = ["KINDS", "ColumnTable", "TableColumn", "read_columns", "read_value"]
 
 
 class ColumnTable(NamedTuple):
@@ -109,6 +109,40 @@ def read_columns(
     numbers = torch.tensor(x, dtype=torch.get_default_dtype())
     notes = tuple(note for c, v in zip(made, x.T, strict=True) for note in _notes(c.name, v))
     return ColumnTable(numbers, torch.tensor(~np.isnan(x)), tuple(made), notes)
+
+
+def read_value(column: Any, text: str, where: str = "value") -> float:
+    """Return the number that stands for one value of a column: its code, if it is a level.
+
+    Parameters
+    ----------
+    column
+        Of a table, as `read_columns` describes it.
+    text
+    where
+        What an error calls the value.
+
+    Raises
+    ------
+    InputError
+        The column cannot have that value.
+    """
+    if column.kind in CLASSES:
+        levels = [label(level) for level in column.levels]
+        if label(text) not in levels:
+            raise unknown(where, text.strip(), levels)
+        return float(levels.index(label(text)))
+    try:
+        number = float(text)
+    except ValueError:
+        number = np.nan
+    least = 0.0 if column.kind in ("positive", "count") else -np.inf
+    whole = column.kind != "count" or number % 1 == 0
+    if np.isfinite(number) and number >= least and whole and (column.kind, number) != ("positive", 0):
+        return number
+    expected = {"positive": "a number above 0", "count": "a whole number from 0"}
+    cure = f"give {'1' if column.kind == 'count' else '20.5'}, say"
+    raise InputError(where, repr(text), expected.get(column.kind, "a number"), cure)
 
 
 _FIELDS = ("name", "kind", "levels", "lower", "upper", "unit")

@@ -161,7 +161,7 @@ class PairPredictor:
     model
         Has z ~ Normal(0, I), ``raw(z)``, the decoder's outputs, and ``likelihood``, its columns.
     guide
-        Has ``posterior(x, mask)``, a Normal (N, L).
+        Has ``posterior(x, mask)``, a Normal (N, L) or a MultivariateNormal (N,).
     weighted
         Weigh the draws by p(z) p(x_O | z) / q(z), self-normalised: with many draws this is the
         exact posterior, whatever the guide. False takes the guide's word.
@@ -186,21 +186,28 @@ class PairPredictor:
 
         The bound is E_q[log p(x_O | z)] - KL(q || p), estimated from the draws.
         """
-        q = _one_normal(self.posterior(x, mask))
-        noise = normal_noise(num_samples, q.loc.shape[-1], seed, q.loc)[:, None]
-        z = torch.addcmul(q.loc, noise, q.scale)
+        q = self.posterior(x, mask)
+        noise = normal_noise(num_samples, q.loc.shape[-1], seed, q.loc)
+        z, volume = placed(q, noise)
         raw = self.model.raw(z)
         columns = self.table.distribution(raw).log_prob(filled(x, mask))
-        ratio = 0.5 * (noise.square() - z.square()) + q.scale.log()  # log p(z) - log q(z)
-        log_weights = torch.where(mask, columns, 0.0).sum(-1) + ratio.sum(-1)
+        ratio = 0.5 * (noise.square()[:, None] - z.square()).sum(-1) + volume  # log p(z) / q(z)
+        log_weights = torch.where(mask, columns, 0.0).sum(-1) + ratio
         equal = torch.full_like(log_weights, 1 / num_samples)
         weights = log_weights.softmax(0) if self.weighted else equal
         return Draws(self.table, raw, weights, log_weights.mean(0), z)
 
 
-def _one_normal(q: Any) -> Any:
-    """Return the Normal itself, where it comes with its last dim as event."""
-    return getattr(q, "base_dist", q)
+def placed(q: Any, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Make standard normal numbers (S, L) draws (S, N, L) of q, a Gaussian of N people.
+
+    With them the log of what q spreads a unit of volume over, (N,).
+    """
+    q = getattr(q, "base_dist", q)
+    if not isinstance(q, dist.MultivariateNormal):
+        return torch.addcmul(q.loc, noise[:, None], q.scale), q.scale.log().sum(-1)
+    z = q.loc + torch.einsum("nij,sj->sni", q.scale_tril, noise)
+    return z, q.scale_tril.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
 
 
 def filled(x: Tensor, mask: Tensor) -> Tensor:
@@ -239,7 +246,7 @@ class PPCAPredictor:
         """Return draws for people x (N, D), of whom the columns in mask (N, D) were measured."""
         q = self.posterior(x, mask)
         noise = normal_noise(num_samples, self.model.latent_dim, seed, q.loc)
-        z = q.loc + torch.einsum("nij,sj->sni", q.scale_tril, noise)
+        z, _ = placed(q, noise)
         loc = self.model.decode(z)
         raw = torch.cat([loc, self.model.log_scale.exp().expand_as(loc)], -1)
         weights = torch.full_like(z[..., 0], 1 / num_samples)

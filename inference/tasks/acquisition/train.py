@@ -41,7 +41,8 @@ def design_for(columns: Sequence[Column], latent_dim: int | None = None) -> Tabl
     """
     size = len(columns)
     latent_dim = latent_dim or min(max(2, (size + 1) // 2), 8)
-    options, guide_options = {"hidden_dims": [96, 96]}, {"hidden_dims": [96]}
+    options = {"hidden_dims": [96, 96], "linear": True}
+    guide_options = {"hidden_dims": [96], "linear": True}
     return TableDesign(tuple(columns), latent_dim, options, guide_options)
 
 
