@@ -4,7 +4,9 @@ r"""The guide of the partial VAE: it reads the set of values that were observed.
           c = \sum_{d \in O} h(x_d, d)
 
 The sum has as many terms as there are values, so one network serves every subset of columns. The
-parts that read sets are `ppl_models.networks.PointNetPlus` and its relatives.
+parts that read sets are `ppl_models.networks.PointNetPlus` and its relatives. Beside it, each value
+adds a learned Gaussian message (`AdditiveEvidence`), as in a linear model it would; the network
+moves that posterior in units of its own scale.
 
 References
 ----------
@@ -25,7 +27,7 @@ from torch import Tensor, nn
 from guides.base import ReadingGuide
 from ppl_models.acquisition import PartialVAE
 from ppl_models.inputs import check_widths, count_rows
-from ppl_models.networks import MLP, set_reader, split_normal
+from ppl_models.networks import MLP, AdditiveEvidence, set_reader, together
 
 
 class PartialVAEGuide(ReadingGuide[PartialVAE]):
@@ -66,8 +68,10 @@ class PartialVAEGuide(ReadingGuide[PartialVAE]):
         columns = model.likelihood
         sizes = columns.data_dim, columns.value_dim, set_dim, embedding_dim
         self.reader = set_reader(reader, *sizes)
-        widths = cast(int, self.reader.out_dim), *check_widths(hidden_dims), 2 * model.latent_dim
-        self.head = MLP(*widths, activation=nn.SiLU)
+        latent_dim = model.latent_dim
+        self.evidence = AdditiveEvidence(columns.data_dim, columns.value_dim, latent_dim)
+        inputs = cast(int, self.reader.out_dim) + 2 * latent_dim
+        self.head = MLP(inputs, *check_widths(hidden_dims), 2 * latent_dim, activation=nn.SiLU)
 
     def forward(self, x: Tensor | None = None, mask: Tensor | None = None) -> Any:
         """Sample ``z`` (N, L) for rows ``x`` (N, D), of which those in ``mask`` were observed.
@@ -86,10 +90,11 @@ class PartialVAEGuide(ReadingGuide[PartialVAE]):
         columns = self.model.likelihood
         values = columns.features(columns.fill_missing(x, mask))
         if mask is None:
-            seen = torch.ones_like(x, dtype=torch.bool)
-            loc, scale = split_normal(self.head(self.reader(values, seen)))
-            return dist.Normal(loc, scale, validate_args=False)
-        loc, scale = split_normal(self.head(self.reader(values, mask)))
+            mask = torch.ones_like(x, dtype=torch.bool)
+        loc, log_scale = self.evidence(values, mask)
+        read = self.reader(values, mask)
+        move, widen = self.head(together(read, loc, log_scale)).chunk(2, -1)
         any_seen = mask.any(-1, keepdim=True)
-        loc, scale = torch.where(any_seen, loc, 0.0), torch.where(any_seen, scale, 1.0)
+        loc = torch.where(any_seen, torch.addcmul(loc, log_scale.exp(), move), 0.0)
+        scale = torch.where(any_seen, (log_scale + widen).exp(), 1.0)
         return dist.Normal(loc, scale, validate_args=False)
