@@ -4,7 +4,9 @@ r"""The guide of the partial VAE: it reads the set of values that were observed.
           c = \sum_{d \in O} h(x_d, d)
 
 The sum has as many terms as there are values, so one network serves every subset of columns. The
-parts that read sets are `ppl_models.networks.PointNetPlus` and its relatives.
+parts that read sets are `ppl_models.networks.PointNetPlus` and its relatives. Beside it, each value
+adds a learned Gaussian message (`AdditiveEvidence`; with full covariances `LinearPosterior`), as in
+a linear model it would; the network moves that posterior in units of its own scale.
 
 References
 ----------
@@ -14,9 +16,8 @@ High-Value Information with Partial VAE", ICML 2019, arXiv:1809.11142, section 3
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pyro
 import pyro.distributions as dist
@@ -26,16 +27,15 @@ from torch import Tensor, nn
 from guides.acquisition.linear_posterior import LinearPosterior
 from guides.base import ReadingGuide
 from ppl_models.acquisition import PartialVAE
+from ppl_models.errors import unknown
 from ppl_models.inputs import check_widths, count_rows
-from ppl_models.networks import MLP, set_reader
+from ppl_models.networks import MLP, AdditiveEvidence, set_reader, together
 
-
-UNIT = math.log(math.e - 1)
-"""softplus(UNIT) is 1."""
+COVARIANCES = ("diagonal", "full")
 
 
 class PartialVAEGuide(ReadingGuide[PartialVAE]):
-    r"""Amortized Gaussian posterior q(z | x_O) of `PartialVAE`.
+    """Amortized Gaussian posterior q(z | x_O) of `PartialVAE`.
 
     Of a row of which nothing was observed, it is the prior.
 
@@ -52,16 +52,14 @@ class PartialVAEGuide(ReadingGuide[PartialVAE]):
         Width of the reader, and size of what it returns.
     hidden_dims : sequence of int
         Widths of the hidden layers from there to mean and scale of z.
-    linear : bool
-        Start from the posterior of a linear Gaussian model of the values (`LinearPosterior`), of
-        full covariance, which the reader then corrects: :math:`q = N(m + \mu(c), (F C(c)) (F
-        C(c))^T)` with m and F F^T its mean and covariance, and C lower triangular. Where decoder
-        and noise are nearly linear and Gaussian this is nearly exact from the start.
+    covariance : "diagonal" or "full"
+        Of q. What two columns say together makes numbers of z depend on one another: a full
+        covariance follows that, and is exact for linear Gaussian columns.
 
     Raises
     ------
     InputError
-        An unknown reader, or a module that does not know its ``out_dim``.
+        An unknown reader or covariance, or a module that does not know its ``out_dim``.
     """
 
     below: Tensor
@@ -74,22 +72,22 @@ class PartialVAEGuide(ReadingGuide[PartialVAE]):
         embedding_dim: int = 16,
         set_dim: int = 64,
         hidden_dims: Sequence[int] = (64,),
-        linear: bool = False,
+        covariance: Literal["diagonal", "full"] = "diagonal",
     ) -> None:
         super().__init__(model)
-        columns, latent_dim = model.likelihood, model.latent_dim
+        columns = model.likelihood
         sizes = columns.data_dim, columns.value_dim, set_dim, embedding_dim
         self.reader = set_reader(reader, *sizes)
-        outputs = 2 * latent_dim + (latent_dim * (latent_dim - 1) // 2 if linear else 0)
-        widths = cast(int, self.reader.out_dim), *check_widths(hidden_dims), outputs
-        self.head = MLP(*widths, activation=nn.SiLU)
-        self.linear = None
-        if linear:
-            self.linear = LinearPosterior(columns.data_dim, columns.value_dim, latent_dim)
-            nn.init.zeros_(cast(nn.Linear, self.head[-1]).weight)
-            nn.init.zeros_(cast(nn.Linear, self.head[-1]).bias)
-            below = torch.tril_indices(latent_dim, latent_dim, -1)
-            self.register_buffer("below", below, persistent=False)
+        if covariance not in COVARIANCES:
+            raise unknown("covariance", repr(covariance), COVARIANCES)
+        self.full, latent_dim = covariance == "full", model.latent_dim
+        evidence = LinearPosterior if self.full else AdditiveEvidence
+        self.evidence = evidence(columns.data_dim, columns.value_dim, latent_dim)
+        below = torch.tril_indices(latent_dim, latent_dim, -1)
+        self.register_buffer("below", below, persistent=False)
+        self._parts = [latent_dim, latent_dim] + [below.shape[1]] * self.full
+        widths = cast(int, self.reader.out_dim) + 2 * latent_dim, *check_widths(hidden_dims)
+        self.head = MLP(*widths, sum(self._parts), activation=nn.SiLU)
 
     def forward(self, x: Tensor | None = None, mask: Tensor | None = None) -> Any:
         """Sample ``z`` (N, L) for rows ``x`` (N, D), of which those in ``mask`` were observed.
@@ -108,40 +106,22 @@ class PartialVAEGuide(ReadingGuide[PartialVAE]):
     ) -> dist.Normal | dist.MultivariateNormal:
         """Return q(z | x_O) for rows (..., D); whole ones without a mask.
 
-        A `Normal` of batch shape (..., L), or, where it starts from a linear model, a
-        `MultivariateNormal` of batch shape (...,).
+        A `Normal` of batch shape (..., L), or a `MultivariateNormal` of batch shape (...,).
         """
         columns = self.model.likelihood
         values = columns.features(columns.fill_missing(x, mask))
-        seen = torch.ones_like(x, dtype=torch.bool) if mask is None else mask
-        loc, log_scale, *mixed = self.head(self.reader(values, seen)).split(self._parts, -1)
-        if self.linear is not None:
-            return self._corrected(self.linear(values, seen), loc, log_scale, mixed[0], seen)
-        scale = log_scale.exp()
-        if mask is not None:
-            any_seen = mask.any(-1, keepdim=True)
-            loc, scale = torch.where(any_seen, loc, 0.0), torch.where(any_seen, scale, 1.0)
-        return dist.Normal(loc, scale, validate_args=False)
-
-    @property
-    def _parts(self) -> list[int]:
-        """What the head's outputs are: means, log scales, what is below a factor's diagonal."""
-        size = self.model.latent_dim
-        return [size, size] + ([size * (size - 1) // 2] if self.linear is not None else [])
-
-    def _corrected(
-        self,
-        start: tuple[Tensor, Tensor],
-        loc: Tensor,
-        log_scale: Tensor,
-        mixed: Tensor,
-        seen: Tensor,
-    ) -> dist.MultivariateNormal:
-        """Return the linear model's posterior as the reader corrects it; of nothing, the prior."""
-        any_seen = seen.any(-1, keepdim=True)
-        scale = nn.functional.softplus(log_scale + UNIT)  # 1 at first, and grows slowly
-        lower = torch.diag_embed(torch.where(any_seen, scale, 1.0))
-        lower[..., self.below[0], self.below[1]] = torch.where(any_seen, mixed, 0.0)
-        mean, factor = start
-        loc = mean + torch.where(any_seen, loc, 0.0)
-        return dist.MultivariateNormal(loc, scale_tril=factor @ lower, validate_args=False)
+        if mask is None:
+            mask = torch.ones_like(x, dtype=torch.bool)
+        any_seen = mask.any(-1, keepdim=True)
+        loc, spread = self.evidence(values, mask)
+        log_scale = spread.diagonal(dim1=-2, dim2=-1).log() if self.full else spread
+        inputs = together(self.reader(values, mask), loc, log_scale)
+        parts = self.head(inputs).split(self._parts, -1)
+        move, widen, *mixed = (torch.where(any_seen, part, 0.0) for part in parts)
+        if self.full:
+            lower = torch.diag_embed(widen.exp())
+            lower[..., self.below[0], self.below[1]] = mixed[0]
+            moved = loc + (spread @ move[..., None])[..., 0]
+            return dist.MultivariateNormal(moved, scale_tril=spread @ lower, validate_args=False)
+        moved = torch.addcmul(loc, log_scale.exp(), move)
+        return dist.Normal(moved, (log_scale + widen).exp(), validate_args=False)

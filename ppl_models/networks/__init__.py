@@ -16,6 +16,7 @@ from ppl_models.networks.mlp import (
     split_normal,
     together,
 )
+from ppl_models.networks.set_embedding import AdditiveEvidence
 from ppl_models.networks.sets import (
     READERS,
     AttentionSet,
@@ -27,6 +28,7 @@ from ppl_models.networks.sets import (
 )
 
 __all__ = [
+    "AdditiveEvidence",
     "AttentionSet",
     "Conditional",
     "ConditionalNormal",

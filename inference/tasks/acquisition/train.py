@@ -42,7 +42,7 @@ def design_for(columns: Sequence[Column], latent_dim: int | None = None) -> Tabl
     size = len(columns)
     latent_dim = latent_dim or min(max(2, (size + 1) // 2), 8)
     options = {"hidden_dims": [96, 96], "linear": True}
-    guide_options = {"hidden_dims": [96], "linear": True}
+    guide_options = {"hidden_dims": [96], "covariance": "full"}
     return TableDesign(tuple(columns), latent_dim, options, guide_options)
 
 

@@ -37,8 +37,8 @@ def as_ppca(exact: PPCA) -> PartialVAE:
 def ppca() -> PPCA:
     exact = PPCA(4, 1).double()
     with torch.no_grad():
-        exact.mean.copy_(torch.tensor([1.0, -2, 0, 3]))
-        exact.weight.copy_(torch.tensor([[1.0], [-0.5], [2], [0.3]]))
+        exact.mean.copy_(torch.tensor([0.3, -0.2, 0, 0.1]))
+        exact.weight.copy_(torch.tensor([[0.8], [-0.6], [0.9], [0.5]]))
         exact.log_scale.fill_(torch.tensor(0.4).log())
     return exact
 
