@@ -25,6 +25,12 @@ def vectors(model: Any, size: int) -> Data:
     return {"x": model(size=size)}
 
 
+def tables(model: Any, size: int) -> Data:
+    """Draw rows ``x`` from the model, and a mask that hides three values in ten."""
+    x = model(size=size)
+    return {"x": x, "mask": torch.rand(x.shape) < 0.7}
+
+
 def sequences(model: Any, size: int) -> Data:
     """Draw sequences ``s`` from the model, all of its parts in their mode of evaluation."""
     return {"s": model.eval()(size=size)}

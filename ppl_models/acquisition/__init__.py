@@ -1,13 +1,18 @@
-"""Models of tables with gaps, of which one measures one number after another."""
+"""Models of tables with gaps: what is known of a row, and what to measure next."""
 
 from __future__ import annotations
 
 from ppl_models.acquisition.archetypal_audiogram import ArchetypalAudiogram, ArchetypePosterior
 from ppl_models.acquisition.gp_audiogram import GPAudiogram, Thresholds
+from ppl_models.acquisition.not_miwae import NotMIWAE
+from ppl_models.acquisition.partial_vae import PartialVAE, checked_columns
 
 __all__ = [
     "ArchetypalAudiogram",
     "ArchetypePosterior",
     "GPAudiogram",
+    "NotMIWAE",
+    "PartialVAE",
     "Thresholds",
+    "checked_columns",
 ]

@@ -4,6 +4,7 @@ import gzip
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 import torch
 
 from ppl_models.data import ColumnTable, TableColumn, read_columns
+from ppl_models.data.table_kinds import KINDS
 from ppl_models.errors import InputError
+from ppl_models.likelihoods import Column, Columns
 
 UCI = Path("/work/shared/data/uci")
 
@@ -145,6 +148,23 @@ def test_types_say_what_is_known_better(tmp_path: Path) -> None:
     assert ordered.columns[0].levels == ("2", "3", "10")
     levels = read(tmp_path, "a\nx\nx\n", types={"a": {"levels": ["x", "y"]}})
     assert levels.columns[0].kind == "categorical" and levels.x.tolist() == [[0], [0]]
+
+
+def test_what_is_read_are_the_columns_of_a_likelihood(tmp_path: Path) -> None:
+    types: dict[str, Any] = {
+        "a": "positive",
+        "b": "count",
+        "c": "categorical",
+        "d": {"kind": "ordinal", "levels": ["x", "y"]},
+        "e": {"kind": "censored", "upper": 120, "unit": "dB"},
+    }
+    text = "a,b,c,d,e,f,g\n1,2,3,x,4,f,5\n2,1,4,y,5,m,6\n"
+    table = read(tmp_path, text, types=types)
+    columns = [Column(**asdict(column)) for column in table.columns]
+    assert [column.kind for column in columns] == [column.kind for column in table.columns]
+    assert {column.kind for column in columns} == set(KINDS)
+    Columns(columns).start_from(table.x, table.mask)
+    assert read(tmp_path, text, columns=columns).columns == table.columns
 
 
 @pytest.mark.parametrize(
