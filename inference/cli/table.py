@@ -63,7 +63,6 @@ def fit_table(
     """
     from inference.tasks.acquisition import fit_table as fit
     from ppl_models.data import read_columns
-    from ppl_models.likelihoods import Column
 
     read = read_columns(table, types=types, header=header)
     typer.echo(str(read))
@@ -72,7 +71,7 @@ def fit_table(
             read.x,
             read.mask,
             out=out,
-            columns=[Column(**vars(column)) for column in read.columns],
+            columns=read.columns,
             latent_dim=latent,
             epochs=epochs,
             seed=seed,
@@ -119,9 +118,7 @@ def acquire(
         float | None,
         typer.Option(callback=positive, help="Stop once the RMSE, in standard units, is below."),
     ] = None,
-    sure: Annotated[
-        float, typer.Option(min=0.05, max=0.95, help="With this probability.")
-    ] = 0.8,
+    sure: Annotated[float, typer.Option(min=0.05, max=0.95, help="With this probability.")] = 0.8,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
@@ -141,9 +138,18 @@ def acquire(
         if out is None:
             raise typer.BadParameter("--replay needs --out DIR, a folder for its answers")
         replay(
-            trained, replay_file, chosen, out,
-            targets=targets, known=tuple(known or ()), steps=steps, samples=samples, tau=tau,
-            sure=sure, seed=seed, overwrite=overwrite,
+            trained,
+            replay_file,
+            chosen,
+            out,
+            targets=targets,
+            known=tuple(known or ()),
+            steps=steps,
+            samples=samples,
+            tau=tau,
+            sure=sure,
+            seed=seed,
+            overwrite=overwrite,
         )
         return
     for name, given in (("--out", out), ("--known", known), ("--steps", steps)):

@@ -5,6 +5,7 @@ from .audiograms import audiograms as audiograms
 from .balls import Balls as Balls
 from .balls import bouncing_balls as bouncing_balls
 from .bouncing import digit_futures as digit_futures
+from .column import Column as Column
 from .corpora import Corpus as Corpus
 from .corpora import Utterance as Utterance
 from .corpora import an4 as an4
@@ -55,7 +56,6 @@ from .speech import sounds as sounds
 from .speech import spectra as spectra
 from .stft import STFT as STFT
 from .table_columns import ColumnTable as ColumnTable
-from .table_columns import TableColumn as TableColumn
 from .table_columns import read_columns as read_columns
 from .table_columns import read_value as read_value
 from .trajectories import synthetic_trajectories as synthetic_trajectories

@@ -18,7 +18,7 @@ import numpy as np
 
 from ppl_models.data.hearing import NAMES, UNITS
 from ppl_models.data.table_cells import read_cells
-from ppl_models.data.table_columns import ColumnTable, TableColumn, read_columns
+from ppl_models.data.table_columns import Column, ColumnTable, read_columns
 from ppl_models.errors import InputError
 
 _HIGHEST = 150.0
@@ -47,7 +47,7 @@ def horstat(path: str | os.PathLike[str]) -> ColumnTable:
     OSError
         It cannot be read.
     """
-    columns = [TableColumn(name, unit=unit) for name, unit in zip(NAMES, UNITS, strict=True)]
+    columns = [Column(name, unit=unit) for name, unit in zip(NAMES, UNITS, strict=True)]
     table = read_columns(path, columns=columns)
     lowest = np.array([-30.0] * 14 + [0.0])
     x = table.x.double().numpy()

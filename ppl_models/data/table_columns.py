@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,11 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppl_models.data.column import Column
 from ppl_models.data.table_cells import BoolArray, Cells, FloatArray, read_cells
 from ppl_models.data.table_kinds import (
     CLASSES,
-    KINDS,
-    TableColumn,
     Types,
     guess_numbers,
     guess_words,
@@ -24,8 +22,6 @@ from ppl_models.data.table_kinds import (
     read_types,
 )
 from ppl_models.errors import InputError, unknown
-
-__all__ = ["KINDS", "ColumnTable", "TableColumn", "read_columns", "read_value"]
 
 
 class ColumnTable(NamedTuple):
@@ -35,7 +31,7 @@ class ColumnTable(NamedTuple):
     """Numbers, in the units of the table, and codes 0, 1, ... of levels (N, D); NaN for gaps."""
     mask: Tensor
     """What was observed (N, D)."""
-    columns: tuple[TableColumn, ...]
+    columns: tuple[Column, ...]
     notes: tuple[str, ...]
     """What a reader should know: a column that never changes, or that nobody measured."""
 
@@ -54,7 +50,7 @@ def read_columns(
     path: str | os.PathLike[str],
     *,
     types: Types | str | os.PathLike[str] | None = None,
-    columns: Sequence[Any] | None = None,
+    columns: Sequence[Column] | None = None,
     header: bool | None = None,
 ) -> ColumnTable:
     """Read a CSV table, compressed or not, of numbers and words, with gaps.
@@ -97,21 +93,21 @@ def read_columns(
     worded = [place for place in places.values() if cells.words[:, place].any()]
     texts = cells.texts(worded)
     read: list[FloatArray] = []
-    made: list[TableColumn] = []
+    made: list[Column] = []
     for name, place in places.items():
         column = known.get(name)
         one = _OneColumn(cells, place, name, texts.get(place))
         if column is None:
             column = one.described(said.get(name, {}))
         read.append(one.codes(column) if column.kind in CLASSES else one.checked(column))
-        made.append(TableColumn(**{key: getattr(column, key) for key in _FIELDS}))
+        made.append(column)
     x = np.stack(read, -1)
     numbers = torch.tensor(x, dtype=torch.get_default_dtype())
     notes = tuple(note for c, v in zip(made, x.T, strict=True) for note in _notes(c.name, v))
     return ColumnTable(numbers, torch.tensor(~np.isnan(x)), tuple(made), notes)
 
 
-def read_value(column: Any, text: str, where: str = "value") -> float:
+def read_value(column: Column, text: str, where: str = "value") -> float:
     """Return the number that stands for one value of a column: its code, if it is a level.
 
     Parameters
@@ -138,14 +134,16 @@ def read_value(column: Any, text: str, where: str = "value") -> float:
         number = np.nan
     least = 0.0 if column.kind in ("positive", "count") else -np.inf
     whole = column.kind != "count" or number % 1 == 0
-    if np.isfinite(number) and number >= least and whole and (column.kind, number) != ("positive", 0):
+    if (
+        np.isfinite(number)
+        and number >= least
+        and whole
+        and (column.kind, number) != ("positive", 0)
+    ):
         return number
     expected = {"positive": "a number above 0", "count": "a whole number from 0"}
     cure = f"give {'1' if column.kind == 'count' else '20.5'}, say"
     raise InputError(where, repr(text), expected.get(column.kind, "a number"), cure)
-
-
-_FIELDS = ("name", "kind", "levels", "lower", "upper", "unit")
 
 
 class _OneColumn:
@@ -159,20 +157,21 @@ class _OneColumn:
         """The cells, if some are words."""
         self.where = f"{cells.path}, column {name!r}"
 
-    def described(self, said: dict[str, Any]) -> TableColumn:
+    def described(self, said: dict[str, Any]) -> Column:
         """Return what the column is, by what was said and by what it holds."""
         kind = said.get("kind") or ("categorical" if said.get("levels") else self._guess())
-        column = replace(TableColumn(self.name), **{"kind": kind, **said})
-        if kind in CLASSES and not column.levels:
-            column = replace(column, levels=self._levels(kind))
-        count = len(column.levels)
+        fields = {"kind": kind, **said}
+        if kind in CLASSES and not fields.get("levels"):
+            fields["levels"] = self._levels(kind)
+        levels = fields.get("levels", ())
+        count = len(levels)
         if kind in CLASSES and (count < 2 or (kind == "binary" and count != 2)):
-            found = f"{count} levels of a {kind} column: {', '.join(column.levels)[:60]}"
+            found = f"{count} levels of a {kind} column: {', '.join(levels)[:60]}"
             cure = 'take the column out, or name its levels: types={name: {"levels": [...]}}'
             raise InputError(self.where, found, "two" + " or more" * (kind != "binary"), cure)
-        return column
+        return Column(self.name, **fields)
 
-    def codes(self, column: TableColumn) -> FloatArray:
+    def codes(self, column: Column) -> FloatArray:
         """Return the codes of levels (N,), NaN for gaps."""
         levels = {label(level): float(code) for code, level in enumerate(column.levels)}
         labels = self._labels()
@@ -184,7 +183,7 @@ class _OneColumn:
             raise InputError(error.argument, error.found, error.expected, error.cure)
         return found
 
-    def checked(self, column: TableColumn) -> FloatArray:
+    def checked(self, column: Column) -> FloatArray:
         """Return the numbers (N,), NaN for gaps, if the kind allows them."""
         if self.words.any():
             row = int(np.argmax(self.words))
@@ -267,7 +266,7 @@ def _notes(name: str, values: FloatArray) -> list[str]:
     return []
 
 
-def _values(column: TableColumn, seen: Tensor) -> str:
+def _values(column: Column, seen: Tensor) -> str:
     """Return the values of a column in short."""
     if column.kind in CLASSES:
         shown = ", ".join(column.levels[:6]) + ", ..." * (len(column.levels) > 6)

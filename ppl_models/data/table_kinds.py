@@ -19,17 +19,17 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ppl_models.data.column import KINDS, Column
 from ppl_models.errors import InputError, unknown
 
 FloatArray = NDArray[np.float64]
-KINDS = ("real", "positive", "count", "binary", "categorical", "ordinal", "censored")
 CLASSES = ("binary", "categorical", "ordinal")
 MOST_LEVELS = 100
 """Different words in a column that is guessed to be categorical."""
@@ -41,36 +41,11 @@ _DATE = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class TableColumn:
-    """A column: its name, its kind, and what that needs.
-
-    Attributes
-    ----------
-    name
-    kind
-        One of `KINDS`.
-    levels
-        Of binary, categorical and ordinal columns: the values' names, in the order of the codes
-        0, 1, ... that stand for them.
-    lower, upper
-        Of censored columns: a value at such a limit is at most, or at least, that.
-    unit
-    """
-
-    name: str
-    kind: str = "real"
-    levels: tuple[str, ...] = ()
-    lower: float | None = None
-    upper: float | None = None
-    unit: str = ""
-
-
 Types = Mapping[str, str | Mapping[str, Any]]
 
 
 def read_types(types: Types | str | os.PathLike[str] | None) -> dict[str, dict[str, Any]]:
-    """Return what a user says of columns: for each name, fields of `TableColumn`.
+    """Return what a user says of columns: for each name, fields of `Column`.
 
     Parameters
     ----------
@@ -104,7 +79,7 @@ def read_types(types: Types | str | os.PathLike[str] | None) -> dict[str, dict[s
 def _said(where: str, said: Any) -> dict[str, Any]:
     """Return the fields of one column, checked."""
     found = {"kind": said} if isinstance(said, str) else dict(said) if _is_map(said) else {}
-    known = [field.name for field in fields(TableColumn) if field.name != "name"]
+    known = [field.name for field in fields(Column) if field.name != "name"]
     for field in found:
         if field not in known:
             raise unknown(where, str(field), known)

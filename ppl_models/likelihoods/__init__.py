@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ppl_models.data.column import CONTINUOUS, KINDS, Column
 from ppl_models.likelihoods.basic import Bernoulli, Gaussian, Laplace, Likelihood, named
-from ppl_models.likelihoods.column import CONTINUOUS, KINDS, Column
 from ppl_models.likelihoods.columns import Columns
 from ppl_models.likelihoods.discrete import Categorical, DiscretizedLogistic
 from ppl_models.likelihoods.emissions import cluster, fit_emission

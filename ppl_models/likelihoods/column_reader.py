@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ppl_models.data.column import KINDS, Column
 from ppl_models.errors import InputError
 from ppl_models.likelihoods.basic import Likelihood
-from ppl_models.likelihoods.column import KINDS, Column
 
 
 class ColumnReader(Likelihood):

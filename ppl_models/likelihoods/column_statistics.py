@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ppl_models.data.column import Column
 from ppl_models.errors import InputError
 from ppl_models.inputs import count_rows
-from ppl_models.likelihoods.column import Column
 
 WHOLE = ("count", "binary", "categorical", "ordinal")
 CURES = {

@@ -29,6 +29,7 @@ from pyro.poutine.util import is_validation_enabled
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from ppl_models.data.column import KINDS, Column, check_columns
 from ppl_models.distributions import (
     FAR,
     BinaryColumns,
@@ -44,7 +45,6 @@ from ppl_models.distributions import (
 )
 from ppl_models.errors import InputError
 from ppl_models.inputs import check_positive
-from ppl_models.likelihoods.column import KINDS, Column, check_columns
 from ppl_models.likelihoods.column_reader import ColumnReader
 from ppl_models.likelihoods.column_statistics import (
     LEAST_STEP,

@@ -137,9 +137,7 @@ def advise(
     return Advice(columns, chosen, (total / dim) ** 0.5, (errors, draws.weights[:, 0]))
 
 
-def _free(
-    predictor: Predictor, reward: Reward, acquirable: Any, measured: Tensor
-) -> Tensor:
+def _free(predictor: Predictor, reward: Reward, acquirable: Any, measured: Tensor) -> Tensor:
     """Return which columns may be measured next, (D,)."""
     table = predictor.table
     free = torch.ones_like(measured)

@@ -174,9 +174,7 @@ def _split(size: int, seed: int) -> tuple[Tensor, Tensor]:
     return order[kept:], order[:kept]
 
 
-def _ranges(
-    columns: Sequence[Column], x: Tensor, mask: Tensor
-) -> dict[str, tuple[float, float]]:
+def _ranges(columns: Sequence[Column], x: Tensor, mask: Tensor) -> dict[str, tuple[float, float]]:
     """Return the least and the greatest value observed of each column of numbers."""
     found = {}
     for column, values, there in zip(columns, x.T, mask.T, strict=True):

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from ppl_models.data import ColumnTable, TableColumn, read_columns
+from ppl_models.data import Column, ColumnTable, read_columns
+from ppl_models.data.table_kinds import KINDS
 from ppl_models.errors import InputError
+from ppl_models.likelihoods import Columns
 
 UCI = Path("/work/shared/data/uci")
 
@@ -134,17 +136,32 @@ def test_types_say_what_is_known_better(tmp_path: Path) -> None:
     for said in (types, tmp_path / "types.json", str(tmp_path / "types.json")):
         table = read(tmp_path, text, types=said)
         assert table.columns == (
-            TableColumn("grade", "categorical", ("2", "10")),
-            TableColumn("stage", "ordinal", ("low", "mid", "high")),
-            TableColumn("dose", "positive", unit="mg"),
-            TableColumn("n", "count"),
-            TableColumn("level", "censored", upper=120),
+            Column("grade", "categorical", ("2", "10")),
+            Column("stage", "ordinal", ("low", "mid", "high")),
+            Column("dose", "positive", unit="mg"),
+            Column("n", "count"),
+            Column("level", "censored", upper=120),
         )
         assert table.x[:, 0].tolist() == [0, 1, 0] and table.x[:, 1].tolist() == [1, 0, 2]
     ordered = read(tmp_path, "a\n3\n10\n2\n", types={"a": "ordinal"})
     assert ordered.columns[0].levels == ("2", "3", "10")
     levels = read(tmp_path, "a\nx\nx\n", types={"a": {"levels": ["x", "y"]}})
     assert levels.columns[0].kind == "categorical" and levels.x.tolist() == [[0], [0]]
+
+
+def test_what_is_read_are_the_columns_of_a_likelihood(tmp_path: Path) -> None:
+    types: dict[str, Any] = {
+        "a": "positive",
+        "b": "count",
+        "c": "categorical",
+        "d": {"kind": "ordinal", "levels": ["x", "y"]},
+        "e": {"kind": "censored", "upper": 120, "unit": "dB"},
+    }
+    text = "a,b,c,d,e,f,g\n1,2,3,x,4,f,5\n2,1,4,y,5,m,6\n"
+    table = read(tmp_path, text, types=types)
+    assert {column.kind for column in table.columns} == set(KINDS)
+    Columns(table.columns).start_from(table.x, table.mask)
+    assert read(tmp_path, text, columns=table.columns).columns == table.columns
 
 
 @pytest.mark.parametrize(
