@@ -26,9 +26,12 @@ def vectors(model: Any, size: int) -> Data:
 
 
 def tables(model: Any, size: int) -> Data:
-    """Draw rows ``x`` from the model, and a mask that hides three values in ten."""
-    x = model(size=size)
-    return {"x": x, "mask": torch.rand(x.shape) < 0.7}
+    """Draw rows ``x``, the first whole, and a mask: the model's, or one that hides three in ten."""
+    nodes = poutine.trace(model).get_trace(size=size).nodes
+    x = nodes["x"]["value"]
+    mask = nodes["mask"]["value"] > 0 if "mask" in nodes else torch.rand(x.shape) < 0.7
+    mask[0] = True  # every column has a value
+    return {"x": x, "mask": mask}
 
 
 def sequences(model: Any, size: int) -> Data:

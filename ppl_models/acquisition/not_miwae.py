@@ -102,7 +102,8 @@ class NotMIWAE(PartialVAE):
         self.register_buffer("sign", _checked_signs(sign, len(index)), persistent=False)
         self.level = nn.Parameter(torch.zeros(data_dim))
         shape = (len(index), data_dim) if missing == "linear" else (len(index),)
-        self.slope = nn.Parameter(torch.zeros(shape))
+        start = 0.0 if missing == "known sign" else -0.1  # at 0, missing values would not matter
+        self.slope = nn.Parameter(torch.full(shape, start))
 
     def forward(self, x: Tensor | None = None, mask: Tensor | None = None, size: int = 1) -> Any:
         """Score rows ``x`` (N, D) and which of their values were observed.

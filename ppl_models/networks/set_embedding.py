@@ -54,7 +54,7 @@ class PlusEmbedding(ColumnEmbedding):
         Size of e_d.
     """
 
-    def __init__(self, data_dim: int, value_dim: int, width: int, embedding_dim: int = 16) -> None:
+    def __init__(self, data_dim: int, value_dim: int, width: int, embedding_dim: int) -> None:
         super().__init__(data_dim, value_dim, width)
         self.identity = nn.Parameter(torch.randn(data_dim, value_dim, embedding_dim))
         self.bias = nn.Parameter(torch.randn(data_dim, 1))
@@ -76,14 +76,14 @@ class PlainEmbedding(ColumnEmbedding):
     ----------
     data_dim, value_dim, width
         Those of `ColumnEmbedding`.
-    embedding_dim : int, optional
-        Size of e_d, which is learned; by default e_d is d as a one-hot vector.
+    embedding_dim : int or None
+        Size of e_d, which is learned; None takes d as a one-hot vector for it.
     """
 
     one_hot: Tensor
 
     def __init__(
-        self, data_dim: int, value_dim: int, width: int, embedding_dim: int | None = None
+        self, data_dim: int, value_dim: int, width: int, embedding_dim: int | None
     ) -> None:
         super().__init__(data_dim, value_dim, width)
         self.identity = None

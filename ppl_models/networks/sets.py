@@ -101,7 +101,7 @@ class OneHotSet(PointNet):
     @staticmethod
     def embed(data_dim: int, value_dim: int, width: int, embedding_dim: int) -> ColumnEmbedding:
         """Return the first layer."""
-        return PlainEmbedding(data_dim, value_dim, width)
+        return PlainEmbedding(data_dim, value_dim, width, None)
 
 
 class ZerosAndMask(nn.Module):

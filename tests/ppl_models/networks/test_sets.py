@@ -109,11 +109,13 @@ def test_pointnet_reads_value_and_identity_side_by_side(kind: type[PointNet]) ->
 
 
 def test_layers_and_heads_are_as_many_as_asked_for() -> None:
-    assert len(PointNet(D, num_layers=3).network) == 5
-    assert len(ZerosAndMask(D, num_layers=3).network[0]) == 5
-    attention = AttentionSet(D, 1, 12, embedding_dim=3, num_layers=1, heads=3)
+    pointnet = PointNet(D, value_dim=2, out_dim=12, num_layers=3)
+    zeros = ZerosAndMask(D, value_dim=2, out_dim=12, num_layers=3)
+    attention = AttentionSet(D, value_dim=2, out_dim=12, embedding_dim=3, num_layers=1, heads=3)
+    assert len(pointnet.network) == len(zeros.network[0]) == 5
     assert len(attention.blocks) == 1 and attention.blocks[0].heads == 3
-    assert attention(*some(1)).shape == (8, 12)
+    for reader in (pointnet, zeros, attention):
+        assert reader(*some(2)).shape == (8, 12)
 
 
 def test_heads_that_do_not_divide_the_width_are_an_error_with_a_cure() -> None:
