@@ -1,3 +1,4 @@
+from . import acquisition as acquisition
 from . import audio as audio
 from . import data as data
 from . import distributions as distributions
@@ -5,6 +6,8 @@ from . import dvae as dvae
 from . import likelihoods as likelihoods
 from . import networks as networks
 from . import priors as priors
+from .acquisition import NotMIWAE as NotMIWAE
+from .acquisition import PartialVAE as PartialVAE
 from .audio import NMF as NMF
 from .audio import BinMixture as BinMixture
 from .audio import Hum as Hum

@@ -26,6 +26,7 @@ from inference.cli.fit_speech import register as register_fit_speech
 from inference.cli.separate import register as register_separate
 from inference.cli.speech import register as register_speech
 from inference.cli.story import Story
+from inference.cli.table import register as register_table
 from inference.cli.track import register
 from inference.cli.video import register as register_video
 from inference.cli.words import LARGEST_SEED, USER_ERRORS, finite, is_memory, said
@@ -259,6 +260,7 @@ register_separate(app)
 register_enhance(app)
 register_fit_source(app)
 register_video(app)
+register_table(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -4,9 +4,9 @@ From it come ``ppl stories``, the public names of `ppl_models` and `guides`, the
 the documentation (``python -m tools.tables`` writes both) and the tests that run over every pair.
 Any other pair works with the engine without being listed here. The order is one to read them in.
 
-Here are the rows of models of vectors and of sequences; those of videos, detections, sound and
-several modalities are in `inference.cli.catalogue_media`. Rows name classes and do not import them,
-so that a list of models does not wait for PyTorch.
+Here are the rows of models of vectors and of sequences; those of videos, detections, sound, tables
+and several modalities are in `inference.cli.catalogue_media`. Rows name classes and do not import
+them, so that a list of models does not wait for PyTorch.
 """
 
 from __future__ import annotations

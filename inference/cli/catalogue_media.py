@@ -1,4 +1,4 @@
-"""Rows of the registry: models of videos, of detections, of sound, and of several modalities."""
+"""Rows of the registry: models of videos, detections, sound, tables and several modalities."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import partial
 from inference.cli.catalogue_rows import (
     MULTIMODAL,
     SOUND,
+    TABLES,
     TRACKING,
     VIDEO,
     bins,
@@ -21,6 +22,14 @@ _video = of(
 )
 _sound = partial(Story, family=SOUND, settings=bins("s"), simulate=example("sounds"))
 _recordings = partial(_sound, settings=bins("o"), parts=example("sound_sources"))
+_table = partial(
+    Story,
+    family=TABLES,
+    source="002",
+    settings=width("x"),
+    simulate=example("tables"),
+    adapt=lambda pair, data: pair[0].start_from(data["x"], data.get("mask")),
+)
 _modalities = partial(
     Story,
     family=MULTIMODAL,
@@ -102,6 +111,15 @@ MEDIA: tuple[Story, ...] = (
         simulate=example("noisy_speech"),
         parts=example("speech_and_noise"),
         adapt=lambda pair, data: pair[0].noise.start_from(data["x"], data.get("mask")),
+    ),
+    _table(
+        "acquisition.partial_vae:PartialVAE",
+        sentence="Rows of a table from a latent, whichever of their columns were observed.",
+    ),
+    _table(
+        "acquisition.not_miwae:NotMIWAE",
+        sentence="A PartialVAE whose values may be missing because of what they are.",
+        source="-",
     ),
     _modalities(
         "cca:CCA",

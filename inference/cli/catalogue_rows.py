@@ -18,6 +18,7 @@ VIDEO = "Video"
 TRACKING = "Tracking"
 SOUND = "Sound"
 MULTIMODAL = "Several modalities"
+TABLES = "Tables with gaps"
 
 
 def example(name: str) -> Callable[..., Any]:

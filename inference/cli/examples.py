@@ -25,6 +25,15 @@ def vectors(model: Any, size: int) -> Data:
     return {"x": model(size=size)}
 
 
+def tables(model: Any, size: int) -> Data:
+    """Draw rows ``x``, the first whole, and a mask: the model's, or one that hides three in ten."""
+    nodes = poutine.trace(model).get_trace(size=size).nodes
+    x = nodes["x"]["value"]
+    mask = nodes["mask"]["value"] > 0 if "mask" in nodes else torch.rand(x.shape) < 0.7
+    mask[0] = True  # every column has a value
+    return {"x": x, "mask": mask}
+
+
 def sequences(model: Any, size: int) -> Data:
     """Draw sequences ``s`` from the model, all of its parts in their mode of evaluation."""
     return {"s": model.eval()(size=size)}

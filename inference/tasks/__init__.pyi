@@ -1,3 +1,4 @@
+from . import acquisition as acquisition
 from . import enhancement as enhancement
 from . import separation as separation
 from . import speech as speech

@@ -62,7 +62,7 @@ def read_table(path: Path, columns: range, what: str) -> Table:
     OSError
         It cannot be read.
     """
-    text = _decoded(path, read_bytes(path))
+    text = decoded(path, read_bytes(path))
     number, head = next(_rows(text, 0), (0, ""))
     if ";" in head:
         found = f"semicolons between its cells: {head[:80]!r}"
@@ -87,7 +87,7 @@ def read_table(path: Path, columns: range, what: str) -> Table:
     return Table(numbers, text, skipped)
 
 
-def _decoded(path: Path, content: bytes) -> str:
+def decoded(path: Path, content: bytes) -> str:
     """Return text with plain ends of lines."""
     if content.startswith(_UTF16):
         found, cure = "text in UTF-16", "save it as UTF-8"

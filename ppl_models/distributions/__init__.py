@@ -1,7 +1,19 @@
-"""Distributions of whole sequences, and exact densities."""
+"""Distributions of whole sequences and of rows of tables, and exact densities."""
 
 from __future__ import annotations
 
+from ppl_models.distributions.column_kinds import (
+    FAR,
+    BinaryColumns,
+    CategoricalColumns,
+    CensoredColumns,
+    ColumnPart,
+    CountColumns,
+    OrdinalColumns,
+    PositiveColumns,
+    RealColumns,
+)
+from ppl_models.distributions.columns import MixedColumns, Places
 from ppl_models.distributions.density import DataKind, Density, check_kind
 from ppl_models.distributions.gaussian_paths import GaussianChain, ObservedChain
 from ppl_models.distributions.implicit import Implicit
@@ -40,9 +52,15 @@ from ppl_models.distributions.spherical_normal import SphericalNormal
 __all__ = [
     "CHECKPOINT",
     "AutoregressiveNormal",
+    "BinaryColumns",
+    "CategoricalColumns",
+    "CensoredColumns",
+    "ColumnPart",
+    "CountColumns",
     "Density",
     "DiagonalMixture",
     "DiscretizedLogistic",
+    "FAR",
     "Filtered",
     "FilteredStates",
     "GaussianChain",
@@ -52,9 +70,14 @@ __all__ = [
     "Implicit",
     "LinearGaussian",
     "MarkovPath",
+    "MixedColumns",
     "NormalMixture",
     "ObservedChain",
     "ObservedStates",
+    "OrdinalColumns",
+    "Places",
+    "PositiveColumns",
+    "RealColumns",
     "RegressionMoments",
     "SequenceDistribution",
     "SphericalNormal",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ppl_models.data.column import CONTINUOUS, KINDS, Column
 from ppl_models.likelihoods.basic import Bernoulli, Gaussian, Laplace, Likelihood, named
+from ppl_models.likelihoods.columns import Columns
 from ppl_models.likelihoods.discrete import Categorical, DiscretizedLogistic
 from ppl_models.likelihoods.emissions import cluster, fit_emission
 from ppl_models.likelihoods.frames import ConvFrames, LevelGaussian, PixelGaussian
@@ -19,13 +21,17 @@ from ppl_models.likelihoods.spectra import (
 
 __all__ = [
     "Bernoulli",
+    "CONTINUOUS",
     "Categorical",
+    "Column",
+    "Columns",
     "ComplexBins",
     "ComplexGaussian",
     "ConvFrames",
     "DiscretizedLogistic",
     "Gaussian",
     "Laplace",
+    "KINDS",
     "LevelGaussian",
     "Likelihood",
     "LogPower",

@@ -16,8 +16,20 @@ from ppl_models.networks.mlp import (
     split_normal,
     together,
 )
+from ppl_models.networks.set_embedding import AdditiveEvidence
+from ppl_models.networks.sets import (
+    READERS,
+    AttentionSet,
+    OneHotSet,
+    PointNet,
+    PointNetPlus,
+    ZerosAndMask,
+    set_reader,
+)
 
 __all__ = [
+    "AdditiveEvidence",
+    "AttentionSet",
     "Conditional",
     "ConditionalNormal",
     "ConvDecoder",
@@ -26,15 +38,21 @@ __all__ = [
     "LSTM",
     "MLP",
     "OneHot",
+    "OneHotSet",
+    "PointNet",
+    "PointNetPlus",
+    "READERS",
     "Rescale",
     "ResidualMLP",
     "Span",
     "Tensors",
     "Transformer",
     "beside",
+    "ZerosAndMask",
     "joined",
     "num_halvings",
     "over_maps",
+    "set_reader",
     "set_span",
     "split_normal",
     "together",
