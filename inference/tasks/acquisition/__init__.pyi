@@ -39,4 +39,5 @@ from .stopping_report import score_stops as score_stops
 from .stopping_report import stopping_report as stopping_report
 from .table import RealTable as RealTable
 from .train import design_for as design_for
+from .train import fit_pair as fit_pair
 from .train import fit_table as fit_table

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from guides.acquisition import PartialVAEGuide
 from inference.objectives import Objective
 from inference.randomness import derive
 from inference.schedules import cosine
@@ -17,9 +18,9 @@ from inference.tasks.acquisition.files import TableDesign, save_table
 from inference.tasks.acquisition.greedy import greedy_order
 from inference.tasks.acquisition.predictor import PairPredictor
 from inference.training import Run, fit
-from ppl_models.data import HideMore
+from ppl_models.acquisition import PartialVAE
+from ppl_models.data import Column, HideMore
 from ppl_models.errors import InputError
-from ppl_models.likelihoods import Column
 
 STEPS = 6_000
 """Of training, unless epochs are asked for: minutes of one core for a table of some 15 columns."""
@@ -105,10 +106,9 @@ def fit_table(
     columns = tuple(columns or (Column(f"x{d}") for d in range(1, x.shape[1] + 1)))
     design = design_for(columns, latent_dim)
     model, guide = design.pair(seed)
-    train, kept = _split(len(x), seed)
-    model.likelihood.check(x, mask)
-    model.start_from(x[train], mask[train])
-    run = _fit(model, guide, x, mask, (train, kept), out, epochs, seed, resume, settings)
+    kept = _kept_back(len(x), seed)
+    settings |= {"directory": out, "seed": seed, "resume": resume, "epochs": epochs}
+    run = fit_pair(model, guide, x, mask, kept=kept, **settings)
     tell(str(run))
     judges = kept[:JUDGES]
     order = greedy_order(
@@ -131,23 +131,42 @@ def fit_table(
     return path
 
 
-def _fit(
-    model: Any,
-    guide: Any,
+def fit_pair(
+    model: PartialVAE,
+    guide: PartialVAEGuide,
     x: Tensor,
-    mask: Tensor,
-    split: tuple[Tensor, Tensor],
-    out: str | os.PathLike[str],
-    epochs: int | None,
-    seed: int,
-    resume: bool,
-    settings: dict[str, Any],
+    mask: Tensor | None = None,
+    *,
+    kept: Tensor,
+    steps: int = STEPS,
+    epochs: int | None = None,
+    batch_size: int = BATCH_SIZE,
+    **settings: Any,
 ) -> Run:
-    """Train a pair in place."""
-    train, kept = split
-    batch_size = min(BATCH_SIZE, len(train))
-    per_epoch = -(-len(train) // batch_size)
-    epochs = max(1, STEPS // per_epoch) if epochs is None else epochs
+    """Train a pair in place by the recipe of `fit_table`.
+
+    Parameters
+    ----------
+    model, guide
+    x, mask
+        Rows (N, D), and what was observed of them.
+    kept
+        Numbers of the rows that are kept back, to choose the weights.
+    steps, epochs
+        Of training; epochs are passes over the other rows.
+    batch_size
+    **settings
+        Others of `inference.fit`.
+    """
+    mask = ~x.isnan() if mask is None else mask
+    train = torch.ones(len(x), dtype=torch.bool)
+    train[kept] = False
+    model.likelihood.check(x, mask)
+    model.start_from(x[train], mask[train])
+    size = int(train.sum())
+    batch_size = min(batch_size, size)
+    per_epoch = -(-size // batch_size)
+    epochs = max(1, steps // per_epoch) if epochs is None else epochs
     steps = epochs * per_epoch
     return fit(
         model,
@@ -159,19 +178,14 @@ def _fit(
         objective=Objective("iwae", num_particles=PARTICLES),
         learning_rate=cosine(steps, LEARNING_RATE, warmup=steps // 20 + 1),
         transform=HideMore(),
-        directory=out,
-        seed=seed,
-        resume=resume,
         **{"report_every": max(1, epochs // 60)} | settings,
     )
 
 
-def _split(size: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Choose rows to train on, and rows to keep back."""
+def _kept_back(size: int, seed: int) -> Tensor:
+    """Choose rows to keep back."""
     generator = torch.Generator().manual_seed(derive(seed, "kept back"))
-    order = torch.randperm(size, generator=generator)
-    kept = max(1, round(KEPT_BACK * size))
-    return order[kept:], order[:kept]
+    return torch.randperm(size, generator=generator)[: max(1, round(KEPT_BACK * size))]
 
 
 def _ranges(columns: Sequence[Column], x: Tensor, mask: Tensor) -> dict[str, tuple[float, float]]:
