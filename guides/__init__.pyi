@@ -1,6 +1,8 @@
 from . import acquisition as acquisition
 from . import audio as audio
 from . import dvae as dvae
+from .acquisition import ArchetypalAudiogramGuide as ArchetypalAudiogramGuide
+from .acquisition import GPAudiogramGuide as GPAudiogramGuide
 from .acquisition import NotMIWAEGuide as NotMIWAEGuide
 from .acquisition import PartialVAEGuide as PartialVAEGuide
 from .audio import BinMixtureGuide as BinMixtureGuide

@@ -6,6 +6,8 @@ from . import dvae as dvae
 from . import likelihoods as likelihoods
 from . import networks as networks
 from . import priors as priors
+from .acquisition import ArchetypalAudiogram as ArchetypalAudiogram
+from .acquisition import GPAudiogram as GPAudiogram
 from .acquisition import NotMIWAE as NotMIWAE
 from .acquisition import PartialVAE as PartialVAE
 from .audio import NMF as NMF

@@ -22,6 +22,9 @@ _video = of(
 )
 _sound = partial(Story, family=SOUND, settings=bins("s"), simulate=example("sounds"))
 _recordings = partial(_sound, settings=bins("o"), parts=example("sound_sources"))
+_audiogram = partial(
+    Story, family=TABLES, source="002", settings=lambda data: {}, simulate=example("tables")
+)
 _table = partial(
     Story,
     family=TABLES,
@@ -120,6 +123,14 @@ MEDIA: tuple[Story, ...] = (
         "acquisition.not_miwae:NotMIWAE",
         sentence="A PartialVAE whose values may be missing because of what they are.",
         source="-",
+    ),
+    _audiogram(
+        "acquisition.archetypal_audiogram:ArchetypalAudiogram",
+        sentence="Hearing thresholds as a blend of a few archetypes, with the exact posterior.",
+    ),
+    _audiogram(
+        "acquisition.gp_audiogram:GPAudiogram",
+        sentence="One ear's thresholds as a Gaussian process over log frequency: exact.",
     ),
     _modalities(
         "cca:CCA",
