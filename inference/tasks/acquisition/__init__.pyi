@@ -3,6 +3,7 @@ from .acquire import compare as compare
 from .advice import Advice as Advice
 from .advice import Expected as Expected
 from .advice import advise as advise
+from .coverage import interval_coverage as interval_coverage
 from .curve import Curve as Curve
 from .curve import area_table as area_table
 from .curve import write_curves as write_curves
