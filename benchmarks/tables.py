@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmarks.tables ../shared/data/nhanes --out RUNS         # five folds, some minutes each
+    python -m benchmarks.tables ../shared/data/nhanes --out RUNS         # five folds, minutes each
     python -m benchmarks.tables ../shared/data/nhanes --out RUNS --table # what is there
 
 NHANES 2011-12: thresholds of seven frequencies at both ears, and age, which is known. A tone that
