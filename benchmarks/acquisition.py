@@ -43,6 +43,8 @@ from ppl_models.data.files import write_whole
 
 TRAIN, VALIDATION, TEST = 3072, 512, 200
 LATENT, STEPS, DRAWS, JUDGES = 4, 8000, 200, 128
+IDEAL_DRAWS = 2048
+"""Of the ideal, whose draws are of the prior: most have no weight."""
 THRESHOLD = 5.0
 """dB, below which one stops."""
 POLICIES = ("random", "fixed", "variance", "information", "lookahead")
@@ -71,7 +73,7 @@ def _ideal(path: Path, people: Audiograms) -> None:
         spread = people.x[:TRAIN].std(0)
         model = ArchetypalAudiogram(people.archetypes)
         predictor = ArchetypePredictor(model, people.names, spread)
-        write_whole(path, json.dumps(judge(predictor, people)).encode())
+        write_whole(path, json.dumps(judge(predictor, people, IDEAL_DRAWS)).encode())
 
 
 def _model(path: Path, people: Audiograms, seed: int, steps: int) -> None:
@@ -89,10 +91,10 @@ def _model(path: Path, people: Audiograms, seed: int, steps: int) -> None:
     print(f"model {seed}: {found['area']}", flush=True)
 
 
-def judge(predictor: Predictor, people: Audiograms) -> dict[str, Any]:
+def judge(predictor: Predictor, people: Audiograms, num_samples: int = DRAWS) -> dict[str, Any]:
     """Return areas of each policy, person by person, and what stopping comes to."""
     kept, test = slice(TRAIN, TRAIN + VALIDATION), slice(TRAIN + VALIDATION, None)
-    known = {"measured": ["age"], "num_samples": DRAWS, "units": "data"}
+    known = {"measured": ["age"], "num_samples": num_samples, "units": "data"}
     judges = slice(TRAIN, TRAIN + JUDGES)
     order = greedy_order(predictor, people.x[judges], truth=people.y[judges], **known)
     rewards = {
@@ -115,9 +117,9 @@ def judge(predictor: Predictor, people: Audiograms) -> dict[str, Any]:
     report = stopping_report(tried, curves["variance"], THRESHOLD)
     found["stop"] = {
         name: {
-            "offset": float(score.offset),
-            "error": float(score.rmse),
-            "index": float(score.stop),
+            "offset": score.offset,
+            "error": score.error,
+            "index": score.mean_stop,
         }
         for name, score in report.scores.items()
     }
