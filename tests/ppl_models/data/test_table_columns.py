@@ -225,7 +225,7 @@ def test_the_cure_of_a_word_among_numbers_works(tmp_path: Path) -> None:
     text = "a,b\n1,2\n3,x\n5,2\n"
     with pytest.raises(InputError, match="line 3") as caught:
         read(tmp_path, text)
-    assert "types={'b': \"categorical\"}" in caught.value.cure
+    assert 'types={"b": "categorical"}' in caught.value.cure  # as a JSON file has it, too
     assert read(tmp_path, text, types={"b": "categorical"}).columns[1].levels == ("2", "x")
     assert not read(tmp_path, text.replace("x", "")).mask[1, 1]
 
