@@ -106,7 +106,7 @@ def fit_table(
     columns = tuple(columns or (Column(f"x{d}") for d in range(1, x.shape[1] + 1)))
     design = design_for(columns, latent_dim)
     model, guide = design.pair(seed)
-    model.likelihood.check(x, mask)
+    model.start_from(x, mask)  # which looks at all rows
     train, kept = _split(mask, seed)
     model.start_from(x[train], mask[train])
     run = _fit(model, guide, x, mask, (train, kept), out, epochs, seed, resume, settings)
