@@ -16,7 +16,8 @@ USER_ERRORS = (InputError, PairError, CheckpointError, OSError, MemoryError, Imp
 
 _FLAGS = re.compile(r"\b(resume|resample)=True\b")
 _VALUES = re.compile(
-    r"\b(epochs|batch_size|learning_rate|seed|iterations|objects|min_score|share|method|architecture)"
+    r"\b(epochs|batch_size|learning_rate|seed|iterations|objects|min_score|share|method|architecture"
+    r"|accelerator)"
     r"=[\"']?([-+.\w]+)[\"']?"
 )
 _TYPES = re.compile(r"\btypes=(\{.*\})")

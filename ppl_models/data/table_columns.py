@@ -166,7 +166,9 @@ class _OneColumn:
         levels = fields.get("levels", ())
         count = len(levels)
         if kind in CLASSES and (count < 2 or (kind == "binary" and count != 2)):
-            found = f"{count} levels of a {kind} column: {', '.join(levels)[:60]}"
+            found = (
+                f"{count} level{'s' * (count != 1)} of a {kind} column: {', '.join(levels)[:60]}"
+            )
             cure = (
                 f'take the column out, or name its levels: types={{{self.key}: {{"levels": ["a", '
             )

@@ -148,8 +148,16 @@ class TrainedTable(NamedTuple):
 
     @property
     def predictor(self) -> PairPredictor:
-        """What predicts the columns that were not measured."""
-        return PairPredictor(self.model, self.guide)
+        """What predicts the columns that were not measured.
+
+        It reads values at most the width of the training's range outside of that range.
+        """
+        limits = torch.tensor([[-math.inf], [math.inf]]).repeat(1, len(self.design.columns))
+        for d, column in enumerate(self.design.columns):
+            if column.name in self.ranges:
+                low, high = self.ranges[column.name]
+                limits[:, d] = torch.tensor([2 * low - high, 2 * high - low])
+        return PairPredictor(self.model, self.guide, limits=limits)
 
 
 def save_table(

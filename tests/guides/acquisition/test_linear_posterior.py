@@ -105,7 +105,7 @@ def exact_pair() -> tuple[PartialVAE, PartialVAEGuide, PPCA]:
     model = PartialVAE(D, L, hidden_dims=(4,), linear=True).double()
     guide = PartialVAEGuide(model, covariance="full").double()
     middle = float(model.likelihood._middle)
-    share = (float(exact.log_scale.detach().exp()) - 0.02) / (3.0 - 0.02)  # between floor and ceiling
+    share = (float(exact.log_scale.detach().exp()) - 0.02) / (3.0 - 0.02)  # floor, ceiling
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()

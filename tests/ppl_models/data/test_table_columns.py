@@ -210,7 +210,7 @@ def test_types_that_are_no_json_are_an_error(tmp_path: Path) -> None:
         ("a,b\n1,2020-01-31\n2,2021-12-01\n", "column 'b': saw dates"),
         ("a,b\n1,31.1.2020\n2,1.12.2021\n", "column 'b': saw dates"),
         ('a,b\n1,"x\n2,y\n', "quotes that do not match"),
-        ("a,b\n1,x\n2,x\n", "1 levels of a categorical column"),
+        ("a,b\n1,x\n2,x\n", "1 level of a categorical column"),
         ("a\0b\n", "not text"),
     ],
 )

@@ -53,6 +53,20 @@ def test_order_and_ranges_may_be_left_out(tmp_path: Path) -> None:
     assert found.order == () and found.ranges == {}
 
 
+def test_values_are_read_at_most_a_range_s_width_outside_of_it(tmp_path: Path) -> None:
+    saved(tmp_path)
+    predictor = load_table(tmp_path).predictor
+    assert predictor.limits.T[0].tolist() == [-40, 140]  # age, 20 to 80
+    assert predictor.limits.T[3].tolist() == [-math.inf, math.inf]  # a class
+
+    def expected(age: float) -> torch.Tensor:
+        x, mask = torch.full((1, 7), math.nan), torch.arange(7)[None] == 0
+        return predictor.draws(x.where(~mask, age), mask, 20).expected
+
+    assert torch.equal(expected(140.0), expected(45_000.0)) and expected(1e30).isfinite().all()
+    assert not torch.equal(expected(140.0), expected(130.0))
+
+
 def test_settings_are_the_same_after_json() -> None:
     plain = TableDesign(COLUMNS[:1], latent_dim=3)
     for design in (DESIGN, plain):
