@@ -134,7 +134,8 @@ def read_value(column: Column, text: str, where: str = "value") -> float:
         number = float(text)
     except ValueError:
         number = np.nan
-    least = {"positive": np.finfo(np.float32).tiny, "count": 0.0}.get(column.kind, -LARGEST)
+    tiny = float(np.finfo(np.float32).tiny)
+    least = {"positive": tiny, "count": 0.0}.get(column.kind, -LARGEST)
     whole = column.kind != "count" or number % 1 == 0
     if least <= number <= LARGEST and whole:
         return number
