@@ -52,7 +52,7 @@ class LinearPosterior(nn.Module):
         weight = self.log_precision.exp() * mask
         pairs = self.directions[:, :, None] * self.directions[:, None]  # (D, L, L)
         precision = self.eye + (weight @ pairs.flatten(1)).unflatten(-1, self.eye.shape)
-        readings = (values * self.readings).sum(-1)
+        readings = (torch.where(mask[..., None], values, 0.0) * self.readings).sum(-1)
         message = (weight * readings) @ self.directions
         # of the matrix turned by half a turn, so that the factor of its inverse is lower, too
         turned = torch.linalg.cholesky(precision.flip(-2, -1)).flip(-2, -1).mT

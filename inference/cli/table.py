@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from inference.cli.speech import Overwrite, Seed
-from inference.cli.table_jobs import ask, read_observed, replay, show_advice
+from inference.cli.table_jobs import ask, read_observed, show_advice
+from inference.cli.table_replay import replay
 from inference.cli.words import positive
+from ppl_models.errors import InputError
 
 Names = list[str] | None
 
@@ -79,6 +81,10 @@ def fit_table(
             tell=typer.echo,
             accelerator=accelerator,
         )
+    except InputError as error:
+        if error.argument not in ("x", "mask"):
+            raise
+        raise InputError(str(table), *error.args[1:]) from error
     except KeyboardInterrupt:
         if out.is_dir():
             typer.echo("stopped early; the same command with --resume goes on", err=True)
@@ -107,6 +113,10 @@ def acquire(
     ] = None,
     known: Annotated[
         Names, typer.Option(metavar="NAME", help="In a replay, known from the start.")
+    ] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most rows of a replay, by lot.", show_default="20,000"),
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Most measurements of a row.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of a replay's answers.")] = None,
@@ -144,6 +154,7 @@ def acquire(
             out,
             targets=targets,
             known=tuple(known or ()),
+            rows=rows,
             steps=steps,
             samples=samples,
             tau=tau,
@@ -152,7 +163,13 @@ def acquire(
             overwrite=overwrite,
         )
         return
-    for name, given in (("--out", out), ("--known", known), ("--steps", steps)):
+    for name, given in (
+        ("--out", out),
+        ("--known", known),
+        ("--rows", rows),
+        ("--steps", steps),
+        ("--overwrite", overwrite),
+    ):
         if given:
             raise typer.BadParameter(f"{name} goes with --replay")
     if len(chosen) > 1:

@@ -1,30 +1,19 @@
-"""What commands of tables read and print: measurements, advice, replays."""
+"""What ``ppl acquire`` says of one person: measurements read, advice printed, questions asked."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from inference.cli.progress import progress
-from inference.cli.track_jobs import make_folder
 from ppl_models.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from inference.tasks.acquisition import Advice, Curve, Reward, TrainedTable
-
-CURVE, ORDER = "curve.csv", "order.csv"
-CURVES, AREAS, SEQUENCE = "curves.png", "areas.png", "sequence.png"
-
-
-# -- one person ------------------------------------------------------------------------------------
+    from inference.tasks.acquisition import Advice, Reward, TrainedTable
 
 
 def read_observed(trained: TrainedTable, given: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -40,16 +29,23 @@ def read_observed(trained: TrainedTable, given: Sequence[str]) -> tuple[Tensor, 
     names = [column.name for column in trained.design.columns]
     x, mask = torch.full((len(names),), math.nan), torch.zeros(len(names), dtype=torch.bool)
     for text in given:
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not equals:
-            raise InputError("--observed", repr(text), "NAME=VALUE", f"{text}=20")
-        if name not in names:
-            raise unknown("--observed", name, names)
+        name, value = _parted(text, names)
         place = names.index(name)
         if mask[place]:
             raise InputError("--observed", f"{name} twice", "each column once", "leave one out")
         x[place], mask[place] = _number(trained, name, value), True
     return x, mask
+
+
+def _parted(text: str, names: Sequence[str]) -> tuple[str, str]:
+    """Split NAME=VALUE, where a name may have = in it."""
+    places = [place for place, letter in enumerate(text) if letter == "="]
+    if not places:
+        raise InputError("--observed", repr(text), "NAME=VALUE", f"write {text}=20, say")
+    for place in reversed(places):
+        if text[:place].strip() in names:
+            return text[:place].strip(), text[place + 1 :].strip()
+    raise unknown("--observed", text[: places[0]].strip(), names)
 
 
 def _number(trained: TrainedTable, name: str, text: str) -> float:
@@ -145,7 +141,9 @@ def _ask_once(trained: TrainedTable, advice: Advice, x: Tensor, mask: Tensor) ->
     """Ask for the next value, or another NAME=VALUE; False for an empty answer."""
     assert advice.next is not None
     told = advice[advice.next]
-    hint = f"{told.low:.4g} to {told.high:.4g} expected" if told.low is not None else "a level"
+    levels = next(c for c in trained.design.columns if c.name == advice.next).levels
+    hint = f"{told.low:.4g} to {told.high:.4g} expected" if told.low is not None else ""
+    hint = hint or " or ".join(levels[:6]) + ", ..." * (len(levels) > 6)
     while True:
         try:
             answer = input(f"{advice.next} ({hint}; NAME=VALUE for another; nothing to stop): ")
@@ -153,79 +151,14 @@ def _ask_once(trained: TrainedTable, advice: Advice, x: Tensor, mask: Tensor) ->
             return False
         if not answer.strip():
             return False
-        text = answer if "=" in answer else f"{advice.next}={answer}"
         try:
+            text = answer if "=" in answer else f"{advice.next}={answer}"
             value, there = read_observed(trained, [text])
         except InputError as error:
             typer.echo(str(error), err=True)
             continue
         x[there], mask[there] = value[there], True
         return True
-
-
-# -- a table ---------------------------------------------------------------------------------------
-
-
-def replay(
-    trained: TrainedTable,
-    file: Path,
-    policies: Sequence[str],
-    out: Path,
-    *,
-    targets: Sequence[str],
-    known: Sequence[str],
-    steps: int | None,
-    samples: int,
-    tau: float | None,
-    sure: float,
-    seed: int,
-    overwrite: bool,
-) -> None:
-    """Measure each row of a table as if it were not known, by several policies, and write it down.
-
-    Raises
-    ------
-    InputError
-        A table or columns that do not fit the run, or answers that are there already.
-    """
-    from dataclasses import replace
-
-    from inference.tasks.acquisition import acquire, stop_by_posterior
-    from ppl_models.data import read_columns
-
-    read = read_columns(file, columns=trained.design.columns)
-    names = [column.name for column in trained.design.columns]
-    for option, given in (("--known", known), ("--target", targets)):
-        for name in given:
-            if name not in names:
-                raise unknown(option, name, names)
-    if (out / CURVE).exists() and not overwrite:
-        raise InputError("--out", f"{out}, which has a {CURVE}", "a new folder", "--overwrite")
-    rewards = {policy: reward_of(trained, policy, targets) for policy in dict.fromkeys(policies)}
-    make_folder(out)
-    curves: dict[str, Curve] = {}
-    with progress(len(rewards)) as step:
-        for done, (policy, reward) in enumerate(rewards.items()):
-            step(f"measuring {len(read.x)} rows by {policy}", done)
-            curve = acquire(
-                trained.predictor,
-                read.x,
-                reward,
-                mask=read.mask,
-                measured=known,
-                acquirable=[n for n in names if n not in targets and n not in known],
-                steps=steps,
-                num_samples=samples,
-                seed=seed,
-            )
-            curves[policy] = replace(curve, policy=policy)
-    for curve in curves.values():
-        typer.echo(str(curve))
-        if tau is not None:
-            where = stop_by_posterior(curve, tau, sure).double().mean()
-            typer.echo(f"  stops after {where:.1f} measurements, where RMSE < {tau:g} is likely")
-    _write(trained, read.x, read.mask, curves, known, tau, out)
-    typer.echo(f"saved: {out}")
 
 
 def reward_of(trained: TrainedTable, policy: str, targets: Sequence[str]) -> Reward:
@@ -247,42 +180,7 @@ def reward_of(trained: TrainedTable, policy: str, targets: Sequence[str]) -> Rew
         return task.TargetInformation(targets) if targets else task.Information()
     if policy == "fixed":
         if not trained.order:
-            cure = "train it again, or choose --policy lookahead"
-            raise InputError("--policy", "a run without an order", "one of `ppl fit-table`", cure)
+            cure = "go on with `ppl fit-table --resume`, or choose --policy lookahead"
+            raise InputError("--policy", "a run without a fixed order", "one that ended", cure)
         return task.FixedOrder(trained.order)
     return task.Variance() if policy == "variance" else task.RandomOrder()
-
-
-def _write(
-    trained: TrainedTable,
-    x: Tensor,
-    mask: Tensor,
-    curves: dict[str, Curve],
-    known: Sequence[str],
-    tau: float | None,
-    out: Path,
-) -> None:
-    """Write curves, orders, and pictures: curves, areas, and the first row by the first policy."""
-    import matplotlib.pyplot as plt
-
-    from inference.tasks.acquisition import draw_areas, draw_curves, draw_sequence, write_curves
-    from ppl_models.data.files import write_whole
-
-    write_curves(out / CURVE, curves.values())
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["policy", "row", "measured", "column"])
-    for policy, curve in curves.items():
-        for row, order in enumerate(curve.order.tolist()):
-            cells = ([policy, row, m + 1, curve.names[d]] for m, d in enumerate(order) if d >= 0)
-            writer.writerows(cells)
-    write_whole(out / ORDER, text.getvalue().encode())
-    first = next(iter(curves.values()))
-    pictures = {
-        CURVES: draw_curves(curves, threshold=tau),
-        AREAS: draw_areas(curves),
-        SEQUENCE: draw_sequence(trained.predictor, x, first, mask=mask, measured=known),
-    }
-    for name, figure in pictures.items():
-        figure.savefig(out / name, dpi=150)
-        plt.close(figure)

@@ -16,15 +16,18 @@ USER_ERRORS = (InputError, PairError, CheckpointError, OSError, MemoryError, Imp
 
 _FLAGS = re.compile(r"\b(resume|resample)=True\b")
 _VALUES = re.compile(
-    r"\b(epochs|batch_size|learning_rate|seed|iterations|objects|min_score|share|method|architecture)"
+    r"\b(epochs|batch_size|learning_rate|seed|iterations|objects|min_score|share|method|architecture"
+    r"|accelerator)"
     r"=[\"']?([-+.\w]+)[\"']?"
 )
-_ARGUMENTS = {"directory": "--out", "sources": "--sources"}
+_TYPES = re.compile(r"\btypes=(\{.*\})")
+_ARGUMENTS = {"directory": "--out", "sources": "--sources", "types": "--types"}
 _PHRASES = {
     "call fit as at first": "give the options of the first time",
     "ask for --resample": "give --resample",
     'choose channel=0, 1, or "mix"': "give --channel mix, 0 or 1",
     "pass frames=(1, T)": "give --frames 1:T",
+    "read_columns(path, header=False)": "--no-header",
     "(fit(..., clip=1.0))": "(from Python: fit(..., clip=1.0))",
 }
 
@@ -61,6 +64,7 @@ def in_options(text: str) -> str:
     """Say in options of the command what is said in arguments of functions."""
     text = _FLAGS.sub(r"--\1", text)
     text = _VALUES.sub(lambda found: f"--{found[1].replace('_', '-')} {found[2]}", text)
+    text = _TYPES.sub(r"--types TYPES.json, a file with \1", text)
     for python, option in _PHRASES.items():
         text = text.replace(python, option)
     return text

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.tracing import Columns
+from ppl_models.errors import InputError
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -120,12 +121,25 @@ class Processes:
 
 
 def _fabric(**hardware: Any) -> Fabric:
+    """Return Lightning's Fabric.
+
+    Raises
+    ------
+    InputError
+        There is no such hardware here.
+    """
     state = random.getstate()  # the import draws random numbers
     from lightning.fabric import Fabric
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     random.setstate(state)
-    with _quiet():
-        return Fabric(**hardware)
+    try:
+        with _quiet():
+            return Fabric(**hardware)
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
+        found, cure = f"{hardware} ({error})", 'leave them out, or give accelerator="cpu"'
+        expected = "processors that Lightning finds here"
+        raise InputError("accelerator, devices, strategy", found, expected, cure) from error
 
 
 def _work(fabric: Fabric, work: Callable[[S], None], session: S, kept: Path, parent: int) -> None:

@@ -74,7 +74,7 @@ class Cells(NamedTuple):
         return islice(rows, 0 if self.header is None else 1, None)
 
 
-def read_cells(path: Path, header: bool | None) -> Cells:
+def read_cells(path: Path, header: bool | None, known: Sequence[str] = ()) -> Cells:
     """Read a table, compressed or not.
 
     Parameters
@@ -83,6 +83,8 @@ def read_cells(path: Path, header: bool | None) -> Cells:
     header
         Whether the first line has names; None: it does if it has no number, and the lines
         below it have some, or do not repeat its words.
+    known
+        Names: a first line that has all of these is a header as well.
 
     Raises
     ------
@@ -101,7 +103,10 @@ def read_cells(path: Path, header: bool | None) -> Cells:
     sample = [row for _, row in islice(_rows(path, text, delimiter), 101)]
     if not sample:
         raise InputError(str(path), "no rows", "a table of one row at least", "check the file")
-    named = _is_header(sample[0], sample[1:]) if header is None else header
+    named = header
+    if header is None:
+        wanted = bool(known) and set(known) <= {cell.strip() for cell in sample[0]}
+        named = wanted or _is_header(sample[0], sample[1:])
     names = _names(path, sample[0]) if named else None
     cells = Cells(path, text, delimiter, names, np.empty((0, 0)), np.empty((0, 0), bool))
     if named and len(sample) == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ppl_models.data.column import Column
-from ppl_models.data.table_cells import BoolArray, Cells, FloatArray, read_cells
+from ppl_models.data.table_cells import LARGEST, BoolArray, Cells, FloatArray, read_cells
 from ppl_models.data.table_kinds import (
     CLASSES,
     Types,
@@ -68,7 +69,8 @@ def read_columns(
         Of another table, on which a model was trained: kinds and levels are these, nothing is
         guessed. With a header, columns are found by name, in any order, and others are passed over.
     header
-        Whether the first line has names; by default it is looked at.
+        Whether the first line has names; by default it is looked at: it has, if it has those of
+        ``columns``, numbers or not.
 
     Raises
     ------
@@ -83,7 +85,7 @@ def read_columns(
     if columns is not None and said:
         cure = "give types when the first table is read"
         raise InputError("types", "types beside columns", "one of the two", cure)
-    cells = read_cells(Path(path), header)
+    cells = read_cells(Path(path), header, [column.name for column in columns or ()])
     places = _places(cells, columns)
     names = list(places)
     for name in said:
@@ -132,14 +134,10 @@ def read_value(column: Column, text: str, where: str = "value") -> float:
         number = float(text)
     except ValueError:
         number = np.nan
-    least = 0.0 if column.kind in ("positive", "count") else -np.inf
+    tiny = float(np.finfo(np.float32).tiny)
+    least = {"positive": tiny, "count": 0.0}.get(column.kind, -LARGEST)
     whole = column.kind != "count" or number % 1 == 0
-    if (
-        np.isfinite(number)
-        and number >= least
-        and whole
-        and (column.kind, number) != ("positive", 0)
-    ):
+    if least <= number <= LARGEST and whole:
         return number
     expected = {"positive": "a number above 0", "count": "a whole number from 0"}
     cure = f"give {'1' if column.kind == 'count' else '20.5'}, say"
@@ -155,7 +153,10 @@ class _OneColumn:
         self.words: BoolArray = cells.words[:, place]
         self.texts = texts or []
         """The cells, if some are words."""
-        self.where = f"{cells.path}, column {name!r}"
+        self.where, self.key = (
+            f"{cells.path}, column {name!r}",
+            json.dumps(name, ensure_ascii=False),
+        )
 
     def described(self, said: dict[str, Any]) -> Column:
         """Return what the column is, by what was said and by what it holds."""
@@ -166,8 +167,13 @@ class _OneColumn:
         levels = fields.get("levels", ())
         count = len(levels)
         if kind in CLASSES and (count < 2 or (kind == "binary" and count != 2)):
-            found = f"{count} levels of a {kind} column: {', '.join(levels)[:60]}"
-            cure = 'take the column out, or name its levels: types={name: {"levels": [...]}}'
+            found = (
+                f"{count} level{'s' * (count != 1)} of a {kind} column: {', '.join(levels)[:60]}"
+            )
+            cure = (
+                f'take the column out, or name its levels: types={{{self.key}: {{"levels": ["a", '
+            )
+            cure += '"b"]}}'
             raise InputError(self.where, found, "two" + " or more" * (kind != "binary"), cure)
         return Column(self.name, **fields)
 
@@ -189,7 +195,7 @@ class _OneColumn:
             row = int(np.argmax(self.words))
             found = f"{self.cells.cell(row, self.place)[:40]!r}, which is no number"
             cure = "mend that cell, or leave it empty where nothing was measured"
-            cure += f'; if these are classes, types={{{self.name!r}: "categorical"}}'
+            cure += f'; if these are classes, types={{{self.key}: "categorical"}}'
             raise InputError(self._at(row), found, f"numbers, as of a {column.kind} column", cure)
         wrong = np.zeros(len(self.numbers), bool)
         if column.kind == "positive":
@@ -199,7 +205,7 @@ class _OneColumn:
         if wrong.any():
             row = int(np.argmax(wrong))
             expected = "whole numbers from 0" if column.kind == "count" else "numbers above 0"
-            cure = f'mend that cell, or types={{{self.name!r}: "real"}} when a model is trained'
+            cure = f'mend that cell, or types={{{self.key}: "real"}} when a model is trained'
             found = f"{self.numbers[row]:g} in a {column.kind} column"
             raise InputError(self._at(row), found, expected, cure)
         return self.numbers
@@ -221,7 +227,7 @@ class _OneColumn:
             return tuple(sorted(found, key=float))
         if kind == "ordinal":
             order = ", ".join(f'"{level}"' for level in sorted(found)[:20])
-            cure = f'types={{{self.name!r}: {{"kind": "ordinal", "levels": [{order}]}}}}, in order'
+            cure = f'types={{{self.key}: {{"kind": "ordinal", "levels": [{order}]}}}}, in order'
             raise InputError(self.where, "ordinal words without levels", "their order", cure)
         return tuple(sorted(found))
 
@@ -246,7 +252,9 @@ def _places(cells: Cells, columns: Sequence[Any] | None) -> dict[str, int]:
         there = {name: place for place, name in enumerate(cells.header)}
         for column in columns or ():
             if column.name not in there:
-                raise unknown(f"{cells.path}, columns", column.name, there)
+                error = unknown(f"{cells.path}, columns", column.name, there)
+                cure = f"{error.cure} Or add the column, with empty cells"
+                raise InputError(error.argument, error.found, error.expected, cure)
         return there if columns is None else {c.name: there[c.name] for c in columns}
     if columns is None:
         return {f"x{place + 1}": place for place in range(width)}

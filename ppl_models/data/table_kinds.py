@@ -136,7 +136,7 @@ def guess_words(where: str, words: list[str], numbers: int) -> str:
     different = len({label(word) for word in set(words)}) + numbers
     if different > MOST_LEVELS or (different > len(words) / 2 and len(words) >= FEW):
         found = f"{different} different words in {len(words) + numbers} rows: {words[0][:40]!r}"
-        cure = 'take the column out; or, if these are classes, types={name: "categorical"}'
+        cure = 'take the column out; or, if these are classes, types={"NAME": "categorical"}'
         raise InputError(where, found, f"at most {MOST_LEVELS}, each several times", cure)
     return "binary" if different == 2 else "categorical"
 

@@ -12,7 +12,7 @@ from inference.randomness import derive
 from inference.tasks.acquisition.errors import Truth, expected_errors, weighted_quantiles
 from inference.tasks.acquisition.hypotheses import State
 from inference.tasks.acquisition.look_ahead import LookAhead
-from inference.tasks.acquisition.predictor import Draws, Predictor, filled
+from inference.tasks.acquisition.predictor import Draws, Predictor, check_people, filled
 from inference.tasks.acquisition.rewards import Reward
 from inference.tasks.acquisition.table import class_counts, column_indices, column_sums
 from ppl_models.errors import InputError
@@ -110,7 +110,8 @@ def advise(
     Raises
     ------
     InputError
-        x or mask is not of one person, or a column is not in the table.
+        x or mask is not of one person, a measured value is no number, or a column is not in the
+        table.
     """
     table = predictor.table
     dim = len(table.names)
@@ -119,13 +120,13 @@ def advise(
             cure = "give one person's: x[0], mask[0]"
             raise InputError(name, f"shape {tuple(given.shape)}", f"({dim},)", cure)
     x, mask = x[None], mask[None]
-    reward = reward or LookAhead()
+    check_people(table, x, mask)
     draws = predictor.draws(x, mask, num_samples, seed)
     state = State(draws, x, mask, derive(seed, "reward"))
     truth = Truth.of(table, x, None, torch.ones_like(mask), "standard")
     gains, total = LookAhead()(state)[0], _expected_square(draws, truth, mask)
-    worth = gains if isinstance(reward, LookAhead) and not reward.targets else reward(state)[0]
-    free = _free(predictor, reward, acquirable, mask[0])
+    worth = gains if reward is None else reward(state)[0]
+    free = _free(predictor, () if reward is None else reward.targets, acquirable, mask[0])
     chosen = None
     if bool(free.any()):
         chosen = table.names[int(torch.where(free, worth, -torch.inf).argmax())]
@@ -137,14 +138,14 @@ def advise(
     return Advice(columns, chosen, (total / dim) ** 0.5, (errors, draws.weights[:, 0]))
 
 
-def _free(predictor: Predictor, reward: Reward, acquirable: Any, measured: Tensor) -> Tensor:
+def _free(predictor: Predictor, targets: Any, acquirable: Any, measured: Tensor) -> Tensor:
     """Return which columns may be measured next, (D,)."""
     table = predictor.table
     free = torch.ones_like(measured)
     if acquirable is not None:
         free[:] = False
         free[list(column_indices(table, acquirable, "acquirable"))] = True
-    free[list(column_indices(table, reward.targets, "targets"))] = False
+    free[list(column_indices(table, targets, "targets"))] = False
     return free & ~measured
 
 

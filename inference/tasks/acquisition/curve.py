@@ -121,7 +121,7 @@ class Curve:
 def write_curves(path: str | os.PathLike[str], curves: Iterable[Curve]) -> None:
     """Write the mean curves to a CSV file of columns measured, policy, rmse and nll."""
     with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["measured", "policy", "rmse", "nll"])
         for curve in curves:
             rows = zip(curve.mean("rmse").tolist(), curve.mean("nll").tolist(), strict=True)

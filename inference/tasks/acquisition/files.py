@@ -26,12 +26,18 @@ from inference.randomness import derive, seeded
 from inference.tasks.acquisition.predictor import PairPredictor
 from inference.tasks.designs import check_finite_weights, check_settings_sizes, shapes_of
 from ppl_models.acquisition import PartialVAE
-from ppl_models.errors import InputError
+from ppl_models.errors import InputError, unknown
 from ppl_models.likelihoods import Column, Columns
 
 FILE = "table.safetensors"
 NAME = "PartialVAE"
 _CURE = "give a file that save_table or `ppl fit-table` wrote"
+_OPTIONS = {
+    "options": ("hidden_dims", "linear"),
+    "guide_options": ("reader", "embedding_dim", "set_dim", "hidden_dims", "covariance"),
+}
+_MOST_PADDED = 10**7
+"""Columns times the levels of the largest one: tables of levels are padded to it."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +99,17 @@ class TableDesign:
         for name, kind in kinds.items():
             if not isinstance(config[name], kind):
                 raise InputError(name, f"{config[name]!r}", f"a {kind.__name__}", _CURE)
-        sizes = {name: config[name] for name in ("latent_dim", "options", "guide_options")}
+        for name, known in _OPTIONS.items():
+            for option in config[name]:
+                if option not in known:
+                    raise unknown(name, option, known)
+        sizes = {name: config[name] for name in ("latent_dim", *_OPTIONS)}
         check_settings_sizes(sizes, "settings")
         columns = tuple(_column(given) for given in config["columns"])
+        padded = len(columns) * max((len(column.levels) for column in columns), default=0)
+        if padded > _MOST_PADDED:
+            expected = f"at most {_MOST_PADDED:,}"
+            raise InputError("levels", f"{padded:,} of all columns, padded", expected, _CURE)
         return cls(**{**config, "columns": columns})
 
 
@@ -114,6 +128,9 @@ def _column(given: Any) -> Column:
         raise InputError("columns", f"{given!r}"[:80], "columns of a table", _CURE)
     if not all(isinstance(level, str) for level in given["levels"]):
         raise InputError("levels", f"{given['levels']!r}"[:80], "names of levels", _CURE)
+    limits = [given[name] for name in ("lower", "upper") if given[name] is not None]
+    if not all(map(math.isfinite, limits)):
+        raise InputError("lower, upper", f"{limits}", "finite numbers", _CURE)
     return Column(**{**given, "levels": tuple(given["levels"])})
 
 
@@ -131,8 +148,16 @@ class TrainedTable(NamedTuple):
 
     @property
     def predictor(self) -> PairPredictor:
-        """What predicts the columns that were not measured."""
-        return PairPredictor(self.model, self.guide)
+        """What predicts the columns that were not measured.
+
+        It reads values at most the width of the training's range outside of that range.
+        """
+        limits = torch.tensor([[-math.inf], [math.inf]]).repeat(1, len(self.design.columns))
+        for d, column in enumerate(self.design.columns):
+            if column.name in self.ranges:
+                low, high = self.ranges[column.name]
+                limits[:, d] = torch.tensor([2 * low - high, 2 * high - low])
+        return PairPredictor(self.model, self.guide, limits=limits)
 
 
 def save_table(
@@ -216,8 +241,9 @@ def load_table(run: str | os.PathLike[str], *, argument: str = "run") -> Trained
 
 def _order(extra: Mapping[str, Any], names: list[str]) -> tuple[str, ...]:
     order = extra.get("order", [])
-    if not isinstance(order, list) or any(name not in names for name in order):
-        raise InputError("order", f"{order!r}"[:80], "names of columns", _CURE)
+    known = isinstance(order, list) and all(name in names for name in order)
+    if not known or len(set(order)) < len(order):
+        raise InputError("order", f"{order!r}"[:80], "names of columns, each once", _CURE)
     return tuple(order)
 
 
@@ -228,9 +254,12 @@ def _ranges(extra: Mapping[str, Any], names: list[str]) -> dict[str, tuple[float
         and isinstance(ends, list)
         and len(ends) == 2
         and all(isinstance(end, float | int) and math.isfinite(end) for end in ends)
+        and ends[0] <= ends[1]
         for name, ends in found.items()
     ):
-        raise InputError("ranges", f"{found!r}"[:80], "two numbers for a column", _CURE)
+        raise InputError(
+            "ranges", f"{found!r}"[:80], "the least and the greatest value of columns", _CURE
+        )
     return {name: (float(low), float(high)) for name, (low, high) in found.items()}
 
 

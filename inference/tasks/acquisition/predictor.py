@@ -165,10 +165,15 @@ class PairPredictor:
     weighted
         Weigh the draws by p(z) p(x_O | z) / q(z), self-normalised: with many draws this is the
         exact posterior, whatever the guide. False takes the guide's word.
+    limits
+        Least and largest value of each column, (2, D), to which measured ones are read: far outside
+        of what it was trained on (another unit, say) a network answers with anything, or NaN.
     """
 
-    def __init__(self, model: Any, guide: Any, weighted: bool = True) -> None:
-        self.model, self.guide, self.weighted = model, guide, weighted
+    def __init__(
+        self, model: Any, guide: Any, weighted: bool = True, limits: Tensor | None = None
+    ) -> None:
+        self.model, self.guide, self.weighted, self.limits = model, guide, weighted, limits
 
     @property
     def table(self) -> Table:
@@ -178,7 +183,11 @@ class PairPredictor:
     def posterior(self, x: Tensor, mask: Tensor) -> Any:
         """Return the guide's q(z | x_O), (N, L)."""
         with torch.no_grad():
-            return self.guide.posterior(x, mask)
+            return self.guide.posterior(self._within(x), mask)
+
+    def _within(self, x: Tensor) -> Tensor:
+        """Return values as they are read."""
+        return x if self.limits is None else x.clamp(*self.limits.to(x))
 
     @torch.no_grad()
     def draws(self, x: Tensor, mask: Tensor, num_samples: int = 100, seed: int = 0) -> Draws:
@@ -190,7 +199,7 @@ class PairPredictor:
         noise = normal_noise(num_samples, q.loc.shape[-1], seed, q.loc)
         z, volume = placed(q, noise)
         raw = self.model.raw(z)
-        columns = self.table.distribution(raw).log_prob(filled(x, mask))
+        columns = self.table.distribution(raw).log_prob(filled(self._within(x), mask))
         ratio = 0.5 * (noise.square()[:, None] - z.square()).sum(-1) + volume  # log p(z) / q(z)
         log_weights = torch.where(mask, columns, 0.0).sum(-1) + ratio
         equal = torch.full_like(log_weights, 1 / num_samples)

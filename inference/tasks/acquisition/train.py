@@ -41,7 +41,7 @@ def design_for(columns: Sequence[Column], latent_dim: int | None = None) -> Tabl
     ``latent_dim`` is by default half as many as there are columns, from 2 to 8.
     """
     size = len(columns)
-    latent_dim = latent_dim or min(max(2, (size + 1) // 2), 8)
+    latent_dim = min(max(2, (size + 1) // 2), 8) if latent_dim is None else latent_dim
     options = {"hidden_dims": [96, 96], "linear": True}
     guide_options = {"hidden_dims": [96], "covariance": "full"}
     return TableDesign(tuple(columns), latent_dim, options, guide_options)
@@ -96,28 +96,32 @@ def fit_table(
     InputError
         Fewer rows than `FEWEST_ROWS`, a value that its column cannot have, or nothing observed.
     KeyboardInterrupt
-        Ctrl-C during training, once the run so far is kept.
+        Ctrl-C during training, once the run so far is kept, without a fixed order.
     """
     tell = tell or (lambda line: None)
     if x.ndim != 2 or len(x) < FEWEST_ROWS:
         cure = "give more rows: one value of each column a row, a gap where there is none"
         raise InputError("x", f"shape {tuple(x.shape)}", f"{FEWEST_ROWS} rows or more", cure)
+    x = x.to(torch.get_default_dtype())
     mask = ~x.isnan() if mask is None else mask
     columns = tuple(columns or (Column(f"x{d}") for d in range(1, x.shape[1] + 1)))
     design = design_for(columns, latent_dim)
     model, guide = design.pair(seed)
-    kept = _kept_back(len(x), seed)
+    model.start_from(x, mask)  # which looks at all rows
+    _, kept = _split(mask, seed)
     settings |= {"directory": out, "seed": seed, "resume": resume, "epochs": epochs}
     run = fit_pair(model, guide, x, mask, kept=kept, **settings)
     tell(str(run))
-    judges = kept[:JUDGES]
-    order = greedy_order(
-        PairPredictor(model, guide),
-        x[judges],
-        mask=mask[judges],
-        steps=LONGEST_ORDER,
-        seed=derive(seed, "order"),
-    )
+    order: tuple[int, ...] = ()
+    if not run.interrupted:  # else nobody wants to wait for it
+        judges = kept[:JUDGES]
+        order = greedy_order(
+            PairPredictor(model, guide),
+            x[judges],
+            mask=mask[judges],
+            steps=LONGEST_ORDER,
+            seed=derive(seed, "order"),
+        )
     extra = {
         "seed": seed,
         "epochs": run.epochs,
@@ -182,10 +186,20 @@ def fit_pair(
     )
 
 
-def _kept_back(size: int, seed: int) -> Tensor:
-    """Choose rows to keep back."""
+def _split(mask: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Choose rows to train on, and rows to keep back, of a table (N, D).
+
+    Of every column that has one, a value is left to train on.
+    """
+    size = len(mask)
     generator = torch.Generator().manual_seed(derive(seed, "kept back"))
-    return torch.randperm(size, generator=generator)[: max(1, round(KEPT_BACK * size))]
+    order = torch.randperm(size, generator=generator)
+    count = max(1, round(KEPT_BACK * size))
+    last = size - 1 - mask[order].flip(0).int().argmax(0)  # row, in this order, with a value
+    free = torch.ones(size, dtype=torch.bool)
+    free[last[mask.any(0)]] = False
+    kept = order[free][:count] if bool(free.any()) else order[:count]
+    return order[~torch.isin(order, kept)], kept
 
 
 def _ranges(columns: Sequence[Column], x: Tensor, mask: Tensor) -> dict[str, tuple[float, float]]:

@@ -27,6 +27,9 @@ CURES = {
     "ask for share='own'": "ask for --share own",
     "take architecture=RVAE": "take --architecture RVAE",
     "np.savez(file, x=...)": "np.savez(file, x=...)",
+    'or types={"a b": {"levels": 3}}': 'or --types TYPES.json, a file with {"a b": {"levels": 3}}',
+    'give accelerator="cpu"': "give --accelerator cpu",
+    "or read_columns(path, header=False) if": "or --no-header if",
     "call fit as at first (so)": "give the options of the first time (so)",
 }
 

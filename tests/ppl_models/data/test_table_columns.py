@@ -210,7 +210,7 @@ def test_types_that_are_no_json_are_an_error(tmp_path: Path) -> None:
         ("a,b\n1,2020-01-31\n2,2021-12-01\n", "column 'b': saw dates"),
         ("a,b\n1,31.1.2020\n2,1.12.2021\n", "column 'b': saw dates"),
         ('a,b\n1,"x\n2,y\n', "quotes that do not match"),
-        ("a,b\n1,x\n2,x\n", "1 levels of a categorical column"),
+        ("a,b\n1,x\n2,x\n", "1 level of a categorical column"),
         ("a\0b\n", "not text"),
     ],
 )
@@ -225,7 +225,7 @@ def test_the_cure_of_a_word_among_numbers_works(tmp_path: Path) -> None:
     text = "a,b\n1,2\n3,x\n5,2\n"
     with pytest.raises(InputError, match="line 3") as caught:
         read(tmp_path, text)
-    assert "types={'b': \"categorical\"}" in caught.value.cure
+    assert 'types={"b": "categorical"}' in caught.value.cure  # as a JSON file has it, too
     assert read(tmp_path, text, types={"b": "categorical"}).columns[1].levels == ("2", "x")
     assert not read(tmp_path, text.replace("x", "")).mask[1, 1]
 

@@ -268,3 +268,17 @@ def test_gaps_are_filled_with_values_that_the_column_has() -> None:
     x = torch.tensor([[2.0, torch.nan], [5.0, torch.nan]])
     mask = torch.tensor([[True, False], [False, False]])
     assert torch.equal(filled(x, mask), torch.tensor([[2.0, 1.0], [2.0, 1.0]]))
+
+
+def test_values_are_read_within_the_limits_that_were_given() -> None:
+    plain, x = mixed_pair(), mixed_rows(3)
+    low = torch.full((7,), -torch.inf)
+    high = torch.tensor([0.5, 2.0, 4.0, torch.inf, torch.inf, torch.inf, 0.0])
+    bounded = PairPredictor(plain.model, plain.guide, limits=torch.stack([low, high]))
+    mask = torch.ones_like(x, dtype=torch.bool)
+    x[:, 0], near = 400.0, torch.minimum(x, high)
+    near[:, 0] = 0.5
+    assert torch.equal(bounded.draws(x, mask, 9).raw, plain.draws(near, mask, 9).raw)
+    assert torch.equal(bounded.draws(x, mask, 9).weights, plain.draws(near, mask, 9).weights)
+    assert torch.equal(bounded.posterior(x, mask).loc, plain.posterior(near, mask).loc)
+    assert not torch.equal(plain.posterior(x, mask).loc, plain.posterior(near, mask).loc)
