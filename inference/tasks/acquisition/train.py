@@ -142,9 +142,9 @@ def fit_pair(
     mask: Tensor | None = None,
     *,
     kept: Tensor,
-    steps: int = STEPS,
+    steps: int | None = None,
     epochs: int | None = None,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     **settings: Any,
 ) -> Run:
     """Train a pair in place by the recipe of `fit_table`.
@@ -157,8 +157,9 @@ def fit_pair(
     kept
         Numbers of the rows that are kept back, to choose the weights.
     steps, epochs
-        Of training; epochs are passes over the other rows.
+        Of training, by default `STEPS`; epochs are passes over the other rows.
     batch_size
+        By default `BATCH_SIZE`, or all rows if there are fewer.
     **settings
         Others of `inference.fit`.
     """
@@ -168,9 +169,9 @@ def fit_pair(
     model.likelihood.check(x, mask)
     model.start_from(x[train], mask[train])
     size = int(train.sum())
-    batch_size = min(batch_size, size)
+    batch_size = min(batch_size or BATCH_SIZE, size)
     per_epoch = -(-size // batch_size)
-    epochs = max(1, steps // per_epoch) if epochs is None else epochs
+    epochs = max(1, (steps or STEPS) // per_epoch) if epochs is None else epochs
     steps = epochs * per_epoch
     return fit(
         model,

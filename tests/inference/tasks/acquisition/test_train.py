@@ -239,3 +239,21 @@ def test_columns_of_another_number_and_masks_of_another_kind_are_named(tmp_path:
 def test_a_million_rows_are_learned(tmp_path: Path) -> None:
     path = learned(torch.randn(1_000_000, 3), out=tmp_path, epochs=None)
     assert load(path).extra["epochs"] == 1
+
+
+def test_a_pair_of_ones_own_is_trained_by_the_recipe() -> None:
+    """Rows that are kept back, of nonsense, reach neither units nor training."""
+    x, mask = rows(40)
+    columns = [Column(f"x{d}") for d in range(1, x.shape[1] + 1)]
+    kept = torch.arange(30, 40)
+    weights = []
+    for wrong in (0.0, 5.0):
+        model, guide = train.design_for(columns, 2).pair(3)
+        other = x.clone()
+        other[kept] += wrong
+        run = train.fit_pair(
+            model, guide, other, mask, kept=kept, steps=9, batch_size=15, progress=False
+        )
+        assert run.epochs == 4  # two steps an epoch
+        weights.append(model.likelihood.scale.clone())
+    assert torch.equal(*weights)
