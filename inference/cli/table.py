@@ -95,7 +95,7 @@ def fit_table(
 def acquire(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of `ppl fit-table`.")],
     values: Annotated[
-        Names, typer.Argument(metavar="[NAME=VALUE]...", help="More of --observed.")
+        Names, typer.Argument(metavar="NAME=VALUE", help="More of --observed.")
     ] = None,
     observed: Annotated[
         Names, typer.Option(metavar="NAME=VALUE", help="What was measured; more may follow.")

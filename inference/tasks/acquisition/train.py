@@ -114,6 +114,7 @@ def fit_table(
     tell(str(run))
     order: tuple[int, ...] = ()
     if not run.interrupted:  # else nobody wants to wait for it
+        tell("choosing the one order of columns that is best for everybody")
         judges = kept[:JUDGES]
         order = greedy_order(
             PairPredictor(model, guide),

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
-from inference.cli import table_replay
 from inference.cli.app import main
-from inference.tasks.acquisition import LookAhead, Variance, acquire, load_table, stop_by_posterior
-from tests.inference.table_runs import NAMES, ORDER, rows, saved, write
+from inference.tasks.acquisition import (
+    LookAhead,
+    Variance,
+    acquire,
+    load_table,
+    save_table,
+    stop_by_posterior,
+)
+from ppl_models.likelihoods import Column
+from tests.inference.cli.replays import Ppl, curve, draw_nothing, order, replay
+from tests.inference.table_runs import DESIGN, NAMES, ORDER, rows, saved, write
 
-Ppl = Callable[..., tuple[int, str, str]]
 FILES = {"curve.csv", "order.csv", "curves.png", "areas.png", "sequence.png"}
 
 
@@ -41,40 +46,7 @@ def ppl(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw no pictures, which take longer than all else."""
-    real = table_replay._write
-
-    def write_numbers(*given: Any) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            import matplotlib.pyplot as plt
-
-            figure = plt.figure()
-            patch.setattr(type(figure), "savefig", lambda *a, **k: None)
-            for name in ("draw_curves", "draw_areas", "draw_sequence"):
-                patch.setattr(
-                    f"inference.tasks.acquisition.{name}", lambda *a, **k: figure, raising=False
-                )
-            real(*given)
-
-    monkeypatch.setattr(table_replay, "_write", write_numbers)
-
-
-def replay(ppl: Ppl, *more: str, table: str = "test.csv", code: int = 0) -> tuple[str, str]:
-    out = () if "--out" in more else ("--out", "out")
-    samples = () if "--samples" in more else ("--samples", "16")
-    found, told, err = ppl("acquire", "run", "--replay", table, *out, *samples, *more)
-    assert found == code, told + err
-    assert "Traceback" not in err
-    return told, err
-
-
-def curve(folder: str = "out") -> list[dict[str, str]]:
-    with open(f"{folder}/curve.csv", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def order(folder: str = "out") -> list[dict[str, str]]:
-    with open(f"{folder}/order.csv", newline="") as file:
-        return list(csv.DictReader(file))
+    draw_nothing(monkeypatch)
 
 
 # -- what is written -------------------------------------------------------------------------------
@@ -181,12 +153,6 @@ def test_columns_are_found_by_name_in_any_order_and_others_passed_over(
 
 
 def test_a_header_of_numbers_is_a_header_if_the_run_has_those_names(ppl: Ppl, plain: None) -> None:
-    from dataclasses import replace
-
-    from inference.tasks.acquisition import save_table
-    from ppl_models.likelihoods import Column
-    from tests.inference.table_runs import DESIGN
-
     design = replace(DESIGN, columns=(Column("500"), Column("1000")))
     model, guide = design.pair()
     save_table("run", design, model.start_from(torch.randn(20, 2)), guide)

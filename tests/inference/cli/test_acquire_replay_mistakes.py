@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+import torch
 
 from inference.cli import table_replay
 from inference.cli.app import main
-from tests.inference.table_runs import rows, saved, write
-
-Ppl = Callable[..., tuple[int, str, str]]
+from inference.tasks.acquisition import save_table
+from ppl_models.likelihoods import Column
+from tests.inference.cli.replays import Ppl, curve, draw_nothing, order, replay
+from tests.inference.table_runs import DESIGN, rows, saved, write
 
 
 @pytest.fixture
@@ -37,40 +37,7 @@ def ppl(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw no pictures, which take longer than all else."""
-    real = table_replay._write
-
-    def write_numbers(*given: Any) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            import matplotlib.pyplot as plt
-
-            figure = plt.figure()
-            patch.setattr(type(figure), "savefig", lambda *a, **k: None)
-            for name in ("draw_curves", "draw_areas", "draw_sequence"):
-                patch.setattr(
-                    f"inference.tasks.acquisition.{name}", lambda *a, **k: figure, raising=False
-                )
-            real(*given)
-
-    monkeypatch.setattr(table_replay, "_write", write_numbers)
-
-
-def replay(ppl: Ppl, *more: str, table: str = "test.csv", code: int = 0) -> tuple[str, str]:
-    out = () if "--out" in more else ("--out", "out")
-    samples = () if "--samples" in more else ("--samples", "16")
-    found, told, err = ppl("acquire", "run", "--replay", table, *out, *samples, *more)
-    assert found == code, told + err
-    assert "Traceback" not in err
-    return told, err
-
-
-def curve(folder: str = "out") -> list[dict[str, str]]:
-    with open(f"{folder}/curve.csv", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def order(folder: str = "out") -> list[dict[str, str]]:
-    with open(f"{folder}/order.csv", newline="") as file:
-        return list(csv.DictReader(file))
+    draw_nothing(monkeypatch)
 
 
 # -- wrong words -----------------------------------------------------------------------------------
@@ -100,6 +67,24 @@ def test_a_replay_needs_a_folder_and_a_file(ppl: Ppl) -> None:
     assert code == 2 and "--replay needs --out DIR" in err
     _, err = replay(ppl, table="nowhere.csv", code=1)
     assert "nowhere.csv" in err and not Path("out").exists()
+
+
+def test_tables_of_one_column_or_with_nothing_to_measure_have_curves(ppl: Ppl, plain: None) -> None:
+    for place, name in enumerate(("a", "a=b")):  # a name may have = in it
+        columns = (Column(name, "categorical", ("x", "y", "z")),) if place else (Column(name),)
+        design = replace(DESIGN, columns=columns)
+        model, guide = design.pair()
+        values = torch.tensor([0.0, 1.0, 2.0, 1.0])[:, None]
+        save_table(f"run{place}", design, model.start_from(values), guide)
+        Path("one.csv").write_text(f"{name}\nx\nz\n" if place else f"{name}\n0\n2\n")
+        run = ("acquire", f"run{place}")
+        code, _, err = ppl(*run, "--replay", "one.csv", "--out", str(place))
+        assert code == 0, err
+        assert float(curve(str(place))[-1]["rmse"]) == 0 and len(curve(str(place))) == 2
+        code, _, err = ppl(*run, "--replay", "one.csv", "--out", f"k{place}", "--known", name)
+        assert code == 0 and len(curve(f"k{place}")) == 1, err
+        code, told, err = ppl(*run, f"{name}=y" if place else f"{name}=1")
+        assert code == 0 and "nothing is left" in told, err
 
 
 # -- many rows -------------------------------------------------------------------------------------
