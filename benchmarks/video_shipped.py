@@ -1,9 +1,11 @@
-"""Train the model of videos that ships, ``srvp``: moving digits at 32 x 32.
+r"""Train the model of videos that ships, ``srvp``: moving digits at 32 x 32.
 
 ::
 
     python -m benchmarks.video_shipped ../shared/data/mnist --out RUN      # hours of one core
-    cp RUN/video.safetensors ppl_models/weights/srvp.safetensors
+    python -m benchmarks.video_shipped ../shared/data/mnist --out RUN2 --epochs 5 \
+        --start RUN/video.safetensors --rate 0.003 --seed 1                # and on, new clips
+    cp RUN2/video.safetensors ppl_models/weights/srvp.safetensors
 
 One to three digits of MNIST's training set, by the three published processes and at several speeds:
 who scores it may bring clips of another generator's setting. Stopped, the same command goes on.
@@ -12,12 +14,14 @@ who scores it may bring clips of another generator's setting. Stopped, the same 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from inference.tasks.video import fit_clips, recipe, save_video
+from inference.randomness import derive
+from inference.tasks.video import fit_clips, load_video, recipe, save_video
 from ppl_models.data import mnist, moving_digits
 
 SHARES = (  # of the clips: digits, process, greatest speed
@@ -38,6 +42,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--clips", type=int, default=CLIPS)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--start", help="weights to go on from: a run, a file, or srvp")
+    parser.add_argument("--rate", type=float, help="greatest learning rate")
+    parser.add_argument("--seed", type=int, default=0, help="of the clips")
     given = parser.parse_args()
     torch.set_num_threads(1)
     images = mnist(given.mnist).train_images
@@ -48,12 +55,18 @@ def main() -> None:
             num_digits=digits,
             process=process,
             max_speed=speed,
-            seed=seed,
+            seed=derive(given.seed, seed) if given.seed else seed,
         ).frames
         for seed, (share, digits, process, speed) in enumerate(SHARES)
     ]
     chosen = recipe("SRVP")
+    if given.rate:
+        chosen = replace(chosen, learning_rate=given.rate)
     model, guide = chosen.design.pair()
+    if given.start:
+        found = load_video(given.start)
+        model.load_state_dict(found.model.state_dict())
+        guide.load_state_dict(found.guide.state_dict())
     run = fit_clips(
         model,
         guide,
