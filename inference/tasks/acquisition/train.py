@@ -162,7 +162,7 @@ def fit_pair(
     batch_size
         By default `BATCH_SIZE`, or all rows if there are fewer.
     **settings
-        Others of `inference.fit`.
+        Others of `inference.fit`, or in place of the recipe's objective, rate and masks.
     """
     mask = ~x.isnan() if mask is None else mask
     train = torch.ones(len(x), dtype=torch.bool)
@@ -174,6 +174,12 @@ def fit_pair(
     per_epoch = -(-size // batch_size)
     epochs = max(1, (steps or STEPS) // per_epoch) if epochs is None else epochs
     steps = epochs * per_epoch
+    recipe: dict[str, Any] = {
+        "objective": Objective("iwae", num_particles=PARTICLES),
+        "learning_rate": cosine(steps, LEARNING_RATE, warmup=steps // 20 + 1),
+        "transform": HideMore(),
+        "report_every": max(1, epochs // 60),
+    }
     return fit(
         model,
         guide,
@@ -181,10 +187,7 @@ def fit_pair(
         validation={"x": x[kept], "mask": mask[kept]},
         epochs=epochs,
         batch_size=batch_size,
-        objective=Objective("iwae", num_particles=PARTICLES),
-        learning_rate=cosine(steps, LEARNING_RATE, warmup=steps // 20 + 1),
-        transform=HideMore(),
-        **{"report_every": max(1, epochs // 60)} | settings,
+        **recipe | settings,
     )
 
 
