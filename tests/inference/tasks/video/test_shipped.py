@@ -31,11 +31,16 @@ def test_it_loads_and_is_small():
     assert found.path.stat().st_size <= MEGABYTES * 2**20
 
 
-def test_frames_given_are_reconstructed_and_the_next_ones_are_dark_with_a_digit(clips):
+def test_frames_given_are_reconstructed_and_the_next_ones_are_foreseen(clips):
+    """Margins are half of what was seen: 10.4 dB over black frames, 9.7 over the last one given."""
     model, guide, *_ = load_video("srvp")
-    found = forecast(model, guide, clips.frames[:, :5], length=8, num_samples=5)
-    ours = psnr(clips.frames[:, :5], found.frames[:, :, :5]).mean()
-    black = psnr(clips.frames[:, :5], np.zeros_like(clips.frames[:, :5])).mean()
-    assert ours > black + 2  # a digit in its place, if not yet its shape
-    ink, true = found.frames[:, :, 5:].mean(), clips.frames[:, 5:].mean()
-    assert 0.5 < ink / true < 2.0
+    past, future = clips.frames[:, :5], clips.frames[:, 5:]
+    found = forecast(model, guide, past, length=8, num_samples=20)
+    ours = psnr(past, found.frames[:, :, :5]).mean()
+    black = psnr(past, np.zeros_like(past)).mean()
+    best = psnr(future, found.frames[:, :, 5:]).mean(-1).amax(0).mean()
+    copied = psnr(future, np.repeat(past[:, -1:], 3, 1)).mean()
+    assert ours > black + 5
+    assert best > copied + 5
+    ink, true = found.frames[:, :, 5:].mean(), future.mean()
+    assert 0.7 < ink / true < 1.4
