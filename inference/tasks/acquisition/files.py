@@ -20,11 +20,10 @@ import torch
 from torch import nn
 
 from guides.acquisition import PartialVAEGuide
-from inference.checkpoint import load, save
-from inference.errors import CheckpointError
+from inference.checkpoint import Checkpoint
 from inference.randomness import derive, seeded
 from inference.tasks.acquisition.predictor import PairPredictor
-from inference.tasks.designs import check_finite_weights, check_settings_sizes, shapes_of
+from inference.tasks.designs import check_settings_sizes, load_pair, save_pair
 from ppl_models.acquisition import PartialVAE
 from ppl_models.errors import InputError, unknown
 from ppl_models.likelihoods import Column, Columns
@@ -193,11 +192,7 @@ def save_table(
     """
     target = Path(path)
     target = target if target.suffix == ".safetensors" else target / FILE
-    if shapes_of(*_outline(design)) != shapes_of(model, guide):
-        found = "a design of other numbers than the pair has"
-        raise InputError("design", found, "that of this pair", "give the design that built it")
-    pair = {"model": model, "guide": guide}
-    save(target, pair, model=NAME, config=design.as_json(), extra=extra)
+    save_pair(target, design, model, guide, NAME, extra)
     return target
 
 
@@ -220,23 +215,20 @@ def load_table(run: str | os.PathLike[str], *, argument: str = "run") -> Trained
         No such file or folder.
     """
     path = _find(Path(run), argument)
-    kept = load(path)
-    try:
-        design = TableDesign.from_json(kept.config)
-        needed = sum(math.prod(shape) for _, shape in shapes_of(*_outline(design)))
-        held = sum(tensor.numel() for tensor in kept.tensors.values())
-        if kept.model != NAME or needed != held:
-            found = f"settings of {needed:,} numbers, and a {kept.model} of {held:,}"
-            raise CheckpointError(path, found, "one model of a table", "get the file again")
-        names = [column.name for column in design.columns]
-        order, ranges = _order(kept.extra, names), _ranges(kept.extra, names)
-        model, guide = design.pair()
-    except InputError as error:
-        _, found, expected, cure = error.args
-        raise CheckpointError(path, f"{error.argument}: {found}", expected, cure) from error
-    load(path, into={"model": model, "guide": guide}, model=NAME)
-    check_finite_weights(path, kept)
-    return TrainedTable(model.eval(), guide.eval(), design, path, order, ranges)
+    design, model, guide, kept = load_pair(path, _design, lambda design: NAME)
+    names = [column.name for column in design.columns]
+    return TrainedTable(
+        model, guide, design, path, _order(kept.extra, names), _ranges(kept.extra, names)
+    )
+
+
+def _design(kept: Checkpoint) -> TableDesign:
+    """Read the settings of a file, and what its training left."""
+    design = TableDesign.from_json(kept.config)
+    names = [column.name for column in design.columns]
+    _order(kept.extra, names)
+    _ranges(kept.extra, names)
+    return design
 
 
 def _order(extra: Mapping[str, Any], names: list[str]) -> tuple[str, ...]:
@@ -271,9 +263,3 @@ def _find(path: Path, argument: str) -> Path:
     found = f"{path}, which has no {FILE}" if path.is_dir() else f"{path}, which is not there"
     cure = "train one: ppl fit-table TABLE.csv --out RUN"
     raise InputError(argument, found, "the folder of a run of `ppl fit-table`, or its file", cure)
-
-
-def _outline(design: TableDesign) -> tuple[Any, Any]:
-    """Build a design without memory, to know its sizes."""
-    with torch.device("meta"):
-        return design.pair()

@@ -10,7 +10,6 @@ tensors that are there is not built.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -18,15 +17,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 import guides
 import ppl_models
-from inference.checkpoint import load, save
+from inference.checkpoint import load
 from inference.errors import CheckpointError
 from inference.randomness import derive, seeded
-from inference.tasks.designs import check_finite_weights, check_settings_sizes, shapes_of
+from inference.tasks.designs import check_settings_sizes, load_pair, save_pair
 from inference.training import WEIGHTS
 from ppl_models.data.stft import STFT
 from ppl_models.errors import InputError, unknown
@@ -177,12 +175,7 @@ def save_speech(
     """
     target = Path(path)
     target = target if target.suffix == ".safetensors" else target / FILE
-    built = shapes_of(*_outline(design))
-    if wrong := [name for name, shape in shapes_of(model, guide) if (name, shape) not in built]:
-        found = f"another {', '.join(wrong[:4])}" + " ..." * (len(wrong) > 4)
-        raise InputError("design", found, "that of this pair", "give the design that built it")
-    pair = {"model": model, "guide": guide}
-    save(target, pair, model=design.model, config=design.as_json(), extra=extra)
+    save_pair(target, design, model, guide, design.model, extra)
     return target
 
 
@@ -205,25 +198,10 @@ def load_speech(model: str | os.PathLike[str], *, argument: str = "--model") -> 
         No such file, folder or name.
     """
     path = _find(model, argument)
-    kept = load(path)
-    try:
-        design = Design.from_json(kept.config)
-        needed = sum(math.prod(shape) for _, shape in shapes_of(*_outline(design)))
-        held = sum(tensor.numel() for tensor in kept.tensors.values())
-        if design.model != kept.model:
-            found = f"settings of a {design.model}, in a file of a {kept.model}"
-            raise CheckpointError(path, found, "one model", "get the file again")
-        if needed != held:
-            found = f"settings of a {design.model} of {needed:,} numbers, and {held:,} numbers"
-            raise CheckpointError(path, found, "as many", "get the file again")
-        pair = design.pair()
-    except InputError as error:
-        _, found, expected, cure = error.args
-        where = f"{error.argument}: {found}"
-        raise CheckpointError(path, where, expected, cure) from error
-    load(path, into={"model": pair[0], "guide": pair[1]}, model=design.model)
-    check_finite_weights(path, kept)
-    return SpeechModel(pair[0].eval(), pair[1].eval(), design.stft, design, path)
+    design, trained, guide, _ = load_pair(
+        path, lambda kept: Design.from_json(kept.config), lambda design: design.model
+    )
+    return SpeechModel(trained, guide, design.stft, design, path)
 
 
 def shipped() -> list[str]:
@@ -251,10 +229,3 @@ def _find(model: str | os.PathLike[str], argument: str) -> Path:
     expected = f"a run's folder, a .safetensors file, or a name of those that ship: {listed}"
     cure = "make one with `ppl fit-speech` or `ppl fit-source`"
     raise InputError(argument, repr(path.name), expected, cure)
-
-
-def _outline(design: Design) -> tuple[nn.Module, nn.Module]:
-    """Build a pair without memory for its numbers."""
-    with torch.device("meta"):
-        pair: tuple[nn.Module, nn.Module] = design.pair()
-    return pair

@@ -10,7 +10,6 @@ tensors that are there is not built.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,17 +17,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import nn
 
 import guides.dvae
 import guides.video
 import ppl_models.dvae
 import ppl_models.video
-from inference.checkpoint import load, save
-from inference.errors import CheckpointError
 from inference.randomness import derive, seeded
-from inference.tasks.designs import check_finite_weights, check_settings_sizes, shapes_of
+from inference.tasks.designs import check_settings_sizes, load_pair, save_pair
 from ppl_models.errors import InputError, unknown
 from ppl_models.likelihoods import ConvFrames
 
@@ -164,11 +160,7 @@ def save_video(
     """
     target = Path(path)
     target = target if target.suffix == ".safetensors" else target / FILE
-    if shapes_of(*_outline(design)) != shapes_of(model, guide):
-        found = "a design of other numbers than the pair has"
-        raise InputError("design", found, "that of this pair", "give the design that built it")
-    pair = {"model": model, "guide": guide}
-    save(target, pair, model=design.story, config=design.as_json(), extra=extra)
+    save_pair(target, design, model, guide, design.story, extra)
     return target
 
 
@@ -193,21 +185,10 @@ def load_video(
         No such file or folder.
     """
     path = _find(Path(model), argument)
-    kept = load(path)
-    try:
-        design = VideoDesign.from_json(kept.config)
-        needed = sum(math.prod(shape) for _, shape in shapes_of(*_outline(design)))
-        held = sum(tensor.numel() for tensor in kept.tensors.values())
-        if design.story != kept.model or needed != held:
-            found = f"settings of a {design.story} of {needed:,} numbers, and {held:,} numbers"
-            raise CheckpointError(path, found, "one model", "get the file again")
-        pair = design.pair()
-    except InputError as error:
-        _, found, expected, cure = error.args
-        raise CheckpointError(path, f"{error.argument}: {found}", expected, cure) from error
-    load(path, into={"model": pair[0], "guide": pair[1]}, model=design.story)
-    check_finite_weights(path, kept)
-    return TrainedVideo(pair[0].eval(), pair[1].eval(), design, path)
+    design, trained, guide, _ = load_pair(
+        path, lambda kept: VideoDesign.from_json(kept.config), lambda design: design.story
+    )
+    return TrainedVideo(trained, guide, design, path)
 
 
 def _find(path: Path, argument: str) -> Path:
@@ -223,10 +204,3 @@ def _find(path: Path, argument: str) -> Path:
     cure = "make one with `ppl fit-video`, or finish it with --resume"
     expected = f"a run's folder, its {FILE}, or {SHIPPED!r}, which ships"
     raise InputError(argument, found, expected, cure)
-
-
-def _outline(design: VideoDesign) -> tuple[nn.Module, nn.Module]:
-    """Build a pair without memory for its numbers."""
-    with torch.device("meta"):
-        pair: tuple[nn.Module, nn.Module] = design.pair()
-    return pair

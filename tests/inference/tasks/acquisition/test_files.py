@@ -81,7 +81,7 @@ def test_the_same_seed_gives_the_same_weights(untouched: None) -> None:
 
 
 def test_a_design_of_another_pair_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="design: saw a design of other numbers"):
+    with pytest.raises(InputError, match="design: saw another"):
         save_table(tmp_path, replace(DESIGN, latent_dim=3), *DESIGN.pair())
     assert not list(tmp_path.iterdir())
 

@@ -13,6 +13,7 @@ import torch
 
 from inference.checkpoint import save
 from inference.errors import CheckpointError
+from inference.tasks import designs
 from inference.tasks.speech import files as speech_files
 from inference.tasks.speech.files import FAMILY, FILE, Design, load_speech, save_speech, shipped
 from inference.tasks.speech.recipes import RECIPES
@@ -48,7 +49,7 @@ def test_every_recipe_is_a_pair_that_can_be_saved() -> None:
     for name, recipe in RECIPES.items():
         assert recipe.design.model == name
         assert json.loads(json.dumps(recipe.design.as_json())) is not None
-        model, guide = speech_files._outline(recipe.design)
+        model, guide = designs.outline(recipe.design)
         assert type(model).__name__ == name and type(guide).__name__ == name + "Guide"
         assert getattr(guide, "model", model) is model
 

@@ -38,7 +38,7 @@ def test_a_pair_comes_back_as_it_was(name: str, tmp_path: Path, untouched: None)
 
 def test_a_design_of_another_pair_is_refused(tmp_path: Path) -> None:
     wrong = replace(DESIGNS["SRVP"], options={**DESIGNS["SRVP"].options, "latent_dim": 3})
-    with pytest.raises(InputError, match="design: saw a design of other numbers"):
+    with pytest.raises(InputError, match="design: saw another"):
         save_video(tmp_path, wrong, *pair(DESIGNS["SRVP"]))
     assert not list(tmp_path.iterdir())
 
