@@ -235,12 +235,6 @@ def test_columns_of_another_number_and_masks_of_another_kind_are_named(tmp_path:
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
-def test_a_million_rows_are_learned(tmp_path: Path) -> None:
-    path = learned(torch.randn(1_000_000, 3), out=tmp_path, epochs=None)
-    assert load(path).extra["epochs"] == 1
-
-
 def test_a_pair_of_ones_own_is_trained_by_the_recipe() -> None:
     """Rows that are kept back, of nonsense, reach neither units nor training."""
     x, mask = rows(40)
