@@ -24,12 +24,11 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from guides.acquisition.linear_posterior import LinearPosterior
 from guides.base import ReadingGuide
 from ppl_models.acquisition import PartialVAE
 from ppl_models.errors import unknown
 from ppl_models.inputs import check_widths, count_rows
-from ppl_models.networks import MLP, AdditiveEvidence, set_reader, together
+from ppl_models.networks import MLP, AdditiveEvidence, LinearPosterior, set_reader, together
 
 COVARIANCES = ("diagonal", "full")
 

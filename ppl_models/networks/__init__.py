@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ppl_models.networks.additive_evidence import AdditiveEvidence, LinearPosterior
 from ppl_models.networks.attention import Transformer
 from ppl_models.networks.conv import ConvDecoder, ConvEncoder, num_halvings
 from ppl_models.networks.conv_lstm import ConvLSTM, beside, over_maps
@@ -16,7 +17,6 @@ from ppl_models.networks.mlp import (
     split_normal,
     together,
 )
-from ppl_models.networks.set_embedding import AdditiveEvidence
 from ppl_models.networks.sets import (
     READERS,
     AttentionSet,
@@ -36,6 +36,7 @@ __all__ = [
     "ConvEncoder",
     "ConvLSTM",
     "LSTM",
+    "LinearPosterior",
     "MLP",
     "OneHot",
     "OneHotSet",

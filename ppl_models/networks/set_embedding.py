@@ -97,32 +97,3 @@ class PlainEmbedding(ColumnEmbedding):
         of_value, of_identity = weight[: self.value_dim], weight[self.value_dim :]
         offset = of_identity if self.identity is None else self.identity @ of_identity
         return of_value[None], offset + bias
-
-
-class AdditiveEvidence(nn.Module):
-    """The posterior of z ~ Normal(0, I) to which each observed value adds a Gaussian message.
-
-    The precision is 1 + sum_d a_d and the mean sum_d (W_d x_d + b_d) over it: exact for linear
-    Gaussian columns of one latent, the prior where nothing was observed, and a place to start from
-    elsewhere.
-
-    Parameters
-    ----------
-    data_dim, value_dim : int
-        D, and V numbers a value.
-    latent_dim : int
-        L.
-    """
-
-    def __init__(self, data_dim: int, value_dim: int, latent_dim: int) -> None:
-        super().__init__()
-        self.log_precision = nn.Parameter(torch.full((data_dim, latent_dim), -2.0))
-        self.weight = nn.Parameter(torch.randn(data_dim * value_dim, latent_dim) / data_dim**0.5)
-        self.bias = nn.Parameter(torch.zeros(data_dim, latent_dim))
-
-    def forward(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log scale (..., L) of values (..., D, V), those in the mask (..., D)."""
-        seen = mask.to(values.dtype)
-        precision = 1 + seen @ self.log_precision.exp()
-        message = hide(values, mask).flatten(-2) @ self.weight + seen @ self.bias
-        return message / precision, -0.5 * precision.log()

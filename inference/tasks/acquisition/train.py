@@ -27,7 +27,7 @@ STEPS = 6_000
 BATCH_SIZE = 256
 LEARNING_RATE = 2e-3
 PARTICLES = 5
-"""Draws of the bound that is maximised: `docs/acquisition.md` says what they buy."""
+"""Draws of the bound that is maximised, whose weights predictions use as well."""
 KEPT_BACK = 0.1
 """Share of the rows that choose the weights, and the one order for everybody."""
 LONGEST_ORDER, JUDGES = 30, 256

@@ -8,11 +8,11 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor
 
 from guides.acquisition import PartialVAEGuide
-from guides.acquisition.linear_posterior import LinearPosterior
 from inference import check
 from ppl_models.acquisition import PartialVAE
 from ppl_models.errors import InputError
 from ppl_models.likelihoods import Columns
+from ppl_models.networks import LinearPosterior
 from ppl_models.ppca import PPCA
 from tests.guides.acquisition.test_partial_vae import TABLE, gapped
 

@@ -1,13 +1,14 @@
-r"""The posterior of a linear Gaussian model of a set of values: exact where the model is linear.
+r"""What a set of values says of z ~ Normal(0, I): Gaussian messages that add up, one a value.
 
-Were each value, given z, Normal(a_d z, 1 / lambda_d), the posterior of z ~ Normal(0, I) would be
+Were each value, given z, Normal(a_d z, 1 / lambda_d), the posterior would be
 
 .. math:: q(z \mid x_O) = N(\Lambda^{-1} \eta, \Lambda^{-1}), \quad
           \Lambda = I + \sum_{d \in O} \lambda_d a_d a_d^T, \quad
           \eta = \sum_{d \in O} \lambda_d a_d y_d
 
-with y_d a linear function of what was read of value d. Every observed value adds its own term, so
-that any subset is read at once, in any order; of none, the posterior is the prior.
+with y_d a linear function of what was read of value d: `LinearPosterior`. `AdditiveEvidence` has
+precisions of each number of z alone, and so a diagonal covariance. Any subset is read at once, in
+any order; of none, the posterior is the prior.
 
 References
 ----------
@@ -18,6 +19,37 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from ppl_models.networks.set_embedding import hide
+
+
+class AdditiveEvidence(nn.Module):
+    """The posterior of z ~ Normal(0, I) to which each observed value adds a Gaussian message.
+
+    The precision is 1 + sum_d a_d and the mean sum_d (W_d x_d + b_d) over it: exact for linear
+    Gaussian columns of one latent, the prior where nothing was observed, and a place to start from
+    elsewhere.
+
+    Parameters
+    ----------
+    data_dim, value_dim : int
+        D, and V numbers a value.
+    latent_dim : int
+        L.
+    """
+
+    def __init__(self, data_dim: int, value_dim: int, latent_dim: int) -> None:
+        super().__init__()
+        self.log_precision = nn.Parameter(torch.full((data_dim, latent_dim), -2.0))
+        self.weight = nn.Parameter(torch.randn(data_dim * value_dim, latent_dim) / data_dim**0.5)
+        self.bias = nn.Parameter(torch.zeros(data_dim, latent_dim))
+
+    def forward(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log scale (..., L) of values (..., D, V), those in the mask (..., D)."""
+        seen = mask.to(values.dtype)
+        precision = 1 + seen @ self.log_precision.exp()
+        message = hide(values, mask).flatten(-2) @ self.weight + seen @ self.bias
+        return message / precision, -0.5 * precision.log()
 
 
 class LinearPosterior(nn.Module):
