@@ -1,7 +1,7 @@
 """Execute the lessons and write them as pages with their figures: ``docs/lessons``.
 
     python -m tools.lessons             # those whose page is not of the notebook as it is now
-    python -m tools.lessons 04_tracking # this one, whatever its page says
+    python -m tools.lessons 16_tracking # this one, whatever its page says
     python -m tools.lessons --check     # say which pages are not in step, and exit with 1
 
 A page's first line holds a digest of its notebook's cells, by which a test knows that it is in
