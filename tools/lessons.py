@@ -5,7 +5,8 @@
     python -m tools.lessons --check     # say which pages are not in step, and exit with 1
 
 A page's first line holds a digest of its notebook's cells, by which a test knows that it is in
-step. Warnings and progress bars (what goes to stderr) are left out; sounds are named.
+step. Warnings and progress bars (what goes to stderr) are left out; sounds are named; of cells
+tagged ``remove-input`` only the output is shown, those tagged ``remove-cell`` are not shown.
 """
 
 from __future__ import annotations
@@ -100,10 +101,13 @@ def _parts(stem: str, cells: Sequence[Any]) -> Iterator[str]:
     yield f"*This page is the lesson [{stem}]({place}), executed: open that to work with it.*"
     pictures = 0
     for cell in cells:
+        tags = cell.metadata.get("tags", [])
         if cell.cell_type == "markdown":
             yield _LINK.sub(_moved, cell.source)
+        if cell.cell_type == "markdown" or "remove-cell" in tags:
             continue
-        yield f"```python\n{cell.source}\n```"
+        if "remove-input" not in tags:
+            yield f"```python\n{cell.source}\n```"
         for output in cell.outputs:
             data = output.get("data", {})
             if "image/png" in data:
@@ -120,6 +124,9 @@ def _text(output: Any) -> Iterator[str]:
     data = output.get("data", {})
     if "<audio" in "".join(data.get("text/html", "")):
         yield "*(a sound: open the lesson to hear it)*"
+        return
+    if "text/markdown" in data:
+        yield _LINK.sub(_moved, data["text/markdown"])
         return
     text = output.get("text", "") if output.get("name") == "stdout" else data.get("text/plain", "")
     if text.strip():
