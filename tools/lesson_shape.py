@@ -30,7 +30,7 @@ SECTIONS = (
 EXERCISES = ("**1. Predict.**", "**2. Change.**", "**3. Prove.**")
 SOLUTION = "<details><summary>Solution</summary>\n\n"
 PROSE, CLAIMS = "remove-input", "remove-cell"
-"""Tags of code cells that print prose with numbers of the run, and that assert what prose claims."""
+"""Tags of code cells that print prose with numbers of the run, and that assert its claims."""
 _TERM = re.compile(r"\.\./docs/glossary\.md#([\w-]+)")
 _CAPTION = re.compile(r"\*Figure (\d+)\.")
 
