@@ -59,7 +59,7 @@ from ppl_models.likelihoods import Columns
 CORRUPTION = {"home": 0.0, "small": 0.05, "large": 0.5}
 TRAIN, VALIDATION, MOVES, PEOPLE = 1536, 192, 4, 48
 """People; to test on, so many from each of so many populations."""
-LATENT, BATCH, EPOCHS, RATE = 4, 128, 200, 3e-3
+LATENT, BATCH, EPOCHS, RATE = 4, 128, 130, 4e-3
 DRAWS, THRESHOLD, DEQUANTISE = 50, 5.0, 5.0
 
 
