@@ -1,4 +1,4 @@
-"""Tones that were not heard are missing because hearing is bad: who may ignore that?
+"""Tones that were not heard are missing because hearing is bad: what ignoring that costs.
 
 ::
 
@@ -190,7 +190,7 @@ def untrained(model: str, limit: float) -> tuple[Any, Any]:
     if model == "NotMIWAE":
         tones = [column.name for column in columns.columns[:AGE]]
         story = NotMIWAE(15, LATENT, missing="known sign", not_at_random=tones, **sizes)
-        return story, NotMIWAEGuide(story)
+        return story, NotMIWAEGuide(story, proposal="learned")
     plain = PartialVAE(15, LATENT, **sizes)
     return plain, PartialVAEGuide(plain)
 
