@@ -32,7 +32,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
@@ -56,6 +56,8 @@ AGE, LATENT, PARTICLES, DRAWS, LEVEL = 14, 4, 20, 300, 0.8
 EPOCHS, BATCH, RATE = 40, 256, 4e-3
 PEOPLE, EVERY = 3072, 4
 """Simulated people; and of those who heard a tone, each of which it is predicted for."""
+NODES = 9
+"""Thresholds of a tone, of equal probability, that an expectation is taken over."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,10 @@ def score(pair: tuple[Any, Any], model: str, test: Tones) -> dict[str, Any]:
         x = torch.where(some.unheard, some.limit, some.x).nan_to_num()
         predictor = PairPredictor(*pair)
         draws = predictor.draws(x, known, DRAWS, derive(0, "draws", tone))
+        if model == "NotMIWAE":
+            quiet = some.unheard.clone()
+            quiet[:, tone] = False
+            draws = replace(draws, weights=weighted(pair[0], draws, quiet))
         for told in (False, True):
             said = predict(pair[0], model, draws, tone, test.limit, told)
             for key, values in _errors(said, some, tone, told).items():
@@ -254,8 +260,24 @@ def predict(model: Any, kind: str, draws: Draws, tone: int, limit: float, told: 
     return Prediction((weights * values).sum(0), low, high, silent)
 
 
+def weighted(model: NotMIWAE, draws: Draws, quiet: Tensor) -> Tensor:
+    """Return weights (S, N) of draws that know which others of a person's tones were not heard.
+
+    Those of z alone know what was heard: with p(not heard | z), a mean over `NODES` thresholds of
+    each tone, they are those of p(z | what was heard, and what not), in double precision.
+    """
+    part = model.likelihood.parts(draws.raw, ("real",))[0]
+    nodes = torch.special.ndtri((torch.arange(NODES) + 0.5).double() / NODES)
+    weights = draws.weights.double()
+    for tone in quiet.any(0).nonzero()[:, 0].tolist():
+        loc, scale = part.loc[..., tone, None], part.scale[..., tone, None]
+        silent = _missing(model, loc + scale * nodes, tone).mean(-1)
+        weights = torch.where(quiet[:, tone], weights * silent, weights)
+    return weights / weights.sum(0)
+
+
 def _missing(model: NotMIWAE, values: Tensor, tone: int) -> Tensor:
-    """Return the probability that a tone of these thresholds (S, N) is missing."""
+    """Return the probability that a tone of these thresholds is missing."""
     columns = model.likelihood
     standard = (values - columns.shift[tone]) / columns.scale[tone]
     logit = model.level[tone] + model.slopes()[tone] * standard

@@ -201,6 +201,24 @@ def test_a_tone_is_predicted_as_integration_says(model: str, told: bool) -> None
     assert float(said.silent) == pytest.approx(0.158655, abs=1e-5)  # P(N(0, 1) > 1)
 
 
+def test_draws_know_which_others_were_not_heard() -> None:
+    """Of two draws, the one at 60 dB explains a tone not heard better than the one at 20."""
+    model = unheard_tones.untrained("NotMIWAE", 50.0)[0]
+    raw = torch.zeros(2, 3, model.likelihood.raw_dim)
+    raw[0, :, 1], raw[1, :, 1] = 20.0, 60.0  # tone 1, in units 1 of an untrained table
+    raw[..., 15:] = -20.0  # hardly any noise
+    draws = Draws(model.likelihood, raw, torch.full((2, 3), 0.5), torch.zeros(3))
+    quiet = torch.zeros(3, 15, dtype=torch.bool)
+    quiet[1, 1] = quiet[2, 2] = True
+    with torch.no_grad():
+        model.level.fill_(30.0)
+        found = unheard_tones.weighted(model, draws, quiet)
+        slope = float(model.slopes()[1])
+    silent = [1 / (1 + math.exp(30 + slope * x)) for x in (20, 60)]
+    assert found[:, 0].tolist() == found[:, 2].tolist() == [0.5, 0.5]  # nothing, or what both say
+    assert float(found[1, 1]) == pytest.approx(silent[1] / sum(silent), rel=1e-3)
+
+
 def test_figures_tell_tones_that_were_heard_from_those_that_were_not() -> None:
     x = torch.full((3, 15), 30.0)
     x[0] = 70.0
