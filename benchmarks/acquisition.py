@@ -99,7 +99,7 @@ def _model(path: Path, people: Audiograms, seed: int, steps: int) -> None:
 def judge(predictor: Predictor, people: Audiograms, num_samples: int = DRAWS) -> dict[str, Any]:
     """Return areas of each policy, person by person, and what stopping comes to."""
     kept, test = slice(TRAIN, TRAIN + VALIDATION), slice(TRAIN + VALIDATION, None)
-    known = {"measured": ["age"], "num_samples": num_samples, "units": "data"}
+    known: dict[str, Any] = {"measured": ["age"], "num_samples": num_samples, "units": "data"}
     judges = slice(TRAIN, TRAIN + JUDGES)
     order = greedy_order(predictor, people.x[judges], truth=people.y[judges], **known)
     rewards = {

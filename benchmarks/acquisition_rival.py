@@ -63,12 +63,11 @@ class PlainPartialVAE(nn.Module):
         read = torch.cat([guide.reader(values, mask), start, log_scale], -1)
         parts = guide.head(read) * mask.any(-1, keepdim=True)
         latent_dim = start.shape[-1]
-        move, widen, mixed = parts[:, :latent_dim], parts[:, latent_dim : 2 * latent_dim], None
+        move, widen = parts[:, :latent_dim], parts[:, latent_dim : 2 * latent_dim]
         if not guide.full:
             return start + log_scale.exp() * move, (log_scale + widen).exp()
-        mixed = parts[:, 2 * latent_dim :]
         lower = torch.diag_embed(widen.exp())
-        lower[:, guide.below[0], guide.below[1]] = mixed
+        lower[:, guide.below[0], guide.below[1]] = parts[:, 2 * latent_dim :]
         return start + (spread @ move[..., None])[..., 0], spread @ lower
 
     def log_density(self, x: Tensor, z: Tensor) -> Tensor:

@@ -186,7 +186,7 @@ def trained(train: Tones, model: str, seed: int, epochs: int) -> tuple[Any, Any]
 
 def untrained(model: str, limit: float) -> tuple[Any, Any]:
     """Return a pair; all of `MODELS` have the same networks."""
-    how = {"kind": "censored", "upper": limit} if model == "censored" else {}
+    how: dict[str, Any] = {"kind": "censored", "upper": limit} if model == "censored" else {}
     columns = Columns([*(Column(f"tone {d}", **how) for d in range(AGE)), Column("age")])
     sizes: dict[str, Any] = {"likelihood": columns, "hidden_dims": (64, 64)}
     if model == "NotMIWAE":
@@ -223,9 +223,9 @@ def score(pair: tuple[Any, Any], model: str, test: Tones) -> dict[str, Any]:
         for key, values in found.items()
         if values
     }
-    quiet = float(test.unheard.sum() / test.exists[:, :AGE].sum())
-    of_all = quiet * figures["silent, of unheard"] + (1 - quiet) * figures["silent, of heard"]
-    return {"unheard": count, "share unheard": quiet, "silent, of all": of_all, **figures}
+    share = float(test.unheard.sum() / test.exists[:, :AGE].sum())
+    of_all = share * figures["silent, of unheard"] + (1 - share) * figures["silent, of heard"]
+    return {"unheard": count, "share unheard": share, "silent, of all": of_all, **figures}
 
 
 def _asked(test: Tones, tone: int) -> Tensor:
@@ -266,7 +266,7 @@ def weighted(model: NotMIWAE, draws: Draws, quiet: Tensor) -> Tensor:
     Those of z alone know what was heard: with p(not heard | z), a mean over `NODES` thresholds of
     each tone, they are those of p(z | what was heard, and what not), in double precision.
     """
-    part = model.likelihood.parts(draws.raw, ("real",))[0]
+    part: Any = model.likelihood.parts(draws.raw, ("real",))[0]
     nodes = torch.special.ndtri((torch.arange(NODES) + 0.5).double() / NODES)
     weights = draws.weights.double()
     for tone in quiet.any(0).nonzero()[:, 0].tolist():
