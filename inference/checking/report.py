@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyro
+from pyro.infer.inspect import get_model_relations
 from torch import nn
 
 from inference.checking.first_look import bound_pair, first_look
@@ -21,6 +22,7 @@ from inference.checking.runs import (
     run,
     run_objective,
 )
+from inference.checking.sites import plates
 from inference.errors import NonFiniteError, PairError
 from inference.randomness import reseed
 from inference.tracing import (
@@ -36,6 +38,9 @@ from inference.tracing import (
     translated,
     untouched,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,27 @@ class Report:
         if path is not None:
             _save(graph, str(path))
         return graph
+
+    def plot(self) -> Figure:
+        """Draw the model's plate diagram by Matplotlib: nothing else need be installed.
+
+        A site's dependencies are found by running the model. A dashed arrow is one from earlier
+        steps: of two sites that are trajectories, the first in a sequence may depend on the second.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            A notebook shows it as a picture. Shaded: observed.
+        """
+        from inference.checking.diagram import draw_plates  # Matplotlib takes a second
+
+        model, args, kwargs = self._call
+        with untouched(model):
+            found = get_model_relations(model, args, kwargs)
+            trace = pyro.poutine.trace(model).get_trace(*args, **kwargs)
+        sizes = {name: size for s in sample_sites(trace).values() for name, _, size in plates(s)}
+        rows = [row for row in self.sites if row.kind != "auxiliary"]
+        return draw_plates(rows, found["sample_sample"], sizes)
 
 
 def _save(graph: Any, path: str) -> None:
