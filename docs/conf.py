@@ -12,9 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 
-from tools import reference
+from tools import prose, reference
 from tools.run_lessons import cache_folder
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +54,7 @@ nb_render_text_lexer = "text"
 # Docstrings
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # they are in the docstrings, with shapes and units
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"show-inheritance": True}
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
@@ -91,8 +93,26 @@ def copy_mathjax(app: Sphinx, error: Exception | None) -> None:
     shutil.copy(source / "tex-chtml.js", target / "tex-chtml.js")
 
 
+def read_as_prose(
+    _app: Sphinx, _what: str, _name: str, _value: Any, _: Any, lines: list[str]
+) -> None:
+    """Let a docstring be read as it was written, as prose."""
+    lines[:] = prose.escaped(lines)
+
+
+def unlink_words(_app: Sphinx, doctree: nodes.document) -> None:
+    """Take links from plain words among types ("path, or None"): they would lead anywhere."""
+    for link in list(doctree.findall(pending_xref)):
+        target = link.get("reftarget", "")
+        if link.get("refdomain") == "py" and "." not in target and target[:1].islower():
+            link.replace_self(link.children)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Write the pages that follow from the code, and copy MathJax."""
     app.connect("builder-inited", lambda _: reference.write())
+    app.connect("autodoc-process-docstring", read_as_prose, priority=400)  # before Napoleon
+    app.connect("autodoc-skip-member", lambda *told: told[4] or reference.is_foreign(told[3]))
+    app.connect("doctree-read", unlink_words)
     app.connect("build-finished", copy_mathjax)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -61,7 +61,9 @@ def pages() -> Iterator[tuple[str, str]]:
     """Yield the name and the text of each page."""
     shown: set[int] = set()
     for door, title in DOORS.items():
-        names = [name for name in public(door) if id(getattr(import_module(door), name)) not in shown]
+        names = [
+            name for name in public(door) if id(getattr(import_module(door), name)) not in shown
+        ]
         shown |= {id(getattr(import_module(door), name)) for name in names}
         yield f"{door}.md", _room(door, title, names)
     yield "cli.md", "\n".join(_command_page())
@@ -75,6 +77,11 @@ def public(door: str) -> list[str]:
     values = {name: getattr(room, name) for name in sorted(names, key=str.lower)}
     ours = {n: v for n, v in values.items() if isinstance(v, kept) and _is_ours(v)}
     return list(ours)
+
+
+def is_foreign(value: object) -> bool:
+    """Whether a method is another library's, which wrote it into our class."""
+    return getattr(value, "__module__", None) == "matplotlib.artist"
 
 
 def _is_ours(value: type | types.FunctionType) -> bool:

@@ -1,6 +1,6 @@
 """Execute the lessons once, two at a time, and keep their outputs: ``build/lessons``.
 
-    python -m tools.run_lessons             # those that are not in the cache; exit code 1 if any fails
+    python -m tools.run_lessons             # those not in the cache; exit code 1 if any fails
     python -m tools.run_lessons 04_vae      # this one, whether in the cache or not
 
 Who shows lessons (the site, the pages of `tools.lessons`) takes them from there. The cache knows a

@@ -18,7 +18,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "build" / "site"
 _FETCHES = (
-    re.compile(r"<(?:script|img|iframe|audio|video|source)\b[^>]*\bsrc=[\"']?((?:https?:)?//[^\"' >]+)"),
+    re.compile(
+        r"<(?:script|img|iframe|audio|video|source)\b[^>]*\bsrc=[\"']?((?:https?:)?//[^\"' >]+)"
+    ),
     re.compile(r"<link\b(?![^>]*rel=[\"']?canonical)[^>]*\bhref=[\"']?((?:https?:)?//[^\"' >]+)"),
     re.compile(r"url\(\s*[\"']?((?:https?:)?//[^)\"']+)"),
     re.compile(r"@import\s+[\"']((?:https?:)?//[^\"']+)"),
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     os.environ["PPL_SITE_BARE"] = "1" if "--bare" in arguments else ""
     begun = time.monotonic()
     jobs = ["-j", "2"] if "--bare" not in arguments else []
-    options = ["-b", "html", "-c", "docs", "-W", "--keep-going", "-q", *jobs]
+    options = ["-b", "html", "-c", "docs", "-W", "--keep-going", "-q", "-E", *jobs]
     done = build_main([*options, "-d", "build/doctrees", ".", str(SITE.relative_to(ROOT))])
     found = sorted(set(fetched(SITE)))
     print("\n".join(f"fetched from elsewhere: {page}: {address}" for page, address in found))
