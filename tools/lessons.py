@@ -24,10 +24,9 @@ from typing import Any
 
 import nbformat
 
-from tools.run_lessons import executed
+from tools.run_lessons import NOTEBOOKS, ROOT, executed, lessons
 
-ROOT = Path(__file__).parents[1]
-NOTEBOOKS, PAGES = ROOT / "notebooks", ROOT / "docs" / "lessons"
+PAGES = ROOT / "docs" / "lessons"
 _LINK = re.compile(r"\]\((?!https?:|#)([^)]+)\)")
 
 
@@ -40,11 +39,6 @@ def main(arguments: Sequence[str]) -> int:
         if "--check" not in arguments:
             write(path)
     return int(bool(stale) and "--check" in arguments)
-
-
-def lessons() -> list[Path]:
-    """Return the notebooks, in order."""
-    return sorted(NOTEBOOKS.glob("*.ipynb"))
 
 
 def page_of(path: Path) -> Path:

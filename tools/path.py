@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import nbformat
 
-from tools.lessons import ROOT, lessons
+from tools.run_lessons import ROOT, lessons
 
 PARTS = {"Foundations": 1, "VAEs": 5, "Time": 11, "Answers": 16, "Trust": 23}
 """The number of each part's first lesson."""
