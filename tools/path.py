@@ -1,6 +1,6 @@
 """Write the path through the lessons, from what their first cells say of themselves.
 
-    python -m tools.path            # into README.md and docs/path.md, between the marks there
+    python -m tools.path            # into README.md, docs/path.md and docs/lecture.md, between marks
     python -m tools.path --check    # say what is not in step, and exit with 1
 
 The first cell of a lesson has its title, what one should know (with links to other lessons) and
@@ -22,6 +22,7 @@ from tools.run_lessons import ROOT, lessons
 PARTS = {"Foundations": 1, "VAEs": 5, "Time": 11, "Answers": 16, "Trust": 23}
 """The number of each part's first lesson."""
 BLOCK = re.compile(r"(<!-- lessons -->\n).*?(<!-- end of lessons -->)", re.DOTALL)
+LINKS = re.compile(r"(<!-- lesson links -->\n).*?(<!-- end of lesson links -->)", re.DOTALL)
 _KNOW = re.compile(r"\*\*You should know\*\*(.*?)(?=\*\*Time\*\*|\n\n|\Z)", re.DOTALL)
 _TIME = re.compile(r"\*\*Time\*\*:?\s*(\w+)")
 _WORDS = {"five": 5, "ten": 10, "fifteen": 15, "twenty": 20, "thirty": 30}
@@ -55,6 +56,10 @@ def main(arguments: Sequence[str]) -> int:
 def wanted() -> Iterator[tuple[Path, str]]:
     """Yield each page with the path, and what it should contain."""
     whole = path()
+    lecture = ROOT / "docs/lecture.md"
+    links = "".join(f"[{p.stem[:2]}]: ../notebooks/{p.name}\n" for p in lessons())
+    old = lecture.read_text(encoding="utf-8")
+    yield lecture, LINKS.sub(lambda block: f"{block[1]}\n{links}\n{block[2]}", old)
     for page, text in (
         (ROOT / "README.md", for_readme(whole)),
         (ROOT / "docs/path.md", for_site(whole)),
