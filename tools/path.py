@@ -1,6 +1,6 @@
 """Write the path through the lessons, from what their first cells say of themselves.
 
-    python -m tools.path            # into README.md, docs/path.md and docs/lecture.md, between marks
+    python -m tools.path            # into README.md and two pages of docs/, between the marks
     python -m tools.path --check    # say what is not in step, and exit with 1
 
 The first cell of a lesson has its title, what one should know (with links to other lessons) and
