@@ -1,7 +1,8 @@
 """What `benchmarks.acquisition_rates` measured: its tables, and which findings of the thesis hold.
 
 A claim has a number of each seed of training, and holds in a seed or not. It *holds* if it does so
-in all of them, and is *refuted* if in none.
+in all of them, and is *refuted* if in none. Where the thesis says "clearly", the claim says how
+much, in parentheses.
 
 References
 ----------
@@ -136,13 +137,13 @@ def _static(claim: Any) -> Iterator[Claim]:
 
 def _dynamic(claim: Any) -> Iterator[Claim]:
     yield claim(
-        "the gap of test and training distortion vanishes",
+        "the gap of test and training distortion vanishes (below 0.25)",
         "of the static gap, at the highest rate",
         lambda v: v < 0.25,
         lambda r: _gap(r, "dynamic") / _gap(r, "static"),
     )
     yield claim(
-        "test distortion is least at a high rate",
+        "test distortion is least at a high rate (6.5 or more)",
         "nats, the rate where",
         lambda v: v >= TARGETS[-2],
         lambda r: optimum(_tests(r, "dynamic")),
@@ -160,7 +161,7 @@ def _dynamic(claim: Any) -> Iterator[Claim]:
             lambda r, figure=figure: optimum(figure(r)) / optimum(-_tests(r, "dynamic", "bound")),
         )
     yield claim(
-        "the highest rate hurts acquisition",
+        "the highest rate hurts acquisition (above 1.02)",
         "times the least area",
         lambda v: v > 1.02,
         lambda r: best["area"](r)[-1] / best["area"](r).min(),
@@ -179,13 +180,13 @@ def _worse(r: Results, way: str, domain: str) -> float:
 
 def _small(claim: Any, way: str) -> Iterator[Claim]:
     yield claim(
-        "area is best at the same rate, or a slightly higher one",
+        "area is best at the same rate, or a slightly higher one (0.9 to 1.5)",
         "times that at home",
         lambda v: 0.9 < v < 1.5,
         lambda r: _moved(r, way, "small"),
     )
     yield claim(
-        "the least area is slightly worse",
+        "the least area is slightly worse (1 to 1.05)",
         "times that at home",
         lambda v: 1 < v < 1.05,
         lambda r: _worse(r, way, "small"),
@@ -194,19 +195,19 @@ def _small(claim: Any, way: str) -> Iterator[Claim]:
 
 def _large(claim: Any, way: str) -> Iterator[Claim]:
     yield claim(
-        "area is best at a clearly lower rate",
+        "area is best at a clearly lower rate (below 0.8)",
         "times that at home",
         lambda v: v < 0.8,
         lambda r: _moved(r, way, "large"),
     )
     yield claim(
-        "the least area is much worse",
+        "the least area is much worse (above 1.15)",
         "times that at home",
         lambda v: v > 1.15,
         lambda r: _worse(r, way, "large"),
     )
     yield claim(
-        "the bound is not best at a lower rate",
+        "the bound is not best at a lower rate (1 or more)",
         "times that at home",
         lambda v: v >= 1,
         lambda r: _moved(r, way, "large", "bound", -1),
