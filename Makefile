@@ -1,9 +1,10 @@
 # Everything starts from a bare Python 3.11 or newer:
 #   make install   the virtual environment .venv, with the package and its extras
-#   make test      lint, types, tests, notebooks
+#   make test      lint, types, tests, lessons, the site
 #   make demo      follow whoever comes and goes through two whole videos: pictures, a table
 #   make notebook  open the lessons in the browser (Ctrl-C ends it)
-#   make docs      write what follows from registry and imports: public names, tables, architecture
+#   make docs      build the site, build/site, from docs/, the executed lessons and the docstrings
+#   make tables    write what follows from registry, imports and lessons: names, tables, the path
 #   make lessons   execute the lessons that changed, and write their pages in docs/lessons
 #   make weights   train again the tracker's weights that ship in ppl_models/weights
 
@@ -18,7 +19,7 @@ export OMP_NUM_THREADS ?= 1
 export MPLBACKEND ?= Agg
 PYTEST := $(BIN)/pytest -p no:cacheprovider --dist worksteal
 
-.PHONY: help install lint types quick slow notebooks notebook test demo docs lessons weights clean
+.PHONY: help install lint types quick slow notebooks notebook test demo docs tables lessons weights clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -30,7 +31,7 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	if [ $$python = none ]; then echo "make install needs Python 3.11 or newer on the PATH" >&2; exit 1; fi; \
 	[ -x $(BIN)/python ] || { echo "making $(VENV) with $$($$python --version)"; $$python -m venv $(VENV); }
 	@echo "installing the package and its tools into $(VENV): some minutes, and 2 to 6 GB of PyTorch"
-	@$(BIN)/python -m pip install --progress-bar off -c constraints.txt -e '.[tracking,graph,audio,notebooks,dev]' \
+	@$(BIN)/python -m pip install --progress-bar off -c constraints.txt -e '.[tracking,graph,audio,notebooks,docs,dev]' \
 	    | sed -u -n -E '/^ *(Collecting|Downloading|Building|Installing|Successfully)/{s/^(.{90}).*/\1 .../;p;}'
 	@touch $@
 	@echo
@@ -54,7 +55,7 @@ slow: install
 	$(PYTEST) -q -n 2 -m slow
 
 notebooks: install
-	$(PYTEST) -q -n 2 --nbmake --nbmake-timeout=300 notebooks
+	$(BIN)/python -m tools.run_lessons
 
 # In this order, so that the cheapest failure is met first.
 test: install
@@ -62,7 +63,7 @@ test: install
 	$(MAKE) --no-print-directory types
 	$(MAKE) --no-print-directory quick
 	$(MAKE) --no-print-directory slow
-	$(MAKE) --no-print-directory notebooks
+	$(MAKE) --no-print-directory docs
 
 demo: install
 	@$(BIN)/ppl demo
@@ -70,13 +71,17 @@ demo: install
 notebook: install
 	@echo "opening notebooks/ in the browser; Ctrl-C here ends it"
 	@unset MPLBACKEND; $(BIN)/jupyter lab --notebook-dir=notebooks \
-	    $(if $(filter 0,$(shell id -u)),--allow-root) $(JUPYTER) notebooks/01_vae.ipynb
+	    $(if $(filter 0,$(shell id -u)),--allow-root) $(JUPYTER) notebooks/01_your_own_model.ipynb
 
 lessons: install
 	@unset MPLBACKEND; $(BIN)/python -m tools.lessons
 
-docs: install
+docs: notebooks
+	$(BIN)/python -m tools.site
+
+tables: install
 	$(BIN)/python -m tools.tables
+	$(BIN)/python -m tools.path
 	$(BIN)/python -m tools.architecture
 
 weights: install

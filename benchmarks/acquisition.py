@@ -32,9 +32,11 @@ from inference.tasks.acquisition import (
     RandomOrder,
     Variance,
     acquire,
+    best_constant,
     design_for,
     fit_pair,
     greedy_order,
+    score_stops,
     stopping_report,
 )
 from ppl_models.acquisition import ArchetypalAudiogram
@@ -48,6 +50,9 @@ IDEAL_DRAWS = 2048
 THRESHOLD = 5.0
 """dB, below which one stops."""
 POLICIES = ("random", "fixed", "variance", "information", "lookahead")
+RULES = ("oracle", "regression", "baseline", "best constant", "posterior")
+"""To stop by. Files of results from before there was a best constant lack it: their row is "-"."""
+STOPPED = ("offset", "error", "index")
 
 
 def main() -> None:
@@ -94,7 +99,7 @@ def _model(path: Path, people: Audiograms, seed: int, steps: int) -> None:
 def judge(predictor: Predictor, people: Audiograms, num_samples: int = DRAWS) -> dict[str, Any]:
     """Return areas of each policy, person by person, and what stopping comes to."""
     kept, test = slice(TRAIN, TRAIN + VALIDATION), slice(TRAIN + VALIDATION, None)
-    known = {"measured": ["age"], "num_samples": num_samples, "units": "data"}
+    known: dict[str, Any] = {"measured": ["age"], "num_samples": num_samples, "units": "data"}
     judges = slice(TRAIN, TRAIN + JUDGES)
     order = greedy_order(predictor, people.x[judges], truth=people.y[judges], **known)
     rewards = {
@@ -114,16 +119,21 @@ def judge(predictor: Predictor, people: Audiograms, num_samples: int = DRAWS) ->
         found["rmse"][name] = curve.mean().tolist()
         found["nll"][name] = curve.mean("nll").tolist()
     tried = acquire(predictor, people.x[kept], rewards["variance"], truth=people.y[kept], **known)
-    report = stopping_report(tried, curves["variance"], THRESHOLD)
-    found["stop"] = {
-        name: {
-            "offset": score.offset,
-            "error": score.error,
-            "index": score.mean_stop,
-        }
-        for name, score in report.scores.items()
-    }
+    found["stop"] = stops(tried, curves["variance"])
     return found
+
+
+def stops(validation: Curve, test: Curve) -> dict[str, dict[str, float]]:
+    """Return what each rule's stops come to, on people that none of them was fitted on."""
+    everybody = torch.full((len(test.rmse),), best_constant(validation, THRESHOLD))
+    scores = {
+        **stopping_report(validation, test, THRESHOLD).scores,
+        "best constant": score_stops(test, everybody, THRESHOLD),
+    }
+    return {
+        name: dict(zip(STOPPED, (score.offset, score.error, score.mean_stop), strict=True))
+        for name, score in scores.items()
+    }
 
 
 def table(out: Path) -> str:
@@ -147,12 +157,11 @@ def table(out: Path) -> str:
         lines += [f"{name}, variance: RMSE {errors}", f"{name}, variance: NLL {nats}"]
     lines += [f"stopping at {THRESHOLD:g} dB", "| rule | offset | error at the stop | stop |"]
     lines.append("|---" * 4 + "|")
-    for rule in models[0]["stop"] if models else ():
-        cells = (
-            _spread([model["stop"][rule][key] for model in models], ".2f")
-            for key in ("offset", "error", "index")
-        )
-        lines.append(f"| {rule} | {' | '.join(cells)} |")
+    for rule in RULES if models else ():
+        judged = [model["stop"][rule] for model in models if rule in model["stop"]]
+        cells = (_spread([one[key] for one in judged], ".2f") for key in STOPPED)
+        few = f" ({len(judged)} models)" if 0 < len(judged) < len(models) else ""
+        lines.append(f"| {rule}{few} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

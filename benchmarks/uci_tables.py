@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
@@ -172,24 +173,41 @@ def _error(guess: Tensor, x: Tensor, hidden: Tensor, unit: Tensor) -> float:
 
 
 def table(out: Path) -> str:
-    """Return areas and errors, means over seeds."""
+    """Return areas and errors, means over seeds; and ours less the others', paired, with its sd."""
     lines = []
     for part in ("area", "imputation"):
-        rows = {}
-        for name in NAMES:
-            files = sorted(out.glob(f"{name}, *.json"))
-            found = [json.loads(file.read_text())[part] for file in files]
-            if found:
-                rows[f"{name} ({len(found)})"] = {
-                    key: float(np.mean([one[key] for one in found])) for key in found[0]
-                }
-        if rows:
-            methods = list(next(iter(rows.values())))
-            lines += [f"\n{part}", f"| table (seeds) | {' | '.join(methods)} |"]
-            lines.append("|---" * (1 + len(methods)) + "|")
-            for name, row in rows.items():
-                lines.append(f"| {name} | " + " | ".join(f"{row[m]:.3f}" for m in methods) + " |")
+        found = {name: _results(out, name, part) for name in NAMES}
+        lines += _table(part, {f"{n} ({len(f)})": _means(f) for n, f in found.items() if f})
+        lines += _table(f"{part}: the first less the others", _paired(found))
     return "\n".join(lines)
+
+
+def _results(out: Path, name: str, part: str) -> list[dict[str, float]]:
+    """Return what was found for one table, a seed each."""
+    files = sorted(out.glob(f"{name}, *.json"))
+    return [json.loads(file.read_text())[part] for file in files]
+
+
+def _means(found: list[dict[str, float]]) -> dict[str, str]:
+    return {key: f"{mean(one[key] for one in found):.3f}" for key in found[0]}
+
+
+def _paired(found: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, str]]:
+    rows: dict[str, dict[str, str]] = {}
+    for name, seeds in found.items():
+        if len(seeds) > 1:
+            first, *others = seeds[0]
+            gaps = {key: [one[first] - one[key] for one in seeds] for key in others}
+            rows[name] = {key: f"{mean(g):+.3f} ± {stdev(g):.3f}" for key, g in gaps.items()}
+    return rows
+
+
+def _table(title: str, rows: dict[str, dict[str, str]]) -> list[str]:
+    if not rows:
+        return []
+    methods = list(next(iter(rows.values())))
+    head = [f"\n{title}", f"| | {' | '.join(methods)} |", "|---" * (1 + len(methods)) + "|"]
+    return head + [f"| {name} | {' | '.join(row.values())} |" for name, row in rows.items()]
 
 
 if __name__ == "__main__":

@@ -23,6 +23,26 @@ def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert set(names["idata"].posterior.data_vars) == {"brightness"}  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
+def test_the_twenty_lines_print_what_is_printed_there(capfd: pytest.CaptureFixture[str]) -> None:
+    """Words are the same, and numbers up to a last digit that is rounded the other way."""
+    code = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)[0]
+    told = re.findall(r"```text\n(.*?)```", TEXT, re.DOTALL)[0]
+    exec(compile(code, "README.md", "exec"), {})
+    printed = re.sub(r"in [\d.]+ s", "in 1 s", capfd.readouterr().out)
+    expected = re.sub(r"in [\d.]+ s", "in 1 s", told)
+    number = r"-?\d+\.\d*"
+    assert re.sub(number, "#", printed).split() == re.sub(number, "#", expected).split()
+    values = [[float(n) for n in re.findall(number, text)] for text in (printed, expected)]
+    assert values[0] == pytest.approx(values[1], abs=0.11)
+
+
+def test_the_landing_page_shows_the_same_lines_and_what_they_print() -> None:
+    page = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    for language in ("python", "text"):
+        assert re.search(f"```{language}\n(.*?)```", TEXT, re.DOTALL)[0] in page  # type: ignore[index]
+
+
 def test_its_links_lead_to_files() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", TEXT)
     assert links and [link for link in links if not (ROOT / link).exists()] == []

@@ -14,7 +14,8 @@ from typing import Any
 
 import nbformat
 
-from tools.lessons import ROOT, lessons, shows_a_picture
+from tools.lessons import shows_a_picture
+from tools.run_lessons import ROOT, lessons
 
 HEADER = ("**Question.**", "**You should know**", "**Time**", "**Afterwards**")
 SECTIONS = (

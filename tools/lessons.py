@@ -1,12 +1,13 @@
-"""Execute the lessons and write them as pages with their figures: ``docs/lessons``.
+"""Write the executed lessons as pages with their figures: ``docs/lessons``.
 
     python -m tools.lessons             # those whose page is not of the notebook as it is now
     python -m tools.lessons 16_tracking # this one, whatever its page says
     python -m tools.lessons --check     # say which pages are not in step, and exit with 1
 
-A page's first line holds a digest of its notebook's cells, by which a test knows that it is in
-step. Warnings and progress bars (what goes to stderr) are left out; sounds are named; of cells
-tagged ``remove-input`` only the output is shown, those tagged ``remove-cell`` are not shown.
+Outputs come from the cache of `tools.run_lessons`, which executes what it lacks. A page's first
+line holds a digest of its notebook's cells, by which a test knows that it is in step. Warnings and
+progress bars (what goes to stderr) are left out; sounds are named; of cells tagged ``remove-input``
+only the output is shown, those tagged ``remove-cell`` are not shown.
 """
 
 from __future__ import annotations
@@ -23,10 +24,9 @@ from typing import Any
 
 import nbformat
 
-ROOT = Path(__file__).parents[1]
-NOTEBOOKS, PAGES = ROOT / "notebooks", ROOT / "docs" / "lessons"
-SECONDS = 1800
-"""Of one cell."""
+from tools.run_lessons import NOTEBOOKS, ROOT, executed, lessons
+
+PAGES = ROOT / "docs" / "lessons"
 _LINK = re.compile(r"\]\((?!https?:|#)([^)]+)\)")
 
 
@@ -39,11 +39,6 @@ def main(arguments: Sequence[str]) -> int:
         if "--check" not in arguments:
             write(path)
     return int(bool(stale) and "--check" in arguments)
-
-
-def lessons() -> list[Path]:
-    """Return the notebooks, in order."""
-    return sorted(NOTEBOOKS.glob("*.ipynb"))
 
 
 def page_of(path: Path) -> Path:
@@ -80,13 +75,8 @@ def shows_a_picture(source: str) -> bool:
 
 
 def write(path: Path) -> None:
-    """Execute a notebook, and write its page and figures."""
-    from nbclient import NotebookClient
-
-    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-    lesson = nbformat.read(path, 4)
-    resources = {"metadata": {"path": str(NOTEBOOKS)}}
-    NotebookClient(lesson, timeout=SECONDS, resources=resources, kernel_name="python3").execute()
+    """Write the page and the figures of a notebook, with its outputs from the cache."""
+    lesson = executed(path)
     PAGES.mkdir(parents=True, exist_ok=True)
     for old in PAGES.glob(f"{path.stem}-*.png"):
         old.unlink()

@@ -93,8 +93,8 @@ def test_hidden_cells_are_hidden_in_jupyter_too(tmp_path: Path) -> None:
 def test_the_command_prints_faults_and_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(lessons, "NOTEBOOKS", tmp_path)
-    write(tmp_path / "01_a.ipynb", GOOD)
-    write(tmp_path / "02_b.ipynb", GOOD[:-1])
+    whole = write(tmp_path / "01_a.ipynb", GOOD)
+    broken = write(tmp_path / "02_b.ipynb", GOOD[:-1])
+    monkeypatch.setattr(lesson_shape, "lessons", lambda: [whole, broken])
     assert lesson_shape.main(["01_a"]) == 0 and "no faults" in capsys.readouterr().out
     assert lesson_shape.main([]) == 1 and "02_b: the summary" in capsys.readouterr().out

@@ -32,6 +32,7 @@ from .rewards import RandomOrder as RandomOrder
 from .rewards import Reward as Reward
 from .rewards import Variance as Variance
 from .stopping import ErrorRegression as ErrorRegression
+from .stopping import best_constant as best_constant
 from .stopping import fit_errors as fit_errors
 from .stopping import stop_by_posterior as stop_by_posterior
 from .stopping_report import StoppingReport as StoppingReport

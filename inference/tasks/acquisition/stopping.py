@@ -137,6 +137,29 @@ def first_below(errors: Tensor, threshold: float) -> Tensor:
     return below.to(torch.int8).argmax(1)
 
 
+def best_constant(curve: Curve, threshold: float) -> int:
+    """Return the one m to stop everybody at that is nearest to each person's best, on average.
+
+    What a rule has to beat that looks at the person. The smallest, where several are as near.
+
+    Parameters
+    ----------
+    curve
+        Of people kept for validation.
+    threshold
+        Tau, in the units of the curve.
+
+    Raises
+    ------
+    InputError
+        A threshold that is not positive.
+    """
+    check_positive("threshold", threshold)
+    best = first_below(curve.rmse, threshold)
+    apart = (torch.arange(curve.num_steps + 1)[:, None] - best).abs()
+    return int(apart.double().mean(1).argmin())
+
+
 def stop_by_posterior(curve: Curve, threshold: float, probability: float = 0.8) -> Tensor:
     """Return where to stop by the draws alone, (N,): once P(RMSE < threshold) >= probability.
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from inference.tasks.acquisition import (
     Curve,
+    best_constant,
     fit_errors,
     score_stops,
     stop_by_posterior,
@@ -100,6 +101,22 @@ def test_a_rule_that_knows_the_variance_beats_the_one_that_counts() -> None:
     assert stopping_report(simulated(9, 0), simulated(9, 1), 5.0, alphas=(2.0,)).alpha == 2.0
 
 
+def test_the_best_constant_is_the_nearest_to_all_best_stops() -> None:
+    """Their median: people are below 5 first after 1, 2, 2, 9 measurements."""
+    first = torch.tensor([1, 2, 2, 9])
+    falling = torch.where(torch.arange(15) >= first[:, None], 4.0, 6.0)
+    curve = curve_of(falling, falling)
+    assert best_constant(curve, 5.0) == 2
+    never = curve_of(falling + 9, falling)
+    assert best_constant(never, 5.0) == never.num_steps  # all are measured to the end
+    people, others = simulated(200, 0), simulated(200, 1)
+    stop = torch.full((200,), best_constant(people, 5.0))
+    offsets = [score_stops(people, torch.full_like(stop, m), 5.0).offset for m in range(15)]
+    assert score_stops(people, stop, 5.0).offset == min(offsets)
+    report = stopping_report(people, others, 5.0)
+    assert score_stops(others, stop, 5.0).offset > report.scores["regression"].offset
+
+
 @pytest.mark.parametrize("probability", [0.5, 0.72, 0.95])
 def test_the_posterior_rule_waits_until_it_is_as_sure_as_asked(probability: float) -> None:
     """Draws expect errors evenly from 0 to 2 e: P(error < tau) = tau / 2 e."""
@@ -118,6 +135,7 @@ def test_bad_settings_say_what_to_do() -> None:
         (lambda: fit_errors(curve, alphas=(-1.0,)), "alphas"),
         (lambda: fit_errors(curve, features=("boundd",)), "features"),
         (lambda: stopping_report(curve, curve, 0.0), "threshold"),
+        (lambda: best_constant(curve, 0.0), "threshold"),
     ):
         with pytest.raises(InputError) as caught:
             make()
