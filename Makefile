@@ -71,7 +71,7 @@ demo: install
 notebook: install
 	@echo "opening notebooks/ in the browser; Ctrl-C here ends it"
 	@unset MPLBACKEND; $(BIN)/jupyter lab --notebook-dir=notebooks \
-	    $(if $(filter 0,$(shell id -u)),--allow-root) $(JUPYTER) notebooks/01_vae.ipynb
+	    $(if $(filter 0,$(shell id -u)),--allow-root) $(JUPYTER) notebooks/01_your_own_model.ipynb
 
 lessons: install
 	@unset MPLBACKEND; $(BIN)/python -m tools.lessons
