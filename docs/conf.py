@@ -6,7 +6,6 @@ in Jupyter, on a git host and here. Nothing is fetched: MathJax and fonts are co
 
 from __future__ import annotations
 
-import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +16,7 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 
 from tools import prose, reference
-from tools.run_lessons import cache_folder
+from tools.run_lessons import cache_folder, cached, lessons
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,11 +40,10 @@ myst_heading_anchors = 4
 suppress_warnings = ["misc.highlighting_failure"]  # listings of shell and equations as text
 highlight_language = "python"
 
-# Lessons: `tools.run_lessons` has executed them, by two processes, into this cache.
-nb_execution_mode = "off" if os.environ.get("PPL_SITE_BARE") else "cache"
+# Lessons: `tools.run_lessons` has executed them into this cache. None is executed here.
+nb_execution_mode = "cache"
+nb_execution_excludepatterns = [f"notebooks/{p.name}" for p in lessons() if not cached(p)]
 nb_execution_cache_path = str(cache_folder())
-nb_execution_timeout = 1800
-nb_execution_raise_on_error = True
 nb_output_stderr = "remove"
 nb_ipywidgets_js = {}  # progress bars need no scripts, and none are fetched
 nb_merge_streams = True
@@ -60,6 +58,7 @@ napoleon_use_rtype = False
 napoleon_use_ivar = True
 default_role = "py:obj"
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 
 # Looks
 html_theme = "pydata_sphinx_theme"
@@ -71,7 +70,7 @@ html_favicon = "_static/favicon.svg"
 html_context = {"default_mode": "auto"}
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {"docs/index": []}
+html_sidebars = {"docs/index": [], "docs/lecture": []}
 html_theme_options = {
     "show_toc_level": 2,
     "navigation_with_keys": False,

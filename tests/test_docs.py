@@ -12,6 +12,7 @@ PAGES = sorted(p for p in (ROOT / "docs").rglob("*.md") if "lessons" not in p.pa
 HOWTO = [p for p in PAGES if p.parent.name == "howto" and p.stem != "index"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", HOWTO, ids=lambda p: p.stem)
 def test_the_code_of_a_howto_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -38,7 +38,7 @@ FIRST = 12
 SHOTS = (
     "docs/index", "docs/path", "docs/lecture", "docs/howto/cure_a_collapse", "docs/glossary",
     "docs/explanation/elbo_and_rate", "docs/api/inference", "docs/api/cli",
-    "notebooks/01_your_own_model", 
+    "notebooks/01_your_own_model",
 )  # fmt: skip
 CURE = "apt-get install chromium && pip install playwright"
 

@@ -106,7 +106,9 @@ def for_site(whole: dict[str, list[Lesson]]) -> str:
     for part, of_part in ((p, o) for p, o in whole.items() if o):
         links = [f"[{one.number}: {one.title}](../notebooks/{one.stem}.ipynb)" for one in of_part]
         rows = (f"| {k} | {_rest(one)} |\n" for k, one in zip(links, of_part, strict=True))
-        entries = "\n".join(f"../notebooks/{one.stem}" for one in of_part)
+        entries = "\n".join(
+            f"{one.number} {one.title} <../notebooks/{one.stem}>" for one in of_part
+        )
         table = f"| lesson | after | minutes |\n|---|---|---|\n{''.join(rows)}"
         text += (
             f"\n## {part}\n\n{table}\n```{{toctree}}\n:hidden:\n:caption: {part}\n{entries}\n```\n"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -100,11 +101,10 @@ def cache_folder() -> Path:
 
 
 def forget_others() -> None:
-    """Empty the caches of packages as they were."""
-    for folder in CACHES.iterdir():
+    """Remove the caches of packages as they were."""
+    for folder in CACHES.glob("*"):
         if folder != cache_folder():
-            get_cache(str(folder)).clear_cache()
-            folder.rmdir()
+            shutil.rmtree(folder)
 
 
 @cache

@@ -1,21 +1,22 @@
 """Build the site from docs/, the lessons and the docstrings: ``build/site``.
 
-    python -m tools.site                # lessons with their outputs, from the cache
-    python -m tools.site --bare         # lessons without outputs: quick, to look at prose
+    python -m tools.site            # lessons with their outputs, from the cache; it must have all
+    python -m tools.site --draft    # with the outputs that the cache has: to look at pages
 
-Warnings are errors, and so is a page that fetches anything from elsewhere.
+Nothing is executed here: see `tools.run_lessons`. Warnings are errors, and so is a page that
+fetches anything from elsewhere.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tools.run_lessons import ROOT, cached, lessons
+
 SITE = ROOT / "build" / "site"
 _FETCHES = (
     re.compile(
@@ -31,10 +32,12 @@ def main(arguments: Sequence[str]) -> int:
     """Build; return the exit code."""
     from sphinx.cmd.build import build_main
 
-    os.environ["PPL_SITE_BARE"] = "1" if "--bare" in arguments else ""
+    missing = [path.stem for path in lessons() if not cached(path)]
+    if missing and "--draft" not in arguments:
+        print(f"not executed: {', '.join(missing)}; python -m tools.run_lessons", file=sys.stderr)
+        return 1
     begun = time.monotonic()
-    jobs = ["-j", "2"] if "--bare" not in arguments else []
-    options = ["-b", "html", "-c", "docs", "-W", "--keep-going", "-q", "-E", *jobs]
+    options = ["-b", "html", "-c", "docs", "-W", "--keep-going", "-q", "-E"]
     done = build_main([*options, "-d", "build/doctrees", ".", str(SITE.relative_to(ROOT))])
     found = sorted(set(fetched(SITE)))
     print("\n".join(f"fetched from elsewhere: {page}: {address}" for page, address in found))
