@@ -12,7 +12,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import acquisition, acquisition_rates, acquisition_speed, unheard_tones
+from benchmarks import (
+    acquisition,
+    acquisition_rates,
+    acquisition_speed,
+    unheard_predictions,
+    unheard_tones,
+)
 from benchmarks.acquisition_findings import TARGETS, WAYS, Claim, claims, optimum, report
 from benchmarks.acquisition_rival import PlainPartialVAE
 from inference.randomness import seeded
@@ -161,7 +167,7 @@ def test_dynamic_batches_have_gaps_of_their_own_and_noise_on_thresholds_alone() 
 # --- tones that were not heard --------------------------------------------------------------------
 
 
-def _said(model: str, told: bool, size: int = 4000) -> unheard_tones.Prediction:
+def _said(model: str, told: bool, size: int = 4000) -> unheard_predictions.Prediction:
     """Predict a tone of one person: Normal(40, 10) by every draw; the audiometer ends at 50."""
     pair = unheard_tones.untrained(model, 50.0)[0]
     columns = pair.likelihood
@@ -173,7 +179,7 @@ def _said(model: str, told: bool, size: int = 4000) -> unheard_tones.Prediction:
     weights = torch.full((size, 1), 1 / size)
     draws = Draws(columns, raw, weights, torch.zeros(1))
     with torch.no_grad():
-        return unheard_tones.predict(pair, model, draws, 0, 50.0, told)
+        return unheard_predictions.predict(pair, model, draws, 0, 50.0, told)
 
 
 def _expected(model: str, told: bool) -> tuple[float, float, float]:
@@ -212,7 +218,7 @@ def test_draws_know_which_others_were_not_heard() -> None:
     quiet[1, 1] = quiet[2, 2] = True
     with torch.no_grad():
         model.level.fill_(30.0)
-        found = unheard_tones.weighted(model, draws, quiet)
+        found = unheard_predictions.weighted(model, draws, quiet)
         slope = float(model.slopes()[1])
     silent = [1 / (1 + math.exp(30 + slope * x)) for x in (20, 60)]
     assert found[:, 0].tolist() == found[:, 2].tolist() == [0.5, 0.5]  # nothing, or what both say
@@ -227,7 +233,9 @@ def test_figures_tell_tones_that_were_heard_from_those_that_were_not() -> None:
     assert tones.unheard[0, :14].all() and not tones.unheard[:, 14].any()
     assert not tones.unheard[1:].any()
     guess = torch.tensor([50.0, 33.0, 27.0])
-    said = unheard_tones.Prediction(guess, guess - 25, guess + 25, torch.tensor([0.4, 0.2, 0.0]))
+    said = unheard_predictions.Prediction(
+        guess, guess - 25, guess + 25, torch.tensor([0.4, 0.2, 0.0])
+    )
     found = unheard_tones._errors(said, tones, 0, told=False)
     assert found["before error"].tolist() == [-20] and found["heard error"].tolist() == [3, -3]
     assert found["before coverage"].tolist() == [True]
