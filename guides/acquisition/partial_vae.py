@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from guides.base import ReadingGuide
 from ppl_models.acquisition import PartialVAE
+from ppl_models.distributions import ReparameterisedNormal
 from ppl_models.errors import unknown
 from ppl_models.inputs import check_widths, count_rows
 from ppl_models.networks import MLP, AdditiveEvidence, LinearPosterior, set_reader, together
@@ -121,6 +122,6 @@ class PartialVAEGuide(ReadingGuide[PartialVAE]):
             lower = torch.diag_embed(widen.exp())
             lower[..., self.below[0], self.below[1]] = mixed[0]
             moved = loc + (spread @ move[..., None])[..., 0]
-            return dist.MultivariateNormal(moved, scale_tril=spread @ lower, validate_args=False)
+            return ReparameterisedNormal(moved, scale_tril=spread @ lower, validate_args=False)
         moved = torch.addcmul(loc, log_scale.exp(), move)
         return dist.Normal(moved, (log_scale + widen).exp(), validate_args=False)

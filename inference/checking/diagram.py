@@ -8,13 +8,14 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerPatch
 from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse, FancyArrowPatch, FancyBboxPatch, Patch
 
 from inference.checking.rows import SiteRow
 from inference.diagnostics import Picture
 
-WIDE, HIGH = 2.5, 1.3
+WIDE, HIGH = 2.7, 1.3
 """Inches between the middles of neighbours."""
 RADIUS, LETTER = 0.34, 0.058
 """Of a variable; and how wide a letter beside it is."""
@@ -178,9 +179,7 @@ def _draw_boxes(ax: Axes, nodes: Iterable[Node], sizes: Mapping[str, int | None]
 def _draw_node(ax: Axes, node: Node) -> Patch:
     """Draw one variable: its name inside, its distribution and event shape beside it."""
     row, (x, y) = node.row, node.place
-    shape = Ellipse(node.place, 2 * node.half, 2 * RADIUS, zorder=3)
-    shape.set(facecolor=FACES.get(row.kind, "0.95"), edgecolor="black")
-    shape.set_linestyle((0, (4, 2)) if row.kind == "enumerated" else "solid")
+    shape = _look(Ellipse(node.place, 2 * node.half, 2 * RADIUS, zorder=3), row.kind)
     ax.add_patch(shape)
     ax.text(x, y, _symbol(row.name), ha="center", va="center", fontsize=11, zorder=4)
     beside = x + node.half + 0.04
@@ -228,17 +227,35 @@ def _between(start: Place, end: Place, point: Place) -> bool:
 
 def _explain(ax: Axes, rows: Sequence[SiteRow], edges: Sequence[Edge]) -> None:
     """Say what shades and dashes mean, of those that are there."""
-    handles: list[Any] = list(_shades({row.kind for row in rows}))
+    shades = list(_shades({row.kind for row in rows}))
+    handles: list[Any] = [*shades]
     if any(edge.earlier for edge in edges):
         handles.append(Line2D([], [], color="0.2", ls="dashed", label="of earlier steps"))
     ax.legend(
-        handles=handles, loc="lower left", ncols=2, fontsize=7, frameon=False, borderaxespad=0.1
+        handles=handles,
+        handler_map={Ellipse: HandlerPatch(_small)},
+        loc="lower left",
+        ncols=2,
+        fontsize=7,
+        frameon=False,
+        borderaxespad=0.1,
     )
 
 
-def _shades(kinds: set[str]) -> Iterator[Line2D]:
+def _shades(kinds: set[str]) -> Iterator[Ellipse]:
+    """Yield a sample of each kind of variable that is there."""
     for kind in (kind for kind in NAMES if kind in kinds):
-        edge = "0.5" if kind == "enumerated" else "black"
-        face = FACES.get(kind, "0.95")
-        look: dict[str, Any] = {"marker": "o", "ms": 8, "mfc": face, "mec": edge, "ls": "none"}
-        yield Line2D([], [], label=NAMES[kind], **look)
+        yield _look(Ellipse((0, 0), 1, 1, label=NAMES[kind]), kind)
+
+
+def _small(orig_handle: Patch, xdescent: float, width: float, height: float, **_: Any) -> Ellipse:
+    """Return a variable of the size that a legend has room for."""
+    size = 1.5 * height
+    return Ellipse((width / 2 - xdescent, height / 2), size, size)
+
+
+def _look(shape: Ellipse, kind: str) -> Ellipse:
+    """Shade what is observed, dash what is summed."""
+    shape.set(facecolor=FACES.get(kind, "0.95"), edgecolor="black")
+    shape.set_linestyle((0, (3, 1.5)) if kind == "enumerated" else "solid")
+    return shape

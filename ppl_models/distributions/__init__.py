@@ -38,6 +38,7 @@ from ppl_models.distributions.markov import (
 from ppl_models.distributions.normal_mixture import DiagonalMixture, NormalMixture
 from ppl_models.distributions.particles import Tracked, track
 from ppl_models.distributions.regression import LEAST, RegressionMoments, regress
+from ppl_models.distributions.reparameterised_normal import ReparameterisedNormal
 from ppl_models.distributions.sequences import (
     CHECKPOINT,
     HALF_LOG_2PI,
@@ -78,6 +79,7 @@ __all__ = [
     "Places",
     "PositiveColumns",
     "RealColumns",
+    "ReparameterisedNormal",
     "RegressionMoments",
     "SequenceDistribution",
     "SphericalNormal",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -95,9 +96,13 @@ class MixedColumns(TorchDistribution):
     def __init__(self, layout: Layout, raw: Tensor, kinds: Sequence[str]) -> None:
         self.layout, self.raw, self.kinds = layout, raw, kinds
         self.places = layout.places(kinds)
-        self.parts = layout.parts(raw, kinds)
         shape = torch.Size((*raw.shape[:-1], self.places.num_columns))
         super().__init__(shape, validate_args=False)
+
+    @cached_property
+    def parts(self) -> list[ColumnPart]:
+        """A part for each kind that has columns, made when it is needed: plates expand first."""
+        return self.layout.parts(self.raw, self.kinds)
 
     @property
     def has_rsample(self) -> bool:  # type: ignore[override]
@@ -106,6 +111,8 @@ class MixedColumns(TorchDistribution):
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> MixedColumns:
         """Return the same distribution with a larger batch shape (..., D)."""
+        if torch.Size(batch_shape) == self.batch_shape:
+            return self
         shape = (*batch_shape[:-1], self.raw.shape[-1])
         return MixedColumns(self.layout, self.raw.expand(shape), self.kinds)
 
