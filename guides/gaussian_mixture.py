@@ -35,7 +35,10 @@ class GaussianMixtureGuide(ReadingGuide[GaussianMixture]):
         super().__init__(model)
         self.num_components, self.data_dim = model.num_components, model.data_dim
         shape = self.num_components, self.data_dim
-        self.log_concentration = nn.Parameter(torch.zeros(self.num_components))
+        alone = self.num_components == 1  # its weight is 1: nothing to learn, and no gradient
+        self.log_concentration = nn.Parameter(
+            torch.zeros(self.num_components), requires_grad=not alone
+        )
         self.loc = nn.Parameter(torch.randn(shape))
         self.loc_log_scale = nn.Parameter(torch.full(shape, -1.0))
         self.scale_loc = nn.Parameter(torch.zeros(shape))

@@ -80,3 +80,15 @@ def test_what_is_no_number_is_named_with_its_row(value: float) -> None:
 def test_fewer_data_than_components_are_named() -> None:
     with pytest.raises(InputError, match="at least 3 rows"):
         GaussianMixtureGuide(GaussianMixture(3, 2)).start_from(torch.zeros(2, 2))
+
+
+def test_one_component_is_a_gaussian() -> None:
+    """Its weight is 1: no gradient, which would be NaN; means and spread are the data's."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        x = 2 * torch.randn(400, 2) + 1
+    model = GaussianMixture(1, 2)
+    guide = GaussianMixtureGuide(model).start_from(x)
+    fit(model, guide, x, epochs=60, learning_rate=0.03, progress=False)
+    assert torch.allclose(guide.loc[0], x.mean(0), atol=0.15)  # posterior sd 0.1
+    assert torch.allclose(guide.scale_loc[0].exp(), x.std(0), atol=0.15)
