@@ -5,7 +5,7 @@ from __future__ import annotations
 CLIPS = """
 from sklearn.datasets import load_digits
 images = np.kron(load_digits().images[:40] * 15.9, np.ones((2, 2))).astype(np.uint8)
-clips = ppl_models.data.moving_digits(images, size=8, length=10, num_digits=1, side=32)
+clips = ppl_models.data.moving_digits(images, size=20, length=10, num_digits=1, side=32)
 frames, truth, past = clips.frames, clips.frames, 5
 samples = np.stack([clips.frames, clips.frames[::-1], clips.frames])
 """
