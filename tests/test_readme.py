@@ -43,6 +43,13 @@ def test_the_landing_page_shows_the_same_lines_and_what_they_print() -> None:
         assert re.search(f"```{language}\n(.*?)```", TEXT, re.DOTALL)[0] in page  # type: ignore[index]
 
 
+def test_the_figures_of_the_landing_page_are_those_of_the_readme() -> None:
+    page = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    measured = page.partition("## What was measured")[2].partition("The commands")[0]
+    figures = re.findall(r"-?\d+\.\d+", measured)
+    assert len(figures) > 10 and [figure for figure in figures if figure not in TEXT] == []
+
+
 def test_its_links_lead_to_files() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", TEXT)
     assert links and [link for link in links if not (ROOT / link).exists()] == []

@@ -128,8 +128,8 @@ def conditional_likelihood(
 
     Examples
     --------
-    >>> observed = torch.tensor([True, False]).expand(len(image), 2)  # doctest: +SKIP
-    >>> conditional_likelihood(                                       # doctest: +SKIP
+    >>> observed = torch.tensor([True, False]).expand(len(image), 2)
+    >>> conditional_likelihood(
     ...     model, guide, image, sound, observed=observed, target="sound"
     ... )
     """

@@ -1,6 +1,6 @@
 """How well tracks follow ground truth: CLEAR MOT and identity metrics, by way of ``motmetrics``.
 
->>> score(read_ground_truth("gt.txt"), read_boxes("tracks.txt"))
+>>> print(score(read_ground_truth("gt.txt"), read_boxes("tracks.txt")))
   MOTA  MOTP  IDF1  IDS   FP   FN   MT   ML  frames  objects
   52.6  72.3  55.8    7   13  150    1    1      71        8
 

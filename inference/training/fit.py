@@ -2,9 +2,9 @@
 
 ``fit`` is a convenience. What it does at each step is three lines that anybody can write:
 
->>> model, guide = bind(model, guide, x[:5])                                  # doctest: +SKIP
->>> optimizer = torch.optim.Adam([*model.parameters(), *guide.parameters()])  # doctest: +SKIP
->>> for step, batch in enumerate(batches):                                    # doctest: +SKIP
+>>> model, guide = bind(model, guide, x[:5])
+>>> optimizer = torch.optim.Adam([*model.parameters(), *guide.parameters()])
+>>> for step, batch in enumerate(batches):
 ...     optimizer.zero_grad()
 ...     Objective().loss(model, guide, (batch,), step=step, data_size=len(x)).backward()
 ...     optimizer.step()
