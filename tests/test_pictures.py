@@ -17,7 +17,7 @@ import guides
 import inference
 import ppl_models
 from guides import VAEGuide
-from inference import collapse_report, importance, ppc, sbc
+from inference import check, collapse_report, importance, ppc, sbc
 from inference.diagnostics import (
     Curve,
     Point,
@@ -78,6 +78,7 @@ MISSING = torch.tensor([True, False, False, False])
 QUICK: dict[str, Any] = {"num_samples": 2, "num_particles": 5}
 PICTURES: dict[str, Callable[[], Any]] = {
     "Tracks.plot": lambda: tracks().plot(),
+    "Report.plot": lambda: check(*pair(), X).plot(),
     "plot": lambda: plot(tracks()),
     "Curve.plot": lambda: curve().plot(),
     "CollapseReport.plot": lambda: collapse_report(
@@ -96,7 +97,16 @@ PICTURES: dict[str, Callable[[], Any]] = {
     ),
     "draw_rows": lambda: draw_rows([[torch.eye(3)]], ["a"]),
 }
-SHOWN = ("Picture", "axes_of(", "axes_row(", "draw_rows(", "_draw(", "plot(", "plot_")
+SHOWN = (
+    "Picture",
+    "axes_of(",
+    "axes_row(",
+    "draw_rows(",
+    "draw_plates(",
+    "_draw(",
+    "plot(",
+    "plot_",
+)
 """What a function is made with whose picture shows itself."""
 
 
