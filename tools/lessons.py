@@ -15,6 +15,7 @@ from __future__ import annotations
 import ast
 import base64
 import hashlib
+import io
 import os
 import re
 import sys
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from PIL import Image
 
 from tools.run_lessons import NOTEBOOKS, ROOT, executed, lessons
 
@@ -103,10 +105,19 @@ def _parts(stem: str, cells: Sequence[Any]) -> Iterator[str]:
             if "image/png" in data:
                 pictures += 1
                 name = f"{stem}-{pictures}.png"
-                (PAGES / name).write_bytes(base64.b64decode(data["image/png"]))
+                (PAGES / name).write_bytes(_smaller(base64.b64decode(data["image/png"])))
                 yield f"![what the cell above draws]({name})"
             else:
                 yield from _text(output)
+
+
+def _smaller(png: bytes) -> bytes:
+    """Return a picture with a palette of 128 colours, if that is smaller: pages are committed."""
+    stream = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as picture:
+        flat = picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+        flat.save(stream, format="png", optimize=True)
+    return min(png, stream.getvalue(), key=len)
 
 
 def _text(output: Any) -> Iterator[str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from pathlib import Path
 
 import nbformat
 import pytest
+from PIL import Image
 
 from tools import lessons
 
@@ -78,22 +81,30 @@ def test_a_notebook_becomes_a_page_with_its_figure(
     monkeypatch.setattr(lessons, "NOTEBOOKS", tmp_path / "notebooks")
     lessons.NOTEBOOKS.mkdir()
     path = lessons.NOTEBOOKS / "01_x.ipynb"
+    stream = io.BytesIO()
+    Image.new("RGB", (30, 20), "red").save(stream, "png")
+    png = base64.b64encode(stream.getvalue()).decode()
+    hidden = {tag: {"tags": [tag]} for tag in ("remove-input", "remove-cell")}
     cells = [
         nbformat.v4.new_markdown_cell("# X\n\n[next](02_y.ipynb), [docs](../docs/z.md)"),
         nbformat.v4.new_code_cell("import sys; print(6 * 7); print('no', file=sys.stderr)"),
+        nbformat.v4.new_code_cell("Markdown(f'...')", metadata=hidden["remove-input"]),
+        nbformat.v4.new_code_cell("assert 1 < 2", metadata=hidden["remove-cell"]),
     ]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
     assert not lessons.in_step(path)
     outputs = [
         nbformat.v4.new_output("stream", name="stdout", text="42\n"),
         nbformat.v4.new_output("stream", name="stderr", text="no\n"),
-        nbformat.v4.new_output("display_data", {"image/png": "aGVsbG8=", "text/plain": "<Figure>"}),
+        nbformat.v4.new_output("display_data", {"image/png": png, "text/plain": "<Figure>"}),
         nbformat.v4.new_output("display_data", {"text/html": "<audio ...>"}),
     ]
 
     def executed(path: Path) -> nbformat.NotebookNode:
         book = nbformat.read(path, 4)
         book.cells[1].outputs = outputs
+        prose = {"text/markdown": "It is 42, see [y](02_y.ipynb).", "text/plain": "<Markdown>"}
+        book.cells[2].outputs = [nbformat.v4.new_output("execute_result", prose)]
         return book
 
     monkeypatch.setattr(lessons, "executed", executed)
@@ -101,7 +112,10 @@ def test_a_notebook_becomes_a_page_with_its_figure(
     text = lessons.page_of(path).read_text()
     assert lessons.in_step(path) and "42" in text and "```text\nno" not in text
     assert "[next](02_y.md), [docs](../z.md)" in text and "a sound" in text
-    assert (lessons.PAGES / "01_x-1.png").read_bytes() == b"hello" and "(01_x-1.png)" in text
+    assert "It is 42, see [y](02_y.md)." in text
+    assert "Markdown" not in text and "assert" not in text
+    with Image.open(lessons.PAGES / "01_x-1.png") as picture:
+        assert picture.size == (30, 20) and "(01_x-1.png)" in text
     cells[1].source += "\n"
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
     assert not lessons.in_step(path)
