@@ -29,7 +29,7 @@ WORDS = {
     "reconstruct": ("glossary", "elbo_and_rate"),
     "reparameterisation": ("glossary", "elbo_and_rate"),
     "reparameteris": ("glossary", "elbo_and_rate"),
-    "marginal likelihood": ("glossary", "story_and_guide"),
+    "marginal likelihood": ("glossary", "02_the_elbo_by_hand"),
     "amortis": ("glossary", "story_and_guide"),
     "teacher forcing": ("closed_loops", "13_teacher_forcing"),
 }
