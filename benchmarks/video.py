@@ -101,7 +101,7 @@ def table(out: Path, data: str, stories: list[str]) -> str:
     lines.append("|---" * 10 + "|")
     copied: list[dict[str, Any]] = []
     for name in stories:
-        files = sorted(out.glob(f"{data}, {name}, */result.json"))
+        files = sorted(out.glob(f"{data}, {name}, [0-9]*/result.json"))
         found = [json.loads(file.read_text()) for file in files]
         if found:
             lines.append(_line(name, found))

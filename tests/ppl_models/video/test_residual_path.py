@@ -87,12 +87,26 @@ def test_many_small_steps_converge() -> None:
 
 
 def test_weights_start_orthogonal_and_scales_above_a_floor() -> None:
-    step = ResidualStep(4, 2, (8,), gain=0.7).double()
-    weight = step.of_state.weight
+    step = ResidualStep(4, 2, (8,), gain=0.7, last_gain=0.2).double()
+    weight, last = step.of_state.weight, step.rest[1][0].weight
     assert_alike(weight.T @ weight, 0.49 * torch.eye(4).double(), 1e-6)
+    assert_alike(last @ last.T, 0.04 * torch.eye(4).double(), 1e-6)
     scale = SoftplusNormal(1, 2).double()
     with torch.no_grad():
         scale(torch.zeros(1).double())
         for parameter in scale.parameters():
             parameter.fill_(-1e3)
     assert scale.moments(torch.ones(1).double())[1].item() == pytest.approx(SoftplusNormal.FLOOR)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_states_do_not_run_away_before_anything_was_learned(seed: int) -> None:
+    """By the paper's gain in all layers they grow a hundred times and more in fourteen frames."""
+    torch.manual_seed(seed)
+    prior = SoftplusNormal(20, 128, 128, 40, activation=torch.nn.ReLU)
+    h, farthest = torch.randn(50, 20), []
+    for gains in ({}, {"last_gain": 1.41}):
+        path = ResidualPath(prior, ResidualStep(20, 20, (128, 128), **gains), h, 14)
+        noise = path.noise().expand((50,)).rsample()
+        farthest.append(path.states(noise)[0].abs().max() / h.abs().max())
+    assert farthest[0] < 3 < 30 < farthest[1]
