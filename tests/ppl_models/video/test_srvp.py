@@ -154,7 +154,7 @@ def test_a_moving_blob_is_learned() -> None:
     sizes: Any = {"state_dim": 8, "content_dim": 8, "hidden_dims": (32,), "width": 16}
     model = SRVP((1, 8, 8), 4, scale=0.15, **sizes)
     guide = SRVPGuide(model, start_dims=(32,), recurrent_dim=32)
-    fit(model, guide, train, objective=Objective("meanfield"), epochs=60, learning_rate=3e-3)
+    fit(model, guide, train, objective=Objective("meanfield"), epochs=100, learning_rate=3e-3)
     bound = Objective("meanfield").bound(model, guide, (test,)).mean()
     still = dist.Normal(train.mean((0, 1)), train.std((0, 1))).log_prob(test).sum((1, 2)).mean()
     copied = dist.Normal(test.mean(1, keepdim=True), 0.15).log_prob(test).sum((1, 2)).mean()
