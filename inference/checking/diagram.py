@@ -190,8 +190,8 @@ def _draw_node(ax: Axes, node: Node) -> Patch:
 def _symbol(name: str) -> str:
     """Return a name as mathematics where it looks like some: ``z``, ``h_1``."""
     head, *feet = name.split("_")
-    if len(head) > 1 or len(feet) > 1:
-        return name
+    if len(head) != 1 or len(feet) > 1 or not "".join([head, *feet]).isalnum():
+        return name.replace("$", r"\$")
     return f"${head}_{{\\mathrm{{{feet[0]}}}}}$" if feet else f"${head}$"
 
 

@@ -123,7 +123,15 @@ class Report:
         -------
         matplotlib.figure.Figure
             A notebook shows it as a picture. Shaded: observed.
+
+        Raises
+        ------
+        PairError
+            The model has no site.
         """
+        if not self.sites:
+            cure = "add pyro.sample('x', distribution, obs=x)"
+            raise PairError(None, "a model without any site", "something to draw", cure)
         from inference.checking.diagram import draw_plates  # Matplotlib takes a second
 
         model, args, kwargs = self._call

@@ -10,7 +10,7 @@ import pytest
 import torch
 from matplotlib.patches import Ellipse, FancyArrowPatch, FancyBboxPatch
 
-from inference import check
+from inference import PairError, check
 from inference.cli.catalogue import STORIES
 from tests import pairs
 
@@ -96,3 +96,31 @@ def test_a_summed_site_is_drawn_dashed_and_the_drawing_changes_nothing() -> None
     nodes, boxes, _ = parts(figure)
     assert nodes["$w$"].get_linestyle() != "solid" and nodes["$x$"].get_linestyle() == "solid"
     assert figure._repr_png_().startswith(b"\x89PNG") and len(boxes) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("z", "$z$"),
+        ("h_1", r"$h_{\mathrm{1}}$"),
+        ("weights", "weights"),
+        ("speech/z", "speech/z"),
+        ("z_a_b", "z_a_b"),
+        ("_z", "_z"),
+        ("$", r"\$"),
+        ("x_%", "x_%"),
+    ],
+)
+def test_any_name_can_be_drawn(name: str, shown: str) -> None:
+    def model(x: torch.Tensor) -> None:
+        pyro.sample(name, dist.Normal(0.0, 1.0).expand([3]).to_event(1), obs=x)
+
+    figure = check(model, lambda x: None, torch.zeros(3)).plot()
+    nodes, _, arrows = parts(figure)
+    assert list(nodes) == [shown] and not arrows and figure._repr_png_()
+
+
+def test_a_model_without_sites_has_no_drawing() -> None:
+    report = check(lambda x: None, lambda x: None, torch.zeros(3))
+    with pytest.raises(PairError, match="without any site"):
+        report.plot()
