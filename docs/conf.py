@@ -113,7 +113,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Write the pages that follow from the code, and copy MathJax."""
     app.connect("builder-inited", lambda _: reference.write())
     app.connect("autodoc-process-docstring", read_as_prose, priority=400)  # before Napoleon
-    app.connect("autodoc-skip-member", lambda *told: told[4] or reference.is_foreign(told[3]))
+    app.connect("autodoc-skip-member", lambda *given: given[4] or reference.is_foreign(given[3]))
     app.connect("doctree-read", unlink_words)
     app.connect("build-finished", copy_mathjax)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

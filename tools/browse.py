@@ -60,7 +60,7 @@ def served(site: Path) -> Iterator[str]:
     """Serve a folder on this machine while the block runs; give its address."""
 
     class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *told: Any) -> None:  # noqa: A002
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))

@@ -110,11 +110,11 @@ def forget_others() -> None:
 @cache
 def packages_digest() -> str:
     """Return a digest of our three packages, and of those that they compute with."""
-    told = hashlib.sha256(f"{version('torch')} {version('pyro-ppl')} {sys.version}".encode())
+    digest = hashlib.sha256(f"{version('torch')} {version('pyro-ppl')} {sys.version}".encode())
     files = (p for package in PACKAGES for p in (ROOT / package).rglob("*"))
     for path in sorted(p for p in files if p.suffix in (".py", ".pyi", ".safetensors")):
-        told.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
-    return told.hexdigest()[:16]
+        digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _cache() -> Any:

@@ -129,7 +129,8 @@ class Report:
         PairError
             The model has no site.
         """
-        if not self.sites:
+        rows = [row for row in self.sites if row.kind != "auxiliary"]
+        if not rows:
             cure = "add pyro.sample('x', distribution, obs=x)"
             raise PairError(None, "a model without any site", "something to draw", cure)
         from inference.checking.diagram import draw_plates  # Matplotlib takes a second
@@ -139,7 +140,6 @@ class Report:
             found = get_model_relations(model, args, kwargs)
             trace = pyro.poutine.trace(model).get_trace(*args, **kwargs)
         sizes = {name: size for s in sample_sites(trace).values() for name, _, size in plates(s)}
-        rows = [row for row in self.sites if row.kind != "auxiliary"]
         return draw_plates(rows, found["sample_sample"], sizes)
 
 

@@ -60,6 +60,8 @@ class SRVP(CodedVideoModel):
         Layers of f and of the prior.
     num_steps : int
         Euler steps a frame.
+    last_gain : float
+        Of the last layer of f at first (`ResidualStep`): small, and a state hardly moves.
     content_frames : int
         k.
     stochastic : bool
@@ -83,6 +85,7 @@ class SRVP(CodedVideoModel):
         content_dim: int = 256,
         hidden_dims: Sequence[int] = (512, 512, 512),
         num_steps: int = 1,
+        last_gain: float = 1.41,
         content_frames: int = 5,
         stochastic: bool = True,
         skips: bool = False,
@@ -119,7 +122,9 @@ class SRVP(CodedVideoModel):
         self.content_frames, self.stochastic = content_frames, stochastic
         hidden_dims = tuple(hidden_dims)
         self.prior = SoftplusNormal(state_dim, *hidden_dims, 2 * latent_dim, activation=nn.ReLU)
-        self.step = ResidualStep(state_dim, latent_dim, hidden_dims, num_steps=num_steps)
+        self.step = ResidualStep(
+            state_dim, latent_dim, hidden_dims, num_steps=num_steps, last_gain=last_gain
+        )
         self.frame_content = nn.Sequential(
             nn.Linear(self.likelihood.feature_dim, content_dim), nn.ReLU()
         )

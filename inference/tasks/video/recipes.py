@@ -102,7 +102,7 @@ def _small(story: str, shape: Shape) -> Recipe:
     net: dict[str, Any] = {"width": 8, "scale": 0.2, "decoder_dims": [128, 128, 128]}
     if story == "SRVP":
         sizes = {"code_dim": 128, "content_dim": 128, "hidden_dims": [128, 128], "latent_dim": 20}
-        options = {**net, **sizes}
+        options = {**net, **sizes, "last_gain": 0.141}  # for Muon
         guide = {"start_dims": [128], "recurrent_dim": 128}
         return Recipe(VideoDesign(story, shape, options, guide))
     if story in ("SVGLP", "SVGFP"):

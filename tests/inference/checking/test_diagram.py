@@ -124,3 +124,11 @@ def test_a_model_without_sites_has_no_drawing() -> None:
     report = check(lambda x: None, lambda x: None, torch.zeros(3))
     with pytest.raises(PairError, match="without any site"):
         report.plot()
+
+
+def test_a_model_whose_only_sites_are_the_guide_s_has_no_drawing() -> None:
+    def guide(x: torch.Tensor) -> None:
+        pyro.sample("a", dist.Normal(0.0, 1.0), infer={"is_auxiliary": True})
+
+    with pytest.raises(PairError, match="without any site"):
+        check(lambda x: None, guide, torch.zeros(3)).plot()

@@ -100,12 +100,12 @@ def test_weights_start_orthogonal_and_scales_above_a_floor() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_states_do_not_run_away_before_anything_was_learned(seed: int) -> None:
-    """By the paper's gain in all layers they grow a hundred times and more in fourteen frames."""
+def test_with_a_small_last_gain_states_do_not_run_away_at_first(seed: int) -> None:
+    """By the paper's, the default, they grow thirty times and more in fourteen frames."""
     torch.manual_seed(seed)
     prior = SoftplusNormal(20, 128, 128, 40, activation=torch.nn.ReLU)
     h, farthest = torch.randn(50, 20), []
-    for gains in ({}, {"last_gain": 1.41}):
+    for gains in ({"last_gain": 0.141}, {}):
         path = ResidualPath(prior, ResidualStep(20, 20, (128, 128), **gains), h, 14)
         noise = path.noise().expand((50,)).rsample()
         farthest.append(path.states(noise)[0].abs().max() / h.abs().max())
