@@ -17,10 +17,11 @@ Moments = tuple[Tensor, Tensor]
 
 
 class PlainSRVP(nn.Module):
-    """Minus the bound of SRVP per video, in nats."""
+    """Minus the bound of SRVP per video, in nats, the KL of z weighted."""
 
-    def __init__(self, model: Any, guide: Any) -> None:
+    def __init__(self, model: Any, guide: Any, z_weight: float = 1.0) -> None:
         super().__init__()
+        self.z_weight = z_weight
         self.net, self.start, self.noise = model, guide.start, guide.noise
         self.lstm, self.start_frames = guide.onward.cell, guide.start_frames
         self.content_frames = model.content_frames
@@ -40,7 +41,7 @@ class PlainSRVP(nn.Module):
         path = torch.stack(states, 1)
         prior = _softplus_normal(net.prior(path[:, :-1]))
         zero = torch.zeros_like(first[0])
-        nats = _kl(first, (zero, zero + 1)) + _kl(later, prior)
+        nats = _kl(first, (zero, zero + 1)) + self.z_weight * _kl(later, prior)
         chosen = torch.rand(size, length).argsort(-1)[:, : self.content_frames]
         rows = torch.arange(size)[:, None]
         w = net.whole_content(net.frame_content(code[rows, chosen]).sum(1))
@@ -53,10 +54,11 @@ class PlainSRVP(nn.Module):
 
 
 class PlainSVG(nn.Module):
-    """Minus the bound of SVG-LP per video, in nats."""
+    """Minus the bound of SVG-LP per video, in nats, the KL of z weighted."""
 
-    def __init__(self, model: Any, guide: Any) -> None:
+    def __init__(self, model: Any, guide: Any, z_weight: float = 1.0) -> None:
         super().__init__()
+        self.z_weight = z_weight
         self.net, self.lstm, self.encoder = model, guide.onward.cell, guide.encoder.context
         self.prior_lstm, self.prior = model.recurrence.cell, model.prior.context
         self.layers = nn.ModuleList(layer.cell for layer in model.predictor)
@@ -68,7 +70,7 @@ class PlainSVG(nn.Module):
         before = code[:, :-1]
         q = _log_variance(self.encoder(self.lstm(code)[0][:, 1:]))
         z = q[0] + q[1] * torch.randn_like(q[0])
-        nats = _kl(q, _log_variance(self.prior(self.prior_lstm(before)[0])))
+        nats = self.z_weight * _kl(q, _log_variance(self.prior(self.prior_lstm(before)[0])))
         x = net.enter(torch.cat([before, z], -1))
         for layer in self.layers:
             x = layer(x)[0]

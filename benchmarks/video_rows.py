@@ -32,7 +32,7 @@ RESOLUTION = 0.5
 def variants() -> dict[str, Recipe]:
     """Return the recipes of the rows."""
     rows = {name: recipe(name) for name in ("SRVP", "SVGLP", "SVGFP", "SV2P", "DKF", "VRNN")}
-    rows["SRVP without z"] = _with(rows["SRVP"], stochastic=False)
+    rows["SRVP without z"] = replace(_with(rows["SRVP"], stochastic=False), kl_weight=1.0)
     rows["SV2P, z a frame"] = _with(rows["SV2P"], time_variant=True)
     return rows
 

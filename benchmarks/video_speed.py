@@ -62,7 +62,9 @@ def losses(story: str, s: Tensor, chosen: Recipe) -> dict[str, tuple[Loss, tuple
     """
     pair, objective = chosen.design.pair(), chosen.objective(1000)
     copied = deepcopy(pair)
-    rival = RIVALS[story](*copied)
+    weight = objective.weight()
+    z_weight = weight.get("z", 1.0) if isinstance(weight, dict) else weight
+    rival = RIVALS[story](*copied, z_weight)
     found = {
         "ours": (lambda: objective.loss(*pair, (s,)), pair),
         "plain": (lambda: rival(s), copied),

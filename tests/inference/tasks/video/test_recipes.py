@@ -56,9 +56,13 @@ def test_stages_are_shares_of_the_steps() -> None:
     weight: Any = chosen.objective(1000).kl_weight
     found = [float(weight(step)) for step in (0, 499, 550, 600, 999)]
     assert np.allclose(found, [0, 0, 0.5, 1, 1], atol=0.011)
-    other = recipe("SRVP")
+    other = recipe("SVGLP")
     other.prepare(object(), 1000)  # has no stages
-    assert math.isclose(float(other.kl_weight), 1.0)  # type: ignore[arg-type]
+    assert math.isclose(float(other.objective(1000).kl_weight), 1.0)  # type: ignore[arg-type]
+
+
+def test_only_z_is_weighed_in_srvp() -> None:
+    assert recipe("SRVP").objective(1000).weight(0) == {"z": 5.0}
 
 
 def test_wrong_words_are_refused() -> None:
