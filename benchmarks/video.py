@@ -78,15 +78,16 @@ def _plan(out: Path, digits: Any, recipes: dict[str, Any]) -> dict[str, float]:
     """Time a step of every story, three times in turn; the least counts, and is kept."""
     out.mkdir(parents=True, exist_ok=True)
     file = out / "steps.json"
-    if file.exists():
-        kept: dict[str, float] = json.loads(file.read_text())
+    kept: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
+    new = [name for name in recipes if name not in kept]
+    if not new:
         return kept
     frames = clips(digits, "one digit", 16 * CALIBRATE, 0).frames
-    times: dict[str, list[float]] = {name: [] for name in recipes}
+    times: dict[str, list[float]] = {name: [] for name in new}
     for _ in range(3):
-        for name, chosen in recipes.items():
-            times[name].append(step_seconds(chosen, frames))
-    plan = {name: min(of) for name, of in times.items()}
+        for name in new:
+            times[name].append(step_seconds(recipes[name], frames))
+    plan = kept | {name: min(of) for name, of in times.items()}
     write_whole(file, json.dumps(plan).encode())
     return plan
 

@@ -30,9 +30,14 @@ RESOLUTION = 0.5
 
 
 def variants() -> dict[str, Recipe]:
-    """Return the recipes of the rows."""
+    """Return the recipes of the rows.
+
+    SRVP's recipe weighs the KL of z, and SVG-LP's does not: each is also there the other way.
+    """
     rows = {name: recipe(name) for name in ("SRVP", "SVGLP", "SVGFP", "SV2P", "DKF", "VRNN")}
     rows["SRVP without z"] = replace(_with(rows["SRVP"], stochastic=False), kl_weight=1.0)
+    rows["SRVP, z unweighted"] = replace(rows["SRVP"], kl_weight=1.0)
+    rows["SVGLP, z weighted"] = replace(rows["SVGLP"], kl_weight=rows["SRVP"].kl_weight)
     rows["SV2P, z a frame"] = _with(rows["SV2P"], time_variant=True)
     return rows
 

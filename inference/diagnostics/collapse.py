@@ -123,11 +123,12 @@ class CollapseReport:
             "rate": self.rate,
             "information": self.information.nats,
             "marginal KL": self.information.marginal_kl,
-            "tightening\nby draws": self.iwae - self.rates.bound,
+            "tightening by draws": self.iwae - self.rates.bound,
         }
-        parts |= {"amortisation\ngap": self.gap.nats} if self.gap else {}
-        right.bar(list(parts), list(parts.values()), color="C1")
-        right.set(ylabel="nats a datum", title=self.verdict.partition(".")[0])
+        parts |= {"amortisation gap": self.gap.nats} if self.gap else {}
+        right.barh(list(parts), list(parts.values()), color="C1")
+        right.invert_yaxis()  # read from the top
+        right.set(xlabel="nats a datum", title=self.verdict.partition(".")[0])
         return panels
 
 
