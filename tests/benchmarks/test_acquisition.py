@@ -25,6 +25,7 @@ from inference.randomness import seeded
 from inference.tasks.acquisition import Draws
 from ppl_models.acquisition import NotMIWAE
 from ppl_models.data import audiograms
+from tests.rivals import assert_same_gradients
 
 # --- stopping -------------------------------------------------------------------------------------
 
@@ -52,14 +53,7 @@ def test_files_from_before_there_was_a_best_constant_are_read(tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", acquisition_speed.STEPS)
 def test_a_rival_has_the_loss_and_the_gradient(name: str) -> None:
-    grads = []
-    for loss, pair in acquisition_speed.losses(name, 20).values():
-        with seeded(1):
-            value = loss()
-        grads.append(torch.autograd.grad(value, list(nn.ModuleList(pair).parameters())))
-    size = max(float(grad.abs().max()) for grad in grads[0])
-    for mine, theirs in zip(*grads, strict=True):
-        assert torch.allclose(mine, theirs, rtol=1e-3, atol=1e-5 * size)
+    assert_same_gradients(acquisition_speed.losses(name, 20))
 
 
 def test_a_rival_of_another_loss_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,17 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from benchmarks import video_answers, video_rows, video_speed, video_street
 from benchmarks.video import table
 from benchmarks.video_rivals import RIVALS
 from benchmarks.video_rows import judge, variants
 from inference.metrics import digit_classifier
-from inference.randomness import seeded
 from inference.tasks.video import Recipe, VideoDesign, recipe
 from ppl_models.data import Digits, float_frames
 from ppl_models.errors import InputError
+from tests.rivals import assert_same_gradients
 
 TINY: dict[str, dict[str, Any]] = {
     "SRVP": {"width": 2, "code_dim": 8, "content_dim": 8, "hidden_dims": [8]},
@@ -57,14 +56,7 @@ def digits(count: int = 12) -> Digits:
 )
 def test_a_rival_has_the_loss_and_the_gradient(story: str, options: dict[str, bool]) -> None:
     s = float_frames(video_speed.clips(2, 7))
-    grads = []
-    for loss, pair in video_speed.losses(story, s, tiny(story, **options)).values():
-        with seeded(1):
-            value = loss()
-        grads.append(torch.autograd.grad(value, list(nn.ModuleList(pair).parameters())))
-    size = max(float(grad.abs().max()) for grad in grads[0])
-    for mine, theirs in zip(*grads, strict=True):
-        assert torch.allclose(mine, theirs, rtol=1e-3, atol=1e-5 * size)
+    assert_same_gradients(video_speed.losses(story, s, tiny(story, **options)))
 
 
 def test_a_rival_of_another_loss_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
