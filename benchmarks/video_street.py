@@ -43,10 +43,14 @@ def street(path: Path, side: int = SIDE) -> Street:
 
 
 def street_recipe(**options: Any) -> Recipe:
-    """SRVP for a scene that stands still but for what moves in it."""
+    """SRVP for a scene that stands still but for what moves in it.
+
+    Maps of a frame go to the decoder, and no layers before it: with those it learned the background
+    of two minutes, and nothing more.
+    """
     small = recipe("SRVP")
-    chosen = {**small.design.options, "skips": True, **options}
-    return replace(small, design=replace(small.design, options=chosen))
+    chosen = {**small.design.options, "skips": True, "decoder_dims": [], **options}
+    return replace(small, design=replace(small.design, options=chosen), kl_weight=1.0)
 
 
 def train(chosen: Recipe, clips: Bytes, folder: Path, minutes: float) -> tuple[Any, Any]:
