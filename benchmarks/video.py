@@ -69,7 +69,9 @@ def _run(given: Any) -> None:
                 steps = int(60 * given.minutes / plan[name])
                 model, guide = train(recipes[name], digits, data, seed, steps, folder)
                 save_video(folder, recipes[name].design, model, guide, {"steps": steps})
-                found = judge(model, guide, test) | {"steps": steps, "minutes": given.minutes}
+                process = DATA[data].get("process", "srvp")
+                found = judge(model, guide, test, process)
+                found |= {"steps": steps, "minutes": given.minutes}
                 write_whole(result, json.dumps(found).encode())
                 print(f"{data}, {name}, seed {seed}: {steps} steps, {mean(found['psnr']):.2f} dB")
 

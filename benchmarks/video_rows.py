@@ -85,8 +85,8 @@ def train(
     return model, guide
 
 
-def judge(model: Any, guide: Any, test: MovingDigits) -> dict[str, Any]:
-    """Score futures of test clips: of each clip, and of all."""
+def judge(model: Any, guide: Any, test: MovingDigits, process: str = "srvp") -> dict[str, Any]:
+    """Score futures of test clips of a process: of each clip, and of all."""
     start = time.process_time()
     predicted = forecast(model, guide, test.frames[:, :PAST], length=LENGTH, num_samples=SAMPLES)
     seconds = time.process_time() - start
@@ -103,16 +103,17 @@ def judge(model: Any, guide: Any, test: MovingDigits) -> dict[str, Any]:
     table = rates(model, guide, s=float_frames(test.frames[:, :15]), num_samples=4)
     found["kl"] = sum(row.nats for row in table.rows if row.kind == "rate")
     if test.places.shape[2] == 1:
-        found |= calibration(predicted, test)
+        found |= calibration(predicted, test, process)
     return found
 
 
-def calibration(predicted: Forecast, test: MovingDigits) -> dict[str, Any]:
+def calibration(predicted: Forecast, test: MovingDigits, process: str) -> dict[str, Any]:
     """Compare the places of futures with where the digit went, and with the true law's."""
     ours, true = (locate(x, test.digits)[..., 0, :] for x in (predicted.frames, test.frames))
     bounced = np.logical_or.accumulate(test.bounces[:, PAST:, 0], 1)
     last = test.places[:, PAST - 1], test.velocities[:, PAST - 1]
-    law = digit_futures(*last, steps=LENGTH - PAST, samples=SAMPLES, seed=TEST_SEED)[..., 0, :]
+    setting: dict[str, Any] = {"process": process, "seed": TEST_SEED}
+    law = digit_futures(*last, steps=LENGTH - PAST, samples=SAMPLES, **setting)[..., 0, :]
     exact = torch.from_numpy(law), torch.from_numpy(test.places[:, PAST:, 0])
     result = future_calibration(
         ours[:, :, PAST:], true[:, PAST:], bounced, exact=exact, resolution=RESOLUTION

@@ -199,11 +199,21 @@ def test_a_row_is_judged_and_printed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert {line.count("|") for line in lines if line.startswith("|")} == {11}
 
 
+def test_the_true_law_of_mirrors_is_certain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video_rows, "SAMPLES", 3)
+    test = video_rows.test_clips(digits(), "mirrors", 20)
+    found = judge(*pair(), test, "deterministic")
+    assert abs(found["exact_after crps"]) < 1e-6
+    assert judge(*pair(), test)["exact_after crps"] > 0.5  # had it been drawn anew at the walls
+
+
 def test_rows_share_their_networks_and_differ_in_what_they_say() -> None:
     rows = variants()
     assert rows["SRVP without z"].design.options["stochastic"] is False
     assert rows["SV2P, z a frame"].design.options["time_variant"] is True
     assert "stochastic" not in rows["SRVP"].design.options
+    assert rows["SVGLP, z weighted"].kl_weight == rows["SRVP"].kl_weight != rows["SVGLP"].kl_weight
+    assert rows["SRVP, z unweighted"].kl_weight == rows["SVGLP"].kl_weight
 
 
 def test_a_story_that_has_no_content_has_no_swap() -> None:
