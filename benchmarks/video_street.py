@@ -45,8 +45,8 @@ def street(path: Path, side: int = SIDE) -> Street:
 def street_recipe(**options: Any) -> Recipe:
     """SRVP for a scene that stands still but for what moves in it.
 
-    Maps of a frame go to the decoder, and no layers before it: with those it learned the background
-    of two minutes, and nothing more.
+    Maps of a frame go to the decoder; there are no layers before it, and z is not weighted: with
+    both, two minutes of training gave the background, and nothing more.
     """
     small = recipe("SRVP")
     chosen = {**small.design.options, "skips": True, "decoder_dims": [], **options}
