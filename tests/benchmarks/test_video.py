@@ -204,7 +204,7 @@ def test_the_true_law_of_mirrors_is_certain(monkeypatch: pytest.MonkeyPatch) -> 
     test = video_rows.test_clips(digits(), "mirrors", 20)
     found = judge(*pair(), test, "deterministic")
     assert abs(found["exact_after crps"]) < 1e-6
-    assert judge(*pair(), test)["exact_after crps"] > 0.5  # had it been drawn anew at the walls
+    assert judge(*pair(), test)["exact_after crps"] > 0.5  # by the law of another process
 
 
 def test_rows_share_their_networks_and_differ_in_what_they_say() -> None:
