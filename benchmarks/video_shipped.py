@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--start", help="weights to go on from: a run, a file, or srvp")
     parser.add_argument("--rate", type=float, help="greatest learning rate")
+    parser.add_argument("--batch", type=int, help="clips a step")
     parser.add_argument("--seed", type=int, default=0, help="of the clips")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -63,6 +64,8 @@ def main() -> None:
     if given.rate:
         chosen = replace(chosen, learning_rate=given.rate)
     model, guide = chosen.design.pair()
+    if given.batch:
+        chosen = replace(chosen, batch_size=given.batch)
     if given.start:
         found = load_video(given.start)
         model.load_state_dict(found.model.state_dict())

@@ -38,6 +38,7 @@ from .motchallenge import read_ground_truth as read_ground_truth
 from .motchallenge import write_tracks as write_tracks
 from .moving_digits import MovingDigits as MovingDigits
 from .moving_digits import moving_digits as moving_digits
+from .moving_digits import paint_digits as paint_digits
 from .nhanes import Audiometry as Audiometry
 from .nhanes import nhanes as nhanes
 from .pairs import broken_pairs as broken_pairs

@@ -110,6 +110,59 @@ def moving_digits(
     return MovingDigits(frames, places, velocities, bounces, labelled, alone, index)
 
 
+def paint_digits(
+    images: Tensor | NDArray[Any],
+    index: NDArray[np.int64],
+    places: NDArray[np.float64],
+    *,
+    side: int = 32,
+    process: str = "srvp",
+) -> Bytes:
+    """Paint grey clips of digits that go where they are told: a drawn law's frames, say.
+
+    Parameters
+    ----------
+    images
+        Those of `moving_digits`.
+    index
+        Which image each digit is (N, D), as ``MovingDigits.images_index``.
+    places
+        Top left corners (N, T, D, 2), as ``MovingDigits.places``; NaN where there is no digit.
+    side, process
+        Those of the clips.
+
+    Returns
+    -------
+    numpy.ndarray
+        Frames (N, T, S, S), uint8: for a clip's own places, its frames.
+
+    Raises
+    ------
+    InputError
+        Shapes that do not go together, an image that is not there, a place outside the frame, or
+        what `moving_digits` refuses.
+    """
+    within = box(side, process)
+    pictures, index, places = _grey(images), np.asarray(index), np.asarray(places, np.float64)
+    if places.ndim != 4 or places.shape[-1] != 2 or index.shape != places.shape[::2][:2]:
+        found = f"shape {places.shape} beside an index of {index.shape}"
+        cure = "places (N, T, D, 2) and index (N, D), as moving_digits returns them"
+        raise InputError("places", found, "(N, T, D, 2), D as the index (N, D) has it", cure)
+    if index.size and not (0 <= index.min() and index.max() < len(pictures)):
+        found = f"numbers from {index.min()} to {index.max()}"
+        cure = "the images that moving_digits was given, and its images_index"
+        raise InputError("index", found, f"numbers from 0 to {len(pictures) - 1}", cure)
+    present = ~np.isnan(places).all((1, 3))
+    there = np.where(present[:, None, :, None], places, 0.0)
+    if not ((there >= 0) & (there <= within.room + 1e-6)).all():  # NaN is none of it
+        found = f"numbers from {there.min():.3g} to {there.max():.3g}"
+        cure = f"places.clip(0, {within.room:g})"
+        raise InputError("places", found, f"rows and columns from 0 to {within.room:g}", cure)
+    factor = max(1, math.ceil(PUBLISHED / side))
+    drawn = _resized(pictures, index, within.digit_side * factor)
+    return _painted(drawn, places, present, None, side, factor)
+
+
 def _paths(
     present: NDArray[np.bool_], length: int, within: Box, factor: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:

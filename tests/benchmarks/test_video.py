@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import video_answers, video_rows, video_speed, video_street
+from benchmarks import video_answers, video_ceiling, video_rows, video_speed, video_street
 from benchmarks.video import table
+from benchmarks.video_ceiling import ceiling
 from benchmarks.video_rivals import RIVALS
 from benchmarks.video_rows import judge, variants
 from inference.metrics import digit_classifier
@@ -219,3 +220,31 @@ def test_rows_share_their_networks_and_differ_in_what_they_say() -> None:
 def test_a_story_that_has_no_content_has_no_swap() -> None:
     with pytest.raises(InputError, match="an SRVP"):
         video_answers.swap(*pair("SVGLP"), digits(), 2)
+
+
+# --- what the best future can reach ---------------------------------------------------------------
+
+
+def test_the_law_of_mirrors_reaches_what_painting_allows() -> None:
+    images = digits()
+    test = video_rows.test_clips(images, "mirrors", 6)
+    options: dict[str, Any] = {"samples": 3, "process": "deterministic"}
+    assert ceiling(images, test, 20.0, 0.0, **options) == pytest.approx((20.0, 20.0), abs=1e-6)
+    best, one = ceiling(images, test, 20.0, 0.3, **options)
+    assert one < best < 19.9
+
+
+def test_what_is_known_of_velocity_bounds_the_best_future() -> None:
+    images = digits()
+    test = video_rows.test_clips(images, "two digits", 6)
+    found = [ceiling(images, test, 25.0, error, samples=8) for error in (0.0, 0.5)]
+    assert 25 > found[0][0] > found[1][0] > found[1][1]
+    assert ceiling(images, test, 18.0, 0.0, samples=8)[0] < found[0][0]
+
+
+def test_a_pair_s_known_frames_are_scored_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video_ceiling, "SAMPLES", 3)
+    known, best, one = video_ceiling.scores(
+        *pair(), video_rows.test_clips(digits(), "one digit", 2)
+    )
+    assert best >= one > 0 and known > 0

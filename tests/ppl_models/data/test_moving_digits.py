@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from ppl_models.data.bouncing import digit_futures
-from ppl_models.data.moving_digits import MovingDigits, moving_digits
+from ppl_models.data.moving_digits import MovingDigits, moving_digits, paint_digits
 from ppl_models.errors import InputError
 
 
@@ -175,6 +175,39 @@ def test_refused(given: dict, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         moving_digits(**{"images": images(), "size": 2, **given})
     assert caught.value.cure
+
+
+@pytest.mark.parametrize("process", ["srvp", "svg"])
+@pytest.mark.parametrize("side", [20, 32, 64])
+def test_a_clip_s_own_places_give_its_frames(process: str, side: int) -> None:
+    made = clips(num_digits=(1, 3), side=side, process=process)
+    again = paint_digits(images(), made.images_index, made.places, side=side, process=process)
+    assert np.array_equal(again, made.frames)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"places": np.zeros((2, 3, 2))}, "places: saw shape"),
+        ({"index": np.zeros((2, 2), int)}, "beside an index"),
+        ({"index": np.full((2, 1), 6)}, "index: saw numbers from 6 to 6"),
+        ({"index": np.full((2, 1), -1)}, "index: saw numbers from -1"),
+        ({"places": np.full((2, 3, 1, 2), 18.5)}, "to 18.5"),
+        ({"places": np.full((2, 3, 1, 2), -1.0)}, "from -1"),
+        ({"places": np.full((2, 3, 1, 2), np.inf)}, "to inf"),
+        ({"places": np.where(np.arange(2), np.nan, np.ones((2, 3, 1, 2)))}, "nan to nan"),
+        ({"side": 4}, "side"),
+        ({"process": "kth"}, "one of"),
+    ],
+)
+def test_what_cannot_be_painted_is_refused(given: dict, message: str) -> None:
+    usual = {"images": images(), "index": np.zeros((2, 1), int), "places": np.ones((2, 3, 1, 2))}
+    with pytest.raises(InputError, match=message) as caught:
+        paint_digits(**{**usual, **given})
+    if "to 18.5" in message:
+        cured = given["places"].clip(0, 18)
+        assert caught.value.cure == "places.clip(0, 18)"
+        assert paint_digits(**{**usual, "places": cured}).any()
 
 
 def test_cures_work() -> None:
