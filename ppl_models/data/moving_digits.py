@@ -152,7 +152,7 @@ def paint_digits(
         found = f"numbers from {index.min()} to {index.max()}"
         cure = "the images that moving_digits was given, and its images_index"
         raise InputError("index", found, f"numbers from 0 to {len(pictures) - 1}", cure)
-    present = ~np.isnan(places).all((1, 3))
+    present = np.asarray(~np.isnan(places).all((1, 3)))
     there = np.where(present[:, None, :, None], places, 0.0)
     if not ((there >= 0) & (there <= within.room + 1e-6)).all():  # NaN is none of it
         found = f"numbers from {there.min():.3g} to {there.max():.3g}"
