@@ -173,7 +173,7 @@ def test_a_street_is_learned_once_and_read_again(
     video_street.report(path, tmp_path / "out", 0.05)
     first = capsys.readouterr().out
     assert "the last frame" in first
-    assert json.loads((tmp_path / "out" / "plan.json").read_text())["epochs"] == 2
+    assert json.loads((tmp_path / "out" / "plan.json").read_text())["epochs"] == 3
     monkeypatch.setattr(video_street, "fit_clips", None)  # it is not fitted again
     video_street.report(path, tmp_path / "out", 0.05)
     assert capsys.readouterr().out == first
