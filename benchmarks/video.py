@@ -28,8 +28,8 @@ from inference.tasks.video import save_video
 from ppl_models.data import mnist
 from ppl_models.data.files import write_whole
 
-CALIBRATE = 10
-"""Steps of a timed epoch, if a step has 32 clips."""
+TIMED_CLIPS = 320
+"""Of an epoch whose steps are timed: ten, or twenty."""
 
 
 def main() -> None:
@@ -84,7 +84,7 @@ def _plan(out: Path, digits: Any, recipes: dict[str, Any]) -> dict[str, float]:
     new = [name for name in recipes if name not in kept]
     if not new:
         return kept
-    frames = clips(digits, "one digit", 32 * CALIBRATE, 0).frames
+    frames = clips(digits, "one digit", TIMED_CLIPS, 0).frames
     times: dict[str, list[float]] = {name: [] for name in new}
     for _ in range(3):
         for name in new:

@@ -43,8 +43,8 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=CLIPS)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--start", help="weights to go on from: a run, a file, or srvp")
-    parser.add_argument("--rate", type=float, help="greatest learning rate")
-    parser.add_argument("--batch", type=int, help="clips a step")
+    parser.add_argument("--rate", type=float, default=5e-3, help="greatest learning rate")
+    parser.add_argument("--batch", type=int, default=16, help="clips a step")
     parser.add_argument("--seed", type=int, default=0, help="of the clips")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -60,12 +60,8 @@ def main() -> None:
         ).frames
         for seed, (share, digits, process, speed) in enumerate(SHARES)
     ]
-    chosen = recipe("SRVP")
-    if given.rate:
-        chosen = replace(chosen, learning_rate=given.rate)
+    chosen = replace(recipe("SRVP"), learning_rate=given.rate, batch_size=given.batch)
     model, guide = chosen.design.pair()
-    if given.batch:
-        chosen = replace(chosen, batch_size=given.batch)
     if given.start:
         found = load_video(given.start)
         model.load_state_dict(found.model.state_dict())

@@ -118,7 +118,7 @@ def paint_digits(
     side: int = 32,
     process: str = "srvp",
 ) -> Bytes:
-    """Paint grey clips of digits that go where they are told: a drawn law's frames, say.
+    """Paint grey clips of digits at given places: those that `digit_futures` draws, say.
 
     Parameters
     ----------
@@ -139,28 +139,42 @@ def paint_digits(
     Raises
     ------
     InputError
-        Shapes that do not go together, an image that is not there, a place outside the frame, or
-        what `moving_digits` refuses.
+        Shapes that do not go together, an image that is not there, a place outside the frame, NaN
+        in some frames of a digit, or what `moving_digits` refuses.
     """
     within = box(side, process)
     pictures, index, places = _grey(images), np.asarray(index), np.asarray(places, np.float64)
-    if places.ndim != 4 or places.shape[-1] != 2 or index.shape != places.shape[::2][:2]:
+    _check_index(index, places, len(pictures))
+    absent = np.asarray(np.isnan(places).all((1, 3), keepdims=True))
+    _check_places(np.where(absent, 0.0, places), within)
+    factor = max(1, math.ceil(PUBLISHED / side))
+    drawn = _resized(pictures, index, within.digit_side * factor)
+    return _painted(drawn, places, ~absent[:, 0, :, 0], None, side, factor)
+
+
+def _check_index(index: NDArray[Any], places: NDArray[np.float64], count: int) -> None:
+    """Refuse an index (N, D) that is not of places (N, T, D, 2), or not of ``count`` images."""
+    if places.ndim != 4 or places.shape[-1] != 2 or index.shape != places.shape[::2]:
         found = f"shape {places.shape} beside an index of {index.shape}"
         cure = "places (N, T, D, 2) and index (N, D), as moving_digits returns them"
         raise InputError("places", found, "(N, T, D, 2), D as the index (N, D) has it", cure)
-    if index.size and not (0 <= index.min() and index.max() < len(pictures)):
-        found = f"numbers from {index.min()} to {index.max()}"
+    whole = index.dtype.kind in "iu"
+    if not whole or (index.size and not (0 <= index.min() and index.max() < count)):
+        found = f"numbers from {index.min()} to {index.max()}" if whole else f"dtype {index.dtype}"
         cure = "the images that moving_digits was given, and its images_index"
-        raise InputError("index", found, f"numbers from 0 to {len(pictures) - 1}", cure)
-    present = np.asarray(~np.isnan(places).all((1, 3)))
-    there = np.where(present[:, None, :, None], places, 0.0)
-    if not ((there >= 0) & (there <= within.room + 1e-6)).all():  # NaN is none of it
-        found = f"numbers from {there.min():.3g} to {there.max():.3g}"
+        raise InputError("index", found, f"whole numbers from 0 to {count - 1}", cure)
+
+
+def _check_places(places: NDArray[np.float64], within: Box) -> None:
+    """Refuse places of digits that are there, if one is outside the frame or unknown."""
+    wanted = f"rows and columns from 0 to {within.room:g}"
+    if np.isnan(places).any():
+        cure = "a digit that is absent has NaN in all frames, and no other digit has any"
+        raise InputError("places", "NaN in some frames of a digit", wanted, cure)
+    if not ((places >= 0) & (places <= within.room + 1e-6)).all():
+        found = f"numbers from {places.min():.3g} to {places.max():.3g}"
         cure = f"places.clip(0, {within.room:g})"
-        raise InputError("places", found, f"rows and columns from 0 to {within.room:g}", cure)
-    factor = max(1, math.ceil(PUBLISHED / side))
-    drawn = _resized(pictures, index, within.digit_side * factor)
-    return _painted(drawn, places, present, None, side, factor)
+        raise InputError("places", found, wanted, cure)
 
 
 def _paths(

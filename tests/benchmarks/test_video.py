@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import video_answers, video_ceiling, video_rows, video_speed, video_street
+from benchmarks import video_answers, video_law, video_rows, video_speed, video_street
 from benchmarks.video import table
-from benchmarks.video_ceiling import ceiling
+from benchmarks.video_law import law_scores
 from benchmarks.video_rivals import RIVALS
 from benchmarks.video_rows import judge, variants
 from inference.metrics import digit_classifier
@@ -222,29 +223,33 @@ def test_a_story_that_has_no_content_has_no_swap() -> None:
         video_answers.swap(*pair("SVGLP"), digits(), 2)
 
 
-# --- what the best future can reach ---------------------------------------------------------------
+# --- futures of the law ---------------------------------------------------------------------------
 
 
 def test_the_law_of_mirrors_reaches_what_painting_allows() -> None:
     images = digits()
     test = video_rows.test_clips(images, "mirrors", 6)
     options: dict[str, Any] = {"samples": 3, "process": "deterministic"}
-    assert ceiling(images, test, 20.0, 0.0, **options) == pytest.approx((20.0, 20.0), abs=1e-6)
-    best, one = ceiling(images, test, 20.0, 0.3, **options)
+    assert law_scores(images, test, 20.0, 0.0, **options) == pytest.approx((20.0, 20.0), abs=1e-6)
+    best, one = law_scores(images, test, 20.0, 0.3, **options)
     assert one < best < 19.9
 
 
 def test_what_is_known_of_velocity_bounds_the_best_future() -> None:
     images = digits()
     test = video_rows.test_clips(images, "two digits", 6)
-    found = [ceiling(images, test, 25.0, error, samples=8) for error in (0.0, 0.5)]
+    found = [law_scores(images, test, 25.0, error, samples=8) for error in (0.0, 0.5)]
     assert 25 > found[0][0] > found[1][0] > found[1][1]
-    assert ceiling(images, test, 18.0, 0.0, samples=8)[0] < found[0][0]
+    assert law_scores(images, test, 18.0, 0.0, samples=8)[0] < found[0][0]
 
 
-def test_a_pair_s_known_frames_are_scored_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video_ceiling, "SAMPLES", 3)
-    known, best, one = video_ceiling.scores(
-        *pair(), video_rows.test_clips(digits(), "one digit", 2)
-    )
-    assert best >= one > 0 and known > 0
+def test_known_frames_are_scored_apart_without_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    test = video_rows.test_clips(digits(), "one digit", 2)
+    test = test._replace(frames=np.zeros_like(test.frames))
+    futures = np.zeros((2, *test.frames.shape), np.uint8)
+    futures[:, :, 1:5], futures[1, :, 5:] = 51, 102  # a fifth of white, and two fifths
+    forecast = SimpleNamespace(frames=futures)
+    monkeypatch.setattr(video_law, "forecast", lambda *_, **__: forecast)
+    fifth, two_fifths = (-20 * np.log10(level) for level in (0.2, 0.4))
+    expected = (fifth, 100, (100 + two_fifths) / 2)
+    assert video_law.scores(None, None, test) == pytest.approx(expected, abs=1e-3)

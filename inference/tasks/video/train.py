@@ -21,7 +21,7 @@ from ppl_models.likelihoods import ConvFrames
 
 Bytes = NDArray[np.uint8]
 STEPS = 20_000
-"""Steps of a small recipe, unless epochs are asked for: hours of one core at 32 x 32."""
+"""Steps of a small recipe, unless epochs are asked for: about an hour of one core at 32 x 32."""
 
 
 def fit_video(
