@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from inference.tasks.video import STORIES, recipe
+from inference.tasks.video import STORIES, fit_clips, forecast, recipe
 from inference.tasks.video.files import SEQUENCE, VIDEO
+from ppl_models.data import moving_digits
 from ppl_models.errors import InputError
 
 
@@ -31,6 +33,23 @@ def test_a_small_pair_can_be_built(story: str) -> None:
     assert type(model).__name__ == story and type(guide).__name__ == f"{story}Guide"
     numbers = sum(p.numel() for part in (model, guide) for p in part.parameters())
     assert numbers < 2_000_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("story", VIDEO)
+def test_published_sizes_train_and_forecast_at_64(story: str) -> None:
+    """Few clips, Adam, batch normalisation, 64 x 64: steps move weights, futures are frames."""
+    images = np.random.default_rng(0).integers(0, 256, (4, 28, 28), np.uint8)
+    clips = moving_digits(images, size=4, length=6, side=64).frames
+    chosen = replace(recipe(story, (1, 64, 64), "published"), batch_size=2)
+    model, guide = chosen.design.pair()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    run = fit_clips(model, guide, clips, chosen, epochs=2, progress=False)
+    assert all(np.isfinite(row["bound"]) for row in run.history)
+    moved = {name for name, value in model.named_parameters() if not value.equal(before[name])}
+    assert moved == {name for name, _ in model.named_parameters()}
+    found = forecast(model, guide, clips[:2, :5], length=7, num_samples=2).frames
+    assert found.shape == (2, 2, 7, 64, 64) and found.dtype == np.uint8
 
 
 @pytest.mark.parametrize("side", [32, 64])
